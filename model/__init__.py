@@ -1,0 +1,1 @@
+"""Tacotron 2: trains and speaks, and knows nothing of studies."""

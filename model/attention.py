@@ -1,0 +1,128 @@
+"""The decoder's two recurrences: location-sensitive attention, and the LSTM above it.
+
+Under teacher forcing nothing of the decoder LSTM, the projection or the gate feeds the attention,
+so whatever does not depend on the previous step (input products, dropout masks, the memory's
+projection) is computed once for all steps before the loops.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.layers import ConvNorm, LinearNorm
+
+
+class LocationLayer(nn.Module):
+    """Features of where the attention was: a convolution over its last and its summed weights."""
+
+    def __init__(self, attention_dim: int, n_filters: int, kernel_size: int) -> None:
+        super().__init__()
+        self.location_conv = ConvNorm(2, n_filters, kernel_size, bias=False)
+        self.location_dense = LinearNorm(n_filters, attention_dim, bias=False, gain="tanh")
+
+    def kernel(self) -> Tensor:
+        """Both layers fused into one convolution, (A, 2, taps)."""
+        conv, dense = self.location_conv.conv.weight, self.location_dense.linear_layer.weight
+        return torch.einsum("af,fck->ack", dense, conv)
+
+
+class AttentionLayer(nn.Module):
+    """Weights of location-sensitive attention (Chorowski et al. 2015, arXiv 1506.07503)."""
+
+    def __init__(
+        self, attention_rnn_dim: int, memory_dim: int, attention_dim: int, n_filters: int, kernel_size: int
+    ) -> None:
+        super().__init__()
+        self.query_layer = LinearNorm(attention_rnn_dim, attention_dim, bias=False, gain="tanh")
+        self.memory_layer = LinearNorm(memory_dim, attention_dim, bias=False, gain="tanh")
+        self.v = LinearNorm(attention_dim, 1, bias=False)
+        self.location_layer = LocationLayer(attention_dim, n_filters, kernel_size)
+
+
+class AttentionState(NamedTuple):
+    """What one attention step hands to the next; all zero at the start."""
+
+    hidden: Tensor  # (B, H)
+    cell: Tensor  # (B, H)
+    context: Tensor  # (B, E)
+    weights: Tensor  # (B, L)
+    summed: Tensor  # (B, L) of all weights so far
+
+
+class AttendedText(NamedTuple):
+    """What every attention step needs of the text, computed once a batch."""
+
+    memory: Tensor  # (B, L, E)
+    keys: Tensor  # (B, L, A): memory through memory_layer
+    kernel: Tensor  # (A, 2, taps)
+    padding: Tensor  # (B, L) bool: True beyond the text's end
+
+
+def initial_state(text: AttendedText, hidden_dim: int) -> AttentionState:
+    batch, length, width = text.memory.shape
+    zeros = text.memory.new_zeros
+    return AttentionState(
+        zeros(batch, hidden_dim), zeros(batch, hidden_dim), zeros(batch, width), *zeros(2, batch, length)
+    )
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden (B, H) and cell (B, H) from the summed gate inputs (B, 4H), in torch's gate order."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
+def attention_step(
+    layer: AttentionLayer,
+    recurrent: Tensor,  # (4H, H + E): weight_hh beside the context's columns of weight_ih
+    inputs: Tensor,  # (B, 4H): the prenet's share of the gates, biases included
+    dropout: Tensor | None,  # (B, H) scaled mask
+    state: AttentionState,
+    text: AttendedText,
+) -> AttentionState:
+    gates = inputs + F.linear(torch.cat((state.hidden, state.context), dim=1), recurrent)
+    hidden, cell = lstm_cell(gates, state.cell)
+    if dropout is not None:
+        hidden = hidden * dropout
+    location = F.conv1d(
+        torch.stack((state.weights, state.summed), dim=1), text.kernel, padding=text.kernel.shape[2] // 2
+    )  # (B, A, L)
+    query = layer.query_layer(hidden).unsqueeze(1)  # (B, 1, A)
+    energies = layer.v(torch.tanh(text.keys + query + location.transpose(1, 2))).squeeze(2)  # (B, L)
+    weights = torch.softmax(energies.masked_fill(text.padding, -torch.inf), dim=1)
+    context = torch.bmm(weights.unsqueeze(1), text.memory).squeeze(1)  # (B, E)
+    return AttentionState(hidden, cell, context, weights, state.summed + weights)
+
+
+def attend(
+    layer: AttentionLayer,
+    recurrent: Tensor,
+    inputs: Tensor,  # (T, B, 4H)
+    dropout: Tensor | None,  # (T, B, H)
+    text: AttendedText,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walk over all decoder steps: hidden (T, B, H), contexts (T, B, E), weights (T, B, L)."""
+    state = initial_state(text, recurrent.shape[0] // 4)
+    states = []
+    for t in range(inputs.shape[0]):
+        mask = None if dropout is None else dropout[t]
+        state = attention_step(layer, recurrent, inputs[t], mask, state, text)
+        states.append((state.hidden, state.context, state.weights))
+    hidden, contexts, weights = (torch.stack(column) for column in zip(*states, strict=True))
+    return hidden, contexts, weights
+
+
+def recurrent_lstm(inputs: Tensor, weight_hh: Tensor, dropout: Tensor | None) -> Tensor:
+    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, 4H) -> (T, B, H)."""
+    hidden = inputs.new_zeros(inputs.shape[1], weight_hh.shape[1])
+    cell = hidden
+    outputs = []
+    for t in range(inputs.shape[0]):
+        hidden, cell = lstm_cell(inputs[t] + F.linear(hidden, weight_hh), cell)
+        if dropout is not None:
+            hidden = hidden * dropout[t]
+        outputs.append(hidden)
+    return torch.stack(outputs)

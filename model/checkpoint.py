@@ -1,0 +1,103 @@
+"""State on disk that is either whole and proven, or not there.
+
+A checkpoint is a folder ckpt-STEP with a manifest of sizes and SHA-256 sums. It is written beside
+its place, synced and renamed; neither safetensors nor torch notices a flipped byte, the manifest does.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint whose files are not those that were written."""
+
+
+def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
+    """Make the checkpoint of `step` in `parent`; `fill` writes its files into the folder it is given.
+
+    Raises:
+        OSError: the disk is full or not writable; nothing half-written is left.
+    """
+    path = parent / f"ckpt-{step:08d}"
+    temporary = parent / f"{path.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+        files = {
+            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            for file in sorted(temporary.iterdir())
+        }
+        manifest = temporary / MANIFEST
+        manifest.write_text(json.dumps({"schema": SCHEMA, "step": step, "files": files}, indent=1))
+        for file in (*temporary.iterdir(), temporary):
+            _sync(file)
+        if path.exists():  # the same step again, after a resume: os.replace needs an empty target
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        _sync(parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return path
+
+
+def verify(path: Path) -> None:
+    """Raises DamagedCheckpoint with the reason when a file is missing, cut or changed."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        schema, files = manifest["schema"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpoint(f"{path.name} has no readable manifest") from error
+    if schema != SCHEMA:
+        raise DamagedCheckpoint(f"{path.name} has schema {schema}, but this program reads {SCHEMA}")
+    for name, expected in files.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != expected["bytes"]:
+            raise DamagedCheckpoint(f"{path.name}: {name} is missing or cut")
+        if _sha256(file) != expected["sha256"]:
+            raise DamagedCheckpoint(f"{path.name}: {name} was changed (sha256)")
+
+
+def newest(parent: Path, warn: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint that verifies; every damaged one that was passed over is told to `warn`."""
+    for path in reversed(all_in(parent)):
+        try:
+            verify(path)
+        except DamagedCheckpoint as damage:
+            warn(f"checkpoint damaged: {damage}; using the one before")
+        else:
+            return path
+    return None
+
+
+def all_in(parent: Path) -> list[Path]:
+    """Checkpoints by step, oldest first."""
+    return sorted(path for path in parent.glob("ckpt-*") if path.suffix != ".tmp")
+
+
+def keep(parent: Path, count: int, also: int | None) -> None:
+    """Remove all but the newest `count` checkpoints and the one of step `also`."""
+    for path in all_in(parent)[:-count]:
+        if also is None or path.name != f"ckpt-{also:08d}":
+            shutil.rmtree(path)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Corpora that the project can make or fetch by itself."""

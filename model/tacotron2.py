@@ -1,0 +1,279 @@
+"""Tacotron 2 (Shen et al. 2017, arXiv 1712.05884) in reading order: text to mel spectrogram.
+
+Weights carry the names of NVIDIA's public state dict. One step of the decoder makes r mel frames;
+the projection is built for the largest r (max_frames_per_step) and r uses its first 80·r rows. The
+prenet sees the last frame of the step before, so no other shape depends on r.
+
+Shapes: B batch, L symbols, T decoder steps, F = T·r mel frames, r frames a step.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.attention import (
+    AttendedText,
+    AttentionLayer,
+    AttentionState,
+    attend,
+    attention_step,
+    initial_state,
+    lstm_cell,
+    recurrent_lstm,
+)
+from model.audio import SILENCE
+from model.layers import ConvStack, LinearNorm, true_positions
+from model.settings import Dimensions, Settings
+from model.stopping import StopWatch
+
+# Frames beyond the end on which the gate still learns to stay open (coqui-ai/TTS issue 1192).
+TAIL_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a teacher-forced pass predicts; mels in natural-log magnitude."""
+
+    mels_before: Tensor  # (B, F, 80) before the postnet
+    mels: Tensor  # (B, F, 80)
+    gates: Tensor  # (B, T) logits of "the speech has ended before this step"
+    alignments: Tensor  # (B, T, L)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What free running produced, item by item; every item cut where it stopped."""
+
+    mels: list[Tensor]  # (F, 80) each
+    alignments: list[Tensor]  # (S, L) each
+    stops: list[str]  # "gate", "attention" or "limit"
+
+
+class DecoderStep(NamedTuple):
+    attention: AttentionState
+    hidden: Tensor  # (B, H') of the decoder LSTM
+    cell: Tensor
+    frame: Tensor  # (B, 80) the last frame made
+
+
+def decoder_steps(mel_lengths: Tensor, r: int) -> Tensor:
+    """How many decoder steps the true frames of each item take: ceil(F / r)."""
+    return (mel_lengths + r - 1) // r
+
+
+class Encoder(nn.Module):
+    def __init__(self, d: Dimensions) -> None:
+        super().__init__()
+        widths = [d.symbols_embedding_dim] + [d.encoder_embedding_dim] * d.encoder_n_convolutions
+        self.convolutions = ConvStack(widths, d.encoder_kernel_size, ["relu"] * d.encoder_n_convolutions)
+        self.lstm = nn.LSTM(
+            d.encoder_embedding_dim, d.encoder_embedding_dim // 2, batch_first=True, bidirectional=True
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor, p_dropout: float) -> Tensor:
+        mask = true_positions(lengths, x.shape[1])
+        x = self.convolutions(x * mask.unsqueeze(2), mask, p_dropout)  # (B, L, E)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x, lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, _ = self.lstm(packed)
+        memory, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
+        return memory  # (B, L, E), zero at padding
+
+
+class Prenet(nn.Module):
+    """Two layers whose dropout stays on when speaking (NVIDIA/tacotron2 issue 174)."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(LinearNorm(n, dim, bias=False) for n in (in_dim, dim))
+
+    def forward(self, x: Tensor, p_dropout: float, masks: Tensor | None = None) -> Tensor:
+        """x: (..., 80). masks: (2, ..., P) scaled; None draws them from torch's generator."""
+        for i, layer in enumerate(self.layers):
+            x = torch.relu(layer(x))
+            x = F.dropout(x, p_dropout) if masks is None else x * masks[i]
+        return x
+
+
+class Decoder(nn.Module):
+    def __init__(self, d: Dimensions) -> None:
+        super().__init__()
+        self.n_mel_channels = d.n_mel_channels
+        self.prenet = Prenet(d.n_mel_channels, d.prenet_dim)
+        self.attention_rnn = nn.LSTMCell(d.prenet_dim + d.encoder_embedding_dim, d.attention_rnn_dim)
+        self.attention_layer = AttentionLayer(
+            d.attention_rnn_dim,
+            d.encoder_embedding_dim,
+            d.attention_dim,
+            d.attention_location_n_filters,
+            d.attention_location_kernel_size,
+        )
+        self.decoder_rnn = nn.LSTMCell(d.attention_rnn_dim + d.encoder_embedding_dim, d.decoder_rnn_dim)
+        out_dim = d.decoder_rnn_dim + d.encoder_embedding_dim
+        self.linear_projection = LinearNorm(out_dim, d.n_mel_channels * d.max_frames_per_step)
+        self.gate_layer = LinearNorm(out_dim, 1, gain="sigmoid")
+
+    def attended(self, memory: Tensor, lengths: Tensor) -> AttendedText:
+        return AttendedText(
+            memory,
+            self.attention_layer.memory_layer(memory),
+            self.attention_layer.location_layer.kernel(),
+            ~true_positions(lengths, memory.shape[1]),
+        )
+
+    def _attention_weights(self) -> tuple[Tensor, Tensor]:
+        """The prenet's columns of weight_ih, and the recurrent rest (4H, H + E)."""
+        cell = self.attention_rnn
+        prenet_dim = cell.input_size - self.attention_layer.memory_layer.linear_layer.in_features
+        from_prenet, from_context = cell.weight_ih[:, :prenet_dim], cell.weight_ih[:, prenet_dim:]
+        return from_prenet, torch.cat((cell.weight_hh, from_context), dim=1)
+
+    def _project(self, features: Tensor, r: int) -> tuple[Tensor, Tensor]:
+        """Mel frames (..., 80·r) and gate logits (...) from [hidden, context]."""
+        rows = self.n_mel_channels * r
+        layer = self.linear_projection.linear_layer
+        return F.linear(features, layer.weight[:rows], layer.bias[:rows]), self.gate_layer(features).squeeze(-1)
+
+    def forward(
+        self, frames: Tensor, text: AttendedText, settings: Settings, prenet_masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Teacher-forced: frames (T, B, 80), each step's input. Mels (B, T·r, 80), gates, alignments."""
+        s, cell = settings, self.attention_rnn
+        from_prenet, recurrent = self._attention_weights()
+        inputs = self.prenet(frames, s.p_prenet_dropout, prenet_masks)  # (T, B, P)
+        inputs = F.linear(inputs, from_prenet, cell.bias_ih + cell.bias_hh)  # (T, B, 4H)
+        dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_attention_dropout)
+        hidden, contexts, alignments = attend(self.attention_layer, recurrent, inputs, dropout, text)
+        cell = self.decoder_rnn
+        inputs = F.linear(
+            torch.cat((hidden, contexts), dim=2), cell.weight_ih, cell.bias_ih + cell.bias_hh
+        )
+        dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
+        hidden = recurrent_lstm(inputs, cell.weight_hh, dropout)
+        mels, gates = self._project(torch.cat((hidden, contexts), dim=2), s.n_frames_per_step)
+        mels = mels.transpose(0, 1).reshape(frames.shape[1], -1, self.n_mel_channels)
+        return mels, gates.transpose(0, 1), alignments.transpose(0, 1)
+
+    def _recurrent_dropout(self, inputs: Tensor, width: int, p: float) -> Tensor | None:
+        if not self.training or p == 0.0:
+            return None
+        kept = torch.rand(*inputs.shape[:2], width, device=inputs.device, dtype=inputs.dtype) >= p
+        return kept.to(inputs.dtype) / (1.0 - p)
+
+    def start(self, text: AttendedText) -> DecoderStep:
+        state = initial_state(text, self.attention_rnn.hidden_size)
+        hidden, cell = text.memory.new_zeros(2, text.memory.shape[0], self.decoder_rnn.hidden_size)
+        return DecoderStep(state, hidden, cell, hidden.new_zeros(hidden.shape[0], self.n_mel_channels))
+
+    def step(
+        self, state: DecoderStep, text: AttendedText, r: int, prenet_masks: Tensor
+    ) -> tuple[Tensor, Tensor, DecoderStep]:
+        """One free-running step: frames (B, r, 80), gate logits (B,), next state."""
+        rnn = self.attention_rnn
+        from_prenet, recurrent = self._attention_weights()
+        inputs = F.linear(
+            self.prenet(state.frame, 0.0, prenet_masks), from_prenet, rnn.bias_ih + rnn.bias_hh
+        )
+        attention = attention_step(self.attention_layer, recurrent, inputs, None, state.attention, text)
+        rnn, features = self.decoder_rnn, torch.cat((attention.hidden, attention.context), dim=1)
+        gates = F.linear(features, rnn.weight_ih, rnn.bias_ih) + F.linear(
+            state.hidden, rnn.weight_hh, rnn.bias_hh
+        )
+        hidden, cell = lstm_cell(gates, state.cell)
+        mels, gate = self._project(torch.cat((hidden, attention.context), dim=1), r)
+        frames = mels.unflatten(1, (r, self.n_mel_channels))
+        return frames, gate, DecoderStep(attention, hidden, cell, frames[:, -1])
+
+
+class Postnet(nn.Module):
+    def __init__(self, d: Dimensions) -> None:
+        super().__init__()
+        between = d.postnet_n_convolutions - 1
+        widths = [d.n_mel_channels] + [d.postnet_embedding_dim] * between + [d.n_mel_channels]
+        self.convolutions = ConvStack(widths, d.postnet_kernel_size, ["tanh"] * between + ["linear"])
+
+    def forward(self, mels: Tensor, mask: Tensor, p_dropout: float) -> Tensor:
+        residual: Tensor = self.convolutions(mels * mask.unsqueeze(2), mask, p_dropout)
+        return residual
+
+
+class Tacotron2(nn.Module):
+    def __init__(self, dimensions: Dimensions) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        self.embedding = nn.Embedding(dimensions.n_symbols, dimensions.symbols_embedding_dim)
+        bound = (6.0 / (dimensions.n_symbols + dimensions.symbols_embedding_dim)) ** 0.5
+        nn.init.uniform_(self.embedding.weight, -bound, bound)
+        self.encoder = Encoder(dimensions)
+        self.decoder = Decoder(dimensions)
+        self.postnet = Postnet(dimensions)
+
+    def forward(
+        self,
+        text: Tensor,  # (B, L) ids
+        text_lengths: Tensor,  # (B,)
+        mels: Tensor,  # (B, F', 80)
+        mel_lengths: Tensor,  # (B,)
+        settings: Settings,
+        prenet_masks: Tensor | None = None,  # (2, T, B, P)
+    ) -> Prediction:
+        """Predict every step from the true frames before it; T covers the longest item and its tail."""
+        d, r = self.dimensions, settings.n_frames_per_step
+        steps = int(decoder_steps(mel_lengths, r).max()) + -(-TAIL_FRAMES // r)
+        frames = F.pad(mels, (0, 0, 0, steps * r - mels.shape[1]), value=SILENCE)
+        last = self.normalised(frames[:, r - 1 :: r])  # (B, T, 80)
+        inputs = F.pad(last[:, :-1], (0, 0, 1, 0)).transpose(0, 1)  # (T, B, 80): a zero frame starts
+        memory = self.encode(text, text_lengths, settings)
+        attended = self.decoder.attended(memory, text_lengths)
+        before, gates, alignments = self.decoder(inputs, attended, settings, prenet_masks)
+        mask = true_positions(mel_lengths, before.shape[1])
+        after = before + self.postnet(before, mask, settings.p_postnet_dropout)
+        return Prediction(
+            before * d.mel_scale + d.mel_mean, after * d.mel_scale + d.mel_mean, gates, alignments
+        )
+
+    def encode(self, text: Tensor, text_lengths: Tensor, settings: Settings) -> Tensor:
+        memory: Tensor = self.encoder(self.embedding(text), text_lengths, settings.p_encoder_dropout)
+        return memory  # (B, L, E)
+
+    def normalised(self, mels: Tensor) -> Tensor:
+        return (mels - self.dimensions.mel_mean) / self.dimensions.mel_scale
+
+    @torch.no_grad()
+    def synthesise(
+        self,
+        text: Tensor,  # (B, L)
+        text_lengths: Tensor,  # (B,)
+        settings: Settings,
+        prenet_masks: Tensor,  # (T, 2, B, P), T the largest limit
+        limits: Tensor,  # (B,) decoder steps
+        gate_threshold: float = 0.5,
+    ) -> Synthesis:
+        """Speak freely. An item stops at its gate, when its attention rests on the end, or at its limit."""
+        self.eval()
+        r = settings.n_frames_per_step
+        attended = self.decoder.attended(self.encode(text, text_lengths, settings), text_lengths)
+        state, watch = self.decoder.start(attended), StopWatch(text_lengths, limits, r, gate_threshold)
+        frames, weights = [], []
+        while not watch.all_stopped:
+            made, gate, state = self.decoder.step(state, attended, r, prenet_masks[watch.step])
+            frames.append(made)
+            weights.append(state.attention.weights)
+            watch.see(gate, state.attention.weights)
+        before, alignments = torch.cat(frames, dim=1), torch.stack(weights, dim=1)
+        lengths = watch.steps * r
+        mask = true_positions(lengths, before.shape[1])
+        after = before + self.postnet(before, mask, settings.p_postnet_dropout)
+        after = after * self.dimensions.mel_scale + self.dimensions.mel_mean
+        return Synthesis(
+            [mel[:n] for mel, n in zip(after, lengths.tolist(), strict=True)],
+            [
+                a[:s, :n]
+                for a, s, n in zip(alignments, watch.steps.tolist(), text_lengths.tolist(), strict=True)
+            ],
+            watch.reasons,
+        )

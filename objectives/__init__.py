@@ -1,0 +1,1 @@
+"""What a trial is asked to do: train a voice and be measured."""

@@ -1,0 +1,172 @@
+"""The objective: train one voice, measure it at rungs, prune it or give it its value."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+
+from model import checkpoint
+from model.audio import write_wave
+from model.corpus import Corpus
+from model.training import StepMeasures, Training, Validation
+from model.voice import Voice
+from objectives.pictures import save_alignment
+from objectives.quality import Judge, Judgement
+
+PROGRESS = "trial.json"
+KEPT_CHECKPOINTS = 2
+
+
+class Interrupted(Exception):
+    """The trial was told to stop; its checkpoint is written and it can go on."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How every trial of a study is trained and measured."""
+
+    steps: int
+    measure_every: int
+    checkpoint_every: int
+    sample_text: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of a trial, as it is stored and shown."""
+
+    step: int
+    value: float  # dB, free-running: objectives/quality.py
+    spread: float
+    failure_share: float
+    failures: dict[str, int]
+    aligned_share: float  # teacher-forced, held-out
+    diagonal_score: float
+    gate_accuracy: float
+    mel_l1: float
+    seconds: float  # of training so far
+
+
+class Watcher(Protocol):
+    """Who is told how a trial goes."""
+
+    def stepped(self, measures: StepMeasures) -> None: ...
+    def measured(self, measured: Measured) -> None: ...
+    def warned(self, text: str) -> None: ...
+
+
+class Tacotron2Objective:
+    """Trains a trial from its newest sound checkpoint, or from the start.
+
+    Its value is the best of its free-running measures; the checkpoint that scored it is kept, and is
+    the one that speaks.
+    """
+
+    def __init__(self, corpus: Corpus, judge: Judge, plan: Plan, watcher: Watcher) -> None:
+        self._corpus, self._judge, self._plan, self._watcher = corpus, judge, plan, watcher
+
+    def __call__(
+        self,
+        trial: optuna.Trial,
+        training: Training,
+        folder: Path,
+        stop_signal: Callable[[], int | None],
+    ) -> float:
+        """Raises TrialPruned, NonFinite, or Interrupted after a checkpoint when `stop_signal` has come."""
+        history = self._restore(training, folder)
+        while True:
+            if history and history[-1].step == training.step:  # just measured, here or before a kill
+                self._report(trial, history)
+                if training.step >= self._plan.steps:
+                    return best(history).value
+                if trial.should_prune():
+                    raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
+            self._train_to_next_measure(training, folder, history, stop_signal)
+            history.append(self._measure(training))
+            self._save(training, folder, history)
+            self._show(training, folder, history)
+
+    def _train_to_next_measure(
+        self, training: Training, folder: Path, history: list[Measured], stop_signal: Callable[[], int | None]
+    ) -> None:
+        every = self._plan.measure_every
+        target = min(self._plan.steps, (training.step // every + 1) * every)
+        while training.step < target:
+            self._watcher.stepped(training.advance())
+            if (signal := stop_signal()) is not None:
+                self._save(training, folder, history)
+                raise Interrupted(signal)
+            if training.step % self._plan.checkpoint_every == 0 and training.step < target:
+                self._save(training, folder, history)
+
+    def _measure(self, training: Training) -> Measured:
+        validation = training.validate(self._corpus.held_out)
+        measured = summary(validation, self._judge(training.voice()), training.seconds)
+        self._watcher.measured(measured)
+        return measured
+
+    def _save(self, training: Training, folder: Path, history: list[Measured]) -> None:
+        def fill(target: Path) -> None:
+            training.save(target)
+            (target / PROGRESS).write_text(json.dumps([asdict(measured) for measured in history]))
+
+        checkpoint.write(folder, training.step, fill)
+        checkpoint.keep(folder, KEPT_CHECKPOINTS, best(history).step if history else None)
+
+    def _restore(self, training: Training, folder: Path) -> list[Measured]:
+        newest = checkpoint.newest(folder, self._watcher.warned)
+        if newest is None:
+            return []
+        training.restore(newest)
+        return [Measured(**row) for row in json.loads((newest / PROGRESS).read_text())]
+
+    def _report(self, trial: optuna.Trial, history: list[Measured]) -> None:
+        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for measured in history:
+            if measured.step not in reported:
+                trial.report(measured.value, measured.step)
+        trial.set_user_attr("measures", [asdict(measured) for measured in history])
+
+    def _show(self, training: Training, folder: Path, history: list[Measured]) -> None:
+        """Keep a sample and a picture of the trial's best state beside its checkpoints."""
+        if best(history) is history[-1]:
+            title = f"step {training.step}, {history[-1].value:.2f} dB"
+            save_sample(training.voice(), self._plan.sample_text, folder / "sample.wav", title)
+
+
+def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
+    """Speak `text` into a WAV, with a picture of its alignment beside it; returns why it stopped."""
+    speech, symbols = voice.speak(text), voice.front_end.encode(text)
+    temporary = path.with_suffix(".tmp.wav")
+    write_wave(temporary, voice.sound(speech), voice.mel_settings.sample_rate)
+    os.replace(temporary, path)
+    save_alignment(path.with_suffix(".png"), speech, symbols, voice.front_end, f"{text}\n{title}")
+    return speech.stop
+
+
+def summary(validation: Validation, judgement: Judgement, seconds: float) -> Measured:
+    return Measured(
+        validation.step,
+        judgement.value,
+        judgement.spread,
+        judgement.failure_share,
+        judgement.failures,
+        validation.aligned_share,
+        validation.diagonal_score,
+        validation.gate_accuracy,
+        validation.mel_l1,
+        seconds,
+    )
+
+
+def best(history: list[Measured]) -> Measured:
+    return min(history, key=lambda measured: measured.value)

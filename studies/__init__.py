@@ -1,0 +1,1 @@
+"""Studies: what to search, and who runs which trial."""

@@ -1,0 +1,47 @@
+"""The corpus that a study asks for: made, fetched or found, then checked and loaded."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from model.corpora import espeak, festvox_ru
+from model.corpus import Corpus, load_corpus
+from studies.spec import Spec
+
+# Called with what is being done, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], None]
+
+
+def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
+    """A folder in LJSpeech layout; a corpus of our own making is made there when it is not yet."""
+    corpus = spec.corpus
+    if corpus.source == "espeak":
+        recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
+        folder = home / "corpora" / f"espeak-{corpus.language}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+        return espeak.prepare(
+            folder,
+            corpus.language,
+            corpus.clips,
+            corpus.seed,
+            corpus.voice,
+            lambda done, total: progress("speaking the corpus", done, total),
+        )
+    if corpus.source == "festvox-ru":
+        return prepare_festvox_ru(home, progress)
+    return Path(corpus.path)
+
+
+def prepare_festvox_ru(home: Path, progress: Progress) -> Path:
+    return festvox_ru.prepare(
+        home / "corpora" / "festvox-ru", lambda done, total: progress("cutting recordings", done, total)
+    )
+
+
+def load(spec: Spec, home: Path, progress: Progress) -> Corpus:
+    """Check every clip and character, then load. Raises DataError when the data is refused."""
+    return load_corpus(
+        corpus_folder(spec, home, progress),
+        spec.corpus_settings(),
+        home / "cache",
+        progress=lambda done, total: progress("checking and measuring clips", done, total),
+    )

@@ -1,0 +1,201 @@
+"""What a person asks of a study: its state, its trials, its best, its story."""
+
+import datetime
+import json
+from collections import Counter
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from studies.spec import Spec
+from studies.worker import consumed, started
+
+# Of a trial's attributes, those too long for a table.
+Record = dict[str, Any]
+
+
+def study_records(storage: optuna.storages.BaseStorage) -> list[Record]:
+    """One record a study, with the columns of `optuna studies`."""
+    return [
+        {
+            "name": summary.study_name,
+            "direction": summary.direction.name,
+            "n_trials": summary.n_trials,
+            "datetime_start": summary.datetime_start,
+        }
+        for summary in optuna.get_all_study_summaries(storage)
+    ]
+
+
+def trial_records(study: optuna.Study, state: str | None = None) -> list[Record]:
+    """One record a trial, with the columns of `optuna trials`."""
+    return [
+        trial_record(trial)
+        for trial in study.get_trials(deepcopy=False)
+        if state is None or trial.state.name == state
+    ]
+
+
+def trial_record(trial: FrozenTrial) -> Record:
+    return {
+        "number": trial.number,
+        "value": trial.value,
+        "datetime_start": trial.datetime_start,
+        "datetime_complete": trial.datetime_complete,
+        "duration": trial.duration,
+        "params": trial.params,
+        "user_attrs": trial.user_attrs,
+        "state": trial.state.name,
+    }
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial with the smallest distance, or None before there is one."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def status_record(study: optuna.Study, spec: Spec) -> Record:
+    trials = study.get_trials(deepcopy=False)
+    steps, hours = consumed(study)
+    best, running = best_trial(study), [t for t in trials if t.state == TrialState.RUNNING]
+    states = Counter(trial.state.name.lower() for trial in trials)
+    return {
+        "name": study.study_name,
+        "trials": f"{started(study)}/{spec.budget.trials}",
+        **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "consumed_steps": steps,
+        "hours": round(hours, 3),
+        "best_value": best.value if best else None,
+        "best_trial": best.number if best else None,
+        "ceiling": study.user_attrs.get("yardstick", {}).get("ceiling"),
+        "cap": study.user_attrs.get("yardstick", {}).get("cap"),
+        "unfinished": ", ".join(f"{t.number} (step {t.last_step or 0})" for t in running) or None,
+    }
+
+
+def formatted(found: Record | list[Record], form: str) -> str:
+    """Records as JSON, as a table, or as bare values, in Optuna's names."""
+    if form == "json":
+        return json.dumps(_plain(found), ensure_ascii=False)
+    records = [flat(record) for record in (found if isinstance(found, list) else [found])]
+    names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[_shown(record.get(name)) for name in names] for record in records]
+    if form == "value":
+        return "\n".join(" ".join(row) for row in rows)
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*row)
+    return rendered(table)
+
+
+def rendered(table: Table) -> str:
+    """As text, as wide as it needs: a cut table loses data."""
+    console = Console(width=10_000, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def flat(record: Record) -> Record:
+    """One level: params as params_NAME, and of the attributes none, which a table cannot hold."""
+    params = {f"params_{name}": value for name, value in record.get("params", {}).items()}
+    rest = {name: value for name, value in record.items() if name not in ("params", "user_attrs")}
+    state = {"state": rest.pop("state")} if "state" in rest else {}
+    return {**rest, **params, **state}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def trials_table(study: optuna.Study) -> Table:
+    """The trials as a person reads them at the end of a run."""
+    params = list(dict.fromkeys(name for t in study.get_trials(deepcopy=False) for name in t.params))
+    table = Table("trial", "state", "dB", "steps", "aligned", "failed sentences", *params)
+    for trial in study.get_trials(deepcopy=False):
+        measures = trial.user_attrs.get("measures", [])
+        last = min(measures, key=lambda m: m["value"]) if measures else None
+        table.add_row(
+            str(trial.number),
+            trial.state.name,
+            "" if trial.value is None else f"{trial.value:.2f}",
+            str(measures[-1]["step"]) if measures else "",
+            f"{last['aligned_share']:.0%}" if last else "",
+            f"{last['failure_share']:.0%}" if last else "",
+            *(f"{trial.params[n]:.4g}" if _is_float(trial, n) else str(trial.params.get(n, "")) for n in params),
+        )
+    return table
+
+
+def _is_float(trial: FrozenTrial, name: str) -> bool:
+    return isinstance(trial.params.get(name), float)
+
+
+def markdown(study: optuna.Study, spec: Spec, sample: str | None) -> str:
+    """The study's story as Markdown: what was asked, tried and found."""
+    status = status_record(study, spec)
+    lines = [f"# {study.study_name}", "", spec.question, ""]
+    lines += [f"- {name}: {_shown(value)}" for name, value in status.items() if value is not None]
+    best = best_trial(study)
+    if best:
+        lines += ["", f"## Best: trial {best.number}", "", _measure_line(best, status), ""]
+        lines += [f"- {name}: {_shown(value)}" for name, value in best.params.items()]
+        lines += ["", f"Sample and alignment: {sample}"] if sample else []
+    lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
+    lines += ["## Measures, dB by consumed steps", ""]
+    for trial in study.get_trials(deepcopy=False):
+        curve = ", ".join(f"{step}: {value:.2f}" for step, value in trial.intermediate_values.items())
+        reason = trial.user_attrs.get("reason")
+        lines.append(f"- trial {trial.number}: {curve or 'none'}{f' ({reason})' if reason else ''}")
+    return "\n".join(lines)
+
+
+def _measure_line(best: FrozenTrial, status: Record) -> str:
+    return (
+        f"{best.value:.2f} dB from the recordings; copy-synthesis reaches {status['ceiling']:.2f} dB, "
+        f"a different sentence is {status['cap']:.2f} dB away."
+    )
+
+
+def _markdown_table(records: list[Record]) -> list[str]:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[_shown(record.get(name)) for name in names] for record in records]
+    return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
+
+
+def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
+    """What a run ends with: the trials, the best one, its sound and picture, what to do next."""
+    name, best = study.study_name, best_trial(study)
+    parts = [rendered(trials_table(study))]
+    if best is None:
+        return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
+    settings = ", ".join(f"{key} {_shown(value)}" for key, value in best.params.items())
+    parts += ["", f"Best: trial {best.number}. {_measure_line(best, status_record(study, spec))}"]
+    parts += [f"Settings: {settings}"] if settings else []
+    if sample:
+        parts += [f'It says "{spec.objective.speak}"', f"  sound:     {sample}.wav", f"  alignment: {sample}.png"]
+    parts += [
+        "",
+        "Next:",
+        f'  run_study.py speak {name} "your own words" -o out.wav',
+        f"  run_study.py report {name}",
+        f"  run_study.py start {name} --n-trials {spec.budget.trials + 8}    search on",
+        f"  run_study.py export {name} --trial {best.number} -o my_voice",
+    ]
+    return "\n".join(parts)

@@ -1,0 +1,109 @@
+"""What a person sees in the terminal while a study runs; all of it on stderr."""
+
+import time
+from collections import deque
+from statistics import median
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from model.training import StepMeasures
+from objectives.tacotron2 import Measured, Plan
+from studies.spec import Spec
+
+
+class Terminal:
+    """Live lines on a terminal; plain lines at each event where there is none."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("[bold]{task.fields[name]}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._steps: deque[float] = deque(maxlen=50)
+        self._plan: Plan | None = None
+        self._last: Measured | None = None
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._show("data", what, done, total)
+        if not self._console.is_terminal and (done == total or time.monotonic() - self._said > 10):
+            self._line(f"{what}: {done}/{total}")
+        if done == total:
+            self._hide("data")
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None:
+        found = "no value yet" if best is None else f"best {best:.2f} dB"
+        self._show("study", f"{escape(spec.name)}: {found}", done, spec.budget.trials)
+
+    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None:
+        self._plan, self._last = plan, None
+        self._steps.clear()
+        shown = ", ".join(f"{name} {_short(value)}" for name, value in params.items())
+        goes_on = f" goes on from step {step}" if step else ""
+        self._line(f"trial {number}{goes_on}: {shown}")
+        self._hide("trial")
+
+    def stepped(self, m: StepMeasures) -> None:
+        assert self._plan is not None
+        self._steps.append(m.seconds)
+        text = f"mel {m.mel_l1:.3f}  gate {m.gate:.3f}  off-diagonal {m.guided:.3f}"
+        if self._last:
+            text += f"  aligned {self._last.aligned_share:.0%}  {self._last.value:.2f} dB"
+        self._show("trial", text, m.step, self._plan.steps)
+        if not self._console.is_terminal and time.monotonic() - self._said > 30:
+            left = (self._plan.steps - m.step) * median(self._steps)
+            self._line(f"  step {m.step}/{self._plan.steps}  {text}  about {left:.0f} s left")
+
+    def measured(self, m: Measured) -> None:
+        self._last = m
+        failed = "".join(f", {count} {kind}" for kind, count in m.failures.items())
+        self._line(
+            f"  step {m.step}: {m.value:.2f} dB (± {m.spread:.2f}), aligned {m.aligned_share:.0%}, "
+            f"diagonal {m.diagonal_score:.2f}, gate {m.gate_accuracy:.0%}{failed}"
+        )
+
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+        self._hide("trial")
+        shown = "" if value is None else f" {value:.2f} dB"
+        self._line(f"trial {number} {state}{shown}{': ' if reason else ''}{reason}")
+
+    def warned(self, text: str) -> None:
+        self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._said = time.monotonic()
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def _show(self, name: str, description: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task("", total=total, name=name)
+        self._bars.update(self._tasks[name], completed=done, total=total, description=description)
+
+    def _hide(self, name: str) -> None:
+        if name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,77 @@
+"""The voice of a trial: found through its study, made to speak, handed out."""
+
+import json
+import shutil
+from pathlib import Path
+
+import optuna
+
+from model import checkpoint
+from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
+from studies.report import best_trial
+from studies.worker import StudyError, trial_folder
+
+
+def best_checkpoint(study: optuna.Study, number: int | None, folder: Path) -> tuple[int, Path]:
+    """Number and best checkpoint of a trial; without a number of the best trial.
+
+    Raises:
+        StudyError: no such trial, nothing measured yet, or its files are not on this machine.
+        DamagedCheckpoint: the files were changed.
+    """
+    if number is None:
+        best = best_trial(study)
+        if best is None:
+            raise StudyError(
+                f'Study "{study.study_name}" has no completed trial yet.\nNothing was chosen as best.\n'
+                "Name one with --trial N, or go on: run_study.py resume " + study.study_name
+            )
+        number = best.number
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        raise StudyError(
+            f'Study "{study.study_name}" has no trial {number}.\nIt has {len(trials)}, from 0.\n'
+            f"Run: run_study.py trials {study.study_name}"
+        )
+    measures = trials[number].user_attrs.get("measures")
+    if not measures:
+        raise StudyError(
+            f"Trial {number} was never measured.\nIt has no voice to speak with.\nChoose another trial."
+        )
+    step = min(measures, key=lambda measured: measured["value"])["step"]
+    path = trial_folder(folder, number) / f"ckpt-{step:08d}"
+    if not path.is_dir():
+        raise StudyError(
+            f"The checkpoint of trial {number} is not here.\nExpected: {path}\n"
+            "Run this where the study ran, or give its folder with --home."
+        )
+    checkpoint.verify(path)
+    return number, path
+
+
+def voice_of(study: optuna.Study, number: int | None, folder: Path, device: str) -> tuple[int, Voice]:
+    number, path = best_checkpoint(study, number, folder)
+    return number, load_voice(path, device)
+
+
+def export(study: optuna.Study, number: int | None, folder: Path, target: Path) -> Path:
+    """Copy a trial's voice into a new folder with all that is needed to speak, and where it is from."""
+    number, path = best_checkpoint(study, number, folder)
+    if target.exists():
+        raise StudyError(f"Cannot export to {target}.\nIt exists already.\nGive a new folder with -o.")
+    target.mkdir(parents=True)
+    for name in (WEIGHTS, DESCRIPTION):
+        shutil.copyfile(path / name, target / name)
+    trial = study.get_trials(deepcopy=False)[number]
+    origin = {
+        "study": study.study_name,
+        "trial": number,
+        "params": trial.params,
+        "measures": trial.user_attrs["measures"],
+        "yardstick": study.user_attrs["yardstick"],
+        "corpus_fingerprint": study.user_attrs["corpus"],
+        "licence": "The voice inherits the terms of the recordings that it was trained on.",
+        "spec": json.loads(study.user_attrs["spec"]),
+    }
+    (target / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")
+    return target

@@ -1,0 +1,297 @@
+"""Claim a trial, run its objective, tell its end; until the study's budget is met."""
+
+import fcntl
+import hashlib
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from model.corpus import Corpus
+from model.training import NonFinite, StepMeasures, Training
+from objectives.quality import Judge, Yardstick, yardstick
+from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective
+from studies.space import pruner, sampler, suggest
+from studies.spec import Spec
+
+# A trial whose worker died this often without releasing it is given up.
+MAX_LOSSES = 3
+
+
+class StudyError(RuntimeError):
+    """A study cannot start or go on; the message says what, why and what to do."""
+
+
+class StudyBusy(StudyError):
+    """Another process works on the study."""
+
+
+class TooManyFailures(StudyError):
+    """So many trials failed in a row that going on would waste the machine."""
+
+
+class Display(Protocol):
+    """Who shows a person how the study goes."""
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None: ...
+    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None: ...
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None: ...
+    def stepped(self, measures: StepMeasures) -> None: ...
+    def measured(self, measured: Measured) -> None: ...
+    def warned(self, text: str) -> None: ...
+
+
+class StopSignal:
+    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one ends the process at once."""
+
+    def __init__(self, display: Display) -> None:
+        self.received: int | None = None
+        self._display = display
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)
+        self._display.warned("finishing the step and saving; press Ctrl-C again to quit at once")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        before = {n: signal.signal(n, self) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+
+def open_study(spec: Spec, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """Create the study, or take it up when what it stored agrees with `spec`.
+
+    Raises:
+        StudyError: the stored study searches something else; says which keys differ.
+    """
+    study = optuna.create_study(
+        study_name=spec.name,
+        storage=storage,
+        sampler=sampler(spec),
+        pruner=pruner(spec),
+        direction="minimize",
+        load_if_exists=True,
+    )
+    stored = study.user_attrs.get("spec")
+    if stored is not None and (changed := Spec.parse_json(stored).differences(spec)):
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            f"Its file changed since it began: {', '.join(changed)}.\n"
+            "Undo the change, or give the study another name."
+        )
+    study.set_user_attr("spec", spec.model_dump_json())
+    return study
+
+
+def stored_spec(name: str, storage: optuna.storages.BaseStorage) -> Spec:
+    """The spec that study `name` was started with. Raises StudyError for an unknown name."""
+    study = load_study(name, storage)
+    return Spec.parse_json(study.user_attrs["spec"])
+
+
+def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """An existing study of ours, for reading. Raises StudyError for an unknown name."""
+    known = optuna.get_all_study_names(storage)
+    if name not in known:
+        raise StudyError(
+            f'There is no study "{name}".\n'
+            f"The database has: {', '.join(known) or 'none yet'}.\n"
+            "Run: run_study.py list   or start one: run_study.py start quickstart"
+        )
+    study = optuna.load_study(study_name=name, storage=storage)
+    if "spec" not in study.user_attrs:
+        raise StudyError(
+            f'Study "{name}" was not started by run_study.py.\nIt holds no study file to go on with.\n'
+            "Look at it with Optuna's own tools."
+        )
+    return study
+
+
+def work(
+    spec: Spec, study: optuna.Study, corpus: Corpus, folder: Path, device: str, display: Display
+) -> None:
+    """Run trials until the budget is met.
+
+    Raises:
+        Interrupted: a signal came; the running trial is checkpointed and can go on.
+        StudyBusy, TooManyFailures, StudyError: see there.
+    """
+    _check_corpus(study, corpus)
+    judge = _judge(spec, study, corpus)
+    plan = _plan(spec, device)
+    objective = Tacotron2Objective(corpus, judge, plan, display)
+    stop = StopSignal(display)
+    with _lock(folder), stop.listening():
+        while True:
+            display.study(started(study), spec, best_value(study))
+            trial = _claim(study, spec, display)
+            if trial is None:
+                return
+            params = suggest(trial, spec)
+            _run(spec, trial, params, objective, corpus, folder, plan, display, stop)
+            _check_failures(study, spec)
+
+
+def _plan(spec: Spec, device: str) -> Plan:
+    o = spec.objective
+    return Plan(o.steps, o.measure_every, o.checkpoint_every, o.speak, device)
+
+
+def started(study: optuna.Study) -> int:
+    """Trials that count against the budget: every number that was ever started."""
+    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+
+
+def best_value(study: optuna.Study) -> float | None:
+    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    return min((value for value in values if value is not None), default=None)
+
+
+def consumed(study: optuna.Study) -> tuple[int, float]:
+    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
+    measures = [t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs]
+    return sum(m[-1]["step"] for m in measures), sum(m[-1]["seconds"] for m in measures) / 3600
+
+
+def budget_left(study: optuna.Study, spec: Spec) -> bool:
+    steps, hours = consumed(study)
+    budget = spec.budget
+    return (
+        started(study) < budget.trials
+        and (budget.consumed_steps is None or steps < budget.consumed_steps)
+        and (budget.hours is None or hours < budget.hours)
+    )
+
+
+def _claim(study: optuna.Study, spec: Spec, display: Display) -> optuna.Trial | None:
+    """An interrupted trial first, as the same trial; else a new one while the budget lasts."""
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        trial = optuna.trial.Trial(study, frozen._trial_id)
+        losses = frozen.user_attrs.get("losses", 0) + (not frozen.user_attrs.get("released", False))
+        trial.set_user_attr("losses", losses)
+        trial.set_user_attr("released", False)
+        if losses <= MAX_LOSSES:
+            return trial
+        _fail(trial, f"its worker died {losses} times", display)
+    return study.ask() if budget_left(study, spec) else None
+
+
+def _run(
+    spec: Spec,
+    trial: optuna.Trial,
+    params: dict[str, object],
+    objective: Tacotron2Objective,
+    corpus: Corpus,
+    folder: Path,
+    plan: Plan,
+    display: Display,
+    stop: StopSignal,
+) -> None:
+    """Every end of a trial is told; what is neither an end nor a signal breaks the run and shows."""
+    dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
+    settings = spec.settings(params)
+    trial.set_user_attr("settings", asdict(settings))
+    training = Training(corpus, dimensions, settings, trial_seed(spec.seed, trial.number), plan.device)
+    display.trial_started(trial.number, params, plan, trial.study.trials[trial.number].last_step or 0)
+    try:
+        value = objective(trial, training, trial_folder(folder, trial.number), lambda: stop.received)
+    except optuna.TrialPruned as pruned:
+        trial.set_user_attr("reason", str(pruned))
+        ended = trial.study.tell(trial, state=TrialState.PRUNED)
+        display.trial_ended(trial.number, "PRUNED", ended.value, str(pruned))
+    except NonFinite as fault:
+        _fail(trial, str(fault), display)
+    except Interrupted:
+        trial.set_user_attr("released", True)
+        raise
+    else:
+        trial.study.tell(trial, value)
+        display.trial_ended(trial.number, "COMPLETE", value, "")
+
+
+def _fail(trial: optuna.Trial, reason: str, display: Display) -> None:
+    trial.set_user_attr("reason", reason)
+    trial.study.tell(trial, state=TrialState.FAIL)
+    display.trial_ended(trial.number, "FAIL", None, reason)
+
+
+def _check_failures(study: optuna.Study, spec: Spec) -> None:
+    limit = spec.budget.failures
+    ended: list[FrozenTrial] = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    last = ended[-limit:]
+    if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
+        raise TooManyFailures(
+            f'Study "{spec.name}" stopped: its last {limit} trials failed.\n'
+            f"The last one: {last[-1].user_attrs.get('reason', 'unknown')}.\n"
+            "Narrow the search space, or raise budget.failures in the study file."
+        )
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """The seed of a trial's weights, batches and dropout."""
+    digest = hashlib.sha256(f"{study_seed}/trial {number}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    path = folder / f"trial-{number:04d}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_sample_text(spec: Spec, corpus: Corpus) -> None:
+    """The sample must be readable, and never have been trained on. Raises TextError or StudyError."""
+    text, front_end = spec.objective.speak, corpus.front_end
+    symbols = front_end.encode(text)
+    if any(symbols == item.symbols.tolist() for item in corpus.training):
+        raise StudyError(
+            f'Cannot use "{text}" as the sample.\nThe voice is trained on it, so it would prove nothing.\n'
+            "Give objective.speak another sentence."
+        )
+
+
+def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
+    known = study.user_attrs.get("corpus")
+    if known is None:
+        study.set_user_attr("corpus", corpus.fingerprint)
+    elif known != corpus.fingerprint:
+        raise StudyError(
+            f'Cannot continue study "{study.study_name}".\n'
+            "The speech data changed since it began: its trials could not be compared.\n"
+            "Put the recordings back as they were, or start a study under another name."
+        )
+
+
+def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
+    items = corpus.held_out[: spec.objective.sentences]
+    known = study.user_attrs.get("yardstick")
+    stick = Yardstick(**known) if known else yardstick(items, corpus.mel_settings)
+    if not known:
+        study.set_user_attr("yardstick", asdict(stick))
+    return Judge(items, spec.objective.draws, spec.seed, stick)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One process a study: a second one would take up the trial that the first is running."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyBusy(
+                f'Study "{folder.name}" is being worked on by another process.\n'
+                "Two would run the same trial.\nWait for it, or stop it with Ctrl-C in its terminal."
+            ) from error
+        yield
