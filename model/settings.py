@@ -71,24 +71,27 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What may change while a voice trains; defaults with their sources in docs/settings.md."""
+    """What may change while a voice trains. Raises ValueError beyond LIMITS.
+
+    Where no source is named, the default is that of NVIDIA's public code.
+    """
 
     learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    decay_start_step: int = 20_000  # learning rate halves every decay_half_life steps from here
-    decay_half_life: int = 20_000
+    warmup_steps: int = 50  # linear; Adam's first steps are large
+    decay_start_step: int = 20_000  # the learning rate halves every decay_half_life steps from here:
+    decay_half_life: int = 20_000  # late enough not to slow alignment
     adam_beta2: float = 0.999
-    adam_eps: float = 1e-6
-    weight_decay: float = 1e-6
+    adam_eps: float = 1e-6  # Shen et al. 2017, section 3.1
+    weight_decay: float = 1e-6  # Shen et al. 2017, section 2.2
     grad_clip_thresh: float = 1.0
-    batch_size: int = 32
+    batch_size: int = 32  # smaller ones hurt alignment (Rayhane-mamah/Tacotron-2 issue 38)
     n_frames_per_step: int = 1
-    mel_l1_weight: float = 1.0
+    mel_l1_weight: float = 1.0  # L1 beside NVIDIA's L2 keeps spectra sharper
     mel_l2_weight: float = 1.0
     gate_weight: float = 1.0
-    gate_positive_weight: float = 5.0
+    gate_positive_weight: float = 5.0  # ends are rare: one step in some hundred
     guided_attention_weight: float = 1.0
-    guided_attention_sigma: float = 0.2
+    guided_attention_sigma: float = 0.2  # Tachibana et al. 2018, equation 7
     p_encoder_dropout: float = 0.5
     p_prenet_dropout: float = 0.5
     p_attention_dropout: float = 0.1

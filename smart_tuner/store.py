@@ -24,7 +24,6 @@ class SQLiteStorage(RDBStorage):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
-        self.engine.dispose()  # the base class has connected without the events below
         _serialise_transactions(self.engine)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -33,6 +32,8 @@ class SQLiteStorage(RDBStorage):
 
 
 def _serialise_transactions(engine: Engine) -> None:
+    engine.dispose()  # Optuna has connected already, without these events
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are started by on_begin

@@ -1,0 +1,110 @@
+"""Read recordings, and turn sound into log-mel spectrograms as NVIDIA's Tacotron 2 does."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+LOUDNESS_FLOOR = 1e-5
+SILENCE = math.log(LOUDNESS_FLOOR)  # what a silent mel frame holds, and what pads mels: 0 would be loud
+TRIM_BLOCK = 256  # samples
+
+
+class AudioError(ValueError):
+    """A recording that cannot be used; `reason` is the short kind of trouble, as in "missing audio"."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class MelSettings:
+    """What a mel is computed with, in NVIDIA's names; the defaults fit public LJSpeech vocoders."""
+
+    sample_rate: int = 22050
+    filter_length: int = 1024
+    hop_length: int = 256
+    win_length: int = 1024
+    n_mel_channels: int = 80
+    mel_fmin: float = 0.0  # Hz
+    mel_fmax: float = 8000.0  # Hz
+
+
+def read_wave(path: Path, sample_rate: int, resample_from: int | None = None) -> NDArray[np.float32]:
+    """Samples (N,) in [-1, 1] at `sample_rate`; a file at `resample_from` Hz is resampled.
+
+    Raises AudioError for a file that is missing, unreadable, empty, not mono, not finite or of another rate.
+    """
+    if not path.is_file():
+        raise AudioError("missing audio", f"there is no file {path}")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError("unreadable audio", f"{path} is not a sound file: {error.error_string}") from error
+    if not len(samples):
+        raise AudioError("empty audio", f"{path} has no samples")
+    if samples.shape[1] != 1:
+        raise AudioError("not mono", f"{path} has {samples.shape[1]} channels: mix them down to 1")
+    if not np.isfinite(samples).all():
+        raise AudioError("not finite audio", f"{path} holds NaN or infinite samples")
+    if rate not in (sample_rate, resample_from):
+        declared = f" or {resample_from}" if resample_from else ""
+        raise AudioError("wrong sample rate", f"{path} has {rate} Hz, wanted {sample_rate}{declared}")
+    wave: NDArray[np.float32] = samples[:, 0]
+    if rate != sample_rate:
+        wave = librosa.resample(wave, orig_sr=rate, target_sr=sample_rate)
+    return np.clip(wave, -1.0, 1.0)
+
+
+def trimmed(
+    wave: NDArray[np.float32], sample_rate: int, top_db: float | None, keep_seconds: float = 0.05
+) -> NDArray[np.float32]:
+    """The wave without edges that are more than `top_db` below its loudest part; None leaves it whole."""
+    if top_db is None:
+        return wave
+    energy = np.add.reduceat(np.square(wave), np.arange(0, len(wave), TRIM_BLOCK))
+    loud = np.flatnonzero(energy >= energy.max() * 10 ** (-top_db / 10))
+    keep = round(keep_seconds * sample_rate)
+    return wave[max(0, loud[0] * TRIM_BLOCK - keep) : (loud[-1] + 1) * TRIM_BLOCK + keep]
+
+
+def mel_spectrogram(wave: NDArray[np.float32], settings: MelSettings) -> NDArray[np.float32]:
+    """Natural logarithm of mel magnitudes (F, n_mel_channels), F = 1 + N // hop_length, of N > 0 samples."""
+    padded = np.pad(wave.astype(np.float32, copy=False), settings.filter_length // 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, settings.filter_length)
+    frames = windows[:: settings.hop_length] * _window(settings)
+    magnitudes = np.abs(np.fft.rfft(frames))
+    mel: NDArray[np.float32] = magnitudes @ mel_filters(settings).T
+    return np.log(np.maximum(mel, np.float32(LOUDNESS_FLOOR)))
+
+
+@cache
+def mel_filters(settings: MelSettings) -> NDArray[np.float32]:
+    """The filterbank (n_mel_channels, 1 + filter_length // 2): Slaney's scale, each band of equal area."""
+    filters: NDArray[np.float32] = librosa.filters.mel(
+        sr=settings.sample_rate,
+        n_fft=settings.filter_length,
+        n_mels=settings.n_mel_channels,
+        fmin=settings.mel_fmin,
+        fmax=settings.mel_fmax,
+    )
+    filters.setflags(write=False)
+    return filters
+
+
+@cache
+def _window(settings: MelSettings) -> NDArray[np.float32]:
+    window = librosa.filters.get_window("hann", settings.win_length)
+    centred: NDArray[np.float32] = librosa.util.pad_center(window, size=settings.filter_length)
+    return centred.astype(np.float32)
+
+
+def write_wave(path: Path, wave: NDArray[np.float32], sample_rate: int) -> None:
+    """Write samples (N,) as a 16-bit WAV file; what exceeds [-1, 1] is clipped."""
+    soundfile.write(path, np.clip(wave, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")

@@ -1,0 +1,142 @@
+"""Turn written English or Russian into symbol ids, refusing whatever would be lost."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from string import ascii_lowercase
+from types import MappingProxyType
+
+from num2words import num2words
+
+PADDING = "_"
+END = "~"
+STRESS = "+"
+ACUTE = "\u0301"
+PUNCTUATION = " !\"'(),-.:;?"
+RUSSIAN_LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+RUSSIAN_VOWELS = "аеёиоуыэюя"
+
+VERSIONS = {"en": 1, "ru": 1}  # raise one when its rules change: a checkpoint is only read by its own rules
+VARIANTS = {
+    **dict.fromkeys("«»„“”‟", '"'),
+    **dict.fromkeys("’‘ʼ", "'"),
+    **dict.fromkeys("‐‑‒–—―", "-"),
+    "…": "...",
+}
+
+# Digits that are not surely one number (007, 1.2.3, 5th, over 15 digits) stay digits, and so are refused.
+# Thousands are grouped by commas in English, by spaces in Russian.
+_NUMBER = (
+    r"(?<!\w)(?P<whole>[1-9][0-9]{0,2}(?:GROUP[0-9]{3}){1,4}|0|[1-9][0-9]{0,14})"
+    r"(?:[.,](?P<fraction>[0-9]{1,6}))?(?!\w)(?![.,][0-9])"
+)
+_NUMBERS = {
+    "en": re.compile(_NUMBER.replace("GROUP", ",")),
+    "ru": re.compile(_NUMBER.replace("GROUP", "[ \u00a0\u202f]")),
+}
+_ACUTE_VOWEL = re.compile(rf"\+?([{RUSSIAN_VOWELS}]){ACUTE}")
+_STRAY_STRESS = re.compile(rf"\S*(?:\+(?![{RUSSIAN_VOWELS}])|{ACUTE})\S*")
+
+
+class TextError(ValueError):
+    """Text that cannot be encoded; `characters` counts the unknown ones, if those are the reason."""
+
+    def __init__(self, message: str, characters: Mapping[str, int] = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.characters = dict(characters)
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """The ordered symbols of one language; the index of a symbol is its id, 0 pads.
+
+    One rebuilt from a checkpoint encodes with the checkpoint's symbols. Raises TextError for a
+    name or version whose rules this code does not have.
+    """
+
+    name: str
+    version: int
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if VERSIONS.get(self.name) != self.version:
+            known = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
+            raise TextError(f"front end {self.name!r} version {self.version} is unknown; known: {known}")
+        single = all(len(symbol) == 1 for symbol in self.symbols)
+        if not single or len(set(self.symbols)) < len(self.symbols):
+            raise TextError(f"symbols of a front end are distinct single characters, not {self.symbols}")
+        if self.symbols[:1] != (PADDING,) or END not in self.symbols:
+            raise TextError(
+                f"the first symbol must be {PADDING!r}, and {END!r} among the rest: {self.symbols}"
+            )
+
+    def normalise(self, text: str) -> str:
+        """Text as it is spoken: NFC, numbers as words, lower case, plain punctuation, stress before vowels.
+
+        Unknown characters are kept. Raises TextError for a stress mark that belongs to no vowel.
+        """
+        plain = self._plain(text)
+        if self.name == "ru" and (stray := _STRAY_STRESS.search(plain)):
+            raise TextError(
+                f"stress mark without its vowel in {stray.group()!r}: "
+                f"write {STRESS!r} before a vowel ({RUSSIAN_VOWELS}) or U+0301 after it"
+            )
+        return plain
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the normalised text and of the end symbol; raises TextError rather than drop anything."""
+        if unknown := self.unknown(text):
+            raise TextError(self._unknown_message(text, unknown), unknown)
+        normalised = self.normalise(text)
+        if not any(character.isalpha() for character in normalised):
+            raise TextError(f"the text is empty: {text!r} has no letters or numbers to speak")
+        ids = {symbol: index for index, symbol in enumerate(self.symbols)}
+        return [ids[character] for character in normalised + END]
+
+    def unknown(self, text: str) -> dict[str, int]:
+        """Characters of the text that have no symbol, counted, in the order of their first appearance."""
+        known = set(self.symbols) - {PADDING, END} | ({ACUTE} if self.name == "ru" else set())
+        return dict(Counter(character for character in self._plain(text) if character not in known))
+
+    def spoken(self) -> frozenset[int]:
+        """Ids of the letters: what is heard, unlike spaces, punctuation, stress, end and padding."""
+        return frozenset(index for index, symbol in enumerate(self.symbols) if symbol.isalpha())
+
+    def _plain(self, text: str) -> str:
+        text = unicodedata.normalize("NFC", text)
+        text = _NUMBERS[self.name].sub(self._number_in_words, text).lower()
+        # A variant is only replaced by what this front end knows: an error names what was written.
+        text = text.translate(
+            {ord(variant): plain for variant, plain in VARIANTS.items() if plain[0] in self.symbols}
+        )
+        if self.name == "ru":
+            text = _ACUTE_VOWEL.sub(rf"{STRESS}\1", text)
+        return " ".join(text.split())
+
+    def _number_in_words(self, number: re.Match[str]) -> str:
+        whole, fraction = re.sub("[^0-9]", "", number["whole"]), number["fraction"]
+        if fraction is None:
+            return str(num2words(int(whole), lang=self.name))
+        if self.name == "en":  # digit by digit, since num2words drops the last zeros of 2.50
+            return " ".join([num2words(int(whole)), "point", *(num2words(int(digit)) for digit in fraction)])
+        return str(num2words(Decimal(f"{whole}.{fraction}"), lang=self.name))
+
+    def _unknown_message(self, text: str, unknown: Mapping[str, int]) -> str:
+        named = ", ".join(
+            f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}) {count} x"
+            for character, count in unknown.items()
+        )
+        known = "".join(symbol for symbol in self.symbols if symbol not in (PADDING, END))
+        return (
+            f"front end {self.name!r} has no symbol for {named} in {text!r}; it knows {known!r}: "
+            "write these out in words, or choose the front end of the text's language"
+        )
+
+
+FRONT_ENDS = {
+    "en": FrontEnd("en", 1, (PADDING, END, *PUNCTUATION, *ascii_lowercase)),
+    "ru": FrontEnd("ru", 1, (PADDING, END, *PUNCTUATION, STRESS, *RUSSIAN_LETTERS)),
+}

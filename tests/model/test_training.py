@@ -1,0 +1,178 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model import checkpoint
+from model.training import NonFinite, Training, learning_rate_at
+from model.voice import load_voice
+
+
+@pytest.fixture
+def training(corpus, tiny, settings):
+    return Training(corpus, tiny, settings, seed=7)
+
+
+def weights(training):
+    return {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_losses_fall(training):
+    measures = [training.advance() for _ in range(40)]
+    assert np.mean([m.mel_l1 for m in measures[-5:]]) < 0.7 * np.mean([m.mel_l1 for m in measures[:5]])
+    assert measures[-1].step == training.step == 40
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_does_not(corpus, tiny, settings):
+    runs = [Training(corpus, tiny, settings, seed) for seed in (7, 7, 8)]
+    for run in runs:
+        for _ in range(3):
+            run.advance()
+            torch.rand(5)  # others may draw from torch's generator
+    first, again, other = (weights(run) for run in runs)
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tiny, settings):
+    straight = Training(corpus, tiny, settings, seed=7)
+    for _ in range(12):
+        straight.advance()
+    first = Training(corpus, tiny, settings, seed=7)
+    for _ in range(5):
+        first.advance()
+    path = checkpoint.write(tmp_path, first.step, first.save)
+    second = Training(corpus, tiny, settings, seed=7)
+    second.restore(path)
+    for _ in range(7):
+        second.advance()
+    assert second.step == 12
+    assert same(weights(straight), weights(second))
+
+
+def test_validating_and_speaking_disturb_nothing(corpus, tiny, settings):
+    plain, watched = (Training(corpus, tiny, settings, seed=7) for _ in range(2))
+    for _ in range(3):
+        plain.advance()
+        watched.advance()
+        watched.validate(corpus.held_out)
+        watched.voice().speak("abc")
+    assert same(weights(plain), weights(watched))
+    assert watched.validate(corpus.held_out) == watched.validate(corpus.held_out)
+
+
+def test_a_non_finite_loss_never_reaches_the_weights(corpus, tiny, settings):
+    broken = [replace(item, mel=item.mel.copy()) for item in corpus.training]
+    for item in broken:
+        item.mel[0, 0] = np.nan
+    training = Training(replace(corpus, training=tuple(broken)), tiny, settings, seed=7)
+    before = {name: p.clone() for name, p in training.model.named_parameters()}
+    with pytest.raises(NonFinite, match="step 1: loss is nan"):
+        training.advance()
+    assert all(torch.equal(before[name], p) for name, p in training.model.named_parameters())
+    assert training.step == 0
+
+
+def test_the_norm_is_that_before_clipping_and_clipping_bounds_the_step(corpus, tiny, settings):
+    norms = {}
+    for clip in (0.01, 1e4):
+        training = Training(corpus, tiny, replace(settings, grad_clip_thresh=clip), seed=7)
+        norms[clip] = training.advance().grad_norm
+        clipped = torch.nn.utils.get_total_norm([p.grad for p in training.model.parameters()])
+        assert float(clipped) == pytest.approx(min(clip, norms[clip]), rel=1e-3)
+    assert norms[0.01] == norms[1e4]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"learning_rate": 1e-4},
+        {"warmup_steps": 50},
+        {"decay_start_step": 0, "decay_half_life": 1},
+        {"adam_beta2": 0.9},
+        {"adam_eps": 1e-3},
+        {"weight_decay": 0.1},
+        {"grad_clip_thresh": 0.01},
+        {"batch_size": 8},
+        {"n_frames_per_step": 4},
+        {"mel_l1_weight": 3.0},
+        {"mel_l2_weight": 3.0},
+        {"gate_weight": 3.0},
+        {"gate_positive_weight": 20.0},
+        {"guided_attention_weight": 5.0},
+        {"guided_attention_sigma": 0.5},
+        {"p_encoder_dropout": 0.1},
+        {"p_prenet_dropout": 0.1},
+        {"p_attention_dropout": 0.5},
+        {"p_decoder_dropout": 0.5},
+        {"p_postnet_dropout": 0.1},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_every_setting_changes_what_is_trained(corpus, tiny, settings, changed):
+    trainings = [Training(corpus, tiny, s, seed=7) for s in (settings, replace(settings, **changed))]
+    for training in trainings:
+        training.advance()
+        training.advance()
+    assert not same(weights(trainings[0]), weights(trainings[1]))
+
+
+def test_the_learning_rate_warms_up_holds_and_halves(settings):
+    s = replace(settings, learning_rate=1.0e-2, warmup_steps=10, decay_start_step=100, decay_half_life=50)
+    rates = [learning_rate_at(step, s) for step in (0, 4, 9, 100, 150, 200)]
+    assert rates == pytest.approx([1e-3, 5e-3, 1e-2, 1e-2, 5e-3, 2.5e-3])
+
+
+def test_a_restored_learning_rate_is_that_of_the_settings(tmp_path, corpus, tiny, settings):
+    training = Training(corpus, tiny, settings, seed=7)
+    training.advance()
+    path = checkpoint.write(tmp_path, 1, training.save)
+    training.restore(path)
+    training.settings = replace(training.settings, learning_rate=1e-5, warmup_steps=1)
+    assert training.advance().learning_rate == 1e-5
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, corpus, tiny, settings):
+    training = Training(corpus, tiny, settings, seed=7)
+    path = checkpoint.write(tmp_path, 0, training.save)
+    other = Training(corpus, replace(tiny, prenet_dim=16), settings, seed=7)
+    with pytest.raises(ValueError, match="another network"):
+        other.restore(path)
+
+
+def test_a_saved_voice_speaks_as_before(tmp_path, training):
+    training.advance()
+    path = checkpoint.write(tmp_path, 1, training.save)
+    loaded = load_voice(path)
+    before, after = training.voice().speak("abcd", seed=3), loaded.speak("abcd", seed=3)
+    np.testing.assert_array_equal(before.mel, after.mel)
+    assert loaded.front_end == training.corpus.front_end
+    assert load_file(path / "model.safetensors").keys() == training.model.state_dict().keys()
+
+
+def test_what_a_voice_says_does_not_depend_on_what_else_is_asked(training):
+    for _ in range(3):
+        training.advance()
+    voice = training.voice()
+    texts = [voice.front_end.encode(text) for text in ("abc", "hgfedcba", "ad")]
+    together = voice.read(texts, seeds=[1, 2, 3])
+    for text, seed, spoken in zip(texts, [1, 2, 3], together, strict=True):
+        alone = voice.read([text], [seed])[0]
+        np.testing.assert_allclose(alone.mel, spoken.mel, rtol=1e-3, atol=1e-3)
+        assert alone.stop == spoken.stop
+
+
+@pytest.mark.slow
+def test_the_made_up_language_is_learned(corpus, tiny, settings):
+    training = Training(corpus, tiny, settings, seed=7)
+    for _ in range(600):
+        training.advance()
+    validation = training.validate(corpus.held_out)
+    assert validation.aligned
+    assert validation.gate_accuracy >= 0.75

@@ -1,0 +1,250 @@
+"""What a user does, by the command line, on a study of the quickstart's kind made small."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+STUDY = """
+name = "small"
+question = "Does the whole chain hold?"
+seed = 3
+[corpus]
+source = "espeak"
+language = "en"
+clips = 60
+held_out = 6
+[model]
+size = "tiny"
+[settings]
+n_frames_per_step = 4
+batch_size = 12
+[space.learning_rate]
+type = "float"
+low = 1e-3
+high = 4e-3
+log = true
+[space.gate_positive_weight]
+type = "float"
+low = 1.0
+high = 10.0
+log = true
+[budget]
+trials = 2
+[objective]
+steps = 12
+measure_every = 6
+checkpoint_every = 2
+sentences = 3
+draws = 1
+speak = "the small dog sees a house"
+"""
+
+
+class Home:
+    """A user's folder with the study file in it, and the program to run there."""
+
+    def __init__(self, folder, cache):
+        self.folder = folder
+        (folder / "small.toml").write_text(STUDY)
+        # the corpus is spoken once for all tests
+        if cache is not None:
+            (folder / "runs").mkdir()
+            (folder / "runs" / "corpora").symlink_to(cache)
+
+    def command(self, *arguments):
+        return [sys.executable, str(ROOT / "run_study.py"), *arguments]
+
+    def run(self, *arguments, code=0):
+        done = subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def begin(self, *arguments):
+        return subprocess.Popen(
+            self.command(*arguments), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def values(self):
+        return [row["value"] for row in json.loads(self.run("trials", "small", "-f", "json").stdout)]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("finished"), None)
+    home.output = home.run("start", "small.toml")
+    return home
+
+
+@pytest.fixture
+def home(tmp_path, finished):
+    return Home(tmp_path, finished.folder / "runs" / "corpora")
+
+
+def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(finished):
+    shown = finished.output.stdout
+    assert "Best: trial" in shown
+    assert "run_study.py speak small" in shown
+    assert "copy-synthesis" in shown
+    sample = finished.folder / shown.split("sound:")[1].split()[0]
+    sound, rate = soundfile.read(sample)
+    assert rate == 22050
+    assert np.abs(sound).max() > 0.01
+    assert sample.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "speaking the corpus" in finished.output.stderr
+    assert "step 12" in finished.output.stderr
+
+
+def test_results_come_as_json_in_optunas_names(finished):
+    best = json.loads(finished.run("best", "small", "-f", "json").stdout)
+    assert best.keys() >= {"number", "value", "datetime_start", "duration", "params", "state"}
+    assert np.isfinite(best["value"])
+    assert best["value"] == min(finished.values())
+    measures = best["user_attrs"]["measures"]
+    assert [m["step"] for m in measures] == [6, 12]
+    assert best["value"] == min(m["value"] for m in measures)
+    [study] = json.loads(finished.run("list", "-f", "json").stdout)
+    assert (study["name"], study["n_trials"]) == ("small", 2)
+    status = json.loads(finished.run("status", "small", "-f", "json").stdout)
+    assert (status["trials"], status["consumed_steps"]) == ("2/2", 24)
+    table = finished.run("trials", "small").stdout
+    assert "params_learning_rate" in table
+
+
+def test_a_met_budget_starts_nothing_and_a_raised_one_goes_on(home):
+    home.run("start", "small.toml")
+    before = home.values()
+    home.run("start", "small.toml")
+    assert home.values() == before
+    home.run("resume", "small", "--n-trials", "3")
+    assert home.values()[:2] == before
+    assert len(home.values()) == 3
+
+
+def test_the_same_seeds_give_the_same_values(home, finished):
+    home.run("start", "small.toml")
+    assert home.values() == finished.values()
+
+
+def test_the_best_voice_speaks_a_new_text(finished, tmp_path):
+    out = tmp_path / "said.wav"
+    finished.run("speak", "small", "a new sentence", "-o", str(out))
+    assert soundfile.info(out).duration > 0.1
+    refused = finished.run("speak", "small", "привет", "-o", str(out), code=2)
+    assert "U+043F" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_exported_voice_speaks_without_its_study(finished, tmp_path):
+    from model.voice import load_voice
+
+    finished.run("export", "small", "--trial", "0", "-o", str(tmp_path / "voice"))
+    assert len(load_voice(tmp_path / "voice").speak("the dog").mel) > 0
+    origin = json.loads((tmp_path / "voice" / "origin.json").read_text("utf-8"))
+    assert (origin["study"], origin["trial"]) == ("small", 0)
+    finished.run("export", "small", "--trial", "0", "-o", str(tmp_path / "voice"), code=2)
+
+
+def test_a_report_tells_the_story(finished):
+    text = finished.run("report", "small").stdout
+    for part in ("Does the whole chain hold?", "## Best: trial", "| number |", "12: "):
+        assert part in text
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_trial_and_resume_ends_as_if_it_never_came(home, finished, number, code):
+    running = home.begin("start", "small.toml")
+    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+    running.send_signal(number)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == code, said
+    assert "run_study.py resume small" in said
+    (home.folder / "small.toml").unlink()
+    assert "goes on from step" in home.run("resume", "small").stderr or len(home.values()) == 2
+    assert home.values() == finished.values()
+
+
+def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(home, finished):
+    running = home.begin("start", "small.toml")
+    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+    running.kill()
+    running.wait()
+    home.run("resume", "small")
+    assert home.values() == finished.values()
+
+
+def wait_for(home, running, found):
+    deadline = time.monotonic() + 120
+    while not found():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_one_training_takes_its_parameters_from_the_command_line(home):
+    done = home.run("train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8")
+    assert "without" in done.stderr
+    [study] = json.loads(home.run("list", "-f", "json").stdout)
+    [trial] = json.loads(home.run("trials", study["name"], "-f", "json").stdout)
+    assert trial["user_attrs"]["settings"]["learning_rate"] == 0.002
+    assert trial["user_attrs"]["settings"]["batch_size"] == 8
+    wrong = home.run("train", "small.toml", "--param", "learning_rat=0.002", code=2)
+    assert "learning_rate" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["best", "nothing"], 2, "There is no study"),
+        (["start", "quickstar"], 2, "quickstart"),
+        (["speak", "nothing", "hello"], 2, "There is no study"),
+        (["data", "check", "nowhere"], 5, "metadata.csv"),
+        (["--storage", "nonsense", "list"], 4, "storage URL"),
+        (["--storage", "sqlite:////proc/none/x.db", "list"], 4, "Cannot open"),
+        (["--home", "/proc/none", "list"], 6, "/proc/none"),
+        (["nonsense"], 2, "No such command"),
+        ([], 0, ""),
+    ],
+)
+def test_errors_say_what_why_and_what_to_do(home, arguments, code, said):
+    done = home.run(*arguments, code=code)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_study_whose_file_changed_is_refused_by_key(home):
+    home.run("start", "small.toml")
+    file = home.folder / "small.toml"
+    file.write_text(file.read_text().replace("high = 4e-3", "high = 5e-3"))
+    assert "space.learning_rate" in home.run("start", "small.toml", code=2).stderr
+
+
+def test_a_damaged_checkpoint_is_told_and_never_speaks(finished, tmp_path):
+    best = json.loads(finished.run("best", "small", "-f", "json").stdout)
+    folder = finished.folder / "runs" / "studies" / "small" / f"trial-{best['number']:04d}"
+    for weights in folder.glob("ckpt-*/model.safetensors"):
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    try:
+        assert "sha256" in finished.run("speak", "small", "hello", "-o", str(tmp_path / "x.wav"), code=1).stderr
+    finally:
+        for weights in folder.glob("ckpt-*/model.safetensors"):
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
+
+
+def test_doctor_finds_this_installation_sound(home):
+    if os.environ.get("VIRTUAL_ENV") is None and sys.prefix == sys.base_prefix:
+        pytest.skip("not an installation by install.sh")
+    done = home.run("doctor", "-f", "json")
+    assert {row["state"] for row in json.loads(done.stdout)} == {"ok"}
