@@ -160,11 +160,9 @@ class _Survey:
         with self._excluding(line, name):
             symbols = self._encode(text)
         with self._excluding(line, name):
-            row, seconds = self._listen(name, text)
+            row, samples = self._listen(name, text)
             if symbols is not None:
-                self._compare(symbols, seconds)
-                letters = sum(symbol in self._spoken for symbol in symbols)
-                self._clips.append(_Clip(line, row, letters / seconds))
+                self._clips.append(_Clip(line, row, self._speaking_rate(symbols, samples)))
 
     @contextmanager
     def _excluding(self, line: int, name: str) -> Iterator[None]:
@@ -183,11 +181,8 @@ class _Survey:
         if len(columns) not in (2, 3):
             raise _BadRow("bad metadata line", f"{len(columns)} columns, wanted id|text or id|raw|normalised")
         name = columns[0]
-        if (
-            not PLAIN_ID.fullmatch(name)
-            or not name.isprintable()
-            or len(f"{name}.wav".encode()) > LONGEST_FILE_NAME
-        ):
+        fits = len(f"{name}.wav".encode()) <= LONGEST_FILE_NAME
+        if not (fits and name.isprintable() and PLAIN_ID.fullmatch(name)):
             raise _BadRow("bad id", f"{_printable(name)!r} is no plain file name")
         first = self._line_of_id.setdefault(name, line)
         if first != line:
@@ -208,8 +203,8 @@ class _Survey:
         except TextError as error:
             raise _BadRow("empty text", str(error)) from error
 
-    def _listen(self, name: str, text: str) -> tuple[Row, float]:
-        """The row and its seconds without silent edges."""
+    def _listen(self, name: str, text: str) -> tuple[Row, int]:
+        """The row and its samples without silent edges."""
         s, path = self._settings, self._folder / WAVES / f"{name}.wav"
         wave = read_wave(path, s.sample_rate, s.resample_from)
         loudness = np.abs(wave)
@@ -219,7 +214,8 @@ class _Survey:
         if clipped > MOST_CLIPPED_SHARE:
             limit = f"limit {MOST_CLIPPED_SHARE:.1%}"
             raise _BadRow("clipped audio", f"{clipped:.2%} of samples at full scale, {limit}")
-        seconds = len(trimmed(wave, s.sample_rate, s.trim_db)) / s.sample_rate
+        samples = len(trimmed(wave, s.sample_rate, s.trim_db))
+        seconds = samples / s.sample_rate
         if not s.min_seconds <= seconds <= s.max_seconds:
             limits = f"limits {s.min_seconds:g} and {s.max_seconds:g} s"
             reason = "too short" if seconds < s.min_seconds else "too long"
@@ -228,17 +224,17 @@ class _Survey:
         first = self._id_of_recording.setdefault(digest, name)
         if first != name:
             raise _BadRow("duplicate recording", f"the same file as that of {first}")
-        return Row(name, text, path, digest), seconds
+        return Row(name, text, path, digest), samples
 
-    def _compare(self, symbols: list[int], seconds: float) -> None:
+    def _speaking_rate(self, symbols: list[int], samples: int) -> float:
+        """Letters a second, of a clip that is long enough to be decoded."""
         r = self._settings.n_frames_per_step
-        frames = 1 + int(seconds * self._settings.sample_rate) // MelSettings().hop_length
+        frames = 1 + samples // MelSettings().hop_length
         steps = -(-frames // r)
         if steps < len(symbols):
-            raise _BadRow(
-                "too few frames",
-                f"{steps} decoder steps ({frames} frames, {r} a step), {len(symbols)} symbols",
-            )
+            spoken = f"{steps} decoder steps ({frames} frames, {r} a step)"
+            raise _BadRow("too few frames", f"{spoken} for {len(symbols)} symbols")
+        return sum(symbol in self._spoken for symbol in symbols) * self._settings.sample_rate / samples
 
     def exclude_odd_speaking_rates(self) -> None:
         """Exclude clips whose text can hardly be what is heard."""

@@ -10,7 +10,8 @@ from pydantic_core import ErrorDetails
 from studies.parameters import nearest
 from studies.tables import Key, Table
 
-WORDS = {"an object": "a table", "a valid array": "a list", "a valid integer": "a whole number"}  # TOML's, not JSON's
+# TOML's words for JSON's.
+WORDS = {"an object": "a table", "a valid array": "a list", "a valid integer": "a whole number"}
 MAX_SHOWN = 60  # characters of a wrong value
 FREE = ("settings", "model", "space")  # tables whose keys are names of settings and dimensions
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.corpora import CorpusError
-from model.corpora.espeak import LENGTHS, SAMPLE_RATE, Speaker, prepare, sentences
+from model.corpora.espeak import LENGTHS, SAMPLE_RATE, WORDS, Speaker, prepare, sentences
 from model.text import FRONT_ENDS
 
 languages = st.sampled_from(["en", "ru"])
@@ -46,6 +46,12 @@ def test_sentences_use_every_letter_and_no_rare_word(language):
     words = Counter(re.findall(r"\w+", text))
     assert 80 <= len(words) <= 110
     assert min(words.values()) >= 3
+
+
+def test_words_of_a_kind_are_equally_frequent():
+    words = Counter(re.findall(r"\w+", " ".join(sentences("ru", 400, 0))))
+    counts = [words[thing] for thing in WORDS["ru"]["thing"].split(", ")]
+    assert max(counts) - min(counts) <= 2
 
 
 def test_more_sentences_than_there_are_is_refused():
