@@ -22,7 +22,7 @@ run() { if [ -n "$DRY_RUN" ]; then echo "$*"; else "$@"; fi; }
 find_python() {
   local candidate
   for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3; do
-    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       echo "$candidate"
       return
     fi
@@ -54,7 +54,13 @@ do_study() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program start "$@
 do_train() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
 do_status() { set_up espeak; if [ $# -eq 0 ]; then program list; else program status "$@"; fi; }
 do_speak() {
+  local study text
   set_up espeak
+  if [ $# -lt 2 ] && [ -t 0 ]; then  # the menu splits words, so a text is asked for
+    read -r -p "Study [${1:-quickstart}]: " study
+    read -r -p "Text: " text
+    set -- "${study:-${1:-quickstart}}" "$text"
+  fi
   [ $# -ge 2 ] || { echo "Usage: ./install.sh speak NAME \"text\" [-o out.wav]" >&2; return 2; }
   program speak "$@"
 }

@@ -17,8 +17,10 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from model.checkpoint import DamagedCheckpoint
+from model.corpora import CorpusError
 from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
+from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
 from smart_tuner.store import StoreError, open_storage
 from studies import data, doctor, report, voices, worker
@@ -26,7 +28,12 @@ from studies.spec import Spec, SpecError, load, single_training
 from studies.terminal import Terminal
 
 FORMATS = click.option(
-    "-f", "--format", "form", type=click.Choice(["table", "json", "value"]), default="table", show_default=True
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "value"]),
+    default="table",
+    show_default=True,
 )
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
@@ -50,8 +57,17 @@ class Place:
         study = worker.load_study(name, self.storage())
         return study, Spec.parse_json(study.user_attrs["spec"])
 
+    def sample(self, study: optuna.Study) -> str | None:
+        """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
+        best = report.best_trial(study)
+        if best is None:
+            return None
+        return str(worker.trial_folder(self.folder(study.study_name), best.number) / "sample")
 
-@click.group(help=__doc__, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    help=__doc__, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--storage", envvar="OPTUNA_STORAGE", help="SQLAlchemy URL; default sqlite:///HOME/study.db.")
 @click.option(
     "--home",
@@ -97,12 +113,15 @@ def resume(place: Place, name: str, n_trials: int | None, device: str) -> None:
 @click.argument("study")
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
+@click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
 @DEVICE
 @click.pass_obj
-def train(place: Place, study: str, param: tuple[str, ...], seed: int | None, device: str) -> None:
+def train(
+    place: Place, study: str, param: tuple[str, ...], seed: int | None, warm_start: str | None, device: str
+) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
     click.echo("Automatic fixes are not built yet: this training runs without them.", err=True)
-    _work(place, single_training(load(study).with_changes(None, seed), param), device)
+    _work(place, single_training(load(study).with_changes(None, seed), param, warm_start), device)
 
 
 def _work(place: Place, spec: Spec, device: str) -> None:
@@ -116,9 +135,8 @@ def _work(place: Place, spec: Spec, device: str) -> None:
         except Interrupted:
             terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
             raise
-    best = report.best_trial(study)
-    click.echo(report.summary(study, spec, best and str(worker.trial_folder(folder, best.number) / "sample")))
-    if best is None:
+    click.echo(report.summary(study, spec, place.sample(study)))
+    if report.best_trial(study) is None:
         raise click.exceptions.Exit(1)
 
 
@@ -165,14 +183,14 @@ def best(place: Place, name: str, form: str) -> None:
 
 @cli.command("report")
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout."
+)
 @click.pass_obj
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown."""
     study, spec = place.study(name)
-    found = report.best_trial(study)
-    sample = found and str(worker.trial_folder(place.folder(name), found.number) / "sample")
-    text = report.markdown(study, spec, sample)
+    text = report.markdown(study, spec, place.sample(study))
     if output is None:
         click.echo(text)
     else:
@@ -184,7 +202,9 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
 @click.argument("name")
 @click.argument("text")
 @click.option("--trial", type=click.IntRange(min=0), help="Default: the best one.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="out.wav", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="out.wav", show_default=True
+)
 @DEVICE
 @click.pass_obj
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
@@ -258,11 +278,14 @@ EXIT_CODES: dict[type[Exception], int] = {
     worker.StudyError: 2,
     SpecError: 2,
     TextError: 2,
+    WarmStartError: 2,
     DamagedCheckpoint: 1,
     StoreError: 4,
     OperationalError: 4,
     DataError: 5,
+    CorpusError: 5,
 }
+EXPECTED: tuple[type[Exception], ...] = (*EXIT_CODES, OSError)
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -277,16 +300,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except Interrupted as interrupted:
         return 128 + interrupted.signal
-    except (*EXIT_CODES, OSError) as error:
-        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), None)
-        if code is None:
-            assert isinstance(error, OSError)
-            code = 6 if error.errno in DISK else 1
+    except EXPECTED as error:
+        code = _exit_code(error)
         if "--debug" in (arguments or sys.argv):
             raise
         click.echo(str(error), err=True)
         return code
     return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, OSError):
+        return 6 if error.errno in DISK else 1
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,13 @@ class ConvNorm(nn.Module):
     """A same-length convolution with Xavier initialisation for the non-linearity behind it."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True, gain: str = "linear"
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        bias: bool = True,
+        gain: str = "linear",
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
@@ -62,11 +68,11 @@ class ConvStack(nn.ModuleList):
         """x: (B, L, C) with zeros at padding; mask: (B, L), True where x is real. Returns (B, L, C')."""
         shape, rows = mask.shape, mask.flatten().nonzero().squeeze(1)
         for layer, activation in zip(self, self.activations, strict=True):
-            conv, norm = layer
-            y = conv(x.transpose(1, 2)).transpose(1, 2).flatten(0, 1)  # (B·L, C)
+            conv, norm = layer.children()
+            y: Tensor = conv(x.transpose(1, 2)).transpose(1, 2).flatten(0, 1)  # (B·L, C)
             y = norm(y[rows])
             if activation != "linear":
                 y = getattr(torch, activation)(y)
             y = F.dropout(y, p_dropout, self.training)
-            x = y.new_zeros(mask.numel(), y.shape[1]).index_copy(0, rows, y).unflatten(0, shape)
+            x = y.new_zeros(mask.numel(), y.shape[1]).index_copy(0, rows, y).view(*shape, -1)
         return x

@@ -45,9 +45,7 @@ def losses(
         l1,
         l2,
         gate_loss(prediction.gates, steps, r, settings.gate_positive_weight),
-        guided_attention_loss(
-            prediction.alignments, steps, text_lengths, settings.guided_attention_sigma
-        ),
+        guided_attention_loss(prediction.alignments, steps, text_lengths, settings.guided_attention_sigma),
     )
 
 
@@ -76,9 +74,7 @@ def gate_loss(gates: Tensor, steps: Tensor, r: int, positive_weight: float) -> T
     return each.masked_fill(~counted, 0.0).sum() / counted.sum()
 
 
-def guided_attention_loss(
-    alignments: Tensor, steps: Tensor, text_lengths: Tensor, sigma: float
-) -> Tensor:
+def guided_attention_loss(alignments: Tensor, steps: Tensor, text_lengths: Tensor, sigma: float) -> Tensor:
     """Mean weight off the diagonal (Tachibana et al. 2018, arXiv 1710.08969), (B, T, L) -> scalar.
 
     Per decoder step and with every item's own lengths, so it depends neither on padding nor on the

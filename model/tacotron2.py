@@ -76,9 +76,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, p_dropout: float) -> Tensor:
         mask = true_positions(lengths, x.shape[1])
         x = self.convolutions(x * mask.unsqueeze(2), mask, p_dropout)  # (B, L, E)
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, _ = self.lstm(packed)
         memory, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
         return memory  # (B, L, E), zero at padding
@@ -136,7 +134,9 @@ class Decoder(nn.Module):
         """Mel frames (..., 80·r) and gate logits (...) from [hidden, context]."""
         rows = self.n_mel_channels * r
         layer = self.linear_projection.linear_layer
-        return F.linear(features, layer.weight[:rows], layer.bias[:rows]), self.gate_layer(features).squeeze(-1)
+        return F.linear(features, layer.weight[:rows], layer.bias[:rows]), self.gate_layer(features).squeeze(
+            -1
+        )
 
     def forward(
         self, frames: Tensor, text: AttendedText, settings: Settings, prenet_masks: Tensor | None = None
@@ -149,9 +149,7 @@ class Decoder(nn.Module):
         dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_attention_dropout)
         hidden, contexts, alignments = attend(self.attention_layer, recurrent, inputs, dropout, text)
         cell = self.decoder_rnn
-        inputs = F.linear(
-            torch.cat((hidden, contexts), dim=2), cell.weight_ih, cell.bias_ih + cell.bias_hh
-        )
+        inputs = F.linear(torch.cat((hidden, contexts), dim=2), cell.weight_ih, cell.bias_ih + cell.bias_hh)
         dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
         hidden = recurrent_lstm(inputs, cell.weight_hh, dropout)
         mels, gates = self._project(torch.cat((hidden, contexts), dim=2), s.n_frames_per_step)
@@ -175,9 +173,7 @@ class Decoder(nn.Module):
         """One free-running step: frames (B, r, 80), gate logits (B,), next state."""
         rnn = self.attention_rnn
         from_prenet, recurrent = self._attention_weights()
-        inputs = F.linear(
-            self.prenet(state.frame, 0.0, prenet_masks), from_prenet, rnn.bias_ih + rnn.bias_hh
-        )
+        inputs = F.linear(self.prenet(state.frame, 0.0, prenet_masks), from_prenet, rnn.bias_ih + rnn.bias_hh)
         attention = attention_step(self.attention_layer, recurrent, inputs, None, state.attention, text)
         rnn, features = self.decoder_rnn, torch.cat((attention.hidden, attention.context), dim=1)
         gates = F.linear(features, rnn.weight_ih, rnn.bias_ih) + F.linear(
@@ -185,7 +181,7 @@ class Decoder(nn.Module):
         )
         hidden, cell = lstm_cell(gates, state.cell)
         mels, gate = self._project(torch.cat((hidden, attention.context), dim=1), r)
-        frames = mels.unflatten(1, (r, self.n_mel_channels))
+        frames = mels.view(-1, r, self.n_mel_channels)
         return frames, gate, DecoderStep(attention, hidden, cell, frames[:, -1])
 
 

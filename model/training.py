@@ -1,5 +1,6 @@
 """Training: one voice in the making. It only advances; watching and judging are its caller's."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class Validation:
 def learning_rate_at(step: int, s: Settings) -> float:
     """Linear warm-up, then constant, then halved every decay_half_life steps."""
     warmth = min(1.0, (step + 1) / s.warmup_steps)
-    return s.learning_rate * warmth * 0.5 ** (max(0, step - s.decay_start_step) / s.decay_half_life)
+    halvings = max(0, step - s.decay_start_step) / s.decay_half_life
+    return s.learning_rate * warmth * math.pow(0.5, halvings)
 
 
 class Training:
@@ -109,24 +111,23 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        values = torch.stack((loss, terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)).tolist()
-        if not np.isfinite(values).all():
+        measured = (loss, terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)
+        total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
+        if not math.isfinite(total + length):
             self._optimizer.zero_grad(set_to_none=True)
-            raise NonFinite(f"step {self.step + 1}: loss is {values[0]}, gradient norm is {values[-1]}")
+            raise NonFinite(f"step {self.step + 1}: loss is {total}, gradient norm is {length}")
         torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
         rate = learning_rate_at(self.step, s)
         self._step_optimizer(rate)
         self.step += 1
         seconds = time.monotonic() - started
         self.seconds += seconds
-        return StepMeasures(self.step, *values, rate, seconds)
+        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds)
 
     def _step_optimizer(self, rate: float) -> None:
         s = self.settings
         for group in self._optimizer.param_groups:  # settings own these, whatever a resume restored
-            group.update(
-                lr=rate, betas=(0.9, s.adam_beta2), eps=s.adam_eps, weight_decay=s.weight_decay
-            )
+            group.update(lr=rate, betas=(0.9, s.adam_beta2), eps=s.adam_eps, weight_decay=s.weight_decay)
         self._optimizer.step()
 
     def _next_batch(self) -> Batch:
@@ -166,12 +167,15 @@ class Training:
         s, batch = self.settings, collate(items).to(self.device)
         self.model.eval()
         steps = int(decoder_steps(batch.mel_lengths, s.n_frames_per_step).max())
-        shape = (2, steps - (-TAIL_FRAMES // s.n_frames_per_step), len(items), self.model.dimensions.prenet_dim)
+        shape = (
+            2,
+            steps - (-TAIL_FRAMES // s.n_frames_per_step),
+            len(items),
+            self.model.dimensions.prenet_dim,
+        )
         kept = torch.rand(shape, generator=torch.Generator().manual_seed(0)) >= s.p_prenet_dropout
         masks = (kept.float() / (1.0 - s.p_prenet_dropout)).to(self.device)
-        prediction = self.model(
-            batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s, masks
-        )
+        prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s, masks)
         self.model.train()
         scale = self.model.dimensions.mel_scale
         terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)

@@ -40,7 +40,7 @@ def warm_start(model: Tacotron2, front_end: FrontEnd, path: Path) -> WarmStart:
     if (d.mel_mean, d.mel_scale) != (0.0, 1.0):
         raise WarmStartError(
             f"Cannot start from {path}.\nIts weights expect plain log-mels, but this network sees "
-            f"(mel - {d.mel_mean}) / {d.mel_scale}.\nUse size full, or set mel_mean = 0.0 and mel_scale = 1.0."
+            f"(mel - {d.mel_mean}) / {d.mel_scale}.\nUse size full, or mel_mean = 0.0 and mel_scale = 1.0."
         )
     found, outcome = _state_dict(path), {}
     for name, target in model.state_dict().items():
@@ -66,7 +66,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     tensors = {n.removeprefix("module."): t for n, t in state.items() if isinstance(t, Tensor)}
     if EMBEDDING not in tensors:
         raise WarmStartError(
-            f"Cannot start from {path}.\nIt has no {EMBEDDING}.\nGive a Tacotron 2 checkpoint in NVIDIA's names."
+            f"Cannot start from {path}.\nIt has no {EMBEDDING}.\nGive a checkpoint in NVIDIA's names."
         )
     return tensors
 

@@ -12,7 +12,8 @@ def cepstra(mel: NDArray[np.float32]) -> NDArray[np.float64]:
     bands = mel.shape[1]
     d, k = np.arange(1, ORDER + 1), np.arange(bands)
     basis = 2 / bands * np.cos(np.pi * np.outer(k + 0.5, d) / bands)
-    return np.asarray(mel, np.float64) @ basis
+    found: NDArray[np.float64] = np.asarray(mel, np.float64) @ basis
+    return found
 
 
 def mel_cepstral_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

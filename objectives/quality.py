@@ -49,7 +49,7 @@ class Judgement:
     """All scores of a voice at one step."""
 
     value: float  # dB, mean over sentences and draws
-    spread: float  # standard deviation of the draws' means, dB
+    spread: float | None  # standard deviation of the draws' means, dB; None for a single draw
     scores: tuple[SentenceScore, ...]
 
     @property
@@ -79,7 +79,7 @@ class Judge:
             for (item, draw), speech in zip(asked, speeches, strict=True)
         )
         means = [fmean(s.value for s in scores if s.draw == draw) for draw in range(self._draws)]
-        return Judgement(fmean(means), pstdev(means), scores)
+        return Judgement(fmean(means), pstdev(means) if len(means) > 1 else None, scores)
 
     def _score(
         self, item: Utterance, draw: int, speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -103,9 +103,7 @@ def failure(speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]) 
     return None
 
 
-def alignment_of(
-    speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> AlignmentMeasures:
+def alignment_of(speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> AlignmentMeasures:
     return measure(speech.alignment.astype(np.float64), spoken)
 
 

@@ -46,7 +46,7 @@ class Measured:
 
     step: int
     value: float  # dB, free-running: objectives/quality.py
-    spread: float
+    spread: float | None
     failure_share: float
     failures: dict[str, int]
     aligned_share: float  # teacher-forced, held-out

@@ -17,7 +17,9 @@ def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
     corpus = spec.corpus
     if corpus.source == "espeak":
         recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
-        folder = home / "corpora" / f"espeak-{corpus.language}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+        folder = (
+            home / "corpora" / f"espeak-{corpus.language}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+        )
         return espeak.prepare(
             folder,
             corpus.language,

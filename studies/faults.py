@@ -97,7 +97,7 @@ def _path(loc: Key, data: object, keep_last: bool) -> list[str]:
     """The keys of `loc` that the file has: pydantic also names the kind of table that it tried."""
     path, node = [], data
     for place, part in enumerate(loc):
-        if isinstance(node, list) or (isinstance(node, dict) and part in node):
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
             node = node[part]  # type: ignore[index]
             path.append(str(part))
         elif keep_last and place == len(loc) - 1:

@@ -4,8 +4,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from decimal import Decimal
 from difflib import SequenceMatcher
+from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -116,7 +116,7 @@ def _range_faults(low: Number, high: Number, step: Number | None, log: bool) -> 
         yield ("step",), "cannot go with log = true; leave one of them out"
     elif step <= 0:
         yield ("step",), f"is {step}, but must be above 0"
-    elif (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):
+    elif (Fraction(str(high)) - Fraction(str(low))) % Fraction(str(step)):
         yield ("high",), f"is {high}, which steps of {step} from {low} never meet"
 
 
@@ -149,42 +149,51 @@ def nearest(name: str, known: Mapping[str, str] | Sequence[str]) -> list[str]:
 
 def space_faults(space: Mapping[str, AnyParameter]) -> Iterator[Fault]:
     """Whatever is wrong with a search space, save for what each table has found in itself."""
-    above: dict[str, AnyParameter] = {}
+    above: dict[str, AnyParameter | None] = {}  # None: itself wrong, so that no condition on it can be judged
     for name, parameter in space.items():
-        if name in SEARCHABLE:
-            yield from (((name, key), text) for key, text in _values_faults(name, parameter) if text)
-        elif name in TYPES or name in GIVEN:
-            yield (name,), "is the same in every trial, so it cannot be searched"
-        else:
-            yield (name,), name_fault(name, {known: f"space.{known}" for known in sorted(SEARCHABLE)})
+        faults = list(_parameter_faults(name, parameter))
+        yield from (((name, *key), text) for key, text in faults)
         for parent, condition in parameter.when.items():
             if text := _condition_fault(parent, condition, above):
                 yield (name, "when", parent), text
-        above[name] = parameter
+        above[name] = None if faults else parameter
 
 
-def _values_faults(name: str, parameter: AnyParameter) -> Iterator[tuple[str, str | None]]:
-    if isinstance(parameter, Choice):
-        yield from (("choices", value_fault(name, value)) for value in parameter.choices)
+def _parameter_faults(name: str, parameter: AnyParameter) -> Iterator[Fault]:
+    if name in TYPES.keys() - SEARCHABLE or name in GIVEN:
+        yield (), "is the same in every trial, so it cannot be searched"
+    elif name not in SEARCHABLE:
+        yield (), name_fault(name, {known: f"space.{known}" for known in sorted(SEARCHABLE)})
     elif isinstance(parameter, FloatRange) and TYPES[name] is int:
-        yield "type", f'{name} is a whole number: use type = "int"'
+        yield ("type",), f'{name} is a whole number: use type = "int"'
     elif isinstance(parameter, IntRange) and TYPES[name] is float:
-        yield "type", f'{name} is a fraction: use type = "float"'
+        yield ("type",), f'{name} is a fraction: use type = "float"'
     else:
-        yield "low", value_fault(name, parameter.low)
-        yield "high", value_fault(name, parameter.high)
-        if isinstance(parameter, IntRange) and len(parameter.values()) > 1:
-            yield "step", value_fault(name, parameter.values()[1])  # odd and even ends hide the other kind
+        wrong = [((key,), text) for key, value in _extremes(parameter) if (text := value_fault(name, value))]
+        yield from [fault for fault in wrong if fault[0] != ("step",)] or wrong
 
 
-def _condition_fault(parent: str, condition: Condition, above: Mapping[str, AnyParameter]) -> str | None:
+def _extremes(parameter: AnyParameter) -> list[tuple[str, Number]]:
+    """Values by which all values of a parameter can be judged, and the key that is to blame for each."""
+    if isinstance(parameter, Choice):
+        return [("choices", choice) for choice in parameter.choices]
+    ends: list[tuple[str, Number]] = [("low", parameter.low), ("high", parameter.high)]
+    if isinstance(parameter, IntRange):  # between two odd ends there may be even values
+        ends.append(("step", min(parameter.low + (parameter.step or 1), parameter.high)))
+    return ends
+
+
+def _condition_fault(
+    parent: str, condition: Condition, above: Mapping[str, AnyParameter | None]
+) -> str | None:
     """Only a parameter that stands above is a parent, so that no two can wait for each other."""
     if parent not in above:
         known = ", ".join(nearest(parent, list(above)) or above) or "none"
         return f"is not a parameter that stands above this one; there is {known}"
-    if isinstance(above[parent], FloatRange) and condition.one_of:
+    values = above[parent]
+    if isinstance(values, FloatRange) and condition.one_of:
         return "is a range of fractions, which meets no value exactly: use above or below"
-    return None if _possible(above[parent], condition) else "never takes such a value"
+    return None if values is None or _possible(values, condition) else "never takes such a value"
 
 
 def _possible(parent: AnyParameter, condition: Condition) -> bool:

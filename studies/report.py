@@ -138,7 +138,10 @@ def trials_table(study: optuna.Study) -> Table:
             str(measures[-1]["step"]) if measures else "",
             f"{last['aligned_share']:.0%}" if last else "",
             f"{last['failure_share']:.0%}" if last else "",
-            *(f"{trial.params[n]:.4g}" if _is_float(trial, n) else str(trial.params.get(n, "")) for n in params),
+            *(
+                f"{trial.params[n]:.4g}" if _is_float(trial, n) else str(trial.params.get(n, ""))
+                for n in params
+            ),
         )
     return table
 
@@ -189,7 +192,11 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
     parts += ["", f"Best: trial {best.number}. {_measure_line(best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
     if sample:
-        parts += [f'It says "{spec.objective.speak}"', f"  sound:     {sample}.wav", f"  alignment: {sample}.png"]
+        parts += [
+            f'It says "{spec.objective.speak}"',
+            f"  sound:     {sample}.wav",
+            f"  alignment: {sample}.png",
+        ]
     parts += [
         "",
         "Next:",

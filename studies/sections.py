@@ -60,6 +60,7 @@ class Model(Table, extra="allow"):
     """A size, and dimensions that differ from it."""
 
     size: str
+    warm_start: str | None = None  # a public checkpoint in NVIDIA's format
     __pydantic_extra__: dict[str, Number]
 
     @model_validator(mode="after")
@@ -126,8 +127,8 @@ class Objective(Table):
 
 def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:
     """What is wrong with fixed settings or dimensions."""
-    places = {"size": "model.size"}
-    places |= {name: f"settings.{name}" for name in SETTINGS} | {name: f"model.{name}" for name in DIMENSIONS}
+    places = {name: f"settings.{name}" for name in SETTINGS}
+    places |= {name: f"model.{name}" for name in (*Model.model_fields, *DIMENSIONS)}
     for name, value in values.items():
         text = value_fault(name, value) if name in known else name_fault(name, places)
         if text:

@@ -175,7 +175,7 @@ def load(name_or_path: str) -> Spec:
     return Spec.parse(data, str(path))
 
 
-def single_training(spec: Spec, params: Sequence[str]) -> Spec:
+def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
     """The study as one trial with nothing searched; each of `params` is KEY=NUMBER.
 
     Searched values that are not given are the defaults. The name tells the study it came from, and
@@ -183,6 +183,8 @@ def single_training(spec: Spec, params: Sequence[str]) -> Spec:
     """
     data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
     data["budget"]["trials"] = 1
+    if warm_start is not None:
+        data["model"]["warm_start"] = warm_start
     for param in params:
         key, _, text = param.partition("=")
         data["model" if key in DIMENSIONS else "settings"][key] = _number(param, text)

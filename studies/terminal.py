@@ -77,9 +77,10 @@ class Terminal:
 
     def measured(self, m: Measured) -> None:
         self._last = m
+        spread = "" if m.spread is None else f" (± {m.spread:.2f})"
         failed = "".join(f", {count} {kind}" for kind, count in m.failures.items())
         self._line(
-            f"  step {m.step}: {m.value:.2f} dB (± {m.spread:.2f}), aligned {m.aligned_share:.0%}, "
+            f"  step {m.step}: {m.value:.2f} dB{spread}, aligned {m.aligned_share:.0%}, "
             f"diagonal {m.diagonal_score:.2f}, gate {m.gate_accuracy:.0%}{failed}"
         )
 

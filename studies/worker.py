@@ -1,7 +1,6 @@
 """Claim a trial, run its objective, tell its end; until the study's budget is met."""
 
 import fcntl
-import hashlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.corpus import Corpus
 from model.training import NonFinite, StepMeasures, Training
+from model.warm_start import warm_start
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective
-from studies.space import pruner, sampler, suggest
+from studies.space import derived, pruner, sampler, suggest
 from studies.spec import Spec
 
 # A trial whose worker died this often without releasing it is given up.
@@ -160,7 +160,9 @@ def best_value(study: optuna.Study) -> float | None:
 
 def consumed(study: optuna.Study) -> tuple[int, float]:
     """Optimizer steps and hours of training that the study's trials took so far, as measured."""
-    measures = [t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs]
+    measures = [
+        t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs
+    ]
     return sum(m[-1]["step"] for m in measures), sum(m[-1]["seconds"] for m in measures) / 3600
 
 
@@ -202,7 +204,10 @@ def _run(
     dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
     settings = spec.settings(params)
     trial.set_user_attr("settings", asdict(settings))
-    training = Training(corpus, dimensions, settings, trial_seed(spec.seed, trial.number), plan.device)
+    training = Training(
+        corpus, dimensions, settings, derived(spec.seed, "training", trial.number), plan.device
+    )
+    _warm_start(training, spec, display)
     display.trial_started(trial.number, params, plan, trial.study.trials[trial.number].last_step or 0)
     try:
         value = objective(trial, training, trial_folder(folder, trial.number), lambda: stop.received)
@@ -218,6 +223,15 @@ def _run(
     else:
         trial.study.tell(trial, value)
         display.trial_ended(trial.number, "COMPLETE", value, "")
+
+
+def _warm_start(training: Training, spec: Spec, display: Display) -> None:
+    """What a checkpoint of the trial itself holds comes later, and replaces this."""
+    if spec.model.warm_start is not None:
+        told = warm_start(training.model, training.corpus.front_end, Path(spec.model.warm_start))
+        kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+        display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
 
 
 def _fail(trial: optuna.Trial, reason: str, display: Display) -> None:
@@ -236,12 +250,6 @@ def _check_failures(study: optuna.Study, spec: Spec) -> None:
             f"The last one: {last[-1].user_attrs.get('reason', 'unknown')}.\n"
             "Narrow the search space, or raise budget.failures in the study file."
         )
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """The seed of a trial's weights, batches and dropout."""
-    digest = hashlib.sha256(f"{study_seed}/trial {number}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
 
 
 def trial_folder(folder: Path, number: int) -> Path:

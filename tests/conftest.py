@@ -12,9 +12,7 @@ from model.text import FRONT_ENDS
 def utterance(name, text, front_end):
     symbols = np.array(front_end.encode(text))
     bands = np.arange(80)
-    frames = [
-        np.tile(-4.0 - ((bands - 5 - 2.4 * symbol) / 4.0) ** 2, (6, 1)) for symbol in symbols[:-1]
-    ]
+    frames = [np.tile(-4.0 - ((bands - 5 - 2.4 * symbol) / 4.0) ** 2, (6, 1)) for symbol in symbols[:-1]]
     mel = np.maximum(np.concatenate(frames), SILENCE).astype(np.float32)
     return Utterance(name, text, symbols, mel)
 

@@ -16,7 +16,10 @@ MAY_IMPORT = {
     "objectives": {"model", "smart_tuner"},
     "studies": {"model", "smart_tuner", "objectives"},
 }
-FILES = [ROOT / "run_study.py", *(file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py")))]
+FILES = [
+    ROOT / "run_study.py",
+    *(file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))),
+]
 
 
 def relative(path):

@@ -70,7 +70,11 @@ class Home:
 
     def begin(self, *arguments):
         return subprocess.Popen(
-            self.command(*arguments), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.command(*arguments),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def values(self):
@@ -235,7 +239,9 @@ def test_a_damaged_checkpoint_is_told_and_never_speaks(finished, tmp_path):
         content[-1] ^= 1
         weights.write_bytes(content)
     try:
-        assert "sha256" in finished.run("speak", "small", "hello", "-o", str(tmp_path / "x.wav"), code=1).stderr
+        assert (
+            "sha256" in finished.run("speak", "small", "hello", "-o", str(tmp_path / "x.wav"), code=1).stderr
+        )
     finally:
         for weights in folder.glob("ckpt-*/model.safetensors"):
             content = bytearray(weights.read_bytes())

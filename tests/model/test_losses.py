@@ -68,9 +68,7 @@ def test_padding_never_counts_in_the_mel_loss():
 
 def test_the_total_weighs_each_term():
     mels = torch.randn(2, 20, 80)
-    found = losses(
-        prediction(mels + 1), mels, torch.tensor([20, 20]), torch.tensor([5, 5]), Settings(), 1.0
-    )
+    found = losses(prediction(mels + 1), mels, torch.tensor([20, 20]), torch.tensor([5, 5]), Settings(), 1.0)
     base = Settings()
     for name, term in (
         ("mel_l1_weight", found.mel_l1),

@@ -43,7 +43,9 @@ def test_the_full_network_has_the_public_names_shapes_and_size():
 def test_a_public_implementation_computes_the_same_from_the_same_weights(monkeypatch):
     public = pytest.importorskip("tacotron2_model.model")
     # its own helper allocates on CUDA; its prenet draws dropout, which is fixed here on both sides
-    monkeypatch.setattr(public, "get_mask_from_lengths", lambda lengths: true_positions(lengths, lengths.max()))
+    monkeypatch.setattr(
+        public, "get_mask_from_lengths", lambda lengths: true_positions(lengths, lengths.max())
+    )
     monkeypatch.setattr(public.Prenet, "forward", lambda prenet, x: prenet_without_dropout(prenet, x))
     torch.manual_seed(0)
     ours, peer = Tacotron2(Dimensions()).eval(), public.Tacotron2().eval()
@@ -51,9 +53,7 @@ def test_a_public_implementation_computes_the_same_from_the_same_weights(monkeyp
     text, mels = torch.randint(0, 148, (2, 12)), torch.randn(2, 20, 80) - 5.0
     text_lengths, mel_lengths = torch.tensor([12, 12]), torch.tensor([20, 20])
     with torch.no_grad():
-        before, after, gates, alignments = peer(
-            (text, text_lengths, mels.transpose(1, 2), 12, mel_lengths)
-        )
+        before, after, gates, alignments = peer((text, text_lengths, mels.transpose(1, 2), 12, mel_lengths))
         result = ours(text, text_lengths, mels, mel_lengths, Settings(), torch.ones(2, 32, 2, 256))
     torch.testing.assert_close(result.mels_before[:, :20], before.transpose(1, 2), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(result.mels[:, :20], after.transpose(1, 2), rtol=1e-4, atol=1e-4)
@@ -75,9 +75,7 @@ def model(tiny):
 
 def passed(model, items, settings, masks):
     batch = collate(items)
-    return model(
-        batch.text, batch.text_lengths, batch.mels.double(), batch.mel_lengths, settings, masks
-    )
+    return model(batch.text, batch.text_lengths, batch.mels.double(), batch.mel_lengths, settings, masks)
 
 
 def prenet_masks(model, steps, batch):

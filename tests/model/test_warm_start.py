@@ -21,7 +21,12 @@ def public_checkpoint(path, dimensions, **content):
 
 def test_the_first_public_symbols_are_where_public_checkpoints_have_them():
     assert len(PUBLIC_SYMBOLS) == 64
-    assert (PUBLIC_SYMBOLS[0], PUBLIC_SYMBOLS[11], PUBLIC_SYMBOLS[12], PUBLIC_SYMBOLS[38]) == ("_", " ", "A", "a")
+    assert (PUBLIC_SYMBOLS[0], PUBLIC_SYMBOLS[11], PUBLIC_SYMBOLS[12], PUBLIC_SYMBOLS[38]) == (
+        "_",
+        " ",
+        "A",
+        "a",
+    )
 
 
 def test_a_public_checkpoint_fills_the_network_by_symbol_and_by_frame(tmp_path):

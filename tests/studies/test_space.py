@@ -7,6 +7,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState
 
 from smart_tuner.store import open_storage
@@ -116,6 +117,16 @@ def test_everything_drawn_is_drawn_from_the_distributions_of_the_study(tmp_path)
     assert list(distributions(spec())) == list(DATA["space"])
 
 
+def test_ranges_steps_and_logarithms_reach_optuna_as_the_file_says_them():
+    assert distributions(spec()) == {
+        "guided_attention_weight": FloatDistribution(0.0, 4.0, step=0.5),
+        "batch_size": CategoricalDistribution([8, 16, 32]),
+        "guided_attention_sigma": FloatDistribution(0.1, 0.4),
+        "warmup_steps": IntDistribution(10, 90, step=20),
+        "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+    }
+
+
 def test_the_whole_space_can_be_asked_for_at_once(tmp_path):
     free = {k: v for k, v in distributions(spec()).items() if not spec().space[k].when}
     trial = opened(spec(), tmp_path / "study.db").ask(fixed_distributions=free)
@@ -135,7 +146,7 @@ def test_choices_are_drawn_in_the_type_of_their_setting():
 
 def ends(distribution):
     """Two values that a parameter can take, as different as can be."""
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+    if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[0], distribution.choices[-1]
     return distribution.low, distribution.high
 
@@ -155,9 +166,9 @@ def test_whatever_a_shipped_study_draws_can_be_trained(name, data):
     study = load(name)
     values = {}
     for parameter, source in distributions(study).items():
-        if isinstance(source, optuna.distributions.CategoricalDistribution):
+        if isinstance(source, CategoricalDistribution):
             values[parameter] = data.draw(st.sampled_from(source.choices))
-        elif isinstance(source, optuna.distributions.IntDistribution):
+        elif isinstance(source, IntDistribution):
             values[parameter] = data.draw(st.sampled_from(range(source.low, source.high + 1, source.step)))
         else:
             values[parameter] = data.draw(st.floats(source.low, source.high))
@@ -185,6 +196,18 @@ def test_a_resumed_study_draws_what_one_straight_run_draws(tmp_path, study):
 
 def test_another_seed_draws_something_else(tmp_path):
     assert run(spec(), tmp_path / "a.db", 2) != run(spec(seed=2), tmp_path / "b.db", 2)
+
+
+def test_learnt_draws_differ_from_seed_to_seed_and_from_trial_to_trial(tmp_path):
+    draws = []
+    for seed in (1, 2):
+        run(spec(), tmp_path / f"{seed}.db", 8)
+        study = opened(spec(seed=seed), tmp_path / f"{seed}.db")
+        for _ in range(2):
+            trial = study.ask()
+            draws.append(str(trial.relative_params))
+            study.tell(trial, state=TrialState.FAIL)  # teaches the sampler nothing
+    assert len(set(draws)) == 4
 
 
 @pytest.mark.parametrize("before", [0, 8])

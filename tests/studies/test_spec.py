@@ -254,6 +254,7 @@ def test_a_misspelt_key_is_named_together_with_the_right_one(key, place, how):
         ("model.prenet_dim", 0, "model.prenet_dim", "between 1"),
         ("model.encoder_kernel_size", 4, "model.encoder_kernel_size", "odd"),
         ("model.encoder_embedding_dim", 33, "model.encoder_embedding_dim", "even"),
+        ("model.warm_strat", 3, "model.warm_strat", "nearest: model.warm_start"),
         ("model.batch_size", 3, "model.batch_size", "settings.batch_size"),
         ("settings.prenet_dim", 3, "settings.prenet_dim", "model.prenet_dim"),
         ("settings.batch_size", 2.5, "settings.batch_size", "whole number"),
@@ -303,6 +304,12 @@ def test_a_misspelt_key_is_named_together_with_the_right_one(key, place, how):
         ("space.n_symbols", {"type": "int", "low": 3, "high": 5}, "space.n_symbols", "cannot be searched"),
         ("sampler.name", "tbe", "sampler.name", "'tpe'"),
         ("sampler.n_startup_trials", 0, "sampler.n_startup_trials", "0"),
+        (
+            "sampler",
+            {"name": "random", "n_startup_trials": 4},
+            "sampler.n_startup_trials",
+            "known here: name",
+        ),
         ("pruner.reduction_factor", 1, "pruner.reduction_factor", "2"),
         ("pruner.min_resource", 300, "objective.steps", "pruner.min_resource = 300"),
         ("budget.trials", 0, "budget.trials", "0"),
@@ -319,6 +326,21 @@ def test_a_wrong_value_is_named_by_its_key_with_what_was_found_or_expected(key, 
     assert len(lines) == 3, lines
     assert lines[1].startswith(f"  {named}: ")
     assert words in lines[1]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(list(keys_of(SMALL))), anything.filter(lambda value: value is not None))
+def test_whatever_stands_at_a_key_is_read_or_refused_in_words(key, value):
+    try:
+        Spec.parse(changed(".".join(key), value), "here.toml")
+    except SpecError as error:
+        assert f"{key[0]}" in str(error)
 
 
 SIGMA = "space.guided_attention_sigma.when"
@@ -475,10 +497,11 @@ def test_budget_and_question_may_change_while_a_study_goes_on(key, value):
 
 
 def test_the_space_hash_does_not_depend_on_how_numbers_and_order_are_written():
-    turned = copy.deepcopy(SMALL)
-    turned["space"]["warmup_steps"] = dict(reversed(turned["space"]["warmup_steps"].items()))
-    turned["space"]["guided_attention_weight"]["high"] = 4
-    assert Spec.parse(turned, "").space_hash == Spec.parse(SMALL, "").space_hash
+    data = changed("space.weight_decay", {"type": "categorical", "choices": [0.0, 0.01]})
+    turned = changed("space.weight_decay", {"choices": [0, 0.01], "type": "categorical"})
+    turned["space"] = {"warmup_steps": turned["space"].pop("warmup_steps"), **turned["space"]}
+    assert Spec.parse(turned, "").space_hash == Spec.parse(data, "").space_hash
+    assert Spec.parse(turned, "").differences(Spec.parse(data, "")) == []
 
 
 def test_options_change_the_budget_and_the_seed_and_are_checked():
@@ -491,21 +514,29 @@ def test_options_change_the_budget_and_the_seed_and_are_checked():
 
 
 def test_a_single_training_searches_nothing_and_takes_its_values_from_the_command_line():
-    spec = single_training(Spec.parse(SMALL, "here.toml"), ["warmup_steps=7", "encoder_kernel_size=3"])
+    spec = single_training(Spec.parse(SMALL, "here.toml"), ["warmup_steps=7", "encoder_kernel_size=3"], None)
     assert (spec.budget.trials, spec.space, spec.pruner.name) == (1, {}, "none")
     assert spec.settings({}).warmup_steps == 7
     assert spec.dimensions({}, 40).encoder_kernel_size == 3
 
 
+def test_a_warm_start_is_part_of_the_study():
+    spec = single_training(Spec.parse(SMALL, "here.toml"), [], "nvidia.pt")
+    assert spec.model.warm_start == "nvidia.pt"
+    assert Spec.parse_json(spec.model_dump_json()) == spec
+    assert spec.differences(single_training(Spec.parse(SMALL, "here.toml"), [], None)) == ["model.warm_start"]
+
+
 def test_single_trainings_with_other_values_or_seeds_have_other_names():
     spec = Spec.parse(SMALL, "here.toml")
     variants = [
-        single_training(spec, []),
-        single_training(spec, ["warmup_steps=7"]),
-        single_training(spec.with_changes(None, 2), []),
+        single_training(spec, [], None),
+        single_training(spec, ["warmup_steps=7"], None),
+        single_training(spec, [], "nvidia.pt"),
+        single_training(spec.with_changes(None, 2), [], None),
     ]
-    assert len({variant.name for variant in variants}) == 3
-    assert single_training(spec, []).name == variants[0].name
+    assert len({variant.name for variant in variants}) == len(variants)
+    assert single_training(spec, [], None).name == variants[0].name
     assert all(variant.name.startswith("small-train-") for variant in variants)
 
 
@@ -514,7 +545,7 @@ def test_single_trainings_with_other_values_or_seeds_have_other_names():
 )
 def test_a_wrong_parameter_on_the_command_line_is_named(param):
     with pytest.raises(SpecError, match=param.partition("=")[0]):
-        single_training(Spec.parse(SMALL, "here.toml"), [param])
+        single_training(Spec.parse(SMALL, "here.toml"), [param], None)
 
 
 # Nothing in a study file is for show
@@ -581,7 +612,7 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
 
 def test_every_key_of_a_condition_and_of_the_model_is_read_by_the_code():
     assert keys("self", parameters.Condition) <= reads(FOLDER / "parameters.py")
-    assert keys("model", sections.Model) <= reads(FOLDER / "spec.py")
+    assert keys("model", sections.Model) <= reads(FOLDER / "spec.py") | reads(FOLDER / "worker.py")
 
 
 def test_every_field_that_takes_a_key_of_a_study_file_is_read_by_the_model():
