@@ -128,7 +128,7 @@ def _work(place: Place, spec: Spec, device: str) -> None:
     study = worker.open_study(spec, place.storage())
     folder = place.folder(spec.name)
     with Terminal(place.console) as terminal:
-        corpus = data.load(spec, place.home, terminal.progress)
+        corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
         worker.check_sample_text(spec, corpus)
         try:
             worker.work(spec, study, corpus, folder, device, terminal)
@@ -250,7 +250,9 @@ def data_check(
         click.echo(f"line {problem.line}: {problem.id}: {problem.reason}: {problem.detail}")
     click.echo(f"{len(found.rows)} of {found.total} clips are good, {len(found.problems)} problems.")
     if found.refusal:
-        raise DataError(found.refusal, found)
+        place.home.mkdir(parents=True, exist_ok=True)
+        listing = place.home / f"{folder.resolve().name}-problems.txt"
+        raise data.listed(DataError(found.refusal, found), listing)
 
 
 @data_group.command("prepare")

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 GUIDE_SIGMA = 0.2
 LEAST_BAND = 0.15
+ROUNDING = 1e-9  # distances of exactly the band's width are common and belong to it
 
 
 @dataclass(frozen=True)
 class AlignmentMeasures:
-    """What is known of an S x N alignment; None where too few rows have a clear maximum."""
+    """What is known of an S x N alignment; None where fewer than half the rows, or two, have a clear maximum."""
 
     diagonal_score: float  # weight near the diagonal, 0 for chance, 1 for all of it
     penalty: float  # mean weight off the diagonal
@@ -40,19 +41,27 @@ class AlignmentMeasures:
 def measure(alignment: NDArray[np.float64], spoken: NDArray[np.bool_] | None = None) -> AlignmentMeasures:
     """Measure the true block (S, N) of one item, rows summing to 1.
 
+    The definitions are this project's own. Where every cell lies in the band, nothing can be better
+    than chance and the diagonal score is 0.
+
     Args:
-        spoken: (N,) True for symbols that are heard; the others need no weight. None: all are.
+        spoken: (N,) True for symbols that are heard; the others need no weight. None or none True: all are.
+
+    Raises:
+        ValueError: no steps or no symbols.
     """
     steps, symbols = alignment.shape
+    if not alignment.size:
+        raise ValueError(f"alignment of {steps} steps and {symbols} symbols, but both must be at least 1")
     y, x = (np.arange(steps) + 0.5) / steps, (np.arange(symbols) + 0.5) / symbols
     away = np.abs(x - y[:, None])
-    near = away <= max(LEAST_BAND, 1 / symbols)
-    base, band = near.mean(), (alignment * near).sum() / steps
+    near = away <= max(LEAST_BAND, 1 / symbols) + ROUNDING
+    base, band = near.mean(), min(1.0, (alignment * near).sum() / steps)
     penalty = (alignment * (1 - np.exp(-(away**2) / (2 * GUIDE_SIGMA**2)))).sum() / steps
-    due = alignment.sum(axis=0) >= 0.5 * min(1, symbols / symbols * steps / symbols)
+    due = alignment.sum(axis=0) >= 0.5 * min(1, steps / symbols)
     heard = due if spoken is None or not spoken.any() else due[spoken]
     return AlignmentMeasures(
-        max(0.0, float((band - base) / (1 - base))) if base < 1 else 1.0,
+        max(0.0, float((band - base) / (1 - base))) if base < 1 else 0.0,
         float(penalty),
         _correlation(alignment),
         float(heard.mean()),
@@ -65,7 +74,7 @@ def measure(alignment: NDArray[np.float64], spoken: NDArray[np.bool_] | None = N
 def _correlation(alignment: NDArray[np.float64]) -> float:
     steps, symbols = alignment.shape
     expected = alignment @ np.arange(symbols)
-    if steps < 2 or expected.std() < 0.01 * symbols:
+    if expected.std() < 0.01 * symbols:
         return 0.0
     return float(np.corrcoef(expected, np.arange(steps))[0, 1])
 
@@ -73,15 +82,16 @@ def _correlation(alignment: NDArray[np.float64]) -> float:
 def _walk(
     alignment: NDArray[np.float64],
 ) -> tuple[float | None, float | None, float | None, float | None]:
-    """back, leap, jumps and dwell of the largest weights, over rows that have a clear one."""
+    """back, leap, jumps and dwell of the largest weights, over rows that have a clear one.
+
+    An alignment cannot tell end silence from being stuck, so dwell counts both.
+    """
     steps, symbols = alignment.shape
     clear = alignment.max(axis=1) >= 1.5 / symbols
-    if clear.sum() < steps / 2 or (symbols > 1 and clear.sum() < 2):
+    if clear.sum() < max(2, steps / 2):  # one row makes no move
         return None, None, None, None
     at = alignment.argmax(axis=1)[clear]
     moves = np.diff(at)
-    if not len(moves):
-        return 0.0, 0.0, 0.0, 1.0
     far = np.abs(moves) > max(3, 3 * symbols / steps)
     ends = np.flatnonzero(np.append(moves != 0, True))
     stays = np.diff(np.append(-1, ends))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
-from model.preflight import CorpusSettings, DataError, Progress, Row, check, no_progress
+from model.preflight import CorpusSettings, DataError, Progress, Report, Row, check, no_progress
 from model.text import FRONT_ENDS, FrontEnd
 
 NVIDIA_MELS = MelSettings()
@@ -45,6 +45,7 @@ class Corpus:
     front_end: FrontEnd
     mel_settings: MelSettings
     fingerprint: str  # SHA-256 of settings, symbols, texts, sound files and split
+    report: Report  # of the check: what was skipped, and why
 
 
 def load_corpus(
@@ -83,6 +84,7 @@ def load_corpus(
         front_end,
         mel_settings,
         _fingerprint(report.rows, held_out, front_end, settings, mel_settings),
+        report,
     )
 
 
@@ -151,7 +153,7 @@ def _read_mels(folder: Path) -> list[NDArray[np.float32]] | None:
         mels = np.asarray(np.load(folder / MELS, mmap_mode="r"))
     except (FileNotFoundError, EOFError, ValueError):
         return None
-    return np.split(mels, np.cumsum(frames)[:-1]) if len(mels) == sum(frames) else None
+    return np.split(mels, np.cumsum(frames)[:-1])
 
 
 def _write_mels(

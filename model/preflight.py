@@ -7,7 +7,7 @@ any other bad row is left out and counted, and too many of those refuse it too.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,7 +267,7 @@ class _Survey:
             what_to_do.append(f"Write these out, or choose the text's language (now {s.language}).")
         if share > s.max_bad_percent:
             limit = f"limit {s.max_bad_percent:g} %"
-            why.append(f"{share:.1f} % of {total} rows are bad ({limit}): {_by_reason(bad)}.")
+            why.append(f"{share:.1f} % of {total} rows are bad ({limit}): {by_reason(bad)}.")
         if len(self._clips) <= s.held_out:
             why.append(f"{len(self._clips)} good clips are left, and {s.held_out} are to be held out.")
         if len(why) > len(what_to_do):
@@ -277,7 +277,8 @@ class _Survey:
         return f"Cannot train on {self._folder}.\n{' '.join(why)}\n{' '.join(what_to_do)}"
 
 
-def _by_reason(problems: list[Problem]) -> str:
+def by_reason(problems: Sequence[Problem]) -> str:
+    """Counts and first ids of each reason, the commonest first."""
     parts = []
     for reason, count in Counter(p.reason for p in problems).most_common():
         first = [p.id for p in problems if p.reason == reason][:SHOWN]

@@ -49,6 +49,8 @@ class Measured:
     spread: float | None
     failure_share: float
     failures: dict[str, int]
+    shortest: float  # of all sentences, spoken length over recorded length
+    longest: float
     aligned_share: float  # teacher-forced, held-out
     diagonal_score: float
     gate_accuracy: float
@@ -154,12 +156,15 @@ def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
 
 
 def summary(validation: Validation, judgement: Judgement, seconds: float) -> Measured:
+    ratios = [score.length_ratio for score in judgement.scores]
     return Measured(
         validation.step,
         judgement.value,
         judgement.spread,
         judgement.failure_share,
         judgement.failures,
+        min(ratios),
+        max(ratios),
         validation.aligned_share,
         validation.diagonal_score,
         validation.gate_accuracy,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model.corpora import espeak, festvox_ru
 from model.corpus import Corpus, load_corpus
+from model.preflight import DataError, by_reason
 from studies.spec import Spec
 
 # Called with what is being done, how much of it is done, and how much there is.
@@ -39,11 +40,30 @@ def prepare_festvox_ru(home: Path, progress: Progress) -> Path:
     )
 
 
-def load(spec: Spec, home: Path, progress: Progress) -> Corpus:
-    """Check every clip and character, then load. Raises DataError when the data is refused."""
-    return load_corpus(
-        corpus_folder(spec, home, progress),
-        spec.corpus_settings(),
-        home / "cache",
-        progress=lambda done, total: progress("checking and measuring clips", done, total),
-    )
+def load(spec: Spec, home: Path, progress: Progress, warn: Callable[[str], None]) -> Corpus:
+    """Check every clip and character, then load; what is skipped is counted, and listed in a file.
+
+    Raises DataError when the data is refused.
+    """
+    folder, listing = corpus_folder(spec, home, progress), home / f"{spec.name}-problems.txt"
+    try:
+        corpus = load_corpus(
+            folder,
+            spec.corpus_settings(),
+            home / "cache",
+            progress=lambda done, total: progress("checking and measuring clips", done, total),
+        )
+    except DataError as error:
+        raise listed(error, listing) from error
+    if corpus.report.problems:
+        corpus.report.write(listing)
+        warn(f"skipped, of {corpus.report.total} clips: {by_reason(corpus.report.problems)}; all: {listing}")
+    return corpus
+
+
+def listed(error: DataError, path: Path) -> DataError:
+    """The same refusal, with all problems written to a file that it names."""
+    if not error.report.problems:
+        return error
+    error.report.write(path)
+    return DataError(f"{error}\nAll {len(error.report.problems)} problems: {path}", error.report)

@@ -170,9 +170,12 @@ def markdown(study: optuna.Study, spec: Spec, sample: str | None) -> str:
 
 
 def _measure_line(best: FrozenTrial, status: Record) -> str:
+    measured = min(best.user_attrs["measures"], key=lambda m: m["value"])
     return (
         f"{best.value:.2f} dB from the recordings; copy-synthesis reaches {status['ceiling']:.2f} dB, "
-        f"a different sentence is {status['cap']:.2f} dB away."
+        f"a different sentence is {status['cap']:.2f} dB away. "
+        f"{measured['failure_share']:.0%} of the held-out sentences failed; they took "
+        f"{measured['shortest']:.0%} to {measured['longest']:.0%} of the recorded time."
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from model.audio import SILENCE, MelSettings
 from model.corpus import Corpus, Utterance
+from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
 
@@ -23,7 +24,7 @@ def corpus():
     letters = np.random.default_rng(0)
     texts = {"".join(letters.choice(list("abcdefgh"), letters.integers(4, 10))) for _ in range(72)}
     items = [utterance(f"u{i:03d}", text, front_end) for i, text in enumerate(sorted(texts))]
-    return Corpus(tuple(items[8:]), tuple(items[:8]), front_end, MelSettings(), "made-up")
+    return Corpus(tuple(items[8:]), tuple(items[:8]), front_end, MelSettings(), "made-up", Report((), (), 0, {}, None))
 
 
 @pytest.fixture

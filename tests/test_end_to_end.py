@@ -254,3 +254,83 @@ def test_doctor_finds_this_installation_sound(home):
         pytest.skip("not an installation by install.sh")
     done = home.run("doctor", "-f", "json")
     assert {row["state"] for row in json.loads(done.stdout)} == {"ok"}
+
+
+def tone(seconds=1.0, rate=22050, channels=1, level=0.3):
+    wave = level * np.sin(2 * np.pi * 220 * np.arange(int(seconds * rate)) / rate)
+    return np.tile(wave[:, None], (1, channels))
+
+
+def test_data_check_lists_every_kind_of_bad_row_with_its_reason(home):
+    folder = home.folder / "mine"
+    (folder / "wavs").mkdir(parents=True)
+    good = [f"good_{i}" for i in range(30)]
+    lines = [f"{name}|this is sentence {i}" for i, name in enumerate(good)]
+    for i, name in enumerate(good):
+        soundfile.write(folder / "wavs" / f"{name}.wav", tone(1.4 + i / 100), 22050)
+    nan = tone()
+    nan[100] = np.nan
+    clips = {
+        "too short": (tone(0.1), 22050),
+        "too long": (tone(20.0), 22050),
+        "silent audio": (tone(level=1e-5), 22050),
+        "clipped audio": (np.clip(tone(level=3.0), -1, 1), 22050),
+        "wrong sample rate": (tone(rate=8000), 8000),
+        "not mono": (tone(channels=2), 22050),
+        "not finite audio": (nan, 22050),
+        "empty audio": (np.zeros((0, 1)), 22050),
+        "odd speaking rate": (tone(9.0), 22050),
+    }
+    for i, (wave, rate) in enumerate(clips.values()):
+        soundfile.write(folder / "wavs" / f"bad_{i}.wav", wave, rate, subtype="FLOAT")
+        lines.append(f"bad_{i}|one more sentence {i}")
+    (folder / "wavs" / "text.wav").write_text("this is no sound")
+    soundfile.write(folder / "wavs" / "russian.wav", tone(), 22050)
+    soundfile.write(folder / "wavs" / "nothing.wav", tone(1.2), 22050)
+    lines += [
+        "text|unreadable sound",
+        "gone|no such file",
+        "good_1|said twice",
+        "../outside|a path",
+        "nothing|",
+        "just one column",
+        "russian|Съешь же ещё",
+    ]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    before = {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    done = home.run("data", "check", str(folder), code=5)
+    reasons = [*clips, "unreadable audio", "missing audio", "duplicate id", "bad id", "empty text"]
+    for reason in (*reasons, "bad metadata line", "unknown characters"):
+        assert f": {reason}: " in done.stdout, reason
+    assert "U+0449" in done.stderr  # щ: no Cyrillic letter is dropped silently
+    listing = home.folder / "runs" / "mine-problems.txt"
+    assert str(listing.relative_to(home.folder)) in done.stderr
+    assert len(listing.read_text("utf-8").splitlines()) == len(clips) + 7
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(home, finished):
+    folder = home.folder / "mine"
+    corpus = next((finished.folder / "runs" / "corpora").iterdir())
+    subprocess.run(["cp", "-r", str(corpus), str(folder)], check=True)
+    with (folder / "metadata.csv").open("a") as metadata:
+        metadata.write("gone|the cat has no sound.\n")
+    study = STUDY.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
+    (home.folder / "mine.toml").write_text(study.replace('"small"', '"mine"', 1).replace("trials = 2", "trials = 1"))
+    done = home.run("start", "mine.toml")
+    assert "skipped, of 61 clips: 1 missing audio (gone)" in done.stderr
+    assert "gone" in (home.folder / "runs" / "mine-problems.txt").read_text()
+
+
+def test_cyrillic_text_is_never_dropped_silently(home, finished):
+    folder = home.folder / "mine"
+    corpus = next((finished.folder / "runs" / "corpora").iterdir())
+    subprocess.run(["cp", "-r", str(corpus), str(folder)], check=True)
+    lines = (folder / "metadata.csv").read_text("utf-8").splitlines()
+    cyrillic = [f"{line.split('|')[0]}|Абракадабра номер {i}" for i, line in enumerate(lines)]
+    (folder / "metadata.csv").write_text("\n".join(cyrillic), "utf-8")
+    study = STUDY.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
+    (home.folder / "small.toml").write_text(study)
+    refused = home.run("start", "small.toml", code=5)
+    assert "60 of 60 rows have unknown characters" in refused.stderr
+    assert "U+0430" in refused.stderr

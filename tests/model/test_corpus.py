@@ -201,6 +201,11 @@ def test_pieces_of_recordings_make_up_the_exact_number():
     assert len(choose_held_out(pieces, 6)) == 5
 
 
+def test_the_split_is_the_same_on_every_machine():
+    items = [clip(f"clip{number}", str(number)) for number in range(100)]
+    assert choose_held_out(items, 4) == {"clip40", "clip42", "clip82", "clip9"}
+
+
 def test_the_split_stays_when_clips_are_added():
     items = [clip(f"clip{number}", str(number)) for number in range(200)]
     small, large = choose_held_out(items[:190], 16), choose_held_out(items, 16)

@@ -114,6 +114,7 @@ def test_a_bad_recording_is_left_out_with_its_reason(folder, reason, make, detai
         ("bad id", b"..|words", "..", "no plain file name"),
         ("bad id", b"../wavs/good01|words", "../wavs/good01", "no plain file name"),
         ("bad id", b"..\\x|words", "..\\x", "no plain file name"),
+        ("bad id", b"x\\y|words", "x\\y", "no plain file name"),
         ("bad id", b"/etc/x|words", "/etc/x", "no plain file name"),
         ("bad id", b"x\x00y|words", "x<U+0000>y", "no plain file name"),
         ("bad id", b"x\x1b[2J|words", "x<U+001B>[2J", "no plain file name"),
@@ -208,6 +209,7 @@ def test_very_many_unknown_characters_are_cut_in_the_refusal_only(folder):
     folder.add("bad", "".join(map(chr, range(0x4E00, 0x4E30))))
     report = folder.check()
     assert len(report.unknown_characters) == 48
+    assert report.refusal.count("U+") == 20
     assert " and 28 more." in report.refusal
 
 
@@ -221,6 +223,13 @@ def test_more_bad_rows_than_the_limit_refuse(folder):
         "13.0 % of 23 rows are bad (limit 13 %): 2 missing audio (gone, lost), 1 bad metadata line (words).\n"
         "Correct these rows of metadata.csv and their recordings, or add others."
     )
+
+
+def test_a_row_that_is_bad_twice_is_listed_twice_and_counted_once(folder):
+    folder.add("bad", "...", lambda path: None)
+    report = folder.check(max_bad_percent=4.8)
+    assert [problem.reason for problem in report.problems] == ["empty text", "missing audio"]
+    assert report.refusal is None
 
 
 def test_a_corpus_needs_a_clip_more_than_are_held_out(folder):

@@ -54,6 +54,7 @@ def test_no_frames_make_no_sound():
     assert len(griffin_lim(np.zeros((0, 80), np.float32), SETTINGS)) == 0
 
 
-def test_silence_stays_silent():
-    wave = griffin_lim(np.full((40, 80), SILENCE, np.float32), SETTINGS)
+@pytest.mark.parametrize("frames", [2, 40])
+def test_silence_stays_silent(frames):
+    wave = griffin_lim(np.full((frames, 80), SILENCE, np.float32), SETTINGS)
     assert np.abs(wave).max() < 1e-3
