@@ -12,7 +12,7 @@ ROUNDING = 1e-9  # distances of exactly the band's width are common and belong t
 
 @dataclass(frozen=True)
 class AlignmentMeasures:
-    """What is known of an S x N alignment; None where fewer than half the rows, or two, have a clear maximum."""
+    """What is known of an S x N alignment; None where fewer than 2, or half, of the rows have a clear top."""
 
     diagonal_score: float  # weight near the diagonal, 0 for chance, 1 for all of it
     penalty: float  # mean weight off the diagonal

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.layers import ConvNorm, LinearNorm
+from model.recurrence import AttentionRecurrence, RecurrentLSTM
 
 
 class LocationLayer(nn.Module):
@@ -99,30 +100,20 @@ def attention_step(
 
 def attend(
     layer: AttentionLayer,
-    recurrent: Tensor,
+    recurrent: Tensor,  # as in attention_step
     inputs: Tensor,  # (T, B, 4H)
     dropout: Tensor | None,  # (T, B, H)
     text: AttendedText,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk over all decoder steps: hidden (T, B, H), contexts (T, B, E), weights (T, B, L)."""
-    state = initial_state(text, recurrent.shape[0] // 4)
-    states = []
-    for t in range(inputs.shape[0]):
-        mask = None if dropout is None else dropout[t]
-        state = attention_step(layer, recurrent, inputs[t], mask, state, text)
-        states.append((state.hidden, state.context, state.weights))
-    hidden, contexts, weights = (torch.stack(column) for column in zip(*states, strict=True))
-    return hidden, contexts, weights
+    """All decoder steps at once: hidden (T, B, H), contexts (T, B, E), weights (T, B, L)."""
+    query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
+    found: tuple[Tensor, Tensor, Tensor] = AttentionRecurrence.apply(
+        inputs, recurrent, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
+    )
+    return found
 
 
 def recurrent_lstm(inputs: Tensor, weight_hh: Tensor, dropout: Tensor | None) -> Tensor:
     """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, 4H) -> (T, B, H)."""
-    hidden = inputs.new_zeros(inputs.shape[1], weight_hh.shape[1])
-    cell = hidden
-    outputs = []
-    for t in range(inputs.shape[0]):
-        hidden, cell = lstm_cell(inputs[t] + F.linear(hidden, weight_hh), cell)
-        if dropout is not None:
-            hidden = hidden * dropout[t]
-        outputs.append(hidden)
-    return torch.stack(outputs)
+    hidden: Tensor = RecurrentLSTM.apply(inputs, weight_hh, dropout)
+    return hidden

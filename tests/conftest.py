@@ -1,5 +1,6 @@
 """A made-up language that a tiny network can learn: every letter is a spectral bump of known length."""
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -8,6 +9,9 @@ from model.corpus import Corpus, Utterance
 from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 
 def utterance(name, text, front_end):
@@ -24,7 +28,9 @@ def corpus():
     letters = np.random.default_rng(0)
     texts = {"".join(letters.choice(list("abcdefgh"), letters.integers(4, 10))) for _ in range(72)}
     items = [utterance(f"u{i:03d}", text, front_end) for i, text in enumerate(sorted(texts))]
-    return Corpus(tuple(items[8:]), tuple(items[:8]), front_end, MelSettings(), "made-up", Report((), (), 0, {}, None))
+    return Corpus(
+        tuple(items[8:]), tuple(items[:8]), front_end, MelSettings(), "made-up", Report((), (), 0, {}, None)
+    )
 
 
 @pytest.fixture

@@ -316,7 +316,9 @@ def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(home
     with (folder / "metadata.csv").open("a") as metadata:
         metadata.write("gone|the cat has no sound.\n")
     study = STUDY.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
-    (home.folder / "mine.toml").write_text(study.replace('"small"', '"mine"', 1).replace("trials = 2", "trials = 1"))
+    (home.folder / "mine.toml").write_text(
+        study.replace('"small"', '"mine"', 1).replace("trials = 2", "trials = 1")
+    )
     done = home.run("start", "mine.toml")
     assert "skipped, of 61 clips: 1 missing audio (gone)" in done.stderr
     assert "gone" in (home.folder / "runs" / "mine-problems.txt").read_text()

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model.alignment import measure
@@ -91,6 +93,39 @@ def test_disorder_is_no_alignment(shape, steps, seed):
     assert found.leap > 0.7
     assert found.dwell < 0.05
     assert not found.aligned
+
+
+GOOD = replace(
+    measure(walk(566)), diagonal_score=0.6, corr=0.9, coverage=0.9, back=0.05, leap=0.15, jumps=9.0, dwell=0.9
+)
+
+
+def test_an_item_at_every_limit_is_aligned():
+    assert GOOD.aligned
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("diagonal_score", 0.59),
+        ("corr", 0.89),
+        ("coverage", 0.89),
+        ("back", 0.06),
+        ("leap", 0.16),
+        ("back", None),
+    ],
+)
+def test_an_item_beyond_one_limit_is_not_aligned(name, value):
+    assert not replace(GOOD, **{name: value}).aligned
+
+
+@pytest.mark.parametrize(("symbols", "aligned"), [(10, True), (11, False)])
+def test_short_texts_may_leap_three_symbols(symbols, aligned):
+    assert replace(GOOD, leap=0.3, n_symbols=symbols).aligned is aligned
+
+
+def test_focus_is_the_mean_over_steps():
+    assert measure(np.array([[1.0, 0.0], [0.5, 0.5]])).focus == 0.75
 
 
 def test_stuck_attention_is_focused_and_jumps_nowhere():
@@ -188,6 +223,15 @@ def test_speech_and_text_reversed_together_measure_alike(alignment):
 
 @pytest.mark.parametrize("size", [5, 6, 20])
 def test_a_diagonal_one_band_aside_is_still_near(size):
-    aside = round(max(0.15, 1 / size) * size)  # 1, 1 and 3 symbols: for 5 and 20 exactly the band
+    aside = round(max(0.15, 1 / size) * size)  # 1, 1 and 3 symbols, all of exactly the band's width
     shifted = np.eye(size)[np.minimum(np.arange(size) + aside, size - 1)]
     assert measure(shifted).diagonal_score == 1.0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 6))
+@example(1, 3)  # weights that add up to 1 + 2e-16
+def test_all_weight_in_the_band_scores_one_and_no_more(seed, size):
+    weights = np.random.default_rng(seed).random((size, size))
+    near = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) <= 1
+    score = measure(normalised(weights * near)).diagonal_score
+    assert 1.0 - 1e-12 <= score <= 1.0
