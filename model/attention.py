@@ -107,7 +107,7 @@ def attend(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All decoder steps at once: hidden (T, B, H), contexts (T, B, E), weights (T, B, L)."""
     query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
-    found: tuple[Tensor, Tensor, Tensor] = AttentionRecurrence.apply(
+    found: tuple[Tensor, Tensor, Tensor] = AttentionRecurrence.apply(  # type: ignore[no-untyped-call]
         inputs, recurrent, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
     )
     return found
@@ -115,5 +115,5 @@ def attend(
 
 def recurrent_lstm(inputs: Tensor, weight_hh: Tensor, dropout: Tensor | None) -> Tensor:
     """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, 4H) -> (T, B, H)."""
-    hidden: Tensor = RecurrentLSTM.apply(inputs, weight_hh, dropout)
+    hidden: Tensor = RecurrentLSTM.apply(inputs, weight_hh, dropout)  # type: ignore[no-untyped-call]
     return hidden

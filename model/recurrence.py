@@ -104,7 +104,7 @@ class RecurrentLSTM(torch.autograd.Function):
         return hidden
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, None]:
         weight, dropout, gates, cells, hidden = ctx.saved_tensors
         d_gates, d_cell = torch.empty_like(gates), torch.zeros_like(cells[0])
@@ -167,7 +167,7 @@ class AttentionRecurrence(torch.autograd.Function):
         return states[1:, :, :hidden_dim].clone(), states[1:, :, hidden_dim:].clone(), alphas.clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_hidden: Tensor, d_context: Tensor, d_alpha: Tensor) -> tuple[Tensor | None, ...]:
         weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, thetas = (
             ctx.saved_tensors
@@ -176,12 +176,14 @@ class AttentionRecurrence(torch.autograd.Function):
         (width, hidden_dim), n_taps = query.shape, kernel.shape[2]
         hidden, flat_kernel = states[1:, :, :hidden_dim], kernel.flatten(1).t()
         reversed_kernel = kernel.flip(2).flatten(1)
-        taps, diagonals = (kind(keys, batch, length, n_taps) for kind in (Taps, Diagonals))
+        taps, diagonals = Taps(keys, batch, length, n_taps), Diagonals(keys, batch, length, n_taps)
         before_c, before_a, summed = _shifted(cells), _shifted(alphas), _shifted(alphas.cumsum(0))
         d_gates, d_queries = torch.empty_like(gates), keys.new_empty(steps, batch, width)
-        d_contexts, d_kernel, d_v = torch.empty_like(states[1:, :, hidden_dim:]), 0.0, torch.zeros_like(v)
+        d_contexts, d_v = torch.empty_like(states[1:, :, hidden_dim:]), torch.zeros_like(v)
+        d_kernel = torch.zeros_like(flat_kernel)
         d_keys, d_cell = torch.zeros_like(keys), torch.zeros_like(cells[0])
-        carried, carried_a, carried_s = torch.zeros_like(states[0]), *keys.new_zeros(2, batch, length)
+        carried, carried_a = torch.zeros_like(states[0]), torch.zeros_like(alphas[0])
+        carried_s = carried_a
         for t in reversed(range(steps)):
             windows = taps.see(before_a[t], summed[t])
             if thetas is None:
@@ -195,7 +197,7 @@ class AttentionRecurrence(torch.autograd.Function):
             d_energy = alphas[t] * (a - (alphas[t] * a).sum(dim=1, keepdim=True))
             d_theta = torch.addcmul(v, v * theta, theta, value=-1.0).mul_(d_energy.view(-1, 1))
             d_v.addmv_(theta.t(), d_energy.view(-1))
-            d_kernel = d_kernel + windows.t() @ d_theta
+            d_kernel.addmm_(windows.t(), d_theta)
             d_keys += d_theta.view_as(keys)
             torch.sum(d_theta.view_as(keys), dim=1, out=d_queries[t])
             carried_a, to_summed = diagonals.sum(d_theta @ reversed_kernel)
@@ -208,6 +210,5 @@ class AttentionRecurrence(torch.autograd.Function):
         d_weight = d_gates.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
         d_query = d_queries.flatten(0, 1).t() @ hidden.flatten(0, 1)
         d_memory = torch.bmm(alphas.permute(1, 2, 0), d_contexts.transpose(0, 1))
-        assert isinstance(d_kernel, Tensor)
-        d_kernel = d_kernel.t().view_as(kernel)
-        return d_gates, d_weight, d_query, d_keys, d_memory, d_kernel, d_v, None, None
+        d_taps = d_kernel.t().reshape(kernel.shape)
+        return d_gates, d_weight, d_query, d_keys, d_memory, d_taps, d_v, None, None
