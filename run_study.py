@@ -38,6 +38,10 @@ FORMATS = click.option(
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
 
+class HomeError(RuntimeError):
+    """The folder for everything cannot be made."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where everything is kept."""
@@ -47,7 +51,12 @@ class Place:
     console: Console
 
     def storage(self) -> optuna.storages.RDBStorage:
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeError(
+                f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
+            ) from error
         return open_storage(self.url)
 
     def folder(self, study: str) -> Path:
@@ -286,6 +295,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     OperationalError: 4,
     DataError: 5,
     CorpusError: 5,
+    HomeError: 6,
 }
 EXPECTED: tuple[type[Exception], ...] = (*EXIT_CODES, OSError)
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
