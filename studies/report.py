@@ -13,7 +13,6 @@ from rich.table import Table
 from studies.spec import Spec
 from studies.worker import consumed, started
 
-# Of a trial's attributes, those too long for a table.
 Record = dict[str, Any]
 
 
