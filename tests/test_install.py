@@ -1,4 +1,4 @@
-"""Every row of the menu runs the command that its words promise (shown by --dry-run, on a folder of its own)."""
+"""Every row of the menu runs the command that its words promise (--dry-run, in a folder of its own)."""
 
 import re
 import shutil
