@@ -78,13 +78,11 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 def attention_step(
     layer: AttentionLayer,
-    recurrent: Tensor,  # (4H, H + E): weight_hh beside the context's columns of weight_ih
-    inputs: Tensor,  # (B, 4H): the prenet's share of the gates, biases included
+    gates: Tensor,  # (B, 4H): summed inputs of the LSTM's gates
     dropout: Tensor | None,  # (B, H) scaled mask
     state: AttentionState,
     text: AttendedText,
 ) -> AttentionState:
-    gates = inputs + F.linear(torch.cat((state.hidden, state.context), dim=1), recurrent)
     hidden, cell = lstm_cell(gates, state.cell)
     if dropout is not None:
         hidden = hidden * dropout
@@ -100,14 +98,14 @@ def attention_step(
 
 def attend(
     layer: AttentionLayer,
-    recurrent: Tensor,  # as in attention_step
-    inputs: Tensor,  # (T, B, 4H)
+    recurrent: Tensor,  # (4H, H + E): weight_hh beside the context's columns of weight_ih
+    inputs: Tensor,  # (T, B, 4H): the prenet's share of the gates, biases included
     dropout: Tensor | None,  # (T, B, H)
     text: AttendedText,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """All decoder steps at once: hidden (T, B, H), contexts (T, B, E), weights (T, B, L)."""
+) -> tuple[Tensor, Tensor]:
+    """All decoder steps at once: hidden states beside contexts (T, B, H + E), weights (T, B, L)."""
     query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
-    found: tuple[Tensor, Tensor, Tensor] = AttentionRecurrence.apply(  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, Tensor] = AttentionRecurrence.apply(  # type: ignore[no-untyped-call]
         inputs, recurrent, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
     )
     return found

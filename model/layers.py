@@ -1,8 +1,9 @@
 """Linear, convolution and masked batch normalisation under the names of the public state dict."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model.products import dropout, linear
 
 
 class LinearNorm(nn.Module):
@@ -14,8 +15,7 @@ class LinearNorm(nn.Module):
         nn.init.xavier_uniform_(self.linear_layer.weight, gain=_gain(gain))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.linear_layer(x)
-        return y
+        return linear(x, self.linear_layer.weight, self.linear_layer.bias)
 
 
 class ConvNorm(nn.Module):
@@ -73,6 +73,6 @@ class ConvStack(nn.ModuleList):
             y = norm(y[rows])
             if activation != "linear":
                 y = getattr(torch, activation)(y)
-            y = F.dropout(y, p_dropout, self.training)
+            y = dropout(y, p_dropout) if self.training else y
             x = y.new_zeros(mask.numel(), y.shape[1]).index_copy(0, rows, y).view(*shape, -1)
         return x

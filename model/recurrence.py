@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model.products import Packed, product
+
 # θ of all steps is kept for the backward up to this size, and computed again beyond it.
 SAVED_ENERGY_BYTES = 1 << 29
 
@@ -56,30 +58,43 @@ class Diagonals:
         return last, summed
 
 
-def _activate(gates: Tensor, cell: Tensor, dropout: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Turn summed gate inputs (B, 4H) into i, f, n, o in place; returns the cell and the hidden state."""
+def _activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
+    """Turn summed gate inputs (B, 4H) into i, f, n, o in place, write the cell; returns the hidden state."""
     i, f, n, o = gates.chunk(4, dim=1)
     torch.sigmoid_(gates[:, : 2 * i.shape[1]])
     n.tanh_()
     o.sigmoid_()
-    cell = torch.addcmul(f * cell, i, n)
-    hidden = o * torch.tanh(cell)
-    return cell, hidden if dropout is None else hidden.mul_(dropout)
+    torch.addcmul(f * before, i, n, out=cell)
+    return torch.tanh(cell).mul_(o)
 
 
-def _gate_gradients(
-    gates: Tensor, cell: Tensor, before: Tensor, d_hidden: Tensor, d_cell: Tensor, out: Tensor
-) -> Tensor:
-    """Write the gradient of the summed gate inputs (B, 4H) into `out`; returns that of the cell before."""
-    i, f, n, o = gates.chunk(4, dim=1)
-    d_i, d_f, d_n, d_o = out.chunk(4, dim=1)
-    tau = torch.tanh(cell)
-    torch.mul(d_hidden * tau, o * (1.0 - o), out=d_o)
-    d_cell = torch.addcmul(d_cell, d_hidden * o, 1.0 - tau * tau)
-    torch.mul(d_cell * n, i * (1.0 - i), out=d_i)
-    torch.mul(d_cell * before, f * (1.0 - f), out=d_f)
-    torch.mul(d_cell * i, 1.0 - n * n, out=d_n)
-    return d_cell * f
+class GateGradients:
+    """The gradients of the summed gate inputs, from the last step to the first.
+
+    All that a step knows without the steps after it is one product here for all steps, so that a
+    step only multiplies by what it is given.
+    """
+
+    def __init__(self, gates: Tensor, cells: Tensor, dropout: Tensor | None) -> None:
+        i, f, n, o = gates.chunk(4, dim=2)
+        self.all = torch.empty_like(gates)  # (T, B, 4H), filled with factors first
+        to_i, to_f, to_n, to_o = self.all.chunk(4, dim=2)
+        torch.mul(i * n, 1.0 - i, out=to_i)
+        torch.mul(f * _shifted(cells), 1.0 - f, out=to_f)
+        torch.mul(i, 1.0 - n * n, out=to_n)
+        tau, emitted = torch.tanh(cells), o if dropout is None else o * dropout
+        torch.mul(emitted * tau, 1.0 - o, out=to_o)
+        self._to_cell = tau.square_().neg_().add_(1.0).mul_(emitted)
+        self._forget, self._d_cell = f, torch.zeros_like(cells[0])
+
+    def step(self, t: int, d_hidden: Tensor) -> Tensor:
+        """d_hidden (B, H), before the dropout's mask; returns (B, 4H)."""
+        d_cell = torch.addcmul(self._d_cell, d_hidden, self._to_cell[t])
+        by_gate = self.all[t].view(d_hidden.shape[0], 4, -1)
+        by_gate[:, :3] *= d_cell.unsqueeze(1)
+        by_gate[:, 3] *= d_hidden
+        self._d_cell = d_cell.mul_(self._forget[t])
+        return self.all[t]
 
 
 def _shifted(states: Tensor) -> Tensor:
@@ -94,12 +109,14 @@ class RecurrentLSTM(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, dropout: Tensor | None) -> Tensor:
         steps, batch, width = inputs.shape[0], inputs.shape[1], weight.shape[1]
         gates, cells = torch.empty_like(inputs), inputs.new_empty(steps, batch, width)
-        hidden = torch.empty_like(cells)
+        hidden, packed = torch.empty_like(cells), Packed(weight, batch)
         h = c = inputs.new_zeros(batch, width)
         for t in range(steps):
-            torch.addmm(inputs[t], h, weight.t(), out=gates[t])
-            c, h = _activate(gates[t], c, None if dropout is None else dropout[t])
-            cells[t], hidden[t] = c, h
+            torch.add(inputs[t], packed(h), out=gates[t])
+            h = _activate(gates[t], c, cells[t])
+            if dropout is not None:
+                h *= dropout[t]
+            c, hidden[t] = cells[t], h
         ctx.save_for_backward(weight, dropout, gates, cells, hidden)
         return hidden
 
@@ -107,22 +124,19 @@ class RecurrentLSTM(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, None]:
         weight, dropout, gates, cells, hidden = ctx.saved_tensors
-        d_gates, d_cell = torch.empty_like(gates), torch.zeros_like(cells[0])
-        before, carried = _shifted(cells), torch.zeros_like(cells[0])
+        d_gates, packed = GateGradients(gates, cells, dropout), Packed(weight.t(), gates.shape[1])
+        carried = torch.zeros_like(cells[0])
         for t in reversed(range(len(gates))):
-            d_hidden = d_out[t] + carried
-            if dropout is not None:
-                d_hidden *= dropout[t]
-            d_cell = _gate_gradients(gates[t], cells[t], before[t], d_hidden, d_cell, d_gates[t])
-            torch.mm(d_gates[t], weight, out=carried)
-        return d_gates, d_gates.flatten(0, 1).t() @ _shifted(hidden).flatten(0, 1), None
+            carried = packed(d_gates.step(t, d_out[t] + carried))
+        d_weight = product(d_gates.all.flatten(0, 1).t(), _shifted(hidden).flatten(0, 1))
+        return d_gates.all, d_weight, None
 
 
 class AttentionRecurrence(torch.autograd.Function):
     """Location-sensitive attention over all decoder steps.
 
     Arguments: P (T, B, 4H), W (4H, H + E), Q (A, H), M (B, L, A), Y (B, L, E), kernel (A, 2, taps),
-    v (A), padding (B, L) bool, dropout (T, B, H) or None. Returns h (T, B, H), x (T, B, E), α (T, B, L).
+    v (A), padding (B, L) bool, dropout (T, B, H) or None. Returns [h, x] (T, B, H + E), α (T, B, L).
     """
 
     @staticmethod
@@ -137,7 +151,7 @@ class AttentionRecurrence(torch.autograd.Function):
         v: Tensor,
         padding: Tensor,
         dropout: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         (steps, batch, _), (length, width) = inputs.shape, keys.shape[1:]
         hidden_dim = query.shape[1]
         gates = torch.empty_like(inputs)
@@ -145,70 +159,72 @@ class AttentionRecurrence(torch.autograd.Function):
         states = inputs.new_zeros(steps + 1, batch, weight.shape[1])  # [h, x], zero before the first step
         alphas = inputs.new_empty(steps, batch, length)
         keep = steps * keys.numel() * keys.element_size() <= SAVED_ENERGY_BYTES
-        thetas = keys.new_empty(steps, *keys.shape) if keep else None
-        taps, flat_kernel = Taps(keys, batch, length, kernel.shape[2]), kernel.flatten(1).t()
+        thetas = keys.new_empty(steps if keep else 1, *keys.shape)
+        taps = Taps(keys, batch, length, kernel.shape[2])
+        to_gates, to_query = Packed(weight, batch), Packed(query, batch)
+        to_location = Packed(kernel.flatten(1), batch * length)
         c = inputs.new_zeros(batch, hidden_dim)
         alpha = summed = inputs.new_zeros(batch, length)
         for t in range(steps):
-            torch.addmm(inputs[t], states[t], weight.t(), out=gates[t])
-            c, h = _activate(gates[t], c, None if dropout is None else dropout[t])
-            base = (keys + (h @ query.t()).unsqueeze(1)).view(-1, width)
-            theta = torch.addmm(base, taps.see(alpha, summed), flat_kernel).tanh_()
-            energies = (theta @ v).view(batch, length).masked_fill_(padding, -torch.inf)
-            alpha = torch.softmax(energies, dim=1)
+            torch.add(inputs[t], to_gates(states[t]), out=gates[t])
+            h = _activate(gates[t], c, cells[t])
+            if dropout is not None:
+                h *= dropout[t]
+            theta = thetas[t if keep else 0]
+            torch.add(to_location(taps.see(alpha, summed)).view_as(keys), keys, out=theta)
+            theta.add_(to_query(h).unsqueeze(1)).tanh_()
+            energies = (theta.view(-1, width) @ v).view(batch, length).masked_fill_(padding, -torch.inf)
+            alpha = torch.softmax(energies, dim=1, out=alphas[t])
             summed = summed + alpha
-            cells[t], alphas[t], states[t + 1, :, :hidden_dim] = c, alpha, h
-            states[t + 1, :, hidden_dim:] = torch.bmm(alpha.unsqueeze(1), memory).squeeze(1)
-            if thetas is not None:
-                thetas[t] = theta.view_as(keys)
+            c, states[t + 1, :, :hidden_dim] = cells[t], h
+            torch.bmm(alpha.unsqueeze(1), memory, out=states[t + 1, :, hidden_dim:].unsqueeze(1))
+        saved = thetas if keep else None
         ctx.save_for_backward(
-            weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, thetas
+            weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, saved
         )
-        return states[1:, :, :hidden_dim].clone(), states[1:, :, hidden_dim:].clone(), alphas.clone()
+        return states[1:], alphas
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_hidden: Tensor, d_context: Tensor, d_alpha: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_features: Tensor, d_alpha: Tensor) -> tuple[Tensor | None, ...]:
         weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, thetas = (
             ctx.saved_tensors
         )
         steps, batch, length = alphas.shape
         (width, hidden_dim), n_taps = query.shape, kernel.shape[2]
-        hidden, flat_kernel = states[1:, :, :hidden_dim], kernel.flatten(1).t()
-        reversed_kernel = kernel.flip(2).flatten(1)
+        hidden = states[1:, :, :hidden_dim]
         taps, diagonals = Taps(keys, batch, length, n_taps), Diagonals(keys, batch, length, n_taps)
-        before_c, before_a, summed = _shifted(cells), _shifted(alphas), _shifted(alphas.cumsum(0))
-        d_gates, d_queries = torch.empty_like(gates), keys.new_empty(steps, batch, width)
+        before_a, summed = _shifted(alphas), _shifted(alphas.cumsum(0))
+        d_gates, d_queries = GateGradients(gates, cells, dropout), keys.new_empty(steps, batch, width)
         d_contexts, d_v = torch.empty_like(states[1:, :, hidden_dim:]), torch.zeros_like(v)
-        d_kernel = torch.zeros_like(flat_kernel)
-        d_keys, d_cell = torch.zeros_like(keys), torch.zeros_like(cells[0])
+        d_kernel, d_keys = torch.zeros_like(kernel.flatten(1)), torch.zeros_like(keys)
+        from_gates, from_query = Packed(weight.t(), batch), Packed(query.t(), batch)
+        to_query, to_location = Packed(query, batch), Packed(kernel.flatten(1), batch * length)
+        from_location = Packed(kernel.flip(2).flatten(1).t(), batch * length)
         carried, carried_a = torch.zeros_like(states[0]), torch.zeros_like(alphas[0])
         carried_s = carried_a
         for t in reversed(range(steps)):
             windows = taps.see(before_a[t], summed[t])
             if thetas is None:
-                base = (keys + (hidden[t] @ query.t()).unsqueeze(1)).view(-1, width)
-                theta = torch.addmm(base, windows, flat_kernel).tanh_()
+                theta = to_location(windows).view_as(keys).add_(keys)
+                theta = theta.add_(to_query(hidden[t]).unsqueeze(1)).tanh_().view(-1, width)
             else:
                 theta = thetas[t].view(-1, width)
-            torch.add(d_context[t], carried[:, hidden_dim:], out=d_contexts[t])
+            torch.add(d_features[t, :, hidden_dim:], carried[:, hidden_dim:], out=d_contexts[t])
             a = torch.bmm(memory, d_contexts[t].unsqueeze(2)).squeeze(2)
             a += d_alpha[t] + carried_a + carried_s
             d_energy = alphas[t] * (a - (alphas[t] * a).sum(dim=1, keepdim=True))
             d_theta = torch.addcmul(v, v * theta, theta, value=-1.0).mul_(d_energy.view(-1, 1))
             d_v.addmv_(theta.t(), d_energy.view(-1))
-            d_kernel.addmm_(windows.t(), d_theta)
+            d_kernel.addmm_(d_theta.t(), windows)
             d_keys += d_theta.view_as(keys)
             torch.sum(d_theta.view_as(keys), dim=1, out=d_queries[t])
-            carried_a, to_summed = diagonals.sum(d_theta @ reversed_kernel)
+            carried_a, to_summed = diagonals.sum(from_location(d_theta))
             carried_s = carried_s + to_summed
-            d_h = torch.addmm(d_hidden[t] + carried[:, :hidden_dim], d_queries[t], query)
-            if dropout is not None:
-                d_h *= dropout[t]
-            d_cell = _gate_gradients(gates[t], cells[t], before_c[t], d_h, d_cell, d_gates[t])
-            torch.mm(d_gates[t], weight, out=carried)
-        d_weight = d_gates.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-        d_query = d_queries.flatten(0, 1).t() @ hidden.flatten(0, 1)
+            d_hidden = from_query(d_queries[t]).add_(carried[:, :hidden_dim])
+            carried = from_gates(d_gates.step(t, d_hidden.add_(d_features[t, :, :hidden_dim])))
+        d_weight = product(d_gates.all.flatten(0, 1).t(), states[:-1].flatten(0, 1))
+        d_query = product(d_queries.flatten(0, 1).t(), hidden.flatten(0, 1))
         d_memory = torch.bmm(alphas.permute(1, 2, 0), d_contexts.transpose(0, 1))
-        d_taps = d_kernel.t().reshape(kernel.shape)
-        return d_gates, d_weight, d_query, d_keys, d_memory, d_taps, d_v, None, None
+        d_taps = d_kernel.view(kernel.shape)
+        return d_gates.all, d_weight, d_query, d_keys, d_memory, d_taps, d_v, None, None

@@ -8,7 +8,6 @@ Shapes: B batch, L symbols, T decoder steps, F = T·r mel frames, r frames a ste
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from model.attention import (
     AttendedText,
     AttentionLayer,
-    AttentionState,
     attend,
     attention_step,
     initial_state,
@@ -26,6 +24,7 @@ from model.attention import (
 )
 from model.audio import SILENCE
 from model.layers import ConvStack, LinearNorm, true_positions
+from model.products import Packed, dropout, dropout_mask, linear
 from model.settings import Dimensions, Settings
 from model.stopping import StopWatch
 
@@ -50,13 +49,6 @@ class Synthesis:
     mels: list[Tensor]  # (F, 80) each
     alignments: list[Tensor]  # (S, L) each
     stops: list[str]  # "gate", "attention" or "limit"
-
-
-class DecoderStep(NamedTuple):
-    attention: AttentionState
-    hidden: Tensor  # (B, H') of the decoder LSTM
-    cell: Tensor
-    frame: Tensor  # (B, 80) the last frame made
 
 
 def decoder_steps(mel_lengths: Tensor, r: int) -> Tensor:
@@ -93,7 +85,7 @@ class Prenet(nn.Module):
         """x: (..., 80). masks: (2, ..., P) scaled; None draws them from torch's generator."""
         for i, layer in enumerate(self.layers):
             x = torch.relu(layer(x))
-            x = F.dropout(x, p_dropout) if masks is None else x * masks[i]
+            x = dropout(x, p_dropout) if masks is None else x * masks[i]
         return x
 
 
@@ -134,9 +126,8 @@ class Decoder(nn.Module):
         """Mel frames (..., 80·r) and gate logits (...) from [hidden, context]."""
         rows = self.n_mel_channels * r
         layer = self.linear_projection.linear_layer
-        return F.linear(features, layer.weight[:rows], layer.bias[:rows]), self.gate_layer(features).squeeze(
-            -1
-        )
+        mels = linear(features, layer.weight[:rows], layer.bias[:rows])
+        return mels, self.gate_layer(features).squeeze(-1)
 
     def forward(
         self, frames: Tensor, text: AttendedText, settings: Settings, prenet_masks: Tensor | None = None
@@ -145,13 +136,14 @@ class Decoder(nn.Module):
         s, cell = settings, self.attention_rnn
         from_prenet, recurrent = self._attention_weights()
         inputs = self.prenet(frames, s.p_prenet_dropout, prenet_masks)  # (T, B, P)
-        inputs = F.linear(inputs, from_prenet, cell.bias_ih + cell.bias_hh)  # (T, B, 4H)
-        dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_attention_dropout)
-        hidden, contexts, alignments = attend(self.attention_layer, recurrent, inputs, dropout, text)
+        inputs = linear(inputs, from_prenet, cell.bias_ih + cell.bias_hh)  # (T, B, 4H)
+        mask = self._recurrent_dropout(inputs, cell.hidden_size, s.p_attention_dropout)
+        features, alignments = attend(self.attention_layer, recurrent, inputs, mask, text)
+        contexts = features[:, :, cell.hidden_size :]
         cell = self.decoder_rnn
-        inputs = F.linear(torch.cat((hidden, contexts), dim=2), cell.weight_ih, cell.bias_ih + cell.bias_hh)
-        dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
-        hidden = recurrent_lstm(inputs, cell.weight_hh, dropout)
+        inputs = linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
+        mask = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
+        hidden = recurrent_lstm(inputs, cell.weight_hh, mask)
         mels, gates = self._project(torch.cat((hidden, contexts), dim=2), s.n_frames_per_step)
         mels = mels.transpose(0, 1).reshape(frames.shape[1], -1, self.n_mel_channels)
         return mels, gates.transpose(0, 1), alignments.transpose(0, 1)
@@ -159,30 +151,45 @@ class Decoder(nn.Module):
     def _recurrent_dropout(self, inputs: Tensor, width: int, p: float) -> Tensor | None:
         if not self.training or p == 0.0:
             return None
-        kept = torch.rand(*inputs.shape[:2], width, device=inputs.device, dtype=inputs.dtype) >= p
-        return kept.to(inputs.dtype) / (1.0 - p)
+        return dropout_mask((*inputs.shape[:2], width), p, inputs)
 
-    def start(self, text: AttendedText) -> DecoderStep:
-        state = initial_state(text, self.attention_rnn.hidden_size)
-        hidden, cell = text.memory.new_zeros(2, text.memory.shape[0], self.decoder_rnn.hidden_size)
-        return DecoderStep(state, hidden, cell, hidden.new_zeros(hidden.shape[0], self.n_mel_channels))
 
-    def step(
-        self, state: DecoderStep, text: AttendedText, r: int, prenet_masks: Tensor
-    ) -> tuple[Tensor, Tensor, DecoderStep]:
-        """One free-running step: frames (B, r, 80), gate logits (B,), next state."""
-        rnn = self.attention_rnn
-        from_prenet, recurrent = self._attention_weights()
-        inputs = F.linear(self.prenet(state.frame, 0.0, prenet_masks), from_prenet, rnn.bias_ih + rnn.bias_hh)
-        attention = attention_step(self.attention_layer, recurrent, inputs, None, state.attention, text)
-        rnn, features = self.decoder_rnn, torch.cat((attention.hidden, attention.context), dim=1)
-        gates = F.linear(features, rnn.weight_ih, rnn.bias_ih) + F.linear(
-            state.hidden, rnn.weight_hh, rnn.bias_hh
+class FreeRunning:
+    """The decoder fed with its own frames, one step at a time; weights are laid out once."""
+
+    def __init__(self, decoder: Decoder, text: AttendedText, r: int, weights: torch.dtype) -> None:
+        self._decoder, self._text, self._r = decoder, text, r
+        batch = text.memory.shape[0]
+        attention, rnn = decoder.attention_rnn, decoder.decoder_rnn
+
+        def packed(weight: Tensor, bias: Tensor | None = None) -> Packed:
+            return Packed(weight.detach().to(weights), batch, bias)
+
+        self._to_attention, self._to_rnn = (
+            packed(torch.cat((cell.weight_ih, cell.weight_hh), dim=1), cell.bias_ih + cell.bias_hh)
+            for cell in (attention, rnn)
         )
-        hidden, cell = lstm_cell(gates, state.cell)
-        mels, gate = self._project(torch.cat((hidden, attention.context), dim=1), r)
-        frames = mels.view(-1, r, self.n_mel_channels)
-        return frames, gate, DecoderStep(attention, hidden, cell, frames[:, -1])
+        mels, gate = decoder.linear_projection.linear_layer, decoder.gate_layer.linear_layer
+        rows = decoder.n_mel_channels * r
+        self._to_output = packed(
+            torch.cat((mels.weight[:rows], gate.weight)), torch.cat((mels.bias[:rows], gate.bias))
+        )
+        self._attention = initial_state(text, attention.hidden_size)
+        self._hidden, self._cell = text.memory.new_zeros(2, batch, rnn.hidden_size)
+        self._frame = text.memory.new_zeros(batch, decoder.n_mel_channels)
+
+    def step(self, prenet_masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Masks (2, B, P). Returns frames (B, r, 80), gate logits (B,), attention weights (B, L)."""
+        was, decoder = self._attention, self._decoder
+        inputs = decoder.prenet(self._frame, 0.0, prenet_masks)
+        gates = self._to_attention(torch.cat((inputs, was.context, was.hidden), dim=1))
+        now = self._attention = attention_step(decoder.attention_layer, gates, None, was, self._text)
+        gates = self._to_rnn(torch.cat((now.hidden, now.context, self._hidden), dim=1))
+        self._hidden, self._cell = lstm_cell(gates, self._cell)
+        output = self._to_output(torch.cat((self._hidden, now.context), dim=1))
+        frames = output[:, :-1].reshape(len(output), self._r, decoder.n_mel_channels)
+        self._frame = frames[:, -1]
+        return frames, output[:, -1], now.weights
 
 
 class Postnet(nn.Module):
@@ -248,19 +255,21 @@ class Tacotron2(nn.Module):
         prenet_masks: Tensor,  # (T, 2, B, P), T the largest limit
         limits: Tensor,  # (B,) decoder steps
         gate_threshold: float = 0.5,
+        weights: torch.dtype | None = None,  # of the decoder's large products; None leaves them as they are
     ) -> Synthesis:
         """Speak freely. An item stops at its gate, when its attention rests on the end, or at its limit."""
         self.eval()
         r = settings.n_frames_per_step
         attended = self.decoder.attended(self.encode(text, text_lengths, settings), text_lengths)
-        state, watch = self.decoder.start(attended), StopWatch(text_lengths, limits, r, gate_threshold)
-        frames, weights = [], []
+        decoder = FreeRunning(self.decoder, attended, r, weights or attended.memory.dtype)
+        watch = StopWatch(text_lengths, limits, r, gate_threshold)
+        frames, rows = [], []
         while not watch.all_stopped:
-            made, gate, state = self.decoder.step(state, attended, r, prenet_masks[watch.step])
+            made, gate, row = decoder.step(prenet_masks[watch.step])
             frames.append(made)
-            weights.append(state.attention.weights)
-            watch.see(gate, state.attention.weights)
-        before, alignments = torch.cat(frames, dim=1), torch.stack(weights, dim=1)
+            rows.append(row)
+            watch.see(gate, row)
+        before, alignments = torch.cat(frames, dim=1), torch.stack(rows, dim=1)
         lengths = watch.steps * r
         mask = true_positions(lengths, before.shape[1])
         after = before + self.postnet(before, mask, settings.p_postnet_dropout)

@@ -1,11 +1,14 @@
 """The closed-form backward against the same recurrence under plain autograd, in float64."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import recurrence
+from model import products, recurrence, tacotron2
 from model.attention import (
     AttendedText,
     AttentionLayer,
@@ -15,14 +18,18 @@ from model.attention import (
     lstm_cell,
     recurrent_lstm,
 )
+from model.corpus import collate
+from model.losses import losses
+from model.tacotron2 import Tacotron2
 
 
 def plain_attend(layer, recurrent, inputs, dropout, text):
     state, states = initial_state(text, recurrent.shape[0] // 4), []
     for t in range(len(inputs)):
         mask = None if dropout is None else dropout[t]
-        state = attention_step(layer, recurrent, inputs[t], mask, state, text)
-        states.append((state.hidden, state.context, state.weights))
+        gates = inputs[t] + torch.cat((state.hidden, state.context), dim=1) @ recurrent.t()
+        state = attention_step(layer, gates, mask, state, text)
+        states.append((torch.cat((state.hidden, state.context), dim=1), state.weights))
     return tuple(torch.stack(column) for column in zip(*states, strict=True))
 
 
@@ -76,7 +83,7 @@ def test_attention_agrees_in_every_output_and_gradient(steps, batch, length, tap
     padding = torch.arange(length) >= lengths
     dropout = dropout_mask(steps, batch, hidden, p)
     leaves = [inputs, recurrent, memory, *layer.parameters()]
-    weights = [torch.randn(steps, batch, n, dtype=torch.double) for n in (hidden, memory_dim, length)]
+    weights = [torch.randn(steps, batch, n, dtype=torch.double) for n in (hidden + memory_dim, length)]
 
     def run(function):
         text = AttendedText(memory, layer.memory_layer(memory), layer.location_layer.kernel(), padding)
@@ -100,3 +107,49 @@ def test_the_lstm_agrees_in_every_output_and_gradient(steps, batch, p, seed):
         for f in (recurrent_lstm, plain_lstm)
     )
     assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("r", [1, 3])
+def test_the_whole_network_agrees_in_every_output_and_gradient(monkeypatch, corpus, tiny, settings, r):
+    """With padding, every dropout, and the losses that training takes."""
+    torch.manual_seed(5)
+    model, batch = Tacotron2(tiny).double().train(), collate(corpus.training[:4])
+    s, mels = replace(settings, n_frames_per_step=r), batch.mels.double()
+
+    def run():
+        torch.manual_seed(6)
+        prediction = model(batch.text, batch.text_lengths, mels, batch.mel_lengths, s)
+        terms = losses(prediction, mels, batch.mel_lengths, batch.text_lengths, s, tiny.mel_scale)
+        outputs = (prediction.mels_before, prediction.mels, prediction.gates, prediction.alignments)
+        # A bias before a batch normalisation has no gradient but rounding.
+        leaves = [p for name, p in model.named_parameters() if not name.endswith("conv.bias")]
+        return outputs + torch.autograd.grad(terms.total(s), leaves)
+
+    found = run()
+    monkeypatch.setattr(tacotron2, "attend", plain_attend)
+    monkeypatch.setattr(tacotron2, "recurrent_lstm", plain_lstm)
+    assert_equal(found, run())
+
+
+@pytest.mark.parametrize("saved_bytes", [0, 1 << 29])
+@pytest.mark.parametrize("by_onednn", [True, False])
+def test_in_float32_either_product_library_serves(monkeypatch, by_onednn, saved_bytes):
+    torch.manual_seed(7)
+    monkeypatch.setattr(products, "ONEDNN", by_onednn and products.ONEDNN)
+    monkeypatch.setattr(recurrence, "SAVED_ENERGY_BYTES", saved_bytes)
+    layer = AttentionLayer(48, 40, 32, 16, 15).double()
+    memory = torch.randn(3, 20, 40, dtype=torch.double)
+    inputs, recurrent = torch.randn(12, 3, 192).double(), torch.randn(192, 88).double() / 9
+    padding, weights = torch.arange(20) >= torch.tensor([[20], [15], [4]]), torch.randn(12, 3, 88)
+    dropout = dropout_mask(12, 3, 48, 0.1)
+
+    def run(function, dtype):
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (inputs, recurrent, memory)]
+        like = copy.deepcopy(layer).to(dtype)
+        text = AttendedText(leaves[2], like.memory_layer(leaves[2]), like.location_layer.kernel(), padding)
+        features, alphas = function(like, leaves[1], leaves[0], dropout.to(dtype), text)
+        leaves += like.parameters()
+        return features, alphas, *torch.autograd.grad((features * weights).sum(), leaves)
+
+    for found, expected in zip(run(attend, torch.float), run(plain_attend, torch.double), strict=True):
+        assert (found - expected).norm() <= 1e-4 * expected.norm()

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
+from benchmarks import peer
 from model.corpus import collate
-from model.layers import true_positions
 from model.settings import Dimensions, Settings
 from model.stopping import StopWatch
-from model.tacotron2 import Tacotron2
+from model.tacotron2 import FreeRunning, Tacotron2
 
 NO_DROPOUT = {f"p_{part}_dropout": 0.0 for part in ("encoder", "prenet", "attention", "decoder", "postnet")}
 
@@ -40,31 +40,47 @@ def test_the_full_network_has_the_public_names_shapes_and_size():
     assert sum(p.numel() for p in model.parameters()) == 28_193_153
 
 
-def test_a_public_implementation_computes_the_same_from_the_same_weights(monkeypatch):
-    public = pytest.importorskip("tacotron2_model.model")
-    # its own helper allocates on CUDA; its prenet draws dropout, which is fixed here on both sides
-    monkeypatch.setattr(
-        public, "get_mask_from_lengths", lambda lengths: true_positions(lengths, lengths.max())
-    )
-    monkeypatch.setattr(public.Prenet, "forward", lambda prenet, x: prenet_without_dropout(prenet, x))
+@pytest.fixture(scope="module")
+def pair():
+    """This network and the peer's with the same weights."""
     torch.manual_seed(0)
-    ours, peer = Tacotron2(Dimensions()).eval(), public.Tacotron2().eval()
-    ours.load_state_dict(peer.state_dict())
+    ours, theirs = Tacotron2(Dimensions()).eval(), peer.build(Dimensions(), max_decoder_steps=40).eval()
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def random_masks(*shape):
+    return (torch.rand(*shape) < 0.5).float() * 2.0
+
+
+def test_a_public_implementation_computes_the_same_from_the_same_weights(pair):
+    ours, theirs = pair
     text, mels = torch.randint(0, 148, (2, 12)), torch.randn(2, 20, 80) - 5.0
     text_lengths, mel_lengths = torch.tensor([12, 12]), torch.tensor([20, 20])
-    with torch.no_grad():
-        before, after, gates, alignments = peer((text, text_lengths, mels.transpose(1, 2), 12, mel_lengths))
-        result = ours(text, text_lengths, mels, mel_lengths, Settings(), torch.ones(2, 32, 2, 256))
+    masks = random_masks(2, 32, 2, 256)
+    with torch.no_grad(), peer.prenet_masks([masks[:, :21]]):  # its go frame comes on top
+        expected = theirs((text, text_lengths, mels.transpose(1, 2), 12, mel_lengths))
+        result = ours(text, text_lengths, mels, mel_lengths, Settings(), masks)
+    before, after, gates, alignments = expected
     torch.testing.assert_close(result.mels_before[:, :20], before.transpose(1, 2), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(result.mels[:, :20], after.transpose(1, 2), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(result.gates[:, :20], gates, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(result.alignments[:, :20], alignments, rtol=1e-4, atol=1e-4)
 
 
-def prenet_without_dropout(prenet, x):
-    for layer in prenet.layers:
-        x = torch.relu(layer(x))
-    return x
+def test_a_public_implementation_says_the_same_from_the_same_weights(pair, capsys):
+    ours, theirs = pair
+    text, masks = torch.randint(0, 148, (1, 12)), random_masks(40, 2, 1, 256)
+    with torch.no_grad():
+        theirs.decoder.gate_layer.linear_layer.bias.fill_(-9.0)  # both speak up to the limit
+        ours.load_state_dict(theirs.state_dict())
+        with peer.prenet_masks(masks):
+            _, after, _, alignments = theirs.inference(text)
+        said = ours.synthesise(text, torch.tensor([12]), Settings(), masks, torch.tensor([40]))
+    assert said.mels[0].shape == (40, 80)
+    torch.testing.assert_close(said.mels[0], after[0].t(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(said.alignments[0], alignments[0], rtol=1e-4, atol=1e-4)
+    assert "max decoder steps" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -137,10 +153,10 @@ def test_speaking_feeds_back_what_teacher_forcing_would(model, corpus, settings)
 def said_before_postnet(model, text, lengths, s, steps):
     """What the free-running decoder said, frame by frame, in log-mel units."""
     attended = model.decoder.attended(model.encode(text, lengths, s), lengths)
-    state, frames = model.decoder.start(attended), []
+    decoder, frames = FreeRunning(model.decoder, attended, s.n_frames_per_step, torch.double), []
     ones = torch.ones(2, 1, model.dimensions.prenet_dim, dtype=torch.double)
     for _ in range(steps):
-        made, _, state = model.decoder.step(state, attended, s.n_frames_per_step, ones)
+        made, _, _ = decoder.step(ones)
         frames.append(made)
     return torch.cat(frames, dim=1).detach() * model.dimensions.mel_scale + model.dimensions.mel_mean
 

@@ -1,0 +1,85 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import products
+from model.products import Packed, dropout_mask, linear, product
+
+sizes = st.integers(1, 40) | st.sampled_from([products.REUSE, products.REUSE + 3])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def far(got, wanted):
+    return float((got.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+
+
+@given(m=sizes, k=sizes, n=sizes, seed=seeds)
+def test_a_product_takes_operands_laid_out_in_any_way(m, k, n, seed):
+    torch.manual_seed(seed)
+    for a in (torch.randn(m, k), torch.randn(k, m).t(), torch.randn(m, 2 * k)[:, ::2]):
+        for b in (torch.randn(k, n), torch.randn(n, k).t(), torch.randn(1, n).expand(k, n)):
+            assert far(product(a, b), a.double() @ b.double()) < 1e-4
+
+
+@given(m=sizes, k=sizes, n=sizes, with_bias=st.booleans(), seed=seeds)
+def test_a_linear_layer_and_its_gradients_are_torchs(m, k, n, with_bias, seed):
+    torch.manual_seed(seed)
+    x, weight, bias, upstream = torch.randn(2, m, k), torch.randn(n, k), torch.randn(n), torch.randn(2, m, n)
+
+    def run(function, dtype):
+        leaves = [leaf.to(dtype).requires_grad_() for leaf in (x, weight, bias)][: 3 if with_bias else 2]
+        out = function(*leaves)
+        return [out.detach(), *torch.autograd.grad(out, leaves, upstream.to(dtype))]
+
+    for got, wanted in zip(run(linear, torch.float), run(F.linear, torch.double), strict=True):
+        assert got.shape == wanted.shape
+        assert far(got, wanted) < 1e-4
+
+
+@pytest.mark.parametrize("by_onednn", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float, 1e-5), (torch.bfloat16, 1e-2)])
+def test_a_packed_weight_gives_the_same_product_with_either_library(monkeypatch, by_onednn, dtype, tolerance):
+    monkeypatch.setattr(products, "ONEDNN", by_onednn and products.ONEDNN)
+    torch.manual_seed(1)
+    x, weight, bias = torch.randn(3, 70), torch.randn(50, 70), torch.randn(50)
+    got = Packed(weight.to(dtype), 3, bias)(x)
+    assert got.dtype == torch.float
+    assert far(got, F.linear(x.double(), weight.double(), bias.double())) < tolerance
+
+
+def test_a_packed_weight_serves_another_number_of_rows():
+    x, weight = torch.randn(5, 70), torch.randn(50, 70)
+    assert far(Packed(weight, 16)(x), x.double() @ weight.double().t()) < 1e-5
+
+
+@given(n=st.integers(1, 9), p=st.sampled_from([0.0, 0.1, 0.5, 0.9]))
+def test_a_dropout_mask_has_the_shape_asked_for(n, p):
+    mask = dropout_mask((n, 3), p, torch.empty(0, dtype=torch.double))
+    assert mask.shape == (n, 3)
+    assert mask.dtype == torch.double
+    kept = mask[mask > 0]
+    assert torch.allclose(kept, torch.full_like(kept, 1 / (1 - p)), rtol=2e-4)
+    assert p > 0 or len(kept) == 3 * n
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_dropout_mask_drops_its_share_everywhere_and_keeps_the_mean(p):
+    torch.manual_seed(3)
+    mask = dropout_mask((4000, 64), p, torch.empty(0))
+    assert abs(float((mask == 0).double().mean()) - p) < 0.005
+    assert abs(float(mask.double().mean()) - 1) < 0.02
+    by_place = (mask == 0).double().mean(dim=0)  # four neighbours come from one random number
+    assert (by_place - p).abs().max() < 0.04
+    neighbours = torch.corrcoef((mask == 0).double().view(-1, 4).t()) - torch.eye(4)
+    assert neighbours.abs().max() < 0.02
+
+
+def test_dropout_masks_follow_the_seed():
+    masks = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        masks.append(dropout_mask((7, 5), 0.5, torch.empty(0)))
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
