@@ -53,16 +53,17 @@ def verify(path: Path) -> None:
     """Raises DamagedCheckpoint with the reason when a file is missing, cut or changed."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        schema, files = manifest["schema"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        schema = manifest["schema"]
+        files = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{path.name} has no readable manifest") from error
     if schema != SCHEMA:
         raise DamagedCheckpoint(f"{path.name} has schema {schema}, but this program reads {SCHEMA}")
-    for name, expected in files.items():
+    for name, size, digest in files:
         file = path / name
-        if not file.is_file() or file.stat().st_size != expected["bytes"]:
+        if not file.is_file() or file.stat().st_size != size:
             raise DamagedCheckpoint(f"{path.name}: {name} is missing or cut")
-        if _sha256(file) != expected["sha256"]:
+        if _sha256(file) != digest:
             raise DamagedCheckpoint(f"{path.name}: {name} was changed (sha256)")
 
 

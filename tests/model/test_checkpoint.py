@@ -45,6 +45,15 @@ def test_any_flipped_byte_or_cut_falls_back_to_the_one_before_and_says_so(tmp_pa
         assert "damaged" in warnings[0]
 
 
+@pytest.mark.parametrize("change", [('"bytes"', '"cytes"'), ('"files": {', '"files": 1, "was": {')])
+def test_a_manifest_of_another_make_is_damage_and_no_crash(tmp_path, change):
+    bad = checkpoint.write(tmp_path, 20, fill(b"y"))
+    manifest = bad / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(*change))
+    with pytest.raises(checkpoint.DamagedCheckpoint, match="no readable manifest"):
+        checkpoint.verify(bad)
+
+
 def test_a_newer_schema_is_passed_over(tmp_path):
     bad = checkpoint.write(tmp_path, 20, fill(b"y"))
     manifest = bad / "manifest.json"
