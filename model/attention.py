@@ -96,22 +96,30 @@ def attention_step(
     return AttentionState(hidden, cell, context, weights, state.summed + weights)
 
 
+class GateWeights(NamedTuple):
+    """Of an LSTM's gates, in torch's order: for its given inputs, and for what it feeds back."""
+
+    given: Tensor  # (4H, I)
+    bias: Tensor  # (4H)
+    recurrent: Tensor  # (4H, ...)
+
+
 def attend(
     layer: AttentionLayer,
-    recurrent: Tensor,  # (4H, H + E): weight_hh beside the context's columns of weight_ih
-    inputs: Tensor,  # (T, B, 4H): the prenet's share of the gates, biases included
+    weights: GateWeights,  # fed back are the hidden state and the context: (4H, H + E)
+    inputs: Tensor,  # (T, B, P)
     dropout: Tensor | None,  # (T, B, H)
     text: AttendedText,
 ) -> tuple[Tensor, Tensor]:
     """All decoder steps at once: hidden states beside contexts (T, B, H + E), weights (T, B, L)."""
     query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
     found: tuple[Tensor, Tensor] = AttentionRecurrence.apply(  # type: ignore[no-untyped-call]
-        inputs, recurrent, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
+        inputs, *weights, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
     )
     return found
 
 
-def recurrent_lstm(inputs: Tensor, weight_hh: Tensor, dropout: Tensor | None) -> Tensor:
-    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, 4H) -> (T, B, H)."""
-    hidden: Tensor = RecurrentLSTM.apply(inputs, weight_hh, dropout)  # type: ignore[no-untyped-call]
+def recurrent_lstm(weights: GateWeights, inputs: Tensor, dropout: Tensor | None) -> Tensor:
+    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, I) -> (T, B, H)."""
+    hidden: Tensor = RecurrentLSTM.apply(inputs, *weights, dropout)  # type: ignore[no-untyped-call]
     return hidden

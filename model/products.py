@@ -16,10 +16,6 @@ from torch.autograd.function import once_differentiable
 ONEDNN: bool = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-# From this many uses of each number on, a copy in oneDNN's order costs less than it saves (measured).
-REUSE = 512
-
-
 def _by_onednn(weight: Tensor) -> bool:
     return ONEDNN and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
 
@@ -29,15 +25,23 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a (M, K) times b (K, N); knows no gradient.
+def input_gradient(d_out: Tensor, weight: Tensor) -> Tensor:
+    """Of out = x weightᵀ: d_out (M, N) and weight (N, K) to (M, K)."""
+    if _by_onednn(weight):
+        return _onednn(d_out.contiguous(), weight.t().contiguous(), None)  # other strides are very slow
+    return d_out @ weight
 
-    oneDNN wants rows of a and columns of b in one piece. Copying them pays where each number of
-    them is used often.
-    """
-    if _by_onednn(a) and min(len(a), b.shape[1]) >= REUSE:
-        return _onednn(a.contiguous(), b.t().contiguous(), None)
-    return a @ b
+
+def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
+    """Of out = x weightᵀ: d_out (M, N) and x (M, K) to (N, K)."""
+    if _by_onednn(x):
+        shape = x.new_empty(d_out.shape[1], x.shape[1])
+        gradient: Tensor
+        gradient, _ = torch.ops.aten.mkldnn_linear_backward_weights(
+            d_out.to_mkldnn(), x.to_mkldnn(), shape, False
+        )
+        return gradient
+    return d_out.t() @ x
 
 
 class Packed:
@@ -59,30 +63,33 @@ class Packed:
         return y.to(x.dtype)
 
 
+def linear_gradients(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of out (..., N) = x weightᵀ + bias: those of x (..., K), weight (N, K) and bias (N)."""
+    rows = d_out.reshape(-1, d_out.shape[-1])
+    d_weight = weight_gradient(rows, x.reshape(-1, x.shape[-1]))
+    return input_gradient(rows, weight).view(x.shape), d_weight, rows.sum(dim=0)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, weight = x.contiguous(), weight.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return _onednn(x, weight, bias)
+        return _onednn(x.reshape(-1, x.shape[-1]), weight.contiguous(), bias).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        d_x = _onednn(d_out.contiguous(), weight.t().contiguous(), None) if ctx.needs_input_grad[0] else None
-        d_weight = product(d_out.t(), x) if ctx.needs_input_grad[1] else None
-        return d_x, d_weight, d_out.sum(dim=0) if ctx.has_bias else None
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        d_x, d_weight, d_bias = linear_gradients(d_out, *ctx.saved_tensors)
+        return d_x, d_weight, d_bias if ctx.has_bias else None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """torch.nn.functional.linear, (..., K) to (..., N)."""
     if not _by_onednn(weight):
         return F.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1])
-    y: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], -1)
+    y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 def dropout_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:

@@ -12,16 +12,19 @@ product over all steps after it. Names follow the equations; rows are samples, t
 unfold gives each position of a text the taps around it, so a convolution is a product with K.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.products import Packed, product
+from model.products import Packed, linear, linear_gradients, weight_gradient
 
 # θ of all steps is kept for the backward up to this size, and computed again beyond it.
-SAVED_ENERGY_BYTES = 1 << 29
+SAVED_ENERGY_BYTES = 1 << 27
+BLOCK = 16  # steps whose gate factors are computed together
 
 
 class Taps:
@@ -58,6 +61,46 @@ class Diagonals:
         return last, summed
 
 
+class Energy:
+    """s = σ(2z), z = M + h Qᵀ + unfold(α, S) K: what the energies are made of."""
+
+    def __init__(self, query: Tensor, keys: Tensor, kernel: Tensor) -> None:
+        batch, length, _ = keys.shape
+        self.taps = Taps(keys, batch, length, kernel.shape[2])
+        self._keys, self._query = 2.0 * keys, Packed(2.0 * query, batch)
+        self._location = Packed(2.0 * kernel.flatten(1), batch * length)
+
+    def sigmoid(self, windows: Tensor, hidden: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B·L, 2·taps) and (B, H) to (B, L, A)."""
+        z: Tensor = torch.add(self._location(windows).view_as(self._keys), self._keys, out=out)
+        return z.add_(self._query(hidden).unsqueeze(1)).sigmoid_()
+
+
+class EnergyGradients:
+    """Of M, K and v, summed up from the last step to the first."""
+
+    def __init__(self, keys: Tensor, kernel: Tensor, v: Tensor) -> None:
+        (batch, length, _), (_, _, taps) = keys.shape, kernel.shape
+        self.keys, self.v = torch.zeros_like(keys), torch.zeros_like(v)
+        self._v, self._like, self._kernel = 4.0 * v, kernel, keys.new_zeros(2 * taps, v.shape[0])
+        self._diagonals = Diagonals(keys, batch, length, taps)
+        self._from_location = Packed(kernel.flip(2).flatten(1).t(), batch * length)
+
+    def step(self, windows: Tensor, s: Tensor, d_energies: Tensor, d_query: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes d_query (B, A); returns the gradients (B, L) of the last and the summed weights."""
+        rows, d_rows = s.view(-1, s.shape[2]), d_energies.reshape(-1)
+        # (1 - tanh² z) v = 4 s (1 - s) v
+        d_z = torch.ops.aten.sigmoid_backward(torch.outer(d_rows, self._v), rows)
+        self.v.addmv_(rows.t(), d_rows, alpha=2.0)
+        self._kernel.addmm_(windows.t(), d_z)
+        self.keys += d_z.view_as(s)
+        torch.sum(d_z.view_as(s), dim=1, out=d_query)
+        return self._diagonals.sum(self._from_location(d_z))
+
+    def kernel(self) -> Tensor:
+        return self._kernel.t().reshape(self._like.shape)
+
+
 def _activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
     """Turn summed gate inputs (B, 4H) into i, f, n, o in place, write the cell; returns the hidden state."""
     i, f, n, o = gates.chunk(4, dim=1)
@@ -69,32 +112,45 @@ def _activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
 
 
 class GateGradients:
-    """The gradients of the summed gate inputs, from the last step to the first.
+    """The gradients of the summed gate inputs, from the last step to the first, in the gates' place.
 
-    All that a step knows without the steps after it is one product here for all steps, so that a
-    step only multiplies by what it is given.
+    All that steps know without the steps after them is computed for a block of them at once: a step
+    then only multiplies by what it is given, and a block stays in the cache.
     """
 
     def __init__(self, gates: Tensor, cells: Tensor, dropout: Tensor | None) -> None:
-        i, f, n, o = gates.chunk(4, dim=2)
-        self.all = torch.empty_like(gates)  # (T, B, 4H), filled with factors first
-        to_i, to_f, to_n, to_o = self.all.chunk(4, dim=2)
-        torch.mul(i * n, 1.0 - i, out=to_i)
-        torch.mul(f * _shifted(cells), 1.0 - f, out=to_f)
-        torch.mul(i, 1.0 - n * n, out=to_n)
-        tau, emitted = torch.tanh(cells), o if dropout is None else o * dropout
-        torch.mul(emitted * tau, 1.0 - o, out=to_o)
-        self._to_cell = tau.square_().neg_().add_(1.0).mul_(emitted)
-        self._forget, self._d_cell = f, torch.zeros_like(cells[0])
+        known = (gates, cells, _shifted(cells), dropout)
+        self._blocks = list(_together(*(x if x is None else torch.split(x, BLOCK) for x in known)))
+        self._steps: list[tuple[Any, ...]] = []
+        self._d_cell = torch.zeros_like(cells[0])
 
-    def step(self, t: int, d_hidden: Tensor) -> Tensor:
+    def step(self, d_hidden: Tensor) -> Tensor:
         """d_hidden (B, H), before the dropout's mask; returns (B, 4H)."""
-        d_cell = torch.addcmul(self._d_cell, d_hidden, self._to_cell[t])
-        by_gate = self.all[t].view(d_hidden.shape[0], 4, -1)
-        by_gate[:, :3] *= d_cell.unsqueeze(1)
-        by_gate[:, 3] *= d_hidden
-        self._d_cell = d_cell.mul_(self._forget[t])
-        return self.all[t]
+        if not self._steps:
+            self._steps = self._factors(*self._blocks.pop())
+        d_gates: Tensor
+        d_gates, to_ifn, to_o, to_cell, forget = self._steps.pop()
+        d_cell = torch.addcmul(self._d_cell, d_hidden, to_cell)
+        to_ifn *= d_cell.unsqueeze(1)
+        to_o *= d_hidden
+        self._d_cell = d_cell.mul_(forget)
+        return d_gates
+
+    @staticmethod
+    def _factors(
+        gates: Tensor, cells: Tensor, before: Tensor, dropout: Tensor | None
+    ) -> list[tuple[Any, ...]]:
+        i, f, n, o = gates.chunk(4, dim=2)
+        forget, emitted = f.clone(), o * (1.0 if dropout is None else dropout)
+        tau = torch.tanh(cells)
+        to_i = (i * n).mul_(1.0 - i)
+        torch.mul(i, 1.0 - n * n, out=n)
+        torch.mul(forget * before, 1.0 - forget, out=f)
+        torch.mul(emitted * tau, 1.0 - o, out=o)
+        i.copy_(to_i)
+        to_cell = tau.square_().neg_().add_(1.0).mul_(emitted)
+        by_gate = gates.view(*cells.shape[:2], 4, -1)
+        return list(steps(gates, by_gate[:, :, :3], by_gate[:, :, 3], to_cell, forget))
 
 
 def _shifted(states: Tensor) -> Tensor:
@@ -102,47 +158,72 @@ def _shifted(states: Tensor) -> Tensor:
     return torch.cat((torch.zeros_like(states[:1]), states[:-1]))
 
 
+def _together(*columns: Sequence[Tensor] | None) -> Iterator[tuple[Any, ...]]:
+    """Row by row; a column that is None gives None in every row."""
+    return zip(*(repeat(None) if column is None else column for column in columns), strict=False)
+
+
+def steps(*states: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """The states (T, ...) of one step after another. Views made one by one would cost more each."""
+    return _together(*(x if x is None else x.unbind() for x in states))
+
+
+def back(*states: Tensor | None) -> list[tuple[Any, ...]]:
+    """The states (T, ...) from the last step to the first."""
+    return list(steps(*states))[::-1]
+
+
 class RecurrentLSTM(torch.autograd.Function):
-    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: P (T, B, 4H) to h (T, B, H)."""
+    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder.
+
+    Arguments: inputs (T, B, I), their weight (4H, I) and bias (4H), W (4H, H), dropout (T, B, H) or
+    None. Returns h (T, B, H).
+    """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, dropout: Tensor | None) -> Tensor:
-        steps, batch, width = inputs.shape[0], inputs.shape[1], weight.shape[1]
-        gates, cells = torch.empty_like(inputs), inputs.new_empty(steps, batch, width)
+    def forward(
+        ctx: Any, inputs: Tensor, given: Tensor, bias: Tensor, weight: Tensor, dropout: Tensor | None
+    ) -> Tensor:
+        gates, batch, width = linear(inputs, given, bias), inputs.shape[1], weight.shape[1]
+        cells = inputs.new_empty(len(inputs), batch, width)
         hidden, packed = torch.empty_like(cells), Packed(weight, batch)
-        h = c = inputs.new_zeros(batch, width)
-        for t in range(steps):
-            torch.add(inputs[t], packed(h), out=gates[t])
-            h = _activate(gates[t], c, cells[t])
-            if dropout is not None:
-                h *= dropout[t]
-            c, hidden[t] = cells[t], h
-        ctx.save_for_backward(weight, dropout, gates, cells, hidden)
+        before, c = inputs.new_zeros(2, batch, width)
+        for g, cell, h, mask in steps(gates, cells, hidden, dropout):
+            g += packed(before)
+            torch.mul(_activate(g, c, cell), 1.0 if mask is None else mask, out=h)
+            before, c = h, cell
+        ctx.save_for_backward(inputs, given, weight, dropout, gates, cells, hidden)
         return hidden
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, None]:
-        weight, dropout, gates, cells, hidden = ctx.saved_tensors
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, given, weight, dropout, gates, cells, hidden = ctx.saved_tensors
         d_gates, packed = GateGradients(gates, cells, dropout), Packed(weight.t(), gates.shape[1])
         carried = torch.zeros_like(cells[0])
-        for t in reversed(range(len(gates))):
-            carried = packed(d_gates.step(t, d_out[t] + carried))
-        d_weight = product(d_gates.all.flatten(0, 1).t(), _shifted(hidden).flatten(0, 1))
-        return d_gates.all, d_weight, None
+        for (d_hidden,) in back(d_out):
+            carried = packed(d_gates.step(d_hidden + carried))
+        d_weight = weight_gradient(gates.flatten(0, 1), _shifted(hidden).flatten(0, 1))
+        return *linear_gradients(gates, inputs, given), d_weight, None
 
 
 class AttentionRecurrence(torch.autograd.Function):
     """Location-sensitive attention over all decoder steps.
 
-    Arguments: P (T, B, 4H), W (4H, H + E), Q (A, H), M (B, L, A), Y (B, L, E), kernel (A, 2, taps),
-    v (A), padding (B, L) bool, dropout (T, B, H) or None. Returns [h, x] (T, B, H + E), α (T, B, L).
+    Arguments: inputs (T, B, I), their weight (4H, I) and bias (4H), W (4H, H + E), Q (A, H),
+    M (B, L, A), Y (B, L, E), kernel (A, 2, taps), v (A), padding (B, L) bool, dropout (T, B, H) or
+    None. Returns [h, x] (T, B, H + E), α (T, B, L).
+
+    The energies are computed as tanh z = 2s - 1, s = σ(2z): several times cheaper, and the softmax
+    does not see the -1, which moves all energies of a text alike.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         inputs: Tensor,
+        given: Tensor,
+        bias: Tensor,
         weight: Tensor,
         query: Tensor,
         keys: Tensor,
@@ -152,79 +233,72 @@ class AttentionRecurrence(torch.autograd.Function):
         padding: Tensor,
         dropout: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        (steps, batch, _), (length, width) = inputs.shape, keys.shape[1:]
+        (n, batch, _), (length, width) = inputs.shape, keys.shape[1:]
         hidden_dim = query.shape[1]
-        gates = torch.empty_like(inputs)
-        cells = inputs.new_empty(steps, batch, hidden_dim)
-        states = inputs.new_zeros(steps + 1, batch, weight.shape[1])  # [h, x], zero before the first step
-        alphas = inputs.new_empty(steps, batch, length)
-        keep = steps * keys.numel() * keys.element_size() <= SAVED_ENERGY_BYTES
-        thetas = keys.new_empty(steps if keep else 1, *keys.shape)
-        taps = Taps(keys, batch, length, kernel.shape[2])
-        to_gates, to_query = Packed(weight, batch), Packed(query, batch)
-        to_location = Packed(kernel.flatten(1), batch * length)
+        gates, cells = linear(inputs, given, bias), inputs.new_empty(n, batch, hidden_dim)
+        states = inputs.new_zeros(n + 1, batch, weight.shape[1])  # [h, x], zero before the first step
+        alphas = inputs.new_empty(n, batch, length)
+        keep = n * keys.numel() * keys.element_size() <= SAVED_ENERGY_BYTES
+        kept = keys.new_empty(n if keep else 1, *keys.shape)
+        energy = Energy(query, keys, kernel)
+        to_gates, doubled_v = Packed(weight, batch), 2.0 * v
         c = inputs.new_zeros(batch, hidden_dim)
         alpha = summed = inputs.new_zeros(batch, length)
-        for t in range(steps):
-            torch.add(inputs[t], to_gates(states[t]), out=gates[t])
-            h = _activate(gates[t], c, cells[t])
-            if dropout is not None:
-                h *= dropout[t]
-            theta = thetas[t if keep else 0]
-            torch.add(to_location(taps.see(alpha, summed)).view_as(keys), keys, out=theta)
-            theta.add_(to_query(h).unsqueeze(1)).tanh_()
-            energies = (theta.view(-1, width) @ v).view(batch, length).masked_fill_(padding, -torch.inf)
-            alpha = torch.softmax(energies, dim=1, out=alphas[t])
+        each = steps(gates, cells, states[:-1], states[1:], alphas, dropout)
+        for t, (g, cell, before, after, alpha_out, mask) in enumerate(each):
+            g += to_gates(before)
+            h, c = _activate(g, c, cell), cell
+            if mask is not None:
+                h *= mask
+            s = energy.sigmoid(energy.taps.see(alpha, summed), h, out=kept[t if keep else 0])
+            energies = (s.view(-1, width) @ doubled_v).view(batch, length).masked_fill_(padding, -torch.inf)
+            alpha = torch.softmax(energies, dim=1, out=alpha_out)
             summed = summed + alpha
-            c, states[t + 1, :, :hidden_dim] = cells[t], h
-            torch.bmm(alpha.unsqueeze(1), memory, out=states[t + 1, :, hidden_dim:].unsqueeze(1))
-        saved = thetas if keep else None
-        ctx.save_for_backward(
-            weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, saved
-        )
+            torch.cat((h, torch.bmm(alpha.unsqueeze(1), memory).squeeze(1)), dim=1, out=after)
+        parameters = (inputs, given, weight, query, keys, memory, kernel, v, dropout)
+        ctx.save_for_backward(*parameters, gates, cells, states, alphas, kept if keep else None)
         return states[1:], alphas
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_features: Tensor, d_alpha: Tensor) -> tuple[Tensor | None, ...]:
-        weight, query, keys, memory, kernel, v, dropout, gates, cells, states, alphas, thetas = (
-            ctx.saved_tensors
-        )
-        steps, batch, length = alphas.shape
-        (width, hidden_dim), n_taps = query.shape, kernel.shape[2]
-        hidden = states[1:, :, :hidden_dim]
-        taps, diagonals = Taps(keys, batch, length, n_taps), Diagonals(keys, batch, length, n_taps)
-        before_a, summed = _shifted(alphas), _shifted(alphas.cumsum(0))
-        d_gates, d_queries = GateGradients(gates, cells, dropout), keys.new_empty(steps, batch, width)
-        d_contexts, d_v = torch.empty_like(states[1:, :, hidden_dim:]), torch.zeros_like(v)
-        d_kernel, d_keys = torch.zeros_like(kernel.flatten(1)), torch.zeros_like(keys)
+        inputs, given, weight, query, keys, memory, kernel, v, dropout = ctx.saved_tensors[:9]
+        gates, cells, states, alphas, kept = ctx.saved_tensors[9:]
+        (n, batch, _), (width, hidden_dim) = alphas.shape, query.shape
+        sizes = [hidden_dim, memory.shape[2]]
+        energy, d_energy = Energy(query, keys, kernel), EnergyGradients(keys, kernel, v)
+        d_gates, d_queries = GateGradients(gates, cells, dropout), keys.new_empty(n, batch, width)
+        d_contexts, transposed = memory.new_empty(n, batch, sizes[1]), memory.transpose(1, 2).contiguous()
         from_gates, from_query = Packed(weight.t(), batch), Packed(query.t(), batch)
-        to_query, to_location = Packed(query, batch), Packed(kernel.flatten(1), batch * length)
-        from_location = Packed(kernel.flip(2).flatten(1).t(), batch * length)
-        carried, carried_a = torch.zeros_like(states[0]), torch.zeros_like(alphas[0])
-        carried_s = carried_a
-        for t in reversed(range(steps)):
-            windows = taps.see(before_a[t], summed[t])
-            if thetas is None:
-                theta = to_location(windows).view_as(keys).add_(keys)
-                theta = theta.add_(to_query(hidden[t]).unsqueeze(1)).tanh_().view(-1, width)
-            else:
-                theta = thetas[t].view(-1, width)
-            torch.add(d_features[t, :, hidden_dim:], carried[:, hidden_dim:], out=d_contexts[t])
-            a = torch.bmm(memory, d_contexts[t].unsqueeze(2)).squeeze(2)
-            a += d_alpha[t] + carried_a + carried_s
-            d_energy = alphas[t] * (a - (alphas[t] * a).sum(dim=1, keepdim=True))
-            d_theta = torch.addcmul(v, v * theta, theta, value=-1.0).mul_(d_energy.view(-1, 1))
-            d_v.addmv_(theta.t(), d_energy.view(-1))
-            d_kernel.addmm_(d_theta.t(), windows)
-            d_keys += d_theta.view_as(keys)
-            torch.sum(d_theta.view_as(keys), dim=1, out=d_queries[t])
-            carried_a, to_summed = diagonals.sum(from_location(d_theta))
+        carried = torch.zeros_like(states[0])
+        carried_a = carried_s = torch.zeros_like(alphas[0])
+        hidden = states[1:, :, :hidden_dim]
+        outer = (*torch.split(d_features, sizes, dim=2), d_alpha)
+        before = _shifted(alphas), _shifted(alphas.cumsum(0))
+        each = back(*outer, alphas, *before, hidden, kept, d_contexts, d_queries)
+        for d_h, d_x, d_a, alpha, last, summed, h, s, d_context, d_query in each:
+            windows = energy.taps.see(last, summed)
+            torch.add(d_x, carried[:, hidden_dim:], out=d_context)
+            d_weights = torch.bmm(d_context.unsqueeze(1), transposed).squeeze(1)
+            d_weights += d_a + carried_a + carried_s
+            d_e = torch._softmax_backward_data(d_weights, alpha, 1, alpha.dtype)
+            s = energy.sigmoid(windows, h) if s is None else s
+            carried_a, to_summed = d_energy.step(windows, s, d_e, d_query)
             carried_s = carried_s + to_summed
-            d_hidden = from_query(d_queries[t]).add_(carried[:, :hidden_dim])
-            carried = from_gates(d_gates.step(t, d_hidden.add_(d_features[t, :, :hidden_dim])))
-        d_weight = product(d_gates.all.flatten(0, 1).t(), states[:-1].flatten(0, 1))
-        d_query = product(d_queries.flatten(0, 1).t(), hidden.flatten(0, 1))
+            d_hidden = from_query(d_query).add_(carried[:, :hidden_dim]).add_(d_h)
+            carried = from_gates(d_gates.step(d_hidden))
+        d_weight = weight_gradient(gates.flatten(0, 1), states[:-1].flatten(0, 1))
+        d_query = weight_gradient(d_queries.flatten(0, 1), hidden.flatten(0, 1))
         d_memory = torch.bmm(alphas.permute(1, 2, 0), d_contexts.transpose(0, 1))
-        d_taps = d_kernel.view(kernel.shape)
-        return d_gates.all, d_weight, d_query, d_keys, d_memory, d_taps, d_v, None, None
+        d_inputs = linear_gradients(gates, inputs, given)
+        return (
+            *d_inputs,
+            d_weight,
+            d_query,
+            d_energy.keys,
+            d_memory,
+            d_energy.kernel(),
+            d_energy.v,
+            None,
+            None,
+        )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from model.attention import (
     AttendedText,
     AttentionLayer,
+    GateWeights,
     attend,
     attention_step,
     initial_state,
@@ -115,12 +116,12 @@ class Decoder(nn.Module):
             ~true_positions(lengths, memory.shape[1]),
         )
 
-    def _attention_weights(self) -> tuple[Tensor, Tensor]:
-        """The prenet's columns of weight_ih, and the recurrent rest (4H, H + E)."""
+    def _attention_weights(self) -> GateWeights:
         cell = self.attention_rnn
         prenet_dim = cell.input_size - self.attention_layer.memory_layer.linear_layer.in_features
         from_prenet, from_context = cell.weight_ih[:, :prenet_dim], cell.weight_ih[:, prenet_dim:]
-        return from_prenet, torch.cat((cell.weight_hh, from_context), dim=1)
+        recurrent = torch.cat((cell.weight_hh, from_context), dim=1)
+        return GateWeights(from_prenet, cell.bias_ih + cell.bias_hh, recurrent)
 
     def _project(self, features: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """Mel frames (..., 80·r) and gate logits (...) from [hidden, context]."""
@@ -133,17 +134,15 @@ class Decoder(nn.Module):
         self, frames: Tensor, text: AttendedText, settings: Settings, prenet_masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Teacher-forced: frames (T, B, 80), each step's input. Mels (B, T·r, 80), gates, alignments."""
-        s, cell = settings, self.attention_rnn
-        from_prenet, recurrent = self._attention_weights()
+        s, width = settings, self.attention_rnn.hidden_size
         inputs = self.prenet(frames, s.p_prenet_dropout, prenet_masks)  # (T, B, P)
-        inputs = linear(inputs, from_prenet, cell.bias_ih + cell.bias_hh)  # (T, B, 4H)
-        mask = self._recurrent_dropout(inputs, cell.hidden_size, s.p_attention_dropout)
-        features, alignments = attend(self.attention_layer, recurrent, inputs, mask, text)
-        contexts = features[:, :, cell.hidden_size :]
+        mask = self._recurrent_dropout(inputs, width, s.p_attention_dropout)
+        features, alignments = attend(self.attention_layer, self._attention_weights(), inputs, mask, text)
         cell = self.decoder_rnn
-        inputs = linear(features, cell.weight_ih, cell.bias_ih + cell.bias_hh)
+        weights = GateWeights(cell.weight_ih, cell.bias_ih + cell.bias_hh, cell.weight_hh)
         mask = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
-        hidden = recurrent_lstm(inputs, cell.weight_hh, mask)
+        hidden = recurrent_lstm(weights, features, mask)
+        contexts = features[:, :, width:]
         mels, gates = self._project(torch.cat((hidden, contexts), dim=2), s.n_frames_per_step)
         mels = mels.transpose(0, 1).reshape(frames.shape[1], -1, self.n_mel_channels)
         return mels, gates.transpose(0, 1), alignments.transpose(0, 1)

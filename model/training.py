@@ -1,6 +1,8 @@
 """Training: one voice in the making. It only advances; watching and judging are its caller's."""
 
+import ctypes
 import math
+import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,12 +76,25 @@ def learning_rate_at(step: int, s: Settings) -> float:
     return s.learning_rate * warmth * math.pow(0.5, halvings)
 
 
+def _keep_freed_memory() -> None:
+    """Make glibc keep what tensors leave for the next ones.
+
+    It would give every large one back and have the system clear new pages for the next: a tenth of
+    a full-size step (docs/performance.md).
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
 class Training:
     """Trains on corpus.training. `settings` may be replaced between steps and is read at every one."""
 
     def __init__(
         self, corpus: Corpus, dimensions: Dimensions, settings: Settings, seed: int, device: str = "cpu"
     ) -> None:
+        _keep_freed_memory()
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
@@ -101,13 +116,13 @@ class Training:
         """
         started, s = time.monotonic(), self.settings
         batch = self._next_batch()
+        self._optimizer.zero_grad(set_to_none=True)
         with self._own_randomness():
             self.model.train()
             prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
         scale = self.model.dimensions.mel_scale
         terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
         loss = terms.total(s)
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

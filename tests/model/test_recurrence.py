@@ -12,6 +12,7 @@ from model import products, recurrence, tacotron2
 from model.attention import (
     AttendedText,
     AttentionLayer,
+    GateWeights,
     attend,
     attention_step,
     initial_state,
@@ -23,21 +24,23 @@ from model.losses import losses
 from model.tacotron2 import Tacotron2
 
 
-def plain_attend(layer, recurrent, inputs, dropout, text):
-    state, states = initial_state(text, recurrent.shape[0] // 4), []
+def plain_attend(layer, weights, inputs, dropout, text):
+    state, states = initial_state(text, len(weights.bias) // 4), []
     for t in range(len(inputs)):
         mask = None if dropout is None else dropout[t]
-        gates = inputs[t] + torch.cat((state.hidden, state.context), dim=1) @ recurrent.t()
+        fed_back = torch.cat((state.hidden, state.context), dim=1)
+        gates = inputs[t] @ weights.given.t() + weights.bias + fed_back @ weights.recurrent.t()
         state = attention_step(layer, gates, mask, state, text)
         states.append((torch.cat((state.hidden, state.context), dim=1), state.weights))
     return tuple(torch.stack(column) for column in zip(*states, strict=True))
 
 
-def plain_lstm(inputs, weight, dropout):
-    hidden = cell = inputs.new_zeros(inputs.shape[1], weight.shape[1])
+def plain_lstm(weights, inputs, dropout):
+    hidden = cell = inputs.new_zeros(inputs.shape[1], len(weights.bias) // 4)
     outputs = []
     for t in range(len(inputs)):
-        hidden, cell = lstm_cell(inputs[t] + hidden @ weight.t(), cell)
+        gates = inputs[t] @ weights.given.t() + weights.bias + hidden @ weights.recurrent.t()
+        hidden, cell = lstm_cell(gates, cell)
         hidden = hidden if dropout is None else hidden * dropout[t]
         outputs.append(hidden)
     return torch.stack(outputs)
@@ -59,6 +62,11 @@ def dropout_mask(steps, batch, width, p):
     return None if p == 0 else (torch.rand(steps, batch, width) >= p).double() / (1 - p)
 
 
+def gate_weights(given, hidden, fed_back):
+    shapes = (4 * hidden, given), (4 * hidden,), (4 * hidden, fed_back)
+    return GateWeights(*(torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes))
+
+
 SHAPES = {
     "steps": st.integers(1, 8),
     "batch": st.integers(1, 4),
@@ -76,18 +84,18 @@ def test_attention_agrees_in_every_output_and_gradient(steps, batch, length, tap
     torch.manual_seed(seed)
     hidden, memory_dim, width = 6, 5, 4
     layer = AttentionLayer(hidden, memory_dim, width, 3, taps).double()
-    inputs = torch.randn(steps, batch, 4 * hidden, dtype=torch.double, requires_grad=True)
-    recurrent = torch.randn(4 * hidden, hidden + memory_dim, dtype=torch.double, requires_grad=True)
+    inputs = torch.randn(steps, batch, 3, dtype=torch.double, requires_grad=True)
+    gates = gate_weights(3, hidden, hidden + memory_dim)
     memory = torch.randn(batch, length, memory_dim, dtype=torch.double, requires_grad=True)
     lengths = torch.randint(1, length + 1, (batch, 1))
     padding = torch.arange(length) >= lengths
     dropout = dropout_mask(steps, batch, hidden, p)
-    leaves = [inputs, recurrent, memory, *layer.parameters()]
+    leaves = [inputs, *gates, memory, *layer.parameters()]
     weights = [torch.randn(steps, batch, n, dtype=torch.double) for n in (hidden + memory_dim, length)]
 
     def run(function):
         text = AttendedText(memory, layer.memory_layer(memory), layer.location_layer.kernel(), padding)
-        return function(layer, recurrent, inputs, dropout, text)
+        return function(layer, gates, inputs, dropout, text)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrence, "SAVED_ENERGY_BYTES", saved_bytes)
@@ -99,11 +107,13 @@ def test_attention_agrees_in_every_output_and_gradient(steps, batch, length, tap
 @given(st.integers(1, 9), st.integers(1, 4), st.sampled_from([0.0, 0.4]), st.integers(0, 2**31))
 def test_the_lstm_agrees_in_every_output_and_gradient(steps, batch, p, seed):
     torch.manual_seed(seed)
-    inputs = torch.randn(steps, batch, 20, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(20, 5, dtype=torch.double, requires_grad=True)
+    inputs, gates = (
+        torch.randn(steps, batch, 4, dtype=torch.double, requires_grad=True),
+        gate_weights(4, 5, 5),
+    )
     dropout, weights = dropout_mask(steps, batch, 5, p), [torch.randn(steps, batch, 5, dtype=torch.double)]
     found, expected = (
-        outputs_and_gradients(lambda f=f: f(inputs, weight, dropout), [inputs, weight], weights)
+        outputs_and_gradients(lambda f=f: f(gates, inputs, dropout), [inputs, *gates], weights)
         for f in (recurrent_lstm, plain_lstm)
     )
     assert_equal(found, expected)
@@ -139,17 +149,25 @@ def test_in_float32_either_product_library_serves(monkeypatch, by_onednn, saved_
     monkeypatch.setattr(recurrence, "SAVED_ENERGY_BYTES", saved_bytes)
     layer = AttentionLayer(48, 40, 32, 16, 15).double()
     memory = torch.randn(3, 20, 40, dtype=torch.double)
-    inputs, recurrent = torch.randn(12, 3, 192).double(), torch.randn(192, 88).double() / 9
+    inputs, gates = torch.randn(12, 3, 20).double(), [w / 9 for w in gate_weights(20, 48, 88)]
     padding, weights = torch.arange(20) >= torch.tensor([[20], [15], [4]]), torch.randn(12, 3, 88)
     dropout = dropout_mask(12, 3, 48, 0.1)
 
     def run(function, dtype):
-        leaves = [x.detach().to(dtype).requires_grad_() for x in (inputs, recurrent, memory)]
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (inputs, memory, *gates)]
         like = copy.deepcopy(layer).to(dtype)
-        text = AttendedText(leaves[2], like.memory_layer(leaves[2]), like.location_layer.kernel(), padding)
-        features, alphas = function(like, leaves[1], leaves[0], dropout.to(dtype), text)
+        text = AttendedText(leaves[1], like.memory_layer(leaves[1]), like.location_layer.kernel(), padding)
+        features, alphas = function(like, GateWeights(*leaves[2:]), leaves[0], dropout.to(dtype), text)
         leaves += like.parameters()
         return features, alphas, *torch.autograd.grad((features * weights).sum(), leaves)
 
     for found, expected in zip(run(attend, torch.float), run(plain_attend, torch.double), strict=True):
         assert (found - expected).norm() <= 1e-4 * expected.norm()
+
+
+def test_a_second_backward_is_refused_and_never_wrong():
+    gates, inputs = gate_weights(4, 5, 5), torch.randn(3, 2, 4, dtype=torch.double)
+    out = recurrent_lstm(gates, inputs, None).sum()
+    out.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.backward()
