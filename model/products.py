@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 
 ONEDNN: bool = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+GRADIENT_ROWS = 1024  # of a weight's gradient, made at once
+
 
 def _by_onednn(weight: Tensor) -> bool:
     return ONEDNN and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
@@ -34,14 +36,14 @@ def input_gradient(d_out: Tensor, weight: Tensor) -> Tensor:
 
 def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
     """Of out = x weightᵀ: d_out (M, N) and x (M, K) to (N, K)."""
-    if _by_onednn(x):
-        shape = x.new_empty(d_out.shape[1], x.shape[1])
-        gradient: Tensor
-        gradient, _ = torch.ops.aten.mkldnn_linear_backward_weights(
-            d_out.to_mkldnn(), x.to_mkldnn(), shape, False
-        )
-        return gradient
-    return d_out.t() @ x
+    if not _by_onednn(x):
+        return d_out.t() @ x
+    # oneDNN copies what it is given, twice: a part at a time keeps that small.
+    parts, x = torch.split(d_out, GRADIENT_ROWS, dim=1), x.to_mkldnn()
+    backward = torch.ops.aten.mkldnn_linear_backward_weights
+    return torch.cat(
+        [backward(d.to_mkldnn(), x, d.new_empty(d.shape[1], x.shape[1]), False)[0] for d in parts]
+    )
 
 
 class Packed:
@@ -51,16 +53,17 @@ class Packed:
     """
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
-        self._packed, self._weight = _by_onednn(weight), weight.detach()
+        self._weight, self._multiply = weight.detach(), F.linear
         self._bias = None if bias is None else bias.detach().to(weight.dtype)
-        if self._packed:
+        if _by_onednn(weight):
+            self._multiply = _onednn
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(rows, K) to (rows, N)."""
-        y = x.to(self._weight.dtype)
-        y = _onednn(y, self._weight, self._bias) if self._packed else F.linear(y, self._weight, self._bias)
-        return y.to(x.dtype)
+        if x.dtype == self._weight.dtype:
+            return self._multiply(x, self._weight, self._bias)
+        return self._multiply(x.to(self._weight.dtype), self._weight, self._bias).to(x.dtype)
 
 
 def linear_gradients(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -119,7 +119,8 @@ class GateGradients:
     """
 
     def __init__(self, gates: Tensor, cells: Tensor, dropout: Tensor | None) -> None:
-        known = (gates, cells, _shifted(cells), dropout)
+        """gates (T, B, 4H), cells (T + 1, B, H), dropout (T, B, H) or None."""
+        known = (gates, cells[1:], cells[:-1], dropout)
         self._blocks = list(_together(*(x if x is None else torch.split(x, BLOCK) for x in known)))
         self._steps: list[tuple[Any, ...]] = []
         self._d_cell = torch.zeros_like(cells[0])
@@ -185,15 +186,16 @@ class RecurrentLSTM(torch.autograd.Function):
         ctx: Any, inputs: Tensor, given: Tensor, bias: Tensor, weight: Tensor, dropout: Tensor | None
     ) -> Tensor:
         gates, batch, width = linear(inputs, given, bias), inputs.shape[1], weight.shape[1]
-        cells = inputs.new_empty(len(inputs), batch, width)
-        hidden, packed = torch.empty_like(cells), Packed(weight, batch)
-        before, c = inputs.new_zeros(2, batch, width)
-        for g, cell, h, mask in steps(gates, cells, hidden, dropout):
+        cells = inputs.new_zeros(len(inputs) + 1, batch, width)  # zero before the first step
+        hidden = torch.zeros_like(cells)
+        packed = Packed(weight, batch)
+        for g, c, cell, before, h, mask in steps(
+            gates, cells[:-1], cells[1:], hidden[:-1], hidden[1:], dropout
+        ):
             g += packed(before)
             torch.mul(_activate(g, c, cell), 1.0 if mask is None else mask, out=h)
-            before, c = h, cell
         ctx.save_for_backward(inputs, given, weight, dropout, gates, cells, hidden)
-        return hidden
+        return hidden[1:]
 
     @staticmethod
     @once_differentiable
@@ -203,7 +205,8 @@ class RecurrentLSTM(torch.autograd.Function):
         carried = torch.zeros_like(cells[0])
         for (d_hidden,) in back(d_out):
             carried = packed(d_gates.step(d_hidden + carried))
-        d_weight = weight_gradient(gates.flatten(0, 1), _shifted(hidden).flatten(0, 1))
+        del packed, d_gates  # large, and of no more use
+        d_weight = weight_gradient(gates.flatten(0, 1), hidden[:-1].flatten(0, 1))
         return *linear_gradients(gates, inputs, given), d_weight, None
 
 
@@ -235,19 +238,19 @@ class AttentionRecurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         (n, batch, _), (length, width) = inputs.shape, keys.shape[1:]
         hidden_dim = query.shape[1]
-        gates, cells = linear(inputs, given, bias), inputs.new_empty(n, batch, hidden_dim)
-        states = inputs.new_zeros(n + 1, batch, weight.shape[1])  # [h, x], zero before the first step
+        gates = linear(inputs, given, bias)
+        cells = inputs.new_zeros(n + 1, batch, hidden_dim)  # zero before the first step
+        states = inputs.new_zeros(n + 1, batch, weight.shape[1])  # [h, x], likewise
         alphas = inputs.new_empty(n, batch, length)
         keep = n * keys.numel() * keys.element_size() <= SAVED_ENERGY_BYTES
         kept = keys.new_empty(n if keep else 1, *keys.shape)
         energy = Energy(query, keys, kernel)
         to_gates, doubled_v = Packed(weight, batch), 2.0 * v
-        c = inputs.new_zeros(batch, hidden_dim)
         alpha = summed = inputs.new_zeros(batch, length)
-        each = steps(gates, cells, states[:-1], states[1:], alphas, dropout)
-        for t, (g, cell, before, after, alpha_out, mask) in enumerate(each):
+        each = steps(gates, cells[:-1], cells[1:], states[:-1], states[1:], alphas, dropout)
+        for t, (g, c, cell, before, after, alpha_out, mask) in enumerate(each):
             g += to_gates(before)
-            h, c = _activate(g, c, cell), cell
+            h = _activate(g, c, cell)
             if mask is not None:
                 h *= mask
             s = energy.sigmoid(energy.taps.see(alpha, summed), h, out=kept[t if keep else 0])
@@ -287,6 +290,7 @@ class AttentionRecurrence(torch.autograd.Function):
             carried_s = carried_s + to_summed
             d_hidden = from_query(d_query).add_(carried[:, :hidden_dim]).add_(d_h)
             carried = from_gates(d_gates.step(d_hidden))
+        del from_gates, d_gates  # large, and of no more use
         d_weight = weight_gradient(gates.flatten(0, 1), states[:-1].flatten(0, 1))
         d_query = weight_gradient(d_queries.flatten(0, 1), hidden.flatten(0, 1))
         d_memory = torch.bmm(alphas.permute(1, 2, 0), d_contexts.transpose(0, 1))
