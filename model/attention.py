@@ -8,7 +8,6 @@ projection) is computed once for all steps before the loops.
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.layers import ConvNorm, LinearNorm
@@ -42,16 +41,6 @@ class AttentionLayer(nn.Module):
         self.location_layer = LocationLayer(attention_dim, n_filters, kernel_size)
 
 
-class AttentionState(NamedTuple):
-    """What one attention step hands to the next; all zero at the start."""
-
-    hidden: Tensor  # (B, H)
-    cell: Tensor  # (B, H)
-    context: Tensor  # (B, E)
-    weights: Tensor  # (B, L)
-    summed: Tensor  # (B, L) of all weights so far
-
-
 class AttendedText(NamedTuple):
     """What every attention step needs of the text, computed once a batch."""
 
@@ -59,41 +48,6 @@ class AttendedText(NamedTuple):
     keys: Tensor  # (B, L, A): memory through memory_layer
     kernel: Tensor  # (A, 2, taps)
     padding: Tensor  # (B, L) bool: True beyond the text's end
-
-
-def initial_state(text: AttendedText, hidden_dim: int) -> AttentionState:
-    batch, length, width = text.memory.shape
-    zeros = text.memory.new_zeros
-    return AttentionState(
-        zeros(batch, hidden_dim), zeros(batch, hidden_dim), zeros(batch, width), *zeros(2, batch, length)
-    )
-
-
-def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden (B, H) and cell (B, H) from the summed gate inputs (B, 4H), in torch's gate order."""
-    i, f, g, o = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(cell), cell
-
-
-def attention_step(
-    layer: AttentionLayer,
-    gates: Tensor,  # (B, 4H): summed inputs of the LSTM's gates
-    dropout: Tensor | None,  # (B, H) scaled mask
-    state: AttentionState,
-    text: AttendedText,
-) -> AttentionState:
-    hidden, cell = lstm_cell(gates, state.cell)
-    if dropout is not None:
-        hidden = hidden * dropout
-    location = F.conv1d(
-        torch.stack((state.weights, state.summed), dim=1), text.kernel, padding=text.kernel.shape[2] // 2
-    )  # (B, A, L)
-    query = layer.query_layer(hidden).unsqueeze(1)  # (B, 1, A)
-    energies = layer.v(torch.tanh(text.keys + query + location.transpose(1, 2))).squeeze(2)  # (B, L)
-    weights = torch.softmax(energies.masked_fill(text.padding, -torch.inf), dim=1)
-    context = torch.bmm(weights.unsqueeze(1), text.memory).squeeze(1)  # (B, E)
-    return AttentionState(hidden, cell, context, weights, state.summed + weights)
 
 
 class GateWeights(NamedTuple):

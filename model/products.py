@@ -5,7 +5,7 @@ faster for the shapes of this network (docs/performance.md), and can lay a weigh
 products. Other devices and types go to torch's own product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,8 +53,9 @@ class Packed:
     """
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
-        self._weight, self._multiply = weight.detach(), F.linear
+        self._weight = weight.detach()
         self._bias = None if bias is None else bias.detach().to(weight.dtype)
+        self._multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
         if _by_onednn(weight):
             self._multiply = _onednn
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)

@@ -101,7 +101,7 @@ class EnergyGradients:
         return self._kernel.t().reshape(self._like.shape)
 
 
-def _activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
+def activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
     """Turn summed gate inputs (B, 4H) into i, f, n, o in place, write the cell; returns the hidden state."""
     i, f, n, o = gates.chunk(4, dim=1)
     torch.sigmoid_(gates[:, : 2 * i.shape[1]])
@@ -193,7 +193,7 @@ class RecurrentLSTM(torch.autograd.Function):
             gates, cells[:-1], cells[1:], hidden[:-1], hidden[1:], dropout
         ):
             g += packed(before)
-            torch.mul(_activate(g, c, cell), 1.0 if mask is None else mask, out=h)
+            torch.mul(activate(g, c, cell), 1.0 if mask is None else mask, out=h)
         ctx.save_for_backward(inputs, given, weight, dropout, gates, cells, hidden)
         return hidden[1:]
 
@@ -250,7 +250,7 @@ class AttentionRecurrence(torch.autograd.Function):
         each = steps(gates, cells[:-1], cells[1:], states[:-1], states[1:], alphas, dropout)
         for t, (g, c, cell, before, after, alpha_out, mask) in enumerate(each):
             g += to_gates(before)
-            h = _activate(g, c, cell)
+            h = activate(g, c, cell)
             if mask is not None:
                 h *= mask
             s = energy.sigmoid(energy.taps.see(alpha, summed), h, out=kept[t if keep else 0])

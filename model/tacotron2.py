@@ -18,14 +18,12 @@ from model.attention import (
     AttentionLayer,
     GateWeights,
     attend,
-    attention_step,
-    initial_state,
-    lstm_cell,
     recurrent_lstm,
 )
 from model.audio import SILENCE
 from model.layers import ConvStack, LinearNorm, true_positions
 from model.products import Packed, dropout, dropout_mask, linear
+from model.recurrence import Energy, activate
 from model.settings import Dimensions, Settings
 from model.stopping import StopWatch
 
@@ -156,39 +154,51 @@ class Decoder(nn.Module):
 class FreeRunning:
     """The decoder fed with its own frames, one step at a time; weights are laid out once."""
 
+    @torch.no_grad()
     def __init__(self, decoder: Decoder, text: AttendedText, r: int, weights: torch.dtype) -> None:
-        self._decoder, self._text, self._r = decoder, text, r
-        batch = text.memory.shape[0]
-        attention, rnn = decoder.attention_rnn, decoder.decoder_rnn
+        self._text, self._r, self._n_mels = text, r, decoder.n_mel_channels
+        (batch, length, width), zeros = text.memory.shape, text.memory.new_zeros
+        layer, attention, rnn = decoder.attention_layer, decoder.attention_rnn, decoder.decoder_rnn
 
         def packed(weight: Tensor, bias: Tensor | None = None) -> Packed:
-            return Packed(weight.detach().to(weights), batch, bias)
+            return Packed(weight.to(weights), batch, bias)
 
+        self._to_prenet = [Packed(weight, batch) for weight in decoder.prenet.parameters()]
         self._to_attention, self._to_rnn = (
             packed(torch.cat((cell.weight_ih, cell.weight_hh), dim=1), cell.bias_ih + cell.bias_hh)
             for cell in (attention, rnn)
         )
         mels, gate = decoder.linear_projection.linear_layer, decoder.gate_layer.linear_layer
-        rows = decoder.n_mel_channels * r
+        rows = self._n_mels * r
         self._to_output = packed(
             torch.cat((mels.weight[:rows], gate.weight)), torch.cat((mels.bias[:rows], gate.bias))
         )
-        self._attention = initial_state(text, attention.hidden_size)
-        self._hidden, self._cell = text.memory.new_zeros(2, batch, rnn.hidden_size)
-        self._frame = text.memory.new_zeros(batch, decoder.n_mel_channels)
+        self._energy = Energy(layer.query_layer.linear_layer.weight, text.keys, text.kernel)
+        self._v = 2.0 * layer.v.linear_layer.weight.squeeze(0)
+        self._hidden, self._cell = zeros(2, batch, attention.hidden_size)
+        self._rnn_hidden, self._rnn_cell = zeros(2, batch, rnn.hidden_size)
+        self._weights, self._summed = zeros(2, batch, length)
+        self._context, self._frame = zeros(batch, width), zeros(batch, self._n_mels)
 
+    @torch.no_grad()
     def step(self, prenet_masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Masks (2, B, P). Returns frames (B, r, 80), gate logits (B,), attention weights (B, L)."""
-        was, decoder = self._attention, self._decoder
-        inputs = decoder.prenet(self._frame, 0.0, prenet_masks)
-        gates = self._to_attention(torch.cat((inputs, was.context, was.hidden), dim=1))
-        now = self._attention = attention_step(decoder.attention_layer, gates, None, was, self._text)
-        gates = self._to_rnn(torch.cat((now.hidden, now.context, self._hidden), dim=1))
-        self._hidden, self._cell = lstm_cell(gates, self._cell)
-        output = self._to_output(torch.cat((self._hidden, now.context), dim=1))
-        frames = output[:, :-1].reshape(len(output), self._r, decoder.n_mel_channels)
+        x = self._frame
+        for to_prenet, mask in zip(self._to_prenet, prenet_masks, strict=True):
+            x = to_prenet(x).relu_().mul_(mask)
+        gates = self._to_attention(torch.cat((x, self._context, self._hidden), dim=1))
+        self._hidden = activate(gates, self._cell, self._cell)
+        windows = self._energy.taps.see(self._weights, self._summed)
+        energies = self._energy.sigmoid(windows, self._hidden) @ self._v
+        self._weights = torch.softmax(energies.masked_fill_(self._text.padding, -torch.inf), dim=1)
+        self._summed = self._summed + self._weights
+        self._context = torch.bmm(self._weights.unsqueeze(1), self._text.memory).squeeze(1)
+        gates = self._to_rnn(torch.cat((self._hidden, self._context, self._rnn_hidden), dim=1))
+        self._rnn_hidden = activate(gates, self._rnn_cell, self._rnn_cell)
+        output = self._to_output(torch.cat((self._rnn_hidden, self._context), dim=1))
+        frames = output[:, :-1].reshape(-1, self._r, self._n_mels)
         self._frame = frames[:, -1]
-        return frames, output[:, -1], now.weights
+        return frames, output[:, -1], self._weights
 
 
 class Postnet(nn.Module):

@@ -2,11 +2,14 @@
 
 import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from model import products, recurrence, tacotron2
 from model.attention import (
@@ -14,14 +17,56 @@ from model.attention import (
     AttentionLayer,
     GateWeights,
     attend,
-    attention_step,
-    initial_state,
-    lstm_cell,
     recurrent_lstm,
 )
 from model.corpus import collate
 from model.losses import losses
 from model.tacotron2 import Tacotron2
+
+
+class AttentionState(NamedTuple):
+    """What one attention step hands to the next; all zero at the start."""
+
+    hidden: Tensor  # (B, H)
+    cell: Tensor  # (B, H)
+    context: Tensor  # (B, E)
+    weights: Tensor  # (B, L)
+    summed: Tensor  # (B, L) of all weights so far
+
+
+def initial_state(text: AttendedText, hidden_dim: int) -> AttentionState:
+    batch, length, width = text.memory.shape
+    zeros = text.memory.new_zeros
+    return AttentionState(
+        zeros(batch, hidden_dim), zeros(batch, hidden_dim), zeros(batch, width), *zeros(2, batch, length)
+    )
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden (B, H) and cell (B, H) from the summed gate inputs (B, 4H), in torch's gate order."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
+def attention_step(
+    layer: AttentionLayer,
+    gates: Tensor,  # (B, 4H): summed inputs of the LSTM's gates
+    dropout: Tensor | None,  # (B, H) scaled mask
+    state: AttentionState,
+    text: AttendedText,
+) -> AttentionState:
+    hidden, cell = lstm_cell(gates, state.cell)
+    if dropout is not None:
+        hidden = hidden * dropout
+    location = F.conv1d(
+        torch.stack((state.weights, state.summed), dim=1), text.kernel, padding=text.kernel.shape[2] // 2
+    )  # (B, A, L)
+    query = layer.query_layer(hidden).unsqueeze(1)  # (B, 1, A)
+    energies = layer.v(torch.tanh(text.keys + query + location.transpose(1, 2))).squeeze(2)  # (B, L)
+    weights = torch.softmax(energies.masked_fill(text.padding, -torch.inf), dim=1)
+    context = torch.bmm(weights.unsqueeze(1), text.memory).squeeze(1)  # (B, E)
+    return AttentionState(hidden, cell, context, weights, state.summed + weights)
 
 
 def plain_attend(layer, weights, inputs, dropout, text):
