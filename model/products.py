@@ -46,6 +46,12 @@ def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
     )
 
 
+def speaking_weights(device: torch.device) -> torch.dtype:
+    """bfloat16 where the CPU multiplies it itself: one text's speed is that of reading the weights."""
+    native = ONEDNN and device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
 class Packed:
     """A product with one weight (N, K), laid out for `rows` rows; it does not follow later changes.
 

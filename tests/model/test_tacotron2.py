@@ -68,6 +68,16 @@ def test_a_public_implementation_computes_the_same_from_the_same_weights(pair):
     torch.testing.assert_close(result.alignments[:, :20], alignments, rtol=1e-4, atol=1e-4)
 
 
+def test_rounded_weights_say_nearly_the_same(pair):
+    ours, _ = pair
+    text, masks, limits = torch.randint(0, 148, (1, 12)), random_masks(30, 2, 1, 256), torch.tensor([30])
+    exact, rounded = (
+        ours.synthesise(text, torch.tensor([12]), Settings(), masks, limits, weights=weights).mels[0]
+        for weights in (torch.float32, torch.bfloat16)
+    )
+    assert 0 < (exact - rounded).abs().max() < 0.02
+
+
 def test_a_public_implementation_says_the_same_from_the_same_weights(pair, capsys):
     ours, theirs = pair
     text, masks = torch.randint(0, 148, (1, 12)), random_masks(40, 2, 1, 256)
