@@ -56,4 +56,4 @@ def train_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batc
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), clip)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
