@@ -213,6 +213,19 @@ class Postnet(nn.Module):
         return residual
 
 
+GROUPS = {
+    "embedding": ("embedding.",),
+    "encoder_convolutions": ("encoder.convolutions.",),
+    "encoder_lstm": ("encoder.lstm.",),
+    "prenet": ("decoder.prenet.",),
+    "attention": ("decoder.attention_rnn.", "decoder.attention_layer."),
+    "decoder": ("decoder.decoder_rnn.",),
+    "projection": ("decoder.linear_projection.",),
+    "gate": ("decoder.gate_layer.",),
+    "postnet": ("postnet.",),
+}
+
+
 class Tacotron2(nn.Module):
     def __init__(self, dimensions: Dimensions) -> None:
         super().__init__()
@@ -251,6 +264,16 @@ class Tacotron2(nn.Module):
     def encode(self, text: Tensor, text_lengths: Tensor, settings: Settings) -> Tensor:
         memory: Tensor = self.encoder(self.embedding(text), text_lengths, settings.p_encoder_dropout)
         return memory  # (B, L, E)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trainable parts by name. The biases before batch normalisation are in none: their true
+        gradient is zero."""
+        found: dict[str, list[nn.Parameter]] = {group: [] for group in GROUPS}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad and not name.endswith("conv.bias"):
+                group = next(g for g, starts in GROUPS.items() if name.startswith(starts))
+                found[group].append(parameter)
+        return found
 
     def normalised(self, mels: Tensor) -> Tensor:
         return (mels - self.dimensions.mel_mean) / self.dimensions.mel_scale

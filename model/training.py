@@ -4,7 +4,7 @@ import ctypes
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,19 @@ ALIGNED_SHARE = 0.8
 
 
 class NonFinite(FloatingPointError):
-    """A loss or gradient is NaN or infinite; the weights were not touched by it."""
+    """A loss or gradient is NaN or infinite. All is as before the step; `clips` are the batch's ids."""
+
+    def __init__(self, text: str, clips: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.clips = clips
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """One step of a part of the network."""
+
+    gradient_rms: float  # before clipping
+    update: float  # log10 of the root mean square of the change over that of the weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class StepMeasures:
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
+    groups: dict[str, GroupMeasures] | None = None  # only when asked for
 
 
 @dataclass(frozen=True)
@@ -99,8 +112,9 @@ class Training:
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
         self._seed, self._epoch, self._position = seed, 0, 0
-        self._lengths = [len(item.mel) for item in corpus.training]
-        self._drawn: tuple[tuple[int, int], list[list[int]]] = ((-1, -1), [])
+        self._branch = 0  # how often the order was drawn anew
+        self.excluded: frozenset[str] = frozenset()  # clips that are not trained on
+        self._drawn: tuple[object, list[list[int]]] = (None, [])
         self._random = {"cpu": torch.Generator().manual_seed(seed).get_state()}
         if self.device.type == "cuda":
             self._random["cuda"] = torch.Generator(self.device).manual_seed(seed).get_state()
@@ -108,14 +122,17 @@ class Training:
             self.model = Tacotron2(dimensions).to(self.device)
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
 
-    def advance(self) -> StepMeasures:
-        """One optimizer step.
+    def advance(self, closely: bool = False) -> StepMeasures:
+        """One optimizer step; `closely` measures every part of the network, too, and changes nothing else.
 
         Raises:
-            NonFinite: loss or gradient is NaN or infinite; weights and optimizer are as before.
+            NonFinite: loss or gradient is NaN or infinite. Weights, optimizer, running statistics and
+                random generators are as before, and the next step takes the same batch, unless skip()
+                is called.
         """
         started, s = time.monotonic(), self.settings
-        batch = self._next_batch()
+        items, buffers, random = self._items(), self._buffers(), dict(self._random)
+        batch = collate(items).to(self.device)
         self._optimizer.zero_grad(set_to_none=True)
         with self._own_randomness():
             self.model.train()
@@ -130,14 +147,20 @@ class Training:
         total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
         if not math.isfinite(total + length):
             self._optimizer.zero_grad(set_to_none=True)
-            raise NonFinite(f"step {self.step + 1}: loss is {total}, gradient norm is {length}")
+            torch._foreach_copy_(list(self.model.buffers()), buffers)
+            self._random = random
+            text = f"step {self.step + 1}: loss is {total}, gradient norm is {length}"
+            raise NonFinite(text, tuple(item.id for item in items))
+        before = self._look_closely() if closely else None
         torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
         rate = learning_rate_at(self.step, s)
         self._step_optimizer(rate)
         self.step += 1
+        self.skip()
         seconds = time.monotonic() - started
         self.seconds += seconds
-        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds)
+        groups = None if before is None else self._compare(*before)
+        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, groups)
 
     def _step_optimizer(self, rate: float) -> None:
         s = self.settings
@@ -145,18 +168,69 @@ class Training:
             group.update(lr=rate, betas=(0.9, s.adam_beta2), eps=s.adam_eps, weight_decay=s.weight_decay)
         self._optimizer.step()
 
-    def _next_batch(self) -> Batch:
+    def _look_closely(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]:
+        """The groups' gradients (root mean square), and copies of their weights."""
+        groups = self.model.groups()
+        gradients = {
+            name: _rms([torch.zeros_like(p) if p.grad is None else p.grad for p in group])
+            for name, group in groups.items()
+        }
+        return gradients, {name: [p.detach().clone() for p in group] for name, group in groups.items()}
+
+    def _compare(
+        self, gradients: dict[str, float], before: dict[str, list[Tensor]]
+    ) -> dict[str, GroupMeasures]:
+        found = {}
+        for name, group in self.model.groups().items():
+            changes = [p.detach() - old for p, old in zip(group, before[name], strict=True)]
+            share = _rms(changes) / max(_rms(before[name]), 1e-30)
+            found[name] = GroupMeasures(gradients[name], math.log10(max(share, 1e-30)))
+        return found
+
+    def skip(self) -> None:
+        """Leave this step's batch behind; no step is counted."""
+        self._position += 1
+
+    def exclude(self, clips: Collection[str]) -> None:
+        """Leave clips out of training from now on. Raises ValueError for unknown ones, or if none is left."""
+        excluded = self.excluded | set(clips)
+        left = {item.id for item in self.corpus.training} - excluded
+        if unknown := excluded - {item.id for item in self.corpus.training}:
+            raise ValueError(f"no training clips: {', '.join(sorted(unknown))}")
+        if not left:
+            raise ValueError("every training clip would be left out")
+        self.excluded = excluded
+
+    def reorder(self) -> None:
+        """Draw all further batches anew: after a roll back, the same ones would fail again."""
+        self._branch += 1
+
+    def reinitialise(self, group: str) -> None:
+        """Give a part of the network new weights, as at a start, and forget what Adam knew of the old."""
+        with self._own_randomness(), torch.no_grad():
+            fresh = Tacotron2(self.model.dimensions).to(self.device)
+            for p, new in zip(self.model.groups()[group], fresh.groups()[group], strict=True):
+                p.copy_(new)
+                self._optimizer.state.pop(p, None)
+
+    def _items(self) -> list[Utterance]:
+        """This step's batch."""
         if self._position >= len(self._order()):
             self._epoch, self._position = self._epoch + 1, 0
-        items = [self.corpus.training[i] for i in self._order()[self._position]]
-        self._position += 1
-        return collate(items).to(self.device)
+        return [self.corpus.training[i] for i in self._order()[self._position]]
+
+    def _buffers(self) -> list[Tensor]:
+        """Copies of the running statistics: one bad forward pass would stay in them for good."""
+        return [buffer.clone() for buffer in self.model.buffers()]
 
     def _order(self) -> list[list[int]]:
-        """The batches of this epoch, drawn again only when the epoch or the batch size changes."""
-        key = (self._epoch, self.settings.batch_size)
+        """The batches of this epoch, drawn again only when one of these changes."""
+        key = (self._epoch, self.settings.batch_size, self._branch, self.excluded)
         if self._drawn[0] != key:
-            self._drawn = key, batches(self._lengths, key[1], self._seed, self._epoch)
+            kept = [i for i, item in enumerate(self.corpus.training) if item.id not in self.excluded]
+            lengths = [len(self.corpus.training[i].mel) for i in kept]
+            drawn = batches(lengths, key[1], self._seed + (self._branch << 64), self._epoch)
+            self._drawn = key, [[kept[i] for i in batch] for batch in drawn]
         return self._drawn[1]
 
     @contextmanager
@@ -223,6 +297,8 @@ class Training:
             "seed": self._seed,
             "epoch": self._epoch,
             "position": self._position,
+            "branch": self._branch,
+            "excluded": sorted(self.excluded),
         }
         torch.save(state, folder / TRAINING_STATE)
 
@@ -239,6 +315,13 @@ class Training:
         self._random = {name: value.cpu() for name, value in state["random"].items()}
         self.settings, self.step, self.seconds = voice.settings, state["step"], state["seconds"]
         self._epoch, self._position = state["epoch"], state["position"]
+        self._branch, self.excluded = state.get("branch", 0), frozenset(state.get("excluded", ()))
+
+
+def _rms(tensors: Sequence[Tensor]) -> float:
+    """Over all numbers of all tensors."""
+    total = sum(float(tensor.square().sum()) for tensor in tensors)
+    return math.sqrt(total / sum(tensor.numel() for tensor in tensors))
 
 
 def gate_accuracy(gates: Tensor, mel_lengths: Tensor, r: int) -> float:

@@ -67,16 +67,106 @@ def test_validating_and_speaking_disturb_nothing(corpus, tiny, settings):
     assert watched.validate(corpus.held_out) == watched.validate(corpus.held_out)
 
 
-def test_a_non_finite_loss_never_reaches_the_weights(corpus, tiny, settings):
-    broken = [replace(item, mel=item.mel.copy()) for item in corpus.training]
-    for item in broken:
-        item.mel[0, 0] = np.nan
-    training = Training(replace(corpus, training=tuple(broken)), tiny, settings, seed=7)
-    before = {name: p.clone() for name, p in training.model.named_parameters()}
-    with pytest.raises(NonFinite, match="step 1: loss is nan"):
-        training.advance()
-    assert all(torch.equal(before[name], p) for name, p in training.model.named_parameters())
+def spoilt(corpus, *clips):
+    """The corpus with a NaN in these training clips."""
+    items = list(corpus.training)
+    for clip in clips:
+        items[clip] = replace(items[clip], mel=items[clip].mel.copy())
+        items[clip].mel[0, 0] = np.nan
+    return replace(corpus, training=tuple(items))
+
+
+def all_state(training):
+    return {name: value.clone() for name, value in training.model.state_dict().items()}
+
+
+def test_a_non_finite_loss_leaves_everything_as_it_was(corpus, tiny, settings):
+    training = Training(spoilt(corpus, *range(64)), tiny, settings, seed=7)
+    before = all_state(training)
+    for _ in range(2):  # the same batch again, with the same masks
+        with pytest.raises(NonFinite, match="step 1: loss is nan") as raised:
+            training.advance()
+        assert same(all_state(training), before)
+    assert set(raised.value.clips) <= {item.id for item in corpus.training}
     assert training.step == 0
+
+
+def test_a_bad_clip_is_skipped_and_left_out(corpus, tiny, settings):
+    training, faults = Training(spoilt(corpus, 3), tiny, settings, seed=7), []
+    for _ in range(12):
+        try:
+            training.advance()
+        except NonFinite as fault:
+            faults.append(fault.clips)
+            training.skip()
+    assert len(faults) >= 2  # once an epoch of four batches
+    assert all(corpus.training[3].id in clips for clips in faults)
+    training.exclude({corpus.training[3].id})
+    for _ in range(12):
+        training.advance()
+
+
+def test_what_is_left_out_must_exist_and_leave_something(training):
+    with pytest.raises(ValueError, match="no training clips: nobody"):
+        training.exclude({"nobody"})
+    with pytest.raises(ValueError, match="every training clip"):
+        training.exclude({item.id for item in training.corpus.training})
+
+
+def test_another_order_takes_other_batches_and_every_clip_once(corpus, tiny, settings):
+    orders = []
+    for draws in range(3):
+        training = Training(corpus, tiny, settings, seed=7)
+        for _ in range(draws):
+            training.reorder()
+        orders.append(training._order())
+    assert orders[0] != orders[1] != orders[2]
+    for order in orders:
+        assert sorted(i for batch in order for i in batch) == list(range(len(corpus.training)))
+
+
+def test_what_was_left_out_and_reordered_is_taken_up_again(tmp_path, corpus, tiny, settings):
+    one, other = (Training(corpus, tiny, settings, seed=7) for _ in range(2))
+    one.exclude({corpus.training[0].id})
+    one.reorder()
+    one.advance()
+    one.save(tmp_path)
+    other.restore(tmp_path)
+    assert other.excluded == {corpus.training[0].id}
+    for training in (one, other):
+        for _ in range(6):
+            training.advance()
+    assert same(weights(one), weights(other))
+
+
+def test_looking_closely_changes_nothing_and_sees_every_part(corpus, tiny, settings):
+    one, other = (Training(corpus, tiny, settings, seed=7) for _ in range(2))
+    for _ in range(3):
+        one.advance()
+        seen = other.advance(closely=True)
+    assert same(weights(one), weights(other))
+    assert list(seen.groups) == list(one.model.groups())
+    for name, group in seen.groups.items():
+        assert group.gradient_rms > 0, name
+        assert -6 < group.update < 0, name
+
+
+def test_a_part_without_gradient_or_change_shows(corpus, tiny, settings):
+    training = Training(corpus, tiny, replace(settings, gate_weight=0.0, weight_decay=0.0), seed=7)
+    gate = training.advance(closely=True).groups["gate"]
+    assert gate.gradient_rms == 0
+    assert gate.update == -30
+
+
+def test_a_reinitialised_part_is_new_and_the_rest_is_not(training):
+    for _ in range(2):
+        training.advance()
+    before = weights(training)
+    training.reinitialise("attention")
+    after, part = weights(training), ("decoder.attention_rnn", "decoder.attention_layer")
+    for name in before:
+        assert torch.equal(before[name], after[name]) != name.startswith(part), name
+    training.advance()
 
 
 def test_the_norm_is_that_before_clipping_and_clipping_bounds_the_step(corpus, tiny, settings):
