@@ -1,14 +1,19 @@
 """What a voice is trained to make small: length-masked, so padding never counts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.corpus import Utterance
 from model.layers import true_positions
 from model.settings import Settings
 from model.tacotron2 import TAIL_FRAMES, Prediction, decoder_steps
+
+TERMS = ("mel_l1", "mel_l2", "gate", "guided")
+Weights = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Losses:
     mel_l2: Tensor
     gate: Tensor
     guided: Tensor
+    clips: Tensor  # (B, 2) detached, by item: mel L1 behind the postnet, and `guided`
 
     def total(self, s: Settings) -> Tensor:
         return (
@@ -28,6 +34,29 @@ class Losses:
             + s.gate_weight * self.gate
             + s.guided_attention_weight * self.guided
         )
+
+    def shared(self, part: Weights, whole: Weights) -> "Losses":
+        """What a part of a batch adds to the losses of the whole."""
+        mel, gate, guided = (a / b for a, b in zip(part, whole, strict=True))
+        return Losses(
+            self.mel_l1 * mel, self.mel_l2 * mel, self.gate * gate, self.guided * guided, self.clips
+        )
+
+    def detached(self) -> "Losses":
+        return replace(self, **{name: getattr(self, name).detach() for name in TERMS})
+
+
+def weights_of(items: Sequence[Utterance], settings: Settings) -> Weights:
+    """By how much `items` count in mel, gate and guided losses: frames, decoder steps, clips."""
+    r = settings.n_frames_per_step
+    steps = sum(-(-len(item.mel) // r) - (-TAIL_FRAMES // r) for item in items)
+    return sum(len(item.mel) for item in items), steps, len(items)
+
+
+def sum_of(parts: Sequence[Losses]) -> Losses:
+    """The losses of a batch from those of its parts, each as `shared` gives it."""
+    terms = [torch.stack([getattr(p, name) for p in parts]).sum(0) for name in TERMS]
+    return Losses(*terms, torch.cat([p.clips for p in parts]))
 
 
 def losses(
@@ -40,28 +69,27 @@ def losses(
 ) -> Losses:
     r = settings.n_frames_per_step
     steps = decoder_steps(mel_lengths, r)
-    l1, l2 = _mel_losses(prediction, mels, mel_lengths, mel_scale)
-    return Losses(
-        l1,
-        l2,
-        gate_loss(prediction.gates, steps, r, settings.gate_positive_weight),
-        guided_attention_loss(prediction.alignments, steps, text_lengths, settings.guided_attention_sigma),
-    )
+    l1, l2, clip_l1 = _mel_losses(prediction, mels, mel_lengths, mel_scale)
+    gate = gate_loss(prediction.gates, steps, r, settings.gate_positive_weight)
+    away = off_diagonal(prediction.alignments, steps, text_lengths, settings.guided_attention_sigma)
+    return Losses(l1, l2, gate, away.mean(), torch.stack((clip_l1, away.detach()), dim=1))
 
 
 def _mel_losses(
     prediction: Prediction, mels: Tensor, mel_lengths: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L1 and L2, scalars, and the L1 of each item behind the postnet (B,), detached."""
     length = mels.shape[1]
     mask = true_positions(mel_lengths, length).unsqueeze(2)
-    cells = mel_lengths.sum() * mels.shape[2]
-    errors = [
+    cells = mel_lengths * mels.shape[2]
+    before, after = (
         (m[:, :length] - mels).masked_fill(~mask, 0.0) / scale
         for m in (prediction.mels_before, prediction.mels)
-    ]
-    l1 = sum((e.abs().sum() for e in errors), start=mels.new_zeros(()))
-    l2 = sum((e.square().sum() for e in errors), start=mels.new_zeros(()))
-    return l1 / cells, l2 / cells
+    )
+    after_l1 = after.abs().sum(dim=(1, 2))
+    l1 = before.abs().sum() + after_l1.sum()
+    l2 = before.square().sum() + after.square().sum()
+    return l1 / cells.sum(), l2 / cells.sum(), after_l1.detach() / cells
 
 
 def gate_loss(gates: Tensor, steps: Tensor, r: int, positive_weight: float) -> Tensor:
@@ -74,8 +102,9 @@ def gate_loss(gates: Tensor, steps: Tensor, r: int, positive_weight: float) -> T
     return each.masked_fill(~counted, 0.0).sum() / counted.sum()
 
 
-def guided_attention_loss(alignments: Tensor, steps: Tensor, text_lengths: Tensor, sigma: float) -> Tensor:
-    """Mean weight off the diagonal (Tachibana et al. 2018, arXiv 1710.08969), (B, T, L) -> scalar.
+def off_diagonal(alignments: Tensor, steps: Tensor, text_lengths: Tensor, sigma: float) -> Tensor:
+    """Each item's mean weight off the diagonal, (B, T, L) -> (B,); its mean is the guided attention loss
+    (Tachibana et al. 2018, arXiv 1710.08969).
 
     Per decoder step and with every item's own lengths, so it depends neither on padding nor on the
     text's length; uniform attention scores 0.58 at sigma 0.2.
@@ -87,4 +116,4 @@ def guided_attention_loss(alignments: Tensor, steps: Tensor, text_lengths: Tenso
     away = 1.0 - torch.exp(-((n / length - t / s) ** 2) / (2.0 * sigma**2))
     weighted = (alignments * away.to(alignments.dtype)).sum(dim=2)  # (B, T)
     true = true_positions(steps, n_steps)
-    return (weighted.masked_fill(~true, 0.0).sum(dim=1) / steps).mean()
+    return weighted.masked_fill(~true, 0.0).sum(dim=1) / steps

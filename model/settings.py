@@ -85,6 +85,7 @@ class Settings:
     weight_decay: float = 1e-6  # Shen et al. 2017, section 2.2
     grad_clip_thresh: float = 1.0
     batch_size: int = 32  # smaller ones hurt alignment (Rayhane-mamah/Tacotron-2 issue 38)
+    micro_batches: int = 1  # parts that a batch is computed in: the same step in less memory
     n_frames_per_step: int = 1
     mel_l1_weight: float = 1.0  # L1 beside NVIDIA's L2 keeps spectra sharper
     mel_l2_weight: float = 1.0
@@ -116,6 +117,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "weight_decay": (0.0, 1e-1),
     "grad_clip_thresh": (0.01, 1e4),
     "batch_size": (1, 1024),
+    "micro_batches": (1, 64),
     "n_frames_per_step": (1, 16),
     "mel_l1_weight": (0.0, 100.0),
     "mel_l2_weight": (0.0, 100.0),

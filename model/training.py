@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.alignment import AlignmentMeasures, measure
 from model.corpus import Batch, Corpus, Utterance, batches, collate
-from model.losses import losses
+from model.losses import Losses, losses, sum_of, weights_of
 from model.settings import Dimensions, Settings
 from model.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
 from model.voice import Voice, load_voice, save_voice
@@ -34,12 +34,18 @@ class NonFinite(FloatingPointError):
         self.clips = clips
 
 
+class OutOfMemory(MemoryError):
+    """A step needs more memory than there is. All is as before the step."""
+
+
 @dataclass(frozen=True)
 class GroupMeasures:
     """One step of a part of the network."""
 
     gradient_rms: float  # before clipping
     update: float  # log10 of the root mean square of the change over that of the weights
+    silent: int  # tensors without gradient: None, or exactly zero
+    unchanged: int  # tensors that a gradient reached and that did not change
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class StepMeasures:
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
+    clips: dict[str, tuple[float, float]]  # by id: mel L1 a cell, and mean attention off the diagonal
     groups: dict[str, GroupMeasures] | None = None  # only when asked for
 
 
@@ -67,6 +74,7 @@ class Validation:
     mel_l2: float
     gate: float
     gate_accuracy: float  # share of items whose gate opens within 10 frames of their end
+    gate_late: float  # share whose gate opens later than that, or never
     alignments: tuple[AlignmentMeasures, ...]
 
     @property
@@ -126,32 +134,29 @@ class Training:
         """One optimizer step; `closely` measures every part of the network, too, and changes nothing else.
 
         Raises:
-            NonFinite: loss or gradient is NaN or infinite. Weights, optimizer, running statistics and
-                random generators are as before, and the next step takes the same batch, unless skip()
-                is called.
+            NonFinite: loss or gradient is NaN or infinite.
+            OutOfMemory: the batch does not fit; more micro_batches need less.
+            After either, weights, optimizer, running statistics and random generators are as before,
+            and the next step takes the same batch, unless skip() is called.
         """
         started, s = time.monotonic(), self.settings
         items, buffers, random = self._items(), self._buffers(), dict(self._random)
-        batch = collate(items).to(self.device)
-        self._optimizer.zero_grad(set_to_none=True)
-        with self._own_randomness():
-            self.model.train()
-            prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
-        scale = self.model.dimensions.mel_scale
-        terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
+        try:
+            terms, norm = self._gradients(items)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            self._undo(buffers, random)
+            raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
         loss = terms.total(s)
-        loss.backward()  # type: ignore[no-untyped-call]
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         measured = (loss, terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)
         total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
         if not math.isfinite(total + length):
-            self._optimizer.zero_grad(set_to_none=True)
-            torch._foreach_copy_(list(self.model.buffers()), buffers)
-            self._random = random
+            self._undo(buffers, random)
             text = f"step {self.step + 1}: loss is {total}, gradient norm is {length}"
             raise NonFinite(text, tuple(item.id for item in items))
         before = self._look_closely() if closely else None
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
         torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
         rate = learning_rate_at(self.step, s)
         self._step_optimizer(rate)
@@ -159,8 +164,38 @@ class Training:
         self.skip()
         seconds = time.monotonic() - started
         self.seconds += seconds
+        clips = dict(zip((item.id for item in items), map(tuple, terms.clips.tolist()), strict=True))
         groups = None if before is None else self._compare(*before)
-        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, groups)
+        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, clips, groups)
+
+    def _gradients(self, items: Sequence[Utterance]) -> tuple[Losses, Tensor]:
+        """Losses of a batch, detached, and the norm of their gradients, which the weights then hold.
+
+        Micro-batches add up to the gradients of the whole, save that batch normalisation sees each alone.
+        """
+        s, scale = self.settings, self.model.dimensions.mel_scale
+        self._optimizer.zero_grad(set_to_none=True)
+        count = min(s.micro_batches, len(items))
+        parts = [items[i * len(items) // count : (i + 1) * len(items) // count] for i in range(count)]
+        whole = weights_of(items, s)
+        found = []
+        self.model.train()
+        for part in parts:
+            batch = collate(part).to(self.device)
+            with self._own_randomness():
+                prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
+            terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
+            terms = terms.shared(weights_of(part, s), whole)
+            terms.total(s).backward()  # type: ignore[no-untyped-call]
+            found.append(terms.detached())
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return sum_of(found), torch.nn.utils.get_total_norm(gradients)
+
+    def _undo(self, buffers: list[Tensor], random: dict[str, Tensor]) -> None:
+        """Leave a failed step as if it had not begun."""
+        self._optimizer.zero_grad(set_to_none=True)
+        torch._foreach_copy_(list(self.model.buffers()), buffers)
+        self._random = random
 
     def _step_optimizer(self, rate: float) -> None:
         s = self.settings
@@ -168,23 +203,31 @@ class Training:
             group.update(lr=rate, betas=(0.9, s.adam_beta2), eps=s.adam_eps, weight_decay=s.weight_decay)
         self._optimizer.step()
 
-    def _look_closely(self) -> tuple[dict[str, float], dict[str, list[Tensor]]]:
-        """The groups' gradients (root mean square), and copies of their weights."""
+    def _look_closely(self) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
+        """Of every group, the norms of its gradients (before clipping), and copies of its weights."""
         groups = self.model.groups()
+        none = torch.zeros((), device=self.device)
         gradients = {
-            name: _rms([torch.zeros_like(p) if p.grad is None else p.grad for p in group])
-            for name, group in groups.items()
+            name: [none if p.grad is None else p.grad.norm() for p in group] for name, group in groups.items()
         }
         return gradients, {name: [p.detach().clone() for p in group] for name, group in groups.items()}
 
     def _compare(
-        self, gradients: dict[str, float], before: dict[str, list[Tensor]]
+        self, gradients: dict[str, list[Tensor]], before: dict[str, list[Tensor]]
     ) -> dict[str, GroupMeasures]:
         found = {}
         for name, group in self.model.groups().items():
-            changes = [p.detach() - old for p, old in zip(group, before[name], strict=True)]
-            share = _rms(changes) / max(_rms(before[name]), 1e-30)
-            found[name] = GroupMeasures(gradients[name], math.log10(max(share, 1e-30)))
+            changes = torch._foreach_sub([p.detach() for p in group], before[name])
+            norms = [gradients[name], torch._foreach_norm(changes), torch._foreach_norm(before[name])]
+            gradient, change, weight = (torch.stack(list(each)) for each in norms)
+            numbers = sum(p.numel() for p in group)
+            share = float(change.norm() / weight.norm().clamp(min=1e-30))
+            found[name] = GroupMeasures(
+                float(gradient.norm()) / math.sqrt(numbers),
+                math.log10(max(share, 1e-30)),
+                int((gradient == 0).sum()),
+                int(((gradient > 0) & (change == 0)).sum()),
+            )
         return found
 
     def skip(self) -> None:
@@ -201,8 +244,18 @@ class Training:
             raise ValueError("every training clip would be left out")
         self.excluded = excluded
 
-    def reorder(self) -> None:
-        """Draw all further batches anew: after a roll back, the same ones would fail again."""
+    def unsound(self, clips: Collection[str]) -> tuple[str, ...]:
+        """Those of the training clips whose own loss is not finite; nothing is changed."""
+        items = [item for item in self.corpus.training if item.id in set(clips)]
+        return tuple(item.id for item in items if not math.isfinite(self.validate([item]).mel_l2))
+
+    def roll_back(self, folder: Path) -> None:
+        """Take weights, running statistics and Adam's state from what `save` wrote into `folder`.
+
+        Consumed steps stay counted, and all further batches come in a new order: the same ones would
+        lead to the same end.
+        """
+        self._take(folder)
         self._branch += 1
 
     def reinitialise(self, group: str) -> None:
@@ -274,6 +327,7 @@ class Training:
             float(terms.mel_l2),
             float(terms.gate),
             gate_accuracy(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
+            gate_late(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
             tuple(self._alignments(prediction.alignments, batch)),
         )
 
@@ -304,6 +358,13 @@ class Training:
 
     def restore(self, folder: Path) -> None:
         """Go on from what `save` wrote. Raises ValueError when it is of another network or seed."""
+        voice, state = self._take(folder)
+        self._random = {name: value.cpu() for name, value in state["random"].items()}
+        self.settings, self.step, self.seconds = voice.settings, state["step"], state["seconds"]
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._branch, self.excluded = state.get("branch", 0), frozenset(state.get("excluded", ()))
+
+    def _take(self, folder: Path) -> tuple[Voice, dict[str, Any]]:
         voice = load_voice(folder, str(self.device))
         state: dict[str, Any] = torch.load(
             folder / TRAINING_STATE, map_location=self.device, weights_only=True
@@ -312,20 +373,28 @@ class Training:
             raise ValueError(f"{folder.name} is of another network or seed than this training")
         self.model.load_state_dict(voice.model.state_dict())
         self._optimizer.load_state_dict(state["optimizer"])
-        self._random = {name: value.cpu() for name, value in state["random"].items()}
-        self.settings, self.step, self.seconds = voice.settings, state["step"], state["seconds"]
-        self._epoch, self._position = state["epoch"], state["position"]
-        self._branch, self.excluded = state.get("branch", 0), frozenset(state.get("excluded", ()))
+        return voice, state
 
 
-def _rms(tensors: Sequence[Tensor]) -> float:
-    """Over all numbers of all tensors."""
-    total = sum(float(tensor.square().sum()) for tensor in tensors)
-    return math.sqrt(total / sum(tensor.numel() for tensor in tensors))
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch names it a type only where the device is an accelerator."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def gate_errors(gates: Tensor, mel_lengths: Tensor, r: int) -> Tensor:
+    """(B,) steps from each item's end to where its gate (B, T) first opens; large where it never does."""
+    opened = torch.sigmoid(gates) >= 0.5
+    first = torch.where(opened.any(dim=1), opened.int().argmax(dim=1), gates.shape[1] + 10_000)
+    return first - decoder_steps(mel_lengths, r)
 
 
 def gate_accuracy(gates: Tensor, mel_lengths: Tensor, r: int) -> float:
     """Share of items whose gate (B, T) first opens within 10 frames of their true end."""
-    opened = torch.sigmoid(gates) >= 0.5
-    first = torch.where(opened.any(dim=1), opened.int().argmax(dim=1), gates.shape[1] + 10_000)
-    return float(((first - decoder_steps(mel_lengths, r)).abs() <= -(-10 // r)).double().mean())
+    return float((gate_errors(gates, mel_lengths, r).abs() <= -(-10 // r)).double().mean())
+
+
+def gate_late(gates: Tensor, mel_lengths: Tensor, r: int) -> float:
+    """Share of items whose gate (B, T) opens more than 10 frames after their true end, or never."""
+    return float((gate_errors(gates, mel_lengths, r) > -(-10 // r)).double().mean())

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.losses import gate_loss, guided_attention_loss, losses
+from model.losses import gate_loss, losses, off_diagonal
 from model.settings import Settings
 from model.tacotron2 import Prediction
 
@@ -15,20 +15,20 @@ def uniform(steps, symbols):
 @pytest.mark.parametrize("symbols", [20, 50, 200])
 def test_uniform_attention_is_guided_alike_whatever_the_text_length(symbols):
     steps = torch.tensor([400])
-    value = guided_attention_loss(uniform(400, symbols), steps, torch.tensor([symbols]), sigma=0.2)
+    value = off_diagonal(uniform(400, symbols), steps, torch.tensor([symbols]), sigma=0.2)
     assert float(value) == pytest.approx(0.58, abs=0.01)
 
 
 def test_diagonal_attention_is_hardly_guided():
-    value = guided_attention_loss(torch.eye(40)[None], torch.tensor([40]), torch.tensor([40]), sigma=0.2)
+    value = off_diagonal(torch.eye(40)[None], torch.tensor([40]), torch.tensor([40]), sigma=0.2)
     assert float(value) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_guidance_uses_each_items_own_lengths():
-    alone = guided_attention_loss(uniform(30, 10), torch.tensor([30]), torch.tensor([10]), 0.2)
+    alone = off_diagonal(uniform(30, 10), torch.tensor([30]), torch.tensor([10]), 0.2)
     padded = torch.rand(1, 50, 25)
     padded[0, :30, :10], padded[0, :30, 10:] = 0.1, 0.0
-    assert guided_attention_loss(padded, torch.tensor([30]), torch.tensor([10]), 0.2) == pytest.approx(alone)
+    assert off_diagonal(padded, torch.tensor([30]), torch.tensor([10]), 0.2) == pytest.approx(alone)
 
 
 def test_the_gate_is_asked_to_open_at_the_first_step_beyond_the_end_and_to_stay_open():

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from model import checkpoint
-from model.training import NonFinite, Training, learning_rate_at
+from model.training import NonFinite, OutOfMemory, Training, learning_rate_at
 from model.voice import load_voice
 
 
@@ -113,13 +113,21 @@ def test_what_is_left_out_must_exist_and_leave_something(training):
         training.exclude({item.id for item in training.corpus.training})
 
 
-def test_another_order_takes_other_batches_and_every_clip_once(corpus, tiny, settings):
-    orders = []
-    for draws in range(3):
-        training = Training(corpus, tiny, settings, seed=7)
-        for _ in range(draws):
-            training.reorder()
+def test_rolled_back_training_takes_old_weights_and_other_batches_and_counts_on(
+    tmp_path, corpus, tiny, settings
+):
+    training = Training(corpus, tiny, settings, seed=7)
+    training.advance()
+    training.save(tmp_path)
+    then = all_state(training)
+    orders = [training._order()]
+    for _ in range(2):
+        training.advance()
+        assert not same(all_state(training), then)
+        training.roll_back(tmp_path)
+        assert same(all_state(training), then)
         orders.append(training._order())
+    assert training.step == 3
     assert orders[0] != orders[1] != orders[2]
     for order in orders:
         assert sorted(i for batch in order for i in batch) == list(range(len(corpus.training)))
@@ -128,8 +136,9 @@ def test_another_order_takes_other_batches_and_every_clip_once(corpus, tiny, set
 def test_what_was_left_out_and_reordered_is_taken_up_again(tmp_path, corpus, tiny, settings):
     one, other = (Training(corpus, tiny, settings, seed=7) for _ in range(2))
     one.exclude({corpus.training[0].id})
-    one.reorder()
     one.advance()
+    one.save(tmp_path)
+    one.roll_back(tmp_path)
     one.save(tmp_path)
     other.restore(tmp_path)
     assert other.excluded == {corpus.training[0].id}
@@ -149,13 +158,62 @@ def test_looking_closely_changes_nothing_and_sees_every_part(corpus, tiny, setti
     for name, group in seen.groups.items():
         assert group.gradient_rms > 0, name
         assert -6 < group.update < 0, name
+        assert (group.silent, group.unchanged) == (0, 0), name
 
 
 def test_a_part_without_gradient_or_change_shows(corpus, tiny, settings):
     training = Training(corpus, tiny, replace(settings, gate_weight=0.0, weight_decay=0.0), seed=7)
     gate = training.advance(closely=True).groups["gate"]
-    assert gate.gradient_rms == 0
-    assert gate.update == -30
+    assert (gate.gradient_rms, gate.update, gate.silent, gate.unchanged) == (0, -30, 2, 0)
+
+
+def test_weights_that_nothing_updates_show(corpus, tiny, settings):
+    training = Training(corpus, tiny, replace(settings, weight_decay=0.0), seed=7)
+    parameters = training._optimizer.param_groups[0]["params"]
+    parameters[:] = [p for p in parameters if p is not training.model.embedding.weight]
+    embedding = training.advance(closely=True).groups["embedding"]
+    assert embedding.gradient_rms > 0
+    assert (embedding.update, embedding.silent, embedding.unchanged) == (-30, 0, 1)
+
+
+def test_micro_batches_take_the_same_step_but_for_the_normalisation(corpus, tiny, settings):
+    """In eval mode, where running statistics normalise, the gradients are those of the whole batch."""
+    still = replace(
+        settings,
+        p_encoder_dropout=0.0,
+        p_prenet_dropout=0.0,
+        p_attention_dropout=0.0,
+        p_decoder_dropout=0.0,
+        p_postnet_dropout=0.0,
+    )
+    found = []
+    for count in (1, 3):
+        training = Training(corpus, tiny, replace(still, micro_batches=count), seed=7)
+        training.model.eval()
+        training.model.train = lambda mode=True, model=training.model: model
+        terms, norm = training._gradients(corpus.training[:10])
+        found.append(torch.stack([terms.total(still), norm, *terms.clips.flatten()]))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=0)
+
+
+def test_a_step_that_does_not_fit_leaves_everything_as_it_was(training):
+    before, encode = all_state(training), training.model.encode
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    training.model.encode = full
+    with pytest.raises(OutOfMemory, match="step 1 does not fit"):
+        training.advance()
+    assert same(all_state(training), before)
+    training.model.encode = encode
+    assert training.advance().step == 1
+
+
+def test_clips_whose_own_loss_is_not_finite_are_found(corpus, tiny, settings):
+    training = Training(spoilt(corpus, 3, 5), tiny, settings, seed=7)
+    ids = [item.id for item in corpus.training]
+    assert training.unsound(ids[:5]) == (ids[3],)
 
 
 def test_a_reinitialised_part_is_new_and_the_rest_is_not(training):
