@@ -22,8 +22,8 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
-from smart_tuner.store import StoreError, open_storage
-from studies import data, doctor, report, voices, worker
+from smart_tuner.store import StoreError, open_storage, repairs_of
+from studies import data, doctor, fixes, report, voices, worker
 from studies.spec import Spec, SpecError, load, single_training
 from studies.terminal import Terminal
 
@@ -34,6 +34,9 @@ FORMATS = click.option(
     type=click.Choice(["table", "json", "value"]),
     default="table",
     show_default=True,
+)
+NO_FIXES = click.option(
+    "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
 )
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
@@ -101,11 +104,18 @@ def cli(context: click.Context, storage: str | None, home: Path, no_color: bool,
 @click.argument("study")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
+@NO_FIXES
 @DEVICE
 @click.pass_obj
-def start(place: Place, study: str, n_trials: int | None, seed: int | None, device: str) -> None:
+def start(
+    place: Place, study: str, n_trials: int | None, seed: int | None, no_fixes: bool, device: str
+) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
-    _work(place, load(study).with_changes(n_trials, seed), device)
+    _work(place, _chosen(load(study).with_changes(n_trials, seed), no_fixes), device)
+
+
+def _chosen(spec: Spec, no_fixes: bool) -> Spec:
+    return spec.without_fixes() if no_fixes else spec
 
 
 @cli.command()
@@ -123,14 +133,21 @@ def resume(place: Place, name: str, n_trials: int | None, device: str) -> None:
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
+@NO_FIXES
 @DEVICE
 @click.pass_obj
 def train(
-    place: Place, study: str, param: tuple[str, ...], seed: int | None, warm_start: str | None, device: str
+    place: Place,
+    study: str,
+    param: tuple[str, ...],
+    seed: int | None,
+    warm_start: str | None,
+    no_fixes: bool,
+    device: str,
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
-    click.echo("Automatic fixes are not built yet: this training runs without them.", err=True)
-    _work(place, single_training(load(study).with_changes(None, seed), param, warm_start), device)
+    spec = single_training(load(study).with_changes(None, seed), param, warm_start)
+    _work(place, _chosen(spec, no_fixes), device)
 
 
 def _work(place: Place, spec: Spec, device: str) -> None:
@@ -188,6 +205,22 @@ def best(place: Place, name: str, form: str) -> None:
             f'Study "{name}" has no completed trial yet.\nThere is no best.\nRun: run_study.py status {name}'
         )
     click.echo(report.formatted(report.trial_record(found), form))
+
+
+@cli.command("fixes")
+@click.argument("name")
+@click.option("--trial", type=click.IntRange(min=0), help="Only this one.")
+@click.option("--explain", is_flag=True, help="As a story instead of a table.")
+@FORMATS
+@click.pass_obj
+def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
+    """What rules saw in study NAME, what was changed, and what came of it."""
+    study = place.study(name)[0]
+    rows = repairs_of(place.storage().engine, study.user_attrs["uid"], trial)
+    if explain:
+        click.echo(fixes.explained(rows) or "Nothing was repaired.")
+    else:
+        click.echo(report.formatted(fixes.records(rows), form))
 
 
 @cli.command("report")

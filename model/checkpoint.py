@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 SCHEMA = 1
@@ -25,7 +25,7 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
     Raises:
         OSError: the disk is full or not writable; nothing half-written is left.
     """
-    path = parent / f"ckpt-{step:08d}"
+    path = at(parent, step)
     temporary = parent / f"{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -79,15 +79,21 @@ def newest(parent: Path, warn: Callable[[str], None]) -> Path | None:
     return None
 
 
+def at(parent: Path, step: int) -> Path:
+    """Where the checkpoint of `step` is, or would be."""
+    return parent / f"ckpt-{step:08d}"
+
+
 def all_in(parent: Path) -> list[Path]:
     """Checkpoints by step, oldest first."""
     return sorted(path for path in parent.glob("ckpt-*") if path.suffix != ".tmp")
 
 
-def keep(parent: Path, count: int, also: int | None) -> None:
-    """Remove all but the newest `count` checkpoints and the one of step `also`."""
+def keep(parent: Path, count: int, also: Collection[int]) -> None:
+    """Remove all but the newest `count` checkpoints and those of the steps `also`."""
+    kept = {at(parent, step) for step in also}
     for path in all_in(parent)[:-count]:
-        if also is None or path.name != f"ckpt-{also:08d}":
+        if path not in kept:
             shutil.rmtree(path)
 
 

@@ -55,8 +55,8 @@ def weights_of(items: Sequence[Utterance], settings: Settings) -> Weights:
 
 def sum_of(parts: Sequence[Losses]) -> Losses:
     """The losses of a batch from those of its parts, each as `shared` gives it."""
-    terms = [torch.stack([getattr(p, name) for p in parts]).sum(0) for name in TERMS]
-    return Losses(*terms, torch.cat([p.clips for p in parts]))
+    mel_l1, mel_l2, gate, guided = (torch.stack([getattr(p, name) for p in parts]).sum(0) for name in TERMS)
+    return Losses(mel_l1, mel_l2, gate, guided, torch.cat([p.clips for p in parts]))
 
 
 def losses(

@@ -93,6 +93,7 @@ class Settings:
     gate_positive_weight: float = 5.0  # ends are rare: one step in some hundred
     guided_attention_weight: float = 1.0
     guided_attention_sigma: float = 0.2  # Tachibana et al. 2018, equation 7
+    p_frame_dropout: float = 0.0  # share of true frames hidden from the decoder, so that it needs the text
     p_encoder_dropout: float = 0.5
     p_prenet_dropout: float = 0.5
     p_attention_dropout: float = 0.1
@@ -125,6 +126,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "gate_positive_weight": (0.01, 200.0),
     "guided_attention_weight": (0.0, 100.0),
     "guided_attention_sigma": (0.02, 2.0),
+    "p_frame_dropout": (0.0, 0.95),
     "p_encoder_dropout": (0.0, 0.95),
     "p_prenet_dropout": (0.0, 0.95),
     "p_attention_dropout": (0.0, 0.95),

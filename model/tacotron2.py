@@ -252,6 +252,9 @@ class Tacotron2(nn.Module):
         frames = F.pad(mels, (0, 0, 0, steps * r - mels.shape[1]), value=SILENCE)
         last = self.normalised(frames[:, r - 1 :: r])  # (B, T, 80)
         inputs = F.pad(last[:, :-1], (0, 0, 1, 0)).transpose(0, 1)  # (T, B, 80): a zero frame starts
+        if self.training and settings.p_frame_dropout:  # no draw otherwise: masks stay as they were
+            kept = torch.rand_like(inputs[:, :, :1]) >= settings.p_frame_dropout
+            inputs = inputs * kept
         memory = self.encode(text, text_lengths, settings)
         attended = self.decoder.attended(memory, text_lengths)
         before, gates, alignments = self.decoder(inputs, attended, settings, prenet_masks)

@@ -65,11 +65,11 @@ class Judge:
     """Judges voices on fixed sentences; the same voice always gets the same judgement."""
 
     def __init__(self, items: Sequence[Utterance], draws: int, seed: int, yardstick: Yardstick) -> None:
-        self._items, self._draws, self._seed, self.yardstick = tuple(items), draws, seed, yardstick
+        self.items, self._draws, self._seed, self.yardstick = tuple(items), draws, seed, yardstick
 
     def __call__(self, voice: Voice) -> Judgement:
         spoken = voice.front_end.spoken()
-        asked = [(item, draw) for draw in range(self._draws) for item in self._items]
+        asked = [(item, draw) for draw in range(self._draws) for item in self.items]
         speeches = voice.read(
             [item.symbols.tolist() for item, _ in asked],
             [_seed(self._seed, item.id, draw) for item, draw in asked],

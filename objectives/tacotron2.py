@@ -16,6 +16,11 @@ from model.training import StepMeasures, Training, Validation
 from model.voice import Voice
 from objectives.pictures import save_alignment
 from objectives.quality import Judge, Judgement
+from objectives.watched import Ledger, Watched
+from smart_tuner.autofix import GivenUp
+from smart_tuner.health import Pace
+from smart_tuner.pruning import GRACE
+from smart_tuner.repairs import Entry, Rule
 
 PROGRESS = "trial.json"
 KEPT_CHECKPOINTS = 2
@@ -29,12 +34,19 @@ class Interrupted(Exception):
         self.signal = signal
 
 
+class Unrepairable(Exception):
+    """A rule found a fault that no setting of this trial can be blamed for."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How every trial of a study is trained and measured."""
+    """How every trial of a study is trained, watched and measured."""
 
     steps: int
     measure_every: int
+    validate_every: int
+    rules: tuple[Rule, ...]  # none: train only
+    searched: frozenset[str]  # settings whose repair ends the trial: with credit = "pure", those searched
     checkpoint_every: int
     sample_text: str
     device: str
@@ -62,6 +74,7 @@ class Watcher(Protocol):
     """Who is told how a trial goes."""
 
     def stepped(self, measures: StepMeasures) -> None: ...
+    def repaired(self, entry: Entry) -> None: ...
     def measured(self, measured: Measured) -> None: ...
     def warned(self, text: str) -> None: ...
 
@@ -81,68 +94,138 @@ class Tacotron2Objective:
         trial: optuna.Trial,
         training: Training,
         folder: Path,
+        ledger: Ledger,
         stop_signal: Callable[[], int | None],
     ) -> float:
-        """Raises TrialPruned, NonFinite, or Interrupted after a checkpoint when `stop_signal` has come."""
-        history = self._restore(training, folder)
+        """Raises TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), or Interrupted, after a
+        checkpoint, when `stop_signal` has come."""
+        plan, history = self._plan, list[Measured]()
+        watched = Watched(
+            training,
+            Pace(plan.steps, plan.validate_every),
+            plan.rules,
+            self._judge.items,
+            folder,
+            _Told(ledger, self._watcher),
+        )
+        self._restore(watched, folder, history)
+        try:
+            return self._train(trial, watched, folder, history, stop_signal)
+        except GivenUp as end:
+            self._report(trial, watched, history)
+            trial.set_user_attr("ended_by", {"rule": end.entry.rule, **dict(end.entry.evidence)})
+            if end.state == "COMPLETE" and history:
+                return best(history).value
+            if end.state == "FAIL":
+                raise Unrepairable(str(end)) from end
+            raise optuna.TrialPruned(str(end)) from end
+
+    def _train(
+        self,
+        trial: optuna.Trial,
+        watched: Watched,
+        folder: Path,
+        history: list[Measured],
+        stop_signal: Callable[[], int | None],
+    ) -> float:
+        training = watched.training
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
-                self._report(trial, history)
+                self._report(trial, watched, history)
                 if training.step >= self._plan.steps:
                     return best(history).value
                 if trial.should_prune():
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
-            self._train_to_next_measure(training, folder, history, stop_signal)
-            history.append(self._measure(training))
-            self._save(training, folder, history)
+            self._train_to_next_measure(watched, folder, history, stop_signal)
+            history.append(self._measure(watched))
+            self._save(watched, folder, history)
             self._show(training, folder, history)
 
     def _train_to_next_measure(
-        self, training: Training, folder: Path, history: list[Measured], stop_signal: Callable[[], int | None]
+        self, watched: Watched, folder: Path, history: list[Measured], stop_signal: Callable[[], int | None]
     ) -> None:
-        every = self._plan.measure_every
+        every, training = self._plan.measure_every, watched.training
         target = min(self._plan.steps, (training.step // every + 1) * every)
         while training.step < target:
-            self._watcher.stepped(training.advance())
+            self._watcher.stepped(watched.advance())
+            if watched.changed:
+                self._check_credit(watched)
+                self._save(watched, folder, history)
             if (signal := stop_signal()) is not None:
-                self._save(training, folder, history)
+                self._save(watched, folder, history)
                 raise Interrupted(signal)
             if training.step % self._plan.checkpoint_every == 0 and training.step < target:
-                self._save(training, folder, history)
+                self._save(watched, folder, history)
 
-    def _measure(self, training: Training) -> Measured:
+    def _check_credit(self, watched: Watched) -> None:
+        """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
+        repaired = {name for entry in watched.repairs() for name in entry.changes}
+        if names := sorted(repaired & self._plan.searched):
+            step = watched.training.step
+            raise optuna.TrialPruned(f"step {step}: a repair changed {', '.join(names)} (credit is pure)")
+
+    def _measure(self, watched: Watched) -> Measured:
+        training = watched.training
         validation = training.validate(self._corpus.held_out)
         measured = summary(validation, self._judge(training.voice()), training.seconds)
         self._watcher.measured(measured)
+        watched.judged(measured.value)
         return measured
 
-    def _save(self, training: Training, folder: Path, history: list[Measured]) -> None:
+    def _save(self, watched: Watched, folder: Path, history: list[Measured]) -> None:
+        step = watched.training.step
+
         def fill(target: Path) -> None:
-            training.save(target)
-            (target / PROGRESS).write_text(json.dumps([asdict(measured) for measured in history]))
+            watched.training.save(target)
+            progress = {"measures": [asdict(measured) for measured in history], "watch": watched.state()}
+            (target / PROGRESS).write_text(json.dumps(progress))
 
-        checkpoint.write(folder, training.step, fill)
-        checkpoint.keep(folder, KEPT_CHECKPOINTS, best(history).step if history else None)
+        needed = watched.saving(step) | ({best(history).step} if history else set())
+        checkpoint.write(folder, step, fill)
+        checkpoint.keep(folder, KEPT_CHECKPOINTS, needed)
 
-    def _restore(self, training: Training, folder: Path) -> list[Measured]:
+    def _restore(self, watched: Watched, folder: Path, history: list[Measured]) -> None:
         newest = checkpoint.newest(folder, self._watcher.warned)
-        if newest is None:
-            return []
-        training.restore(newest)
-        return [Measured(**row) for row in json.loads((newest / PROGRESS).read_text())]
+        if newest is not None:
+            watched.training.restore(newest)
+            progress = json.loads((newest / PROGRESS).read_text())
+            history += [Measured(**row) for row in progress["measures"]]
+            watched.take(progress["watch"])
+        elif self._plan.rules:
+            self._save(watched, folder, history)  # where a repair may begin anew
 
-    def _report(self, trial: optuna.Trial, history: list[Measured]) -> None:
+    def _report(self, trial: optuna.Trial, watched: Watched, history: list[Measured]) -> None:
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for measured in history:
             if measured.step not in reported:
                 trial.report(measured.value, measured.step)
         trial.set_user_attr("measures", [asdict(measured) for measured in history])
+        if repairs := watched.repairs():
+            trial.set_user_attr("repairs", len(repairs))
+            trial.set_user_attr("effective", watched.effective())
+            trial.set_user_attr(GRACE, watched.grace_until)
 
     def _show(self, training: Training, folder: Path, history: list[Measured]) -> None:
         """Keep a sample and a picture of the trial's best state beside its checkpoints."""
         if best(history) is history[-1]:
             title = f"step {training.step}, {history[-1].value:.2f} dB"
             save_sample(training.voice(), self._plan.sample_text, folder / "sample.wav", title)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The repairs of a trial, told as they are kept."""
+
+    ledger: Ledger
+    watcher: Watcher
+
+    def add(self, entry: Entry) -> Entry:
+        entry = self.ledger.add(entry)
+        self.watcher.repaired(entry)
+        return entry
+
+    def void_after(self, seq: int, step: int) -> None:
+        self.ledger.void_after(seq, step)
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:

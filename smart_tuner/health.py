@@ -1,13 +1,17 @@
 """What is known of a run: measures by name and step. What was not measured is missing, never a default."""
 
-from collections import deque
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-KEPT = 4000  # newest values of each measure
+KEPT = 400  # newest values of each measure
+PASSES = 3  # of each clip
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -19,53 +23,155 @@ class Trend:
     high: float
 
 
-class Health:
-    """The measures of one run. Windows start afresh after whatever makes old values incomparable."""
+@dataclass(frozen=True)
+class Pace:
+    """Windows, waits and deadlines in steps.
+
+    They are stated for a plan of 50,000 steps; a shorter plan takes them shorter, never below a floor.
+    """
+
+    planned: int  # optimizer steps of the whole training
+    validate_every: int  # steps
+
+    def __call__(self, steps: int, floor: int) -> int:
+        return min(steps, max(floor, round(steps * self.planned / 50_000)))
+
+
+class Series:
+    """The newest values of one measure with their steps, appended in constant time."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, deque[tuple[int, float]]] = {}
-        self._fresh_from = 0  # steps up to here are out of every window
+        self._rows = np.empty((2, 2 * KEPT))
+        self._end = 0
+
+    def append(self, step: int, value: float) -> None:
+        if self._end == self._rows.shape[1]:
+            self._rows[:, :KEPT] = self._rows[:, -KEPT:]
+            self._end = KEPT
+        self._rows[:, self._end] = step, value
+        self._end += 1
+
+    def after(self, step: int) -> tuple[Values, Values]:
+        """Steps and values beyond `step`, oldest first."""
+        steps, values = self._rows[:, max(0, self._end - KEPT) : self._end]
+        first = int(np.searchsorted(steps, step, side="right"))
+        return steps[first:], values[first:]
+
+
+class Health:
+    """The measures of one run. Windows start afresh after whatever makes old values incomparable.
+
+    Attributes:
+        first_aligned: the step at which attention was first found aligned, or None.
+        best: of some measures, the best value since the start; never forgotten by a restart.
+        alarmed: names of the rules whose alarm has not cleared yet.
+        clips: of each training clip, over its last passes: mel loss and attention off the diagonal, both
+            over the median of its batch.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._seen: dict[str, Series] = {}
+        self._fresh_from = -1  # steps up to here are out of every window
         self.step = 0
+        self.first_aligned: int | None = None
+        self.best: dict[str, float] = {}
+        self.alarmed: set[str] = set()
+        self.clips: dict[str, list[tuple[float, float]]] = {}
 
     def note(self, step: int, measures: Mapping[str, float]) -> None:
         """Steps must not fall. A value that is not finite is kept: it is what was measured."""
         if step < self.step:
-            raise ValueError(f"step {step} comes after {self.step}; call restart() when a run goes back")
+            raise ValueError(f"step {step} comes after {self.step}: consumed steps never fall")
         self.step = step
         for name, value in measures.items():
-            self._seen.setdefault(name, deque(maxlen=KEPT)).append((step, float(value)))
+            if name not in self._seen:
+                self._seen[name] = Series()
+            self._seen[name].append(step, value)
+
+    def note_clips(self, clips: Mapping[str, tuple[float, float]]) -> None:
+        """One batch: by clip, its mel loss and its attention off the diagonal."""
+        rows = np.array(list(clips.values()))
+        ratios = rows / np.maximum(np.median(rows, axis=0), 1e-9)
+        for clip, (mel, away) in zip(clips, ratios.tolist(), strict=True):
+            self.clips[clip] = [*self.clips.get(clip, [])[1 - PASSES :], (mel, away)]
+
+    def improve(self, name: str, value: float, smaller: bool) -> None:
+        """Remember the best value of a measure."""
+        pick = min if smaller else max
+        self.best[name] = pick(self.best.get(name, value), value)
 
     def restart(self, step: int) -> None:
-        """Go on at `step`: after a repair, a resume, a roll back or a change of r."""
-        self.step = self._fresh_from = step
-        for name, seen in self._seen.items():
-            self._seen[name] = deque((row for row in seen if row[0] <= step), maxlen=KEPT)
+        """Let every window begin after `step`: after a repair or a change of r."""
+        self._fresh_from = step
+
+    @property
+    def fresh_steps(self) -> int:
+        """How far every window may reach back."""
+        return self.step - max(0, self._fresh_from)
 
     def last(self, name: str) -> float | None:
         """The newest value in the window."""
         values = self.values(name)
         return float(values[-1]) if len(values) else None
 
-    def values(self, name: str, count: int | None = None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def values(self, name: str, count: int | None = None) -> Values:
         """Values of the window, oldest first; the newest `count` of them, or none when there are fewer."""
-        values = np.array([value for _, value in self._rows(name)])
+        values = self._after(name)[1]
         if count is None:
             return values
         return values[-count:] if len(values) >= count else values[:0]
 
     def trend(self, name: str, count: int) -> Trend | None:
         """Over the newest `count` values of the window; None when there are fewer or too few."""
-        rows = self._rows(name)[-count:]
-        if len(rows) < max(count, 3):
+        steps, values = (row[-count:] for row in self._after(name))
+        if len(values) < max(count, 3):
             return None
-        steps, values = zip(*rows, strict=True)
         found = theilslopes(values, steps)
         return Trend(float(found.slope), float(found.low_slope), float(found.high_slope))
 
-    def _rows(self, name: str) -> list[tuple[int, float]]:
-        return [row for row in self._seen.get(name, ()) if row[0] > self._fresh_from]
+    def falls(self, name: str, count: int) -> bool | None:
+        """Whether the measure surely fell over its newest `count` values; None when there are fewer."""
+        trend = self.trend(name, count)
+        return None if trend is None else trend.high < 0
+
+    def names(self, start: str) -> list[str]:
+        """Measures whose names begin with `start`."""
+        return [name for name in self._seen if name.startswith(start)]
+
+    def _after(self, name: str) -> tuple[Values, Values]:
+        return self._seen[name].after(self._fresh_from) if name in self._seen else (np.empty(0), np.empty(0))
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "step": self.step,
+            "fresh_from": self._fresh_from,
+            "first_aligned": self.first_aligned,
+            "best": self.best,
+            "alarmed": sorted(self.alarmed),
+            "clips": self.clips,
+            "seen": {name: [row.tolist() for row in series.after(-1)] for name, series in self._seen.items()},
+        }
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.step, self._fresh_from = state["step"], state["fresh_from"]
+        self.first_aligned, self.best = state["first_aligned"], dict(state["best"])
+        self.alarmed = set(state["alarmed"])
+        self.clips = {clip: [(mel, away) for mel, away in rows] for clip, rows in state["clips"].items()}
+        self._seen = {}
+        for name, (steps, values) in state["seen"].items():
+            series = self._seen[name] = Series()
+            for step, value in zip(steps, values, strict=True):
+                series.append(step, value)
 
 
-def spread(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def spread(values: Values) -> float:
     """1.4826 times the median absolute deviation: a standard deviation that outliers leave alone."""
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def finite(*values: float | None) -> bool:
+    """Whether all were measured and are numbers."""
+    return all(value is not None and math.isfinite(value) for value in values)

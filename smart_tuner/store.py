@@ -1,14 +1,67 @@
-"""The one place that opens the database."""
+"""The one place that opens the database: Optuna's storage, and the repairs table beside it."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from smart_tuner.repairs import Entry, in_force
+
 BUSY_SECONDS = 60
+
+TABLES = MetaData()
+REPAIRS = Table(
+    "st_repair",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("study_uid", String(32), nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("policy", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("suppressed", JSON, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("changes", JSON, nullable=False),
+    Column("ramp", Integer, nullable=False),
+    Column("back_to", Integer),
+    Column("fresh", String(64)),
+    Column("clips", JSON, nullable=False),
+    Column("rung", Integer),
+    Column("verify_at", Integer),
+    Column("verdict", String(16)),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+    Column("parent", Integer),
+    UniqueConstraint("study_uid", "trial", "seq"),
+)
+OURS = {"id", "study_uid", "trial", "at", "policy"}  # columns that are not of an Entry
 
 
 class StoreError(RuntimeError):
@@ -56,8 +109,11 @@ def open_storage(url: str) -> RDBStorage:
         shown = parsed.render_as_string(hide_password=True)
         escaped = parsed.render_as_string(hide_password=False).replace("{", "%7B").replace("}", "%7D")
         if parsed.get_backend_name() == "sqlite":
-            return SQLiteStorage(escaped)
-        return RDBStorage(escaped, engine_kwargs={"pool_pre_ping": True})
+            storage: RDBStorage = SQLiteStorage(escaped)
+        else:
+            storage = RDBStorage(escaped, engine_kwargs={"pool_pre_ping": True})
+        TABLES.create_all(storage.engine)
+        return storage
     except (ArgumentError, ImportError) as error:
         raise StoreError(
             "Cannot understand the storage URL.\n"
@@ -70,6 +126,56 @@ def open_storage(url: str) -> RDBStorage:
         ) from error
     except RuntimeError as error:  # Optuna's word for a schema of another version
         raise StoreError(f"Cannot use the database {shown}.\n{error}\nRun: optuna storage upgrade") from error
+
+
+class TrialRepairs:
+    """The repairs of one trial: rows are added, and never changed or removed."""
+
+    def __init__(self, storage: RDBStorage, study_uid: str, trial: int, policy: str) -> None:
+        self._engine, self._policy = storage.engine, policy
+        self._study_uid, self._trial = study_uid, trial
+
+    def add(self, entry: Entry) -> Entry:
+        """Returns the entry with its number."""
+        of = {"study_uid": self._study_uid, "trial": self._trial}
+        mine = [REPAIRS.c[name] == value for name, value in of.items()]
+        with self._engine.begin() as connection:
+            newest = connection.execute(select(func.max(REPAIRS.c.seq)).where(*mine)).scalar()
+            entry = replace(entry, seq=(newest or 0) + 1)
+            row = {**of, "policy": self._policy, **_plain(entry.record())}
+            connection.execute(REPAIRS.insert(), row)
+        return entry
+
+    def void_after(self, seq: int, step: int) -> None:
+        """Rows beyond `seq` belong to what a resume at `step` trains anew."""
+        rows = [entry for entry in self.all() if entry.seq > seq]
+        if rows:
+            reason = f"trained anew from step {step}"
+            self.add(Entry("void", step, rows[0].rule, 0, 0, reason, parent=rows[0].seq))
+
+    def all(self) -> list[Entry]:
+        """Those in force, oldest first."""
+        return in_force(entry for _, entry in repairs_of(self._engine, self._study_uid, self._trial))
+
+
+def repairs_of(engine: Engine, study_uid: str, trial: int | None) -> Iterator[tuple[int, Entry]]:
+    """Trial numbers and entries of a study, or of one trial, in their order; voided ones too."""
+    query = select(REPAIRS).where(REPAIRS.c.study_uid == study_uid).order_by(REPAIRS.c.trial, REPAIRS.c.seq)
+    if trial is not None:
+        query = query.where(REPAIRS.c.trial == trial)
+    with engine.connect() as connection:
+        for row in connection.execute(query).mappings():
+            entry = {name: value for name, value in row.items() if name not in OURS}
+            yield row["trial"], Entry.from_record(entry)
+
+
+def _plain(value: Any) -> Any:
+    """For JSON columns, which know neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,12 +1,15 @@
 """The tables of a study file, save for the search space."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from model.preflight import CorpusSettings
 from model.settings import SIZES
+from smart_tuner.repairs import Rule
+from smart_tuner.rules import RULES
 from studies.parameters import DIMENSIONS, SETTINGS, Number, name_fault, value_fault
 from studies.tables import Fault, Table, refuse
 
@@ -106,11 +109,46 @@ class Budget(Table):
     failures: Count = 5  # as many failed trials in a row end the study
 
 
+class Rules(Table):
+    """Who watches a trial, and what a repaired one earns."""
+
+    mode: Literal["on", "off"] = "on"
+    credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
+    fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
+    thresholds: dict[str, dict[str, Number]] = Field(default={})  # by rule
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        refuse(_threshold_faults(self.thresholds))
+        return self
+
+    def chosen(self) -> tuple[Rule, ...]:
+        """The rules with this study's thresholds; none where they are off."""
+        if self.mode == "off":
+            return ()
+        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in RULES)
+
+
+def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterator[Fault]:
+    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in RULES}
+    for name, values in thresholds.items():
+        if name not in known:
+            yield ("thresholds", name), name_fault(name, {k: f"rules.thresholds.{k}" for k in known})
+            continue
+        for key, value in values.items():
+            if key not in known[name]:
+                places = {k: f"rules.thresholds.{name}.{k}" for k in known[name]}
+                yield ("thresholds", name, key), name_fault(key, places)
+            elif known[name][key] is int and not isinstance(value, int):
+                yield ("thresholds", name, key), f"must be a whole number, not {value}"
+
+
 class Objective(Table):
     """What one trial does."""
 
     steps: Count
     measure_every: Count
+    validate_every: Count | None = None  # for the rules; without it, a quarter of measure_every
     sentences: int = Field(8, ge=2)  # held-out sentences that are judged
     draws: Count = 1
     checkpoint_every: Count = 100
@@ -123,6 +161,11 @@ class Objective(Table):
             text = f"must lie between {least} and {self.steps}, for 1 to {MAX_REPORTS} measures a trial"
             refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
         return self
+
+    @property
+    def validations(self) -> int:
+        """Steps between the rules' validations."""
+        return self.validate_every or max(1, self.measure_every // 4)
 
 
 def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from smart_tuner.pruning import GracePruner
 from studies.parameters import TYPES, AnyParameter, Choice, FloatRange
 from studies.sections import Asha, Tpe
 from studies.spec import Spec
@@ -115,4 +116,16 @@ def pruner(spec: Spec) -> BasePruner:
     if not isinstance(chosen, Asha):
         return NopPruner()
     first = chosen.min_resource or spec.objective.measure_every
-    return SuccessiveHalvingPruner(min_resource=first, reduction_factor=chosen.reduction_factor)
+    return GracePruner(SuccessiveHalvingPruner(min_resource=first, reduction_factor=chosen.reduction_factor))
+
+
+def nearest_in(source: BaseDistribution, value: float) -> Any:
+    """The value of a distribution that is nearest to `value`."""
+    if isinstance(source, CategoricalDistribution):
+        return min(source.choices, key=lambda choice: abs(float(choice or 0) - value))
+    assert isinstance(source, FloatDistribution | IntDistribution)
+    value = min(max(value, source.low), source.high)
+    if source.step is None:
+        return value
+    steps = round((value - source.low) / source.step)
+    return type(source.low)(source.low + steps * source.step)

@@ -37,6 +37,7 @@ from studies.sections import (
     NoPruner,
     Objective,
     Random,
+    Rules,
     Speech,
     Tpe,
     fixed_faults,
@@ -63,6 +64,7 @@ class Spec(Table):
     space: dict[str, Parameter] = Field({})
     sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
     pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
+    rules: Rules = Rules()
     budget: Budget
     objective: Objective
 
@@ -152,6 +154,13 @@ class Spec(Table):
         """The settings a trial starts with; what is neither fixed nor among `params` is the default."""
         chosen = {**self.fixed, **params}
         return Settings(**{name: SETTINGS[name](value) for name, value in chosen.items() if name in SETTINGS})
+
+    def without_fixes(self) -> "Spec":
+        """The control arm: the same study under another name, without rules."""
+        data = self.model_dump(mode="json")
+        data["rules"]["mode"] = "off"
+        data["name"] = f"{self.name[:50]}-no-fixes"
+        return Spec.parse(data, f'study "{self.name}" without fixes')
 
     def with_changes(self, n_trials: int | None, seed: int | None) -> "Spec":
         """The same study with another total of trials or another seed; None leaves it. Raises SpecError."""

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from model.training import StepMeasures
 from objectives.tacotron2 import Measured, Plan
+from smart_tuner.repairs import Entry
+from studies.fixes import told
 from studies.spec import Spec
 
 
@@ -83,6 +85,9 @@ class Terminal:
             f"  step {m.step}: {m.value:.2f} dB{spread}, aligned {m.aligned_share:.0%}, "
             f"diagonal {m.diagonal_score:.2f}, gate {m.gate_accuracy:.0%}{failed}"
         )
+
+    def repaired(self, entry: Entry) -> None:
+        self._line(f"  {told(entry)}")
 
     def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._hide("trial")

@@ -39,7 +39,7 @@ def best_checkpoint(study: optuna.Study, number: int | None, folder: Path) -> tu
             f"Trial {number} was never measured.\nIt has no voice to speak with.\nChoose another trial."
         )
     step = min(measures, key=lambda measured: measured["value"])["step"]
-    path = trial_folder(folder, number) / f"ckpt-{step:08d}"
+    path = checkpoint.at(trial_folder(folder, number), step)
     if not path.is_dir():
         raise StudyError(
             f"The checkpoint of trial {number} is not here.\nExpected: {path}\n"

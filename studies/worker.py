@@ -2,6 +2,7 @@
 
 import fcntl
 import signal
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,14 +11,19 @@ from types import FrameType
 from typing import Protocol
 
 import optuna
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from model.corpus import Corpus
-from model.training import NonFinite, StepMeasures, Training
+from model.training import NonFinite, OutOfMemory, StepMeasures, Training
 from model.warm_start import warm_start
 from objectives.quality import Judge, Yardstick, yardstick
-from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective
-from studies.space import derived, pruner, sampler, suggest
+from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective, Unrepairable
+from smart_tuner.autofix import policy_hash
+from smart_tuner.repairs import Entry
+from smart_tuner.store import TrialRepairs
+from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
 from studies.spec import Spec
 
 # A trial whose worker died this often without releasing it is given up.
@@ -43,6 +49,7 @@ class Display(Protocol):
     def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None: ...
     def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None: ...
     def stepped(self, measures: StepMeasures) -> None: ...
+    def repaired(self, entry: Entry) -> None: ...
     def measured(self, measured: Measured) -> None: ...
     def warned(self, text: str) -> None: ...
 
@@ -69,7 +76,7 @@ class StopSignal:
                 signal.signal(number, old)
 
 
-def open_study(spec: Spec, storage: optuna.storages.BaseStorage) -> optuna.Study:
+def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
 
     Raises:
@@ -90,6 +97,15 @@ def open_study(spec: Spec, storage: optuna.storages.BaseStorage) -> optuna.Study
             f"Its file changed since it began: {', '.join(changed)}.\n"
             "Undo the change, or give the study another name."
         )
+    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
+    if study.user_attrs.get("policy", policy) != policy:
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            "The rules that repair its trials are others than when it began; its values would not compare.\n"
+            "Go on with the version of the program that it began with, or start it under another name."
+        )
+    study.set_user_attr("policy", policy)
+    study.set_user_attr("uid", study.user_attrs.get("uid", uuid.uuid4().hex))
     study.set_user_attr("spec", spec.model_dump_json())
     return study
 
@@ -144,8 +160,18 @@ def work(
 
 
 def _plan(spec: Spec, device: str) -> Plan:
-    o = spec.objective
-    return Plan(o.steps, o.measure_every, o.checkpoint_every, o.speak, device)
+    o, rules = spec.objective, spec.rules
+    searched = frozenset(spec.space if rules.credit == "pure" else ())
+    return Plan(
+        o.steps,
+        o.measure_every,
+        o.validations,
+        rules.chosen(),
+        searched,
+        o.checkpoint_every,
+        o.speak,
+        device,
+    )
 
 
 def started(study: optuna.Study) -> int:
@@ -209,13 +235,15 @@ def _run(
     )
     _warm_start(training, spec, display)
     display.trial_started(trial.number, params, plan, trial.study.trials[trial.number].last_step or 0)
+    ledger = repairs_of_trial(trial.study, trial.number)
+    path = trial_folder(folder, trial.number)
     try:
-        value = objective(trial, training, trial_folder(folder, trial.number), lambda: stop.received)
+        value = objective(trial, training, path, ledger, lambda: stop.received)
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("reason", str(pruned))
         ended = trial.study.tell(trial, state=TrialState.PRUNED)
         display.trial_ended(trial.number, "PRUNED", ended.value, str(pruned))
-    except NonFinite as fault:
+    except (NonFinite, OutOfMemory, Unrepairable) as fault:
         _fail(trial, str(fault), display)
     except Interrupted:
         trial.set_user_attr("released", True)
@@ -223,6 +251,27 @@ def _run(
     else:
         trial.study.tell(trial, value)
         display.trial_ended(trial.number, "COMPLETE", value, "")
+        _enqueue_fresh(trial.study, spec, trial.number)
+
+
+def repairs_of_trial(study: optuna.Study, number: int) -> TrialRepairs:
+    storage = study._storage
+    while isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    assert isinstance(storage, RDBStorage)
+    return TrialRepairs(storage, study.user_attrs["uid"], number, study.user_attrs["policy"])
+
+
+def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
+    """Let a new trial begin with the values that repairs led to: only then are they known to be good."""
+    trial, trials = study.trials[number], study.get_trials(deepcopy=False)
+    effective = trial.user_attrs.get("effective", {})
+    known = distributions(spec)
+    repaired = {name: nearest_in(known[name], value) for name, value in effective.items() if name in known}
+    params = {**trial.params, **repaired}
+    fresh = sum("fresh_of" in t.user_attrs for t in trials)
+    if params != trial.params and fresh < spec.rules.fresh_share * spec.budget.trials:
+        study.enqueue_trial(params, user_attrs={"fresh_of": number}, skip_if_exists=True)
 
 
 def _warm_start(training: Training, spec: Spec, display: Display) -> None:

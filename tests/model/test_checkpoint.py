@@ -78,7 +78,7 @@ def test_a_failed_write_leaves_the_old_ones_and_nothing_half_written(tmp_path):
 def test_two_and_the_best_are_kept(tmp_path):
     for step in (10, 20, 30, 40):
         checkpoint.write(tmp_path, step, fill(b"x"))
-    checkpoint.keep(tmp_path, 2, also=10)
+    checkpoint.keep(tmp_path, 2, also={10})
     assert [path.name for path in checkpoint.all_in(tmp_path)] == [
         "ckpt-00000010",
         "ckpt-00000030",

@@ -1,0 +1,235 @@
+"""Whether repairs keep the promise: the quickstart's model, spoilt in six ways, with rules and without.
+
+Every run is a trial of the real objective on the quickstart's corpus. A clean run takes 400 steps, a
+spoilt one may take 1.3 times as many. Healthy is: aligned, stopping in the right place, and a value no
+worse than the worst of the clean runs at their end. Finished runs are kept in HOME/promise.jsonl, so
+that the command can be stopped and called again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import optuna
+import torch
+
+from model.corpus import Corpus
+from model.settings import Settings
+from model.training import StepMeasures, Training
+from objectives.quality import Judge, yardstick
+from objectives.tacotron2 import Measured, Plan, Tacotron2Objective, Unrepairable
+from smart_tuner.repairs import Entry
+from smart_tuner.rules import RULES
+from smart_tuner.store import TrialRepairs, open_storage
+from studies import data, fixes
+from studies.report import formatted
+from studies.spec import Spec, load
+
+BASE = {
+    "learning_rate": 2e-3,
+    "batch_size": 16,
+    "guided_attention_weight": 1.0,
+    "guided_attention_sigma": 0.2,
+    "gate_positive_weight": 5.0,
+    "p_attention_dropout": 0.1,
+}
+CLEAN_STEPS, EXTRA = 400, 1.3
+RANDOMISED_AT = 300
+
+
+@dataclass(frozen=True)
+class Case:
+    what: str
+    settings: Mapping[str, float]
+    clean_steps: int = CLEAN_STEPS  # after which a clean run is compared
+
+    @property
+    def steps(self) -> int:
+        return round(EXTRA * self.clean_steps)
+
+
+FAULTS = {
+    "a": Case("no guidance, r = 1", {"guided_attention_weight": 0.0, "n_frames_per_step": 1}),
+    "b": Case("gate's positive weight 0.01", {"gate_positive_weight": 0.01}, clean_steps=200),
+    "c": Case("learning rate 30 times too high", {"learning_rate": 30 * BASE["learning_rate"]}),
+    "d": Case("a NaN clip that returns every epoch", {}),
+    "e": Case(f"attention randomised at step {RANDOMISED_AT}", {}),
+    "f": Case("encoder cut off from the gradient", {}),
+}
+HEALTHY = {
+    "h1": Case("clean", {}),
+    "h2": Case("high learning rate, small batch", {"learning_rate": 8e-3, "batch_size": 8}),
+    "h3": Case("low learning rate, much dropout", {"learning_rate": 1e-3, "p_attention_dropout": 0.3}),
+    "h4": Case("strong guidance, heavy gate", {"guided_attention_weight": 4.0, "gate_positive_weight": 20.0}),
+}
+
+
+class Randomised(Training):
+    """Loses its attention once, on the way."""
+
+    def advance(self, closely: bool = False) -> StepMeasures:
+        if self.step == RANDOMISED_AT:
+            self.reinitialise("attention")
+        return super().advance(closely)
+
+
+def training(case: str, seed: int, corpus: Corpus, spec: Spec) -> Training:
+    changes = (FAULTS | HEALTHY)[case].settings
+    settings: Settings = spec.settings({**BASE, **changes})
+    dimensions = spec.dimensions({}, len(corpus.front_end.symbols))
+    kind = Randomised if case == "e" else Training
+    run = kind(spoilt(corpus) if case == "d" else corpus, dimensions, settings, seed)
+    if case == "f":
+        encode = run.model.encode
+        run.model.encode = lambda *a: encode(*a).detach()  # type: ignore[method-assign]
+    return run
+
+
+def spoilt(corpus: Corpus) -> Corpus:
+    items = list(corpus.training)
+    mel = items[5].mel.copy()
+    mel[3, 4] = np.nan
+    items[5] = replace(items[5], mel=mel)
+    return replace(corpus, training=tuple(items))
+
+
+class Quiet:
+    def stepped(self, measures: StepMeasures) -> None: ...
+    def measured(self, measured: Measured) -> None: ...
+    def repaired(self, entry: Entry) -> None:
+        click.echo(f"    {fixes.told(entry)}", err=True)
+
+    def warned(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def one(case: str, seed: int, arm: str, home: Path) -> dict[str, Any]:
+    """A whole run as one trial; what came of it."""
+    torch.set_num_threads(1)
+    spec = load("quickstart")
+    corpus = data.load(spec, home, lambda *_: None, lambda text: click.echo(text, err=True))
+    judged = corpus.held_out[: spec.objective.sentences]
+    judge = Judge(judged, spec.objective.draws, spec.seed, yardstick(judged, corpus.mel_settings))
+    o, steps = spec.objective, (FAULTS | HEALTHY)[case].steps
+    if case in HEALTHY:
+        steps = CLEAN_STEPS
+    rules = RULES if arm == "rules" else ()
+    plan = Plan(steps, o.measure_every, o.validations, rules, frozenset(), o.checkpoint_every, o.speak, "cpu")
+    found: dict[str, Any] = {"case": case, "seed": seed, "arm": arm, "state": "COMPLETE", "reason": ""}
+    with tempfile.TemporaryDirectory() as place:
+        storage = open_storage(f"sqlite:///{place}/study.db")
+        study = optuna.create_study(storage=storage, direction="minimize")
+        trial, ledger = study.ask(), TrialRepairs(storage, "promise", 0, "benchmark")
+        run = training(case, seed, corpus, spec)
+        objective = Tacotron2Objective(run.corpus, judge, plan, Quiet())
+        try:
+            objective(trial, run, Path(place) / "trial", ledger, lambda: None)
+        except optuna.TrialPruned as end:
+            found |= {"state": "PRUNED", "reason": str(end)}
+        except (Unrepairable, FloatingPointError) as end:
+            found |= {"state": "FAIL", "reason": str(end)}
+        entries = ledger.all()
+        measures = study.trials[0].user_attrs.get("measures", [])
+        storage.engine.dispose()
+    keys = ("step", "value", "aligned_share", "gate_accuracy", "failure_share")
+    return found | {
+        "steps": run.step,
+        "curve": [{key: m[key] for key in keys} for m in measures],
+        "repairs": [fixes.told(e) for e in entries if e.kind == "repair"],
+        "story": fixes.explained((0, e) for e in entries),
+    }
+
+
+def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
+    """At its end (by `steps`): aligned, stopping in the right place, as good as clean runs."""
+    curve = [m for m in row["curve"] if m["step"] <= steps]
+    if row["state"] != "COMPLETE" or not curve:
+        return False
+    best, last = min(m["value"] for m in curve), curve[-1]
+    return best <= worst and last["aligned_share"] >= 0.8 and last["gate_accuracy"] >= 0.7
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    clean = [row for row in rows if row["case"] == "h1"]
+    shown = []
+    for name, case in (FAULTS | HEALTHY).items():
+        for arm in ("off", "rules"):
+            mine = sorted(
+                (row for row in rows if row["case"] == name and row["arm"] == arm), key=lambda r: r["seed"]
+            )
+            if not mine:
+                continue
+            values = [clean_value(row, case.clean_steps) for row in clean]
+            worst = max((v for v in values if v is not None), default=float("nan"))
+            limit = case.steps if name in FAULTS else CLEAN_STEPS
+            good = sum(healthy(row, worst, limit) for row in mine)
+            best = [clean_value(row, limit) for row in mine]
+            shown.append(
+                {
+                    "case": f"{name}: {case.what}",
+                    "arm": arm,
+                    "healthy": f"{good}/{len(mine)}",
+                    "clean range": f"{min(v for v in values if v):.2f}-{worst:.2f}" if values else "",
+                    "values, dB": ", ".join("-" if v is None else f"{v:.2f}" for v in best),
+                    "states": ", ".join(sorted({row["state"] for row in mine})),
+                    "steps": ", ".join(str(row["steps"]) for row in mine),
+                    "repairs": ", ".join(str(len(row["repairs"])) for row in mine),
+                }
+            )
+    return shown
+
+
+def clean_value(row: Mapping[str, Any], steps: int) -> float | None:
+    return min((m["value"] for m in row["curve"] if m["step"] <= steps), default=None)
+
+
+@click.command(help=__doc__)
+@click.option("--home", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--only", default="", help="Cases, such as a,c,h2; default all.")
+@click.option("--arms", default="rules,off", show_default=True)
+@click.option("--seeds", default=5, show_default=True)
+@click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes, one thread each.")
+@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
+def main(home: Path, only: str, arms: str, seeds: int, jobs: int, form: str) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "promise.jsonl"
+    cases = only.split(",") if only else [*HEALTHY, *FAULTS]
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(row["case"], row["seed"], row["arm"]) for row in rows}
+    wanted = [
+        (case, seed, arm)
+        for seed in range(seeds)
+        for case in cases
+        for arm in arms.split(",")
+        if (case, seed, arm) not in done and not (case in HEALTHY and arm == "off")
+    ]
+    click.echo(f"{len(wanted)} runs to do, {len(rows)} done", err=True)
+    running: list[subprocess.Popen[str]] = []
+    while wanted or running:
+        while wanted and len(running) < jobs:
+            call = [sys.executable, "-m", "benchmarks.promise", "--one", str(home), *map(str, wanted.pop(0))]
+            running.append(subprocess.Popen(call, stdout=subprocess.PIPE, text=True))
+        process = running.pop(0)
+        output, _ = process.communicate()
+        if process.returncode:
+            raise click.ClickException(f"a run ended with code {process.returncode}")
+        with log.open("a") as file:
+            file.write(output)
+        rows.append(json.loads(output))
+        click.echo(f"{rows[-1]['case']} seed {rows[-1]['seed']} {rows[-1]['arm']}: done", err=True)
+    click.echo(formatted(table(rows), form))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 6 and sys.argv[1] == "--one":
+        click.echo(json.dumps(one(sys.argv[3], int(sys.argv[4]), sys.argv[5], Path(sys.argv[2]))))
+    else:
+        main()

@@ -1,0 +1,183 @@
+"""A training under watch: measures go to AutoFix, its repairs go to the training."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol
+
+from model import checkpoint
+from model.corpus import Utterance
+from model.settings import LIMITS, Settings
+from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
+from smart_tuner.autofix import AutoFix
+from smart_tuner.health import Health, Pace
+from smart_tuner.repairs import Entry, Rule
+
+EARLY_LOOKS = (10, 15, 20)  # a cut graph shows at once
+
+
+class Ledger(Protocol):
+    """Where one trial's repairs are kept."""
+
+    def add(self, entry: Entry) -> Entry: ...
+    def void_after(self, seq: int, step: int) -> None: ...
+
+
+class Watched:
+    """One trial's training with its rules; without rules it only trains.
+
+    Args:
+        items: held-out clips for the teacher-forced validations.
+        folder: where the trial's checkpoints are.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        pace: Pace,
+        rules: Sequence[Rule],
+        items: Sequence[Utterance],
+        folder: Path,
+        ledger: Ledger,
+    ) -> None:
+        self.training, self._pace, self._items = training, pace, items
+        self._folder, self._ledger = folder, ledger
+        self._look_every = pace(50, 20)
+        n_clips = len(training.corpus.training)
+        self.autofix: AutoFix[Settings] | None = None
+        if rules:
+            self.autofix = AutoFix(self, training.settings, rules, LIMITS, n_clips, Health(pace), ledger.add)
+
+    # What AutoFix may do
+
+    def roll_back(self, step: int) -> None:
+        path = checkpoint.at(self._folder, step)
+        checkpoint.verify(path)
+        self.training.roll_back(path)
+
+    def reinitialise(self, part: str) -> None:
+        self.training.reinitialise(part)
+
+    def exclude(self, clips: Sequence[str]) -> None:
+        self.training.exclude(clips)
+
+    # What the objective does
+
+    def advance(self) -> StepMeasures:
+        """One consumed step; batches that cannot be taken are passed over, as the rules say.
+
+        Raises:
+            GivenUp: a rule ended the trial.
+            NonFinite, OutOfMemory: there are no rules.
+        """
+        training, fix = self.training, self.autofix
+        if fix is None:
+            return training.advance()
+        while True:
+            training.settings = fix.settings()
+            step = training.step + 1
+            look = step in EARLY_LOOKS or step % self._look_every == 0
+            try:
+                measures = training.advance(closely=look)
+            except NonFinite:
+                if (again := self._once_more()) is None:
+                    continue
+                measures = again
+            except OutOfMemory as error:
+                fix.out_of_memory(str(error))
+                continue
+            fix.health.note_clips(measures.clips)
+            fix.stepped(step, step_measures(measures), look_measures(measures))
+            if step % self._pace.validate_every == 0:
+                fix.validated(step, self.validate())
+            return measures
+
+    def _once_more(self) -> StepMeasures | None:
+        """The batch that failed, again: if it passes, the machine slipped; else it is left behind."""
+        assert self.autofix is not None
+        try:
+            return self.training.advance()
+        except NonFinite as fault:
+            bad = self.training.unsound(fault.clips)
+            whole_batch = 2 * len(bad) > len(fault.clips)  # then it is not the clips
+            self.training.skip()
+            self.autofix.not_finite(str(fault), () if whole_batch else bad)
+            return None
+
+    def validate(self) -> dict[str, float]:
+        return validation_measures(self.training.validate(self._items))
+
+    def judged(self, value: float) -> None:
+        """The free-running measure, which only the objective makes."""
+        if self.autofix is not None:
+            self.autofix.health.note(self.training.step, {"value": value})
+            self.autofix.health.improve("value", value, smaller=True)
+
+    @property
+    def changed(self) -> bool:
+        """Whether a repair or verdict came since the last checkpoint."""
+        return self.autofix is not None and self.autofix.changed
+
+    def saving(self, step: int) -> set[int]:
+        """A checkpoint of `step` is about to be written; the steps of those that repairs need."""
+        if self.autofix is None:
+            return set()
+        self.autofix.saved(step)
+        return self.autofix.kept()
+
+    def repairs(self) -> list[Entry]:
+        return [] if self.autofix is None else self.autofix.repairs()
+
+    @property
+    def grace_until(self) -> int:
+        return 0 if self.autofix is None else self.autofix.rest_until
+
+    def effective(self) -> dict[str, float]:
+        """The settings that repairs left changed."""
+        if self.autofix is None:
+            return {}
+        return {name: new for entry in self.autofix.entries for name, (_, new) in entry.changes.items()}
+
+    def state(self) -> dict[str, Any] | None:
+        return None if self.autofix is None else self.autofix.state()
+
+    def take(self, state: dict[str, Any] | None) -> None:
+        """Go on from a checkpoint's state; repairs that came after it never happened."""
+        if self.autofix is not None and state is not None:
+            self.autofix.take(state)
+            newest = max((entry.seq for entry in self.autofix.entries), default=0)
+            self._ledger.void_after(newest, self.training.step)
+
+
+def step_measures(m: StepMeasures) -> dict[str, float]:
+    """By the names that rules know them by."""
+    return {"loss": m.loss, "mel": m.mel_l1, "gate": m.gate, "guided": m.guided, "grad_norm": m.grad_norm}
+
+
+def look_measures(m: StepMeasures) -> dict[str, float] | None:
+    if m.groups is None:
+        return None
+    kinds = {"gradient": "gradient_rms", "update": "update", "silent": "silent", "unchanged": "unchanged"}
+    return {
+        f"{kind}/{name}": float(getattr(group, attribute))
+        for name, group in m.groups.items()
+        for kind, attribute in kinds.items()
+    }
+
+
+def validation_measures(v: Validation) -> dict[str, float]:
+    """Means over the items; a measure that no item has is left out."""
+    found = {
+        "aligned_share": v.aligned_share,
+        "diagonal_score": v.diagonal_score,
+        "gate_accuracy": v.gate_accuracy,
+        "gate_late": v.gate_late,
+        "held_out": v.mel_l1,
+    }
+    rows = [asdict(alignment) for alignment in v.alignments]
+    for name in ("penalty", "corr", "coverage", "back", "leap", "dwell", "focus"):
+        values = [row[name] for row in rows if row[name] is not None]
+        if values:
+            found[name] = fmean(values)
+    return found

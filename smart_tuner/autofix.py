@@ -1,0 +1,468 @@
+"""AutoFix: the one arbiter, and the only place that changes a running trial.
+
+Rules propose. AutoFix asks them in tiers, lets the lowest level (nearest to the cause) speak first,
+changes one thing, waits, and judges what came of it: improved, no effect (taken back) or harm (undone).
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Generic, Protocol
+
+import numpy as np
+
+from smart_tuner.health import Health, spread
+from smart_tuner.repairs import Action, Alarm, Entry, Rule, S, settings_at
+from smart_tuner.rules import WINDOW, NonFinite, OutOfMemory, median
+
+HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
+MAX_REPAIRS = 5  # a trial
+MAX_REDONE = 0.3  # of the planned steps
+MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
+MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
+POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
+
+
+def policy_hash(rules: Sequence[Rule]) -> str:
+    """SHA-256 of the rules with their thresholds and ladders' lengths, and of the arbiter's limits."""
+    content = {
+        "version": POLICY_VERSION,
+        "rules": {rule.name: [rule.level, rule.priority, rule.rungs, asdict(rule)] for rule in rules},
+        "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, MAX_WORSE],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class GivenUp(Exception):
+    """A rule ended the trial: `state` is PRUNED, FAIL or COMPLETE, `entry` says why."""
+
+    def __init__(self, state: str, entry: Entry) -> None:
+        super().__init__(f"step {entry.step}: {entry.rule}: {entry.reason}; {entry.action}")
+        self.state, self.entry = state, entry
+
+
+class Run(Protocol):
+    """What AutoFix may do to a training."""
+
+    def roll_back(self, step: int) -> None: ...
+    def reinitialise(self, part: str) -> None: ...
+    def exclude(self, clips: Sequence[str]) -> None: ...
+
+
+class AutoFix(Generic[S]):
+    """Watches and repairs one run.
+
+    Args:
+        start: the trial's settings; what is in force later is `settings()`, computed from the repairs.
+        limits: how far each setting may ever move.
+        n_clips: of training.
+        record: adds a row to the repairs table and returns it with its number.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        start: S,
+        rules: Sequence[Rule],
+        limits: Mapping[str, tuple[float, float]],
+        n_clips: int,
+        health: Health,
+        record: Callable[[Entry], Entry],
+    ) -> None:
+        self._run, self._start, self._limits, self._n_clips = run, start, limits, n_clips
+        self._rules, self._record, self.health = tuple(rules), record, health
+        self.entries: list[Entry] = []  # those in force
+        self.changed = False  # since the run last saved: a resume must not lose it
+        self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
+        self._saved: dict[int, bool] = {}  # checkpoints: whether attention was surely aligned then
+        self._troubles: list[int] = []  # steps after which weights may be damaged
+        self._events: list[int] = []  # steps with a non-finite loss of no clip's making
+        self._aligned_at: int | None = None  # the newest validation, if it was aligned
+        self._redone = 0
+        self.rest_until = 0
+
+    # What is in force
+
+    def settings(self) -> S:
+        """For the next step."""
+        return settings_at(self.health.step, self._start, self.entries)
+
+    @property
+    def _knobs(self) -> Any:
+        return self.settings()
+
+    @property
+    def in_grace(self) -> bool:
+        """A repair shows its effect; the study's pruner waits."""
+        return self.health.step < self.rest_until
+
+    def repairs(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.kind == "repair"]
+
+    def kept(self) -> set[int]:
+        """The steps of the checkpoints that a repair may need."""
+        good = sorted(step for step in self._saved if self._is_good(step))
+        unproven = {step for step in self._saved if step + self._proof > self.health.step}
+        aligned = sorted(step for step, surely in self._saved.items() if surely)
+        before = {pending.step} if (pending := self._pending()) else set()
+        return {0} | set(good[-2:]) | unproven | set(aligned[-1:]) | before
+
+    def saved(self, step: int) -> None:
+        """A checkpoint of `step` is written."""
+        self.changed = False
+        self._saved[step] = False
+        self._saved = {s: surely for s, surely in self._saved.items() if s in self.kept()}
+
+    # What happens to the run
+
+    def stepped(self, step: int, measures: Mapping[str, float], look: Mapping[str, float] | None) -> None:
+        """After each step; `look` has the measures of the network's parts, now and then."""
+        self.health.note(step, measures)
+        if look is not None:
+            self.health.note(step, look)
+            self._sum_up(step)
+        self._ask("step")
+        if look is not None:
+            self._ask("look")
+
+    def validated(self, step: int, measures: Mapping[str, float]) -> None:
+        health = self.health
+        health.note(step, measures)
+        aligned = measures["aligned_share"] >= 0.8
+        if aligned:
+            health.first_aligned = health.first_aligned or step
+            for name in ("diagonal_score", "corr"):
+                health.improve(name, measures[name], smaller=False)
+            if self._aligned_at is not None:
+                self._saved |= {s: True for s in self._saved if self._aligned_at <= s <= step}
+        self._aligned_at = step if aligned else None
+        for name in ("held_out", "value"):
+            if name in measures:
+                health.improve(name, measures[name], smaller=True)
+        self._judge()
+        self._ask("validation")
+
+    def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
+        """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
+        rule, step = self._rule(NonFinite), self.health.step
+        self._troubles.append(step)
+        if bad_clips:
+            shown = ", ".join(bad_clips[:5])
+            alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
+            self._exclude(rule, alarm, Action("leave these clips out", exclude=True))
+            return
+        self._events.append(step)
+        window = self.health.pace(rule.within_steps, rule.within_steps)
+        recent = [s for s in self._events if s > step - window or s == step]
+        alarm = Alarm(reason, {"events": len(recent)})
+        if len(recent) <= rule.max_events:
+            self._note("alarm", rule, alarm, action="skip this batch")
+        else:
+            self._events = []
+            self._act(rule, alarm, ())
+
+    def out_of_memory(self, reason: str) -> None:
+        self._act(self._rule(OutOfMemory), Alarm(reason, {}), ())
+
+    # Asking
+
+    def _ask(self, tier: str) -> None:
+        fired = []
+        for rule in self._rules:
+            if rule.tier != tier or not self._armed(rule):
+                continue
+            alarm, votes = rule.sees(self.health, self._knobs), self._votes[rule.name]
+            votes.append(alarm is not None)
+            if not any(votes):
+                self.health.alarmed.discard(rule.name)
+            if alarm is None:
+                continue
+            if any(action.back_to for action in rule.ladder(self._knobs)):
+                self._troubles.append(self.health.step)
+            if sum(votes) >= rule.votes[0]:
+                fired.append((rule, alarm))
+        if fired:
+            self._decide(sorted(fired, key=lambda pair: (pair[0].level, -pair[0].priority)))
+
+    def _armed(self, rule: Rule) -> bool:
+        s: Any = self._start
+        return rule.level <= 1 or self.health.step >= max(self.health.pace(200, 50), s.warmup_steps)
+
+    def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
+        (rule, alarm), others = fired[0], fired[1:]
+        cause = self._cause_of(rule)
+        if cause is not None:
+            self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
+        elif self.in_grace and rule.level > HARD_LEVEL:
+            self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
+        for other, seen in others:
+            self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
+        if cause is None and not (self.in_grace and rule.level > HARD_LEVEL):
+            self._act(rule, alarm, tuple(other.name for other, _ in others))
+
+    def _cause_of(self, rule: Rule) -> str | None:
+        """A rule of a lower level whose alarm stands and which has something left to try."""
+        for other in self._rules:
+            if other.level < rule.level and other.name in self.health.alarmed and not self._spent(other):
+                return other.name
+        return None
+
+    def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
+        """Record an alarm that nothing is done about, once until it clears."""
+        if rule.name not in self.health.alarmed:
+            self._note("alarm", rule, alarm, action=why)
+            self.health.alarmed.add(rule.name)
+
+    # Acting
+
+    def _act(self, rule: Rule, alarm: Alarm, suppressed: tuple[str, ...]) -> None:
+        step = self.health.step
+        self._close(rule)
+        rung, action = self._next_action(rule)
+        counted = [entry for entry in self.repairs() if entry.verify_at is not None]
+        target = None if action is None else self._way_back(action)
+        if action is None:
+            self._give_up(rule, alarm, f"nothing is left to try after {rung} repairs of this kind")
+        elif len(counted) >= MAX_REPAIRS:
+            self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
+        elif target is not None and self._redone + step - target > MAX_REDONE * self.health.pace.planned:
+            self._give_up(rule, alarm, f"{self._redone} steps were redone already, and this costs more")
+        elif action.exclude:
+            self._exclude(rule, alarm, action)
+        else:
+            self._repair(rule, alarm, suppressed, action, rung, target)
+
+    def _repair(
+        self,
+        rule: Rule,
+        alarm: Alarm,
+        suppressed: tuple[str, ...],
+        action: Action,
+        rung: int,
+        target: int | None,
+    ) -> None:
+        step, health = self.health.step, self.health
+        if target is None and action.back_to is not None:  # no sound state: begin again, more carefully
+            action, target = self._from_the_start(), 0
+        changes = self._changes(action)
+        waits = max(health.pace(500, WINDOW), 4 * health.pace.validate_every)
+        safe = rule.tier == "event" and action.back_to is None
+        self._note(
+            "repair",
+            rule,
+            alarm,
+            suppressed=suppressed,
+            action=action.what,
+            changes=changes,
+            ramp=health.pace(1000, 50) if (changes and not safe) or action.fresh else 0,
+            back_to=target,
+            fresh=action.fresh,
+            rung=rung,
+            verify_at=None if safe else step + waits,
+            before=self._snapshot(),
+        )
+        if target is not None:
+            self._redone += step - target
+            self._run.roll_back(target)
+        if action.fresh is not None:
+            self._run.reinitialise(action.fresh)
+        if not safe:
+            self.rest_until = step + waits
+        self._begin_afresh(rule)
+
+    def _exclude(self, rule: Rule, alarm: Alarm, action: Action) -> None:
+        excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
+        if len(excluded) > MAX_EXCLUDED * self._n_clips:
+            why = f"{len(excluded)} of {self._n_clips} clips would be left out: mend the data"
+            entry = self._note("end", rule, alarm, action=why)
+            raise GivenUp("FAIL", entry)
+        rung = sum(entry.rule == rule.name for entry in self.repairs())
+        self._note("repair", rule, alarm, action=action.what, clips=alarm.clips, rung=rung)
+        self._run.exclude(alarm.clips)
+        for clip in alarm.clips:
+            self.health.clips.pop(clip, None)
+
+    def _give_up(self, rule: Rule, alarm: Alarm, why: str) -> None:
+        if rule.gives_up is None:
+            self._wait(rule, alarm, f"only reported: {why}")
+            return
+        raise GivenUp(rule.gives_up, self._note("end", rule, alarm, action=why))
+
+    def _next_action(self, rule: Rule) -> tuple[int, Action | None]:
+        """The first rung not tried yet that would change anything."""
+        tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
+        ladder = rule.ladder(self._knobs)[: rule.rungs]
+        for rung in range(max(tried, default=-1) + 1, len(ladder)):
+            action = ladder[rung]
+            if action.back_to or action.fresh or action.exclude or self._changes(action):
+                return rung, action
+        return len(tried), None
+
+    def _spent(self, rule: Rule) -> bool:
+        return self._next_action(rule)[1] is None
+
+    def _changes(self, action: Action) -> dict[str, tuple[float, float]]:
+        """Old and new values, clipped; a setting of a ramp counts with its full value."""
+        settings: Any = settings_at(10**9, self._start, self.entries)
+        found = {}
+        for name, value in action.changes.items():
+            low, high = self._limits[name]
+            old, new = getattr(settings, name), min(max(value, low), high)
+            if new != old:
+                found[name] = (old, type(old)(new))
+        return found
+
+    def _from_the_start(self) -> Action:
+        settings: Any = settings_at(10**9, self._start, self.entries)
+        rate = settings.learning_rate * 0.1
+        return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
+
+    def _way_back(self, action: Action) -> int | None:
+        if action.back_to is None:
+            return None
+        if action.back_to == "start":
+            return 0
+        fit = self._is_good if action.back_to == "good" else lambda step: self._saved[step]
+        return max((step for step in self._saved if step > 0 and fit(step)), default=None)
+
+    @property
+    def _proof(self) -> int:
+        """Steps without trouble after which a checkpoint counts as good."""
+        return self.health.pace(200, WINDOW)
+
+    def _is_good(self, step: int) -> bool:
+        if step + self._proof > self.health.step:
+            return False
+        return not any(step < trouble <= step + self._proof for trouble in self._troubles)
+
+    # Judging
+
+    def _pending(self) -> Entry | None:
+        judged = {entry.parent for entry in self.entries if entry.kind == "verdict"}
+        waiting = [e for e in self.repairs() if e.verify_at is not None and e.seq not in judged]
+        return waiting[-1] if waiting else None
+
+    def _judge(self) -> None:
+        repair = self._pending()
+        if repair is None or repair.verify_at is None or self.health.step < repair.verify_at:
+            return
+        rule, after = self._named(repair.rule), self._snapshot()
+        alarm = rule.sees(self.health, self._knobs) if rule.tier == "validation" else None
+        if rule.helped(repair.before, after, self.health):
+            self._verdict(repair, "improved")
+            self.health.alarmed.discard(rule.name)
+            return
+        if repair.back_to is None and repair.fresh is None and self._worse(repair.before, after):
+            self._verdict(repair, "harm", undo=True, back_to=repair.step)
+        else:
+            self._verdict(repair, "no effect", undo=repair.back_to is None)
+        if alarm is not None:
+            self._act(rule, alarm, ())
+
+    def _close(self, rule: Rule) -> None:
+        """A hard rule fired before the verdict of an earlier repair: that one did not help."""
+        repair = self._pending()
+        if repair is None:
+            return
+        same = repair.rule == rule.name or repair.back_to is not None
+        self._verdict(repair, "no effect" if same else "harm", undo=not same)
+
+    def _verdict(self, repair: Entry, verdict: str, undo: bool = False, back_to: int | None = None) -> None:
+        changes = {name: (new, old) for name, (old, new) in repair.changes.items()} if undo else {}
+        rule = self._named(repair.rule)
+        action = "taken back" if changes else "kept"
+        self._note(
+            "verdict",
+            rule,
+            Alarm(repair.reason, {}),
+            action=action if back_to is None else "undone: back to the weights before it",
+            changes=changes,
+            ramp=repair.ramp if changes else 0,
+            back_to=back_to,
+            verdict=verdict,
+            before=repair.before,
+            after=self._snapshot(),
+            parent=repair.seq,
+        )
+        if back_to is not None:
+            self._redone += self.health.step - back_to
+            self._run.roll_back(back_to)
+        self.rest_until = self.health.step
+        if changes or back_to is not None:
+            self._begin_afresh(rule)
+
+    def _worse(self, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+        both = {name: (before[name], after[name]) for name in MAX_WORSE if name in before and name in after}
+        return any(
+            now > then * (1 + MAX_WORSE[name]) if name == "held_out" else now < then + MAX_WORSE[name]
+            for name, (then, now) in both.items()
+        )
+
+    # Bookkeeping
+
+    def _sum_up(self, step: int) -> None:
+        """Medians and spreads that need several steps; the best of them are what a calm run looks like."""
+        health = self.health
+        for name in ("mel", "grad_norm", "guided"):
+            if (value := median(health, name)) is not None:
+                health.improve(name, value, smaller=True)
+        losses = health.values("mel", 5 * WINDOW)
+        if len(losses):
+            scatter = spread(np.diff(np.log(losses))) / np.sqrt(2)  # differences: a trend is no scatter
+            health.note(step, {"loss_spread": float(scatter)})
+            health.improve("loss_spread", float(scatter), smaller=True)
+
+    def _snapshot(self) -> dict[str, float]:
+        newest = ("diagonal_score", "penalty", "gate_accuracy", "held_out", "value", "loss_spread")
+        found = {name: self.health.last(name) for name in newest}
+        found |= {name: median(self.health, name) for name in ("mel", "grad_norm")}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _begin_afresh(self, rule: Rule) -> None:
+        self.health.restart(self.health.step)
+        self.health.alarmed.discard(rule.name)
+        self._aligned_at = None
+        for votes in self._votes.values():
+            votes.clear()
+
+    def _note(self, kind: str, rule: Rule, alarm: Alarm, **more: Any) -> Entry:
+        entry = Entry(
+            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.reason, alarm.evidence, **more
+        )
+        entry = self._record(entry)
+        self.entries.append(entry)
+        self.changed |= kind in ("repair", "verdict")
+        return entry
+
+    def _named(self, name: str) -> Rule:
+        return next(rule for rule in self._rules if rule.name == name)
+
+    def _rule(self, kind: type[Any]) -> Any:
+        return next(rule for rule in self._rules if isinstance(rule, kind))
+
+    def state(self) -> dict[str, Any]:
+        """All that a bit-identical continuation needs, for JSON."""
+        return {
+            "health": self.health.state(),
+            "entries": [entry.record() for entry in self.entries],
+            "votes": {name: list(votes) for name, votes in self._votes.items()},
+            "saved": list(self._saved.items()),
+            "troubles": self._troubles,
+            "events": self._events,
+            "aligned_at": self._aligned_at,
+            "redone": self._redone,
+            "rest_until": self.rest_until,
+        }
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.health.take(state["health"])
+        self.entries = [Entry.from_record(row) for row in state["entries"]]
+        for name, votes in state["votes"].items():
+            self._votes[name].extend(votes)
+        self._saved = {step: surely for step, surely in state["saved"]}
+        self._troubles, self._events = list(state["troubles"]), list(state["events"])
+        self._aligned_at, self._redone = state["aligned_at"], state["redone"]
+        self.rest_until = state["rest_until"]

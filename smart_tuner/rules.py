@@ -1,0 +1,552 @@
+"""The rules: what each sees in a run's health, and what it would do about it, from the cause upwards.
+
+Every threshold is a field, with its source; those without one are this project's, set on healthy and on
+spoilt runs (docs/rules.md). Measures that a rule reads are listed in objectives/watched.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from smart_tuner.health import Health, finite, spread
+from smart_tuner.repairs import Action, Alarm, Knobs, Rule
+
+WINDOW = 20  # steps of a median; single steps say little
+
+
+def median(health: Health, name: str, count: int = WINDOW) -> float | None:
+    values = health.values(name, count)
+    return float(np.median(values)) if len(values) else None
+
+
+def slower(settings: Knobs, factor: float) -> dict[str, float]:
+    return {"learning_rate": settings.learning_rate * factor}
+
+
+def more(settings: Knobs, name: str, factor: float, least: float) -> dict[str, float]:
+    """A factor alone repairs nothing where the value is zero."""
+    return {name: max(least, getattr(settings, name) * factor)}
+
+
+@dataclass(frozen=True)
+class FaultyClips(Rule):
+    """Clips whose loss or attention stays far from that of all others: wrong text, noise, cut speech."""
+
+    level, priority, target, votes = 0, 10, "held_out", (1, 1)
+    rungs: ClassVar[int] = 3
+    max_excess: float = 6.0  # robust standard deviations above the median clip
+    min_ratio: float = 2.0  # times the median clip, whatever the spread
+    passes: int = 3  # epochs in a row
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        if health.first_aligned is None:
+            return None
+        found = self.outliers(health)
+        if not found:
+            return None
+        clips, worst = sorted(found), max(found.values())
+        shown = ", ".join(clips[:5]) + (" …" if len(clips) > 5 else "")
+        reason = f"{len(clips)} clips stay up to {worst:.1f} times as bad as the others: {shown}"
+        return Alarm(reason, {"clips": len(clips), "worst": worst}, tuple(clips))
+
+    def outliers(self, health: Health) -> dict[str, float]:
+        """By clip, how many times as bad as the median it was, over its last passes, at the least."""
+        whole = {clip: rows for clip, rows in health.clips.items() if len(rows) >= self.passes}
+        if len(whole) < 20:
+            return {}
+        table = np.array([rows[-self.passes :] for rows in whole.values()])  # (clips, passes, 2)
+        logs = np.log(np.maximum(table, 1e-6)).min(axis=1)
+        bound = np.median(logs, axis=0) + np.maximum(
+            self.max_excess * np.array([spread(column) for column in logs.T]), np.log(self.min_ratio)
+        )
+        far = (logs > bound).any(axis=1)
+        times = np.exp((logs - np.median(logs, axis=0)).max(axis=1))
+        return {clip: float(t) for clip, t, bad in zip(whole, times, far, strict=True) if bad}
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [Action("leave these clips out", exclude=True)] * self.rungs
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return finite(before.get("held_out"), after.get("held_out")) and (
+            after["held_out"] <= before["held_out"]
+        )
+
+
+@dataclass(frozen=True)
+class Integrity(Rule):
+    """The graph is cut or weights are not updated: code is to blame, and no setting can help."""
+
+    level, priority, tier, votes = 1, 10, "look", (3, 3)
+    gives_up: ClassVar[str | None] = "FAIL"
+    rungs: ClassVar[int] = 0
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        silent = self._counts(health, "silent/")
+        unchanged = self._counts(health, "unchanged/")
+        if settings.gate_weight == 0:  # then its gradient is truly zero
+            silent.pop("gate", None)
+        parts = []
+        if silent:
+            parts.append(f"no gradient reaches {', '.join(silent)}")
+        if unchanged:
+            parts.append(f"a gradient reaches {', '.join(unchanged)}, but the weights do not change")
+        if not parts:
+            return None
+        evidence = {f"silent/{name}": n for name, n in silent.items()}
+        return Alarm("; ".join(parts), evidence | {f"unchanged/{name}": n for name, n in unchanged.items()})
+
+    @staticmethod
+    def _counts(health: Health, start: str) -> dict[str, float]:
+        newest = {name.removeprefix(start): health.last(name) for name in health.names(start)}
+        return {name: count for name, count in newest.items() if count}
+
+
+@dataclass(frozen=True)
+class NonFinite(Rule):
+    """NaN or infinity in a loss or gradient; the step was not taken."""
+
+    level, priority, tier = 1, 10, "event"
+    max_events: int = 3  # within:
+    within_steps: int = 100
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [
+            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
+            Action(
+                "go back and clip gradients at half the norm",
+                {"grad_clip_thresh": max(0.05, settings.grad_clip_thresh * 0.5)},
+                back_to="good",
+            ),
+        ]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return True  # the steps were taken: another event would have been an alarm of its own
+
+
+@dataclass(frozen=True)
+class OutOfMemory(Rule):
+    """A batch does not fit into memory; the step was not taken."""
+
+    level, priority, tier = 2, 9, "event"
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        parts = min(2 * settings.micro_batches, settings.batch_size)
+        return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.rungs
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class ExplodingGradient(Rule):
+    """Gradients far above those of this run's calm times, while the loss rises. A busy clip is no fault."""
+
+    level, priority, tier = 3, 9, "step"
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    max_ratio: float = 10.0
+    max_rise: float = 1.1  # of the median loss over its best
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        norm, mel = median(health, "grad_norm"), median(health, "mel")
+        calm, best = health.best.get("grad_norm"), health.best.get("mel")
+        if norm is None or mel is None or calm is None or best is None:
+            return None
+        if norm <= self.max_ratio * calm or mel <= self.max_rise * best:
+            return None
+        reason = (
+            f"gradient norm {norm:.3g} is {norm / calm:.0f} times that of calm steps ({calm:.2g}), and the "
+            f"mel loss rose to {mel:.2f} from {best:.2f}"
+        )
+        return Alarm(reason, {"grad_norm": norm, "calm": calm, "mel": mel, "best_mel": best})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        back = "go back and quarter the learning rate"
+        return [Action(back, slower(settings, 0.25), back_to="good")] * 2 + [
+            Action("start over with a tenth of the learning rate", slower(settings, 0.1), back_to="start")
+        ]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return recovered(after, health)
+
+
+def recovered(after: Mapping[str, float], health: Health) -> bool:
+    """Whether the loss is as good as ever, or falls again."""
+    if "mel" not in after:
+        return False
+    return after["mel"] <= 1.1 * health.best["mel"] or bool(health.falls("mel", 2 * WINDOW))
+
+
+@dataclass(frozen=True)
+class Divergence(Rule):
+    """The loss leaps up (llm-foundry's spike: twice the running mean), or has left its best for good."""
+
+    level, priority, tier = 3, 8, "step"
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    max_leap: float = 2.0
+    leap_steps: int = 5
+    max_rise: float = 1.3
+    rise_steps: int = 300
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        best, count = health.best.get("mel"), self.leap_steps
+        recent, long = health.values("mel", count), health.values("mel", 5 * WINDOW + count)
+        if len(long) and recent.min() > self.max_leap * (usual := float(np.median(long[:-count]))):
+            reason = f"the mel loss leapt from {usual:.2f} to {recent.min():.2f} for {count} steps"
+            return Alarm(reason, {"mel": float(recent.min()), "usual": usual})
+        window = health.pace(self.rise_steps, WINDOW)
+        mel = median(health, "mel", window)
+        if mel is None or best is None or mel <= self.max_rise * best:
+            return None
+        reason = f"the mel loss has been around {mel:.2f} for {window} steps; it was {best:.2f}"
+        return Alarm(reason, {"mel": mel, "best_mel": best})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [
+            Action("go back and take the clips in another order", back_to="good"),
+            Action("go back and lower the learning rate", slower(settings, 0.67), back_to="good"),
+            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
+        ]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return recovered(after, health)
+
+
+@dataclass(frozen=True)
+class VanishingGradients(Rule):
+    """Gradients so small that Adam's epsilon, not they, decides the step."""
+
+    level, priority, tier, target = 4, 10, "look", "mel"
+    gain, relative = -0.02, True
+    votes: ClassVar[tuple[int, int]] = (4, 4)
+    min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
+        newest = {group: health.last(group) for group in health.names(name)}
+        small = {group: v for group, v in newest.items() if v is not None and 0 < v < bound}
+        if not small or (2 * len(small) < len(newest) and health.falls("mel", 4 * WINDOW) is not False):
+            return None
+        worst = min(small, key=small.__getitem__)
+        reason = (
+            f"the gradients of {', '.join(group.removeprefix(name) for group in small)} are below "
+            f"{bound:.0e} (smallest {small[worst]:.1e}), so that Adam's epsilon decides the step"
+        )
+        return Alarm(reason, small)
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        eps = max(1e-12, settings.adam_eps / 100)
+        return [Action("divide Adam's epsilon by 100", {"adam_eps": eps})] * self.rungs
+
+
+@dataclass(frozen=True)
+class DeadModule(Rule):
+    """Weights that hardly move though gradients reach them: steps are too small, or a part died."""
+
+    level, priority, tier, target = 4, 9, "look", "mel"
+    gain, relative = -0.02, True
+    votes: ClassVar[tuple[int, int]] = (4, 4)
+    min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        newest = {group: health.last(group) for group in health.names("update/")}
+        still = {group: v for group, v in newest.items() if v is not None and v < self.min_update}
+        if not still or health.first_aligned is not None or health.falls("mel", 4 * WINDOW) is None:
+            return None
+        names = ", ".join(group.removeprefix("update/") for group in still)
+        return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [Action("raise the learning rate tenfold", slower(settings, 10.0))] * self.rungs
+
+
+@dataclass(frozen=True)
+class TextIgnored(Rule):
+    """Swapping the texts hardly changes the loss: the decoder goes on from the frames before alone."""
+
+    level, priority, target, gain = 4, 9, "diagonal_score", 0.1
+    min_text_gain: float = 0.01
+    min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        gain = health.last("text_gain")
+        encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
+        if gain is None or encoder is None or not decoder:
+            return None
+        if gain >= self.min_text_gain or encoder / decoder >= self.min_ratio:
+            return None
+        reason = f"other texts raise the loss by {gain:.1%} only; the encoder's gradient is {encoder:.0e}"
+        return Alarm(reason, {"text_gain": gain, "encoder": encoder, "decoder": decoder})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return alignment_ladder(settings)[1:]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return super().helped(before, after, health) or bool(health.falls("penalty", 4))
+
+
+def alignment_ladder(settings: Knobs) -> list[Action]:
+    guided = "guided_attention_weight"
+    return [
+        Action("guide the attention", more(settings, guided, 2.0, least=1.0)),
+        Action("hide a fifth of the frames from the decoder", {"p_frame_dropout": 0.2}),
+        Action("guide the attention harder", more(settings, guided, 2.0, least=4.0)),
+        Action("give the attention new weights", fresh="attention"),
+    ]
+
+
+@dataclass(frozen=True)
+class Collapse(Rule):
+    """Attention that was aligned is lost. Waiting never brought it back (keithito/tacotron issue 219)."""
+
+    level, priority, tier, target, gain = 5, 9, "step", "diagonal_score", 0.1
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    rungs: ClassVar[int] = 4
+    max_drop: float = 0.25
+    max_dwell: float = 0.5
+    steps: int = 10  # of training, whose attention is known without a validation
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        if health.first_aligned is None:
+            return None
+        away, usual = median(health, "guided", self.steps), health.best.get("guided")
+        if away is not None and usual is not None and away > usual + self.max_drop:
+            reason = f"attention off the diagonal leapt from {usual:.2f} to {away:.2f} for {self.steps} steps"
+            return Alarm(reason, {"guided": away, "best_guided": usual})
+        for name in ("diagonal_score", "corr"):
+            values, best = health.values(name, 2), health.best.get(name)
+            if len(values) and best is not None and values.max() < best - self.max_drop:
+                now = float(values[-1])
+                return Alarm(f"{name} fell from {best:.2f} to {now:.2f}", {name: now, f"best_{name}": best})
+        dwells = health.values("dwell", 2)
+        if len(dwells) and (dwell := float(dwells.min())) > self.max_dwell:
+            return Alarm(f"attention rests on one symbol for {dwell:.0%} of the time", {"dwell": dwell})
+        return None
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
+        return [
+            Action("go back to aligned weights, with another order of clips", back_to="aligned"),
+            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="aligned"),
+            Action("go back and guide the attention", guidance, back_to="aligned"),
+            Action("give the attention new weights", fresh="attention"),
+        ]
+
+
+@dataclass(frozen=True)
+class PoorAlignment(Rule):
+    """The decoder does not walk along the text, long after it should."""
+
+    level, priority, target, gain = 5, 8, "diagonal_score", 0.1
+    rungs: ClassVar[int] = 4
+    min_diagonal_score: float = 0.3
+    clear_diagonal_score: float = 0.4
+    deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
+
+    def due(self, health: Health) -> int:
+        return min(self.deadline, health.pace.planned // 4)
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        score, penalty = health.last("diagonal_score"), health.last("penalty")
+        if score is None or penalty is None or health.first_aligned is not None:
+            return None
+        if health.step < self.due(health):
+            return None
+        bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
+        late = health.step >= 2 * self.due(health)
+        if (score >= bound and not late) or health.falls("penalty", 4 if late else 3):
+            return None
+        what = f"is below {bound}" if score < bound else "has not become an alignment"
+        reason = (
+            f"diagonal score {score:.2f} {what} at step {health.step}, and the attention off the diagonal "
+            f"({penalty:.2f}) does not shrink"
+        )
+        return Alarm(reason, {"diagonal_score": score, "penalty": penalty})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return alignment_ladder(settings)
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return super().helped(before, after, health) or bool(health.falls("penalty", 4))
+
+
+@dataclass(frozen=True)
+class StuckAttention(Rule):
+    """Attention rests on one symbol, sharply: it will not leave by itself (Rayhane-mamah issue 232)."""
+
+    level, priority, target, gain = 5, 7, "diagonal_score", 0.1
+    max_dwell: float = 0.5
+    max_focus: float = 0.5
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        dwell, focus = health.last("dwell"), health.last("focus")
+        if dwell is None or focus is None or health.first_aligned is not None:
+            return None
+        if dwell <= self.max_dwell or focus <= self.max_focus:
+            return None
+        reason = f"attention rests on one symbol for {dwell:.0%} of the time, with a weight of {focus:.2f}"
+        return Alarm(reason, {"dwell": dwell, "focus": focus})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return alignment_ladder(settings)[:2] + alignment_ladder(settings)[3:]
+
+
+class _Gate(Rule):
+    level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
+    gives_up: ClassVar[str | None] = None
+
+    def wrong(self, health: Health, least: float, clear: float) -> tuple[float, float] | None:
+        """Accuracy and share of late stops, where the accuracy is too low and attention is aligned."""
+        accuracy, late = health.last("gate_accuracy"), health.last("gate_late")
+        aligned = health.last("aligned_share")
+        if accuracy is None or late is None or aligned is None or aligned < 0.8:
+            return None
+        bound = clear if self.name in health.alarmed else least
+        return None if accuracy >= bound else (accuracy, late)
+
+
+@dataclass(frozen=True)
+class GateNever(_Gate):
+    """The gate opens late or never: ends are rare, so they must weigh more."""
+
+    min_gate_accuracy: float = 0.7
+    clear_gate_accuracy: float = 0.8
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        found = self.wrong(health, self.min_gate_accuracy, self.clear_gate_accuracy)
+        if found is None or found[1] < 0.5 * (1 - found[0]):
+            return None
+        right, late = found
+        reason = f"only {right:.0%} of the sentences stop in the right place; {late:.0%} stop late or never"
+        return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        weight, now = "gate_positive_weight", settings.gate_positive_weight
+        return [Action(f"weigh the ends {w:g} times", {weight: max(now, w)}) for w in (5.0, 15.0, 20.0)]
+
+
+@dataclass(frozen=True)
+class GateSoon(_Gate):
+    """The gate opens too early: ends weigh too much."""
+
+    min_gate_accuracy: float = 0.7
+    clear_gate_accuracy: float = 0.8
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        found = self.wrong(health, self.min_gate_accuracy, self.clear_gate_accuracy)
+        if found is None or found[1] >= 0.5 * (1 - found[0]):
+            return None
+        reason = f"only {found[0]:.0%} of the sentences stop in the right place; most stop early"
+        return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        half = settings.gate_positive_weight / 2
+        return [Action("halve the weight of the ends", {"gate_positive_weight": half})] * self.rungs
+
+
+@dataclass(frozen=True)
+class UnstableLoss(Rule):
+    """The loss scatters far more than it did: batches are too small, or steps too large."""
+
+    level, priority, tier, target = 7, 5, "look", "loss_spread"
+    gain, relative = -0.25, True
+    gives_up: ClassVar[str | None] = None
+    max_spread: float = 0.25  # of the log of the mel loss; about a quarter of the loss
+    max_ratio: float = 3.0
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        now, calm = health.last("loss_spread"), health.best.get("loss_spread")
+        if now is None or calm is None or now <= max(self.max_spread, self.max_ratio * calm):
+            return None
+        if health.falls("mel", 4 * WINDOW) is not False:
+            return None
+        reason = f"the mel loss scatters by {now:.0%} from step to step; in calm times by {calm:.0%}"
+        return Alarm(reason, {"loss_spread": now, "calm": calm})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        doubled = {"batch_size": 2 * settings.batch_size, "micro_batches": 2 * settings.micro_batches}
+        return [
+            Action("double the batch, in twice as many parts", doubled),
+            Action("lower the learning rate", slower(settings, 0.7)),
+            Action("let Adam forget sooner", {"adam_beta2": 0.99}),
+        ]
+
+
+@dataclass(frozen=True)
+class Plateau(Rule):
+    """Aligned, and the held-out loss no longer falls."""
+
+    level, priority, target, votes = 8, 4, "held_out", (1, 1)
+    gain, relative = -0.002, True
+    gives_up: ClassVar[str | None] = "COMPLETE"
+    min_gain: float = 0.001  # per validation
+    validations: int = 10
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        values, trend = (
+            health.values("held_out", self.validations),
+            health.trend("held_out", self.validations),
+        )
+        if trend is None or health.first_aligned is None:
+            return None
+        middle = float(np.median(values))
+        gain = -trend.low * health.pace.validate_every / middle  # the best that the interval allows
+        if gain >= self.min_gain:
+            return None
+        reason = f"the held-out loss stays at {middle:.3f} over {self.validations} validations"
+        return Alarm(reason, {"held_out": middle, "gain": gain})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [Action("halve the learning rate", slower(settings, 0.5))] * self.rungs
+
+
+@dataclass(frozen=True)
+class Overfit(Rule):
+    """The held-out loss rises while the training loss falls, and the speech gets no better."""
+
+    level, priority, target, votes = 8, 3, "held_out", (1, 1)
+    gain, relative = -0.002, True
+    gives_up: ClassVar[str | None] = "COMPLETE"
+    max_rise: float = 0.05
+    validations: int = 5
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        values, best = health.values("held_out", self.validations), health.best.get("held_out")
+        spoken, best_spoken = health.last("value"), health.best.get("value")
+        if not len(values) or best is None or spoken is None or best_spoken is None:
+            return None
+        if values.min() <= (1 + self.max_rise) * best or spoken <= best_spoken:
+            return None
+        if not health.falls("mel", 4 * WINDOW):
+            return None
+        reason = f"the held-out loss rose from {best:.3f} to {values.min():.3f} while the training loss falls"
+        return Alarm(reason, {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        p = min(0.9, settings.p_decoder_dropout + 0.1)
+        return [
+            Action("more dropout in the decoder", {"p_decoder_dropout": p}),
+            Action("ten times the weight decay", more(settings, "weight_decay", 10.0, least=1e-6)),
+        ]
+
+
+RULES: tuple[Rule, ...] = (
+    FaultyClips(),
+    Integrity(),
+    NonFinite(),
+    OutOfMemory(),
+    ExplodingGradient(),
+    Divergence(),
+    VanishingGradients(),
+    DeadModule(),
+    TextIgnored(),
+    Collapse(),
+    PoorAlignment(),
+    StuckAttention(),
+    GateNever(),
+    GateSoon(),
+    UnstableLoss(),
+    Plateau(),
+    Overfit(),
+)

@@ -1,0 +1,101 @@
+"""What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from smart_tuner.repairs import Entry, in_force
+
+KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
+
+
+def told(entry: Entry) -> str:
+    """One line: when, which rule, what it saw, what was done."""
+    if entry.kind == "verdict":
+        came = f"{entry.verdict}: {_compared(entry)}" if _compared(entry) else str(entry.verdict)
+        return f"step {entry.step}: verdict on {entry.rule}: {came}; {entry.action}"
+    done = f" ({_done(entry)})" if _done(entry) else ""
+    return f"step {entry.step}: {KINDS[entry.kind]} {entry.rule}: {entry.reason}; {entry.action}{done}"
+
+
+def changes(entry: Entry) -> str:
+    return ", ".join(f"{name} {old:.4g} → {new:.4g}" for name, (old, new) in entry.changes.items())
+
+
+def _done(entry: Entry) -> str:
+    parts = [changes(entry)] if entry.changes else []
+    parts += [f"weights of step {entry.back_to}"] if entry.back_to is not None else []
+    parts += [f"learning rate warms up over {entry.ramp} steps"] if entry.ramp else []
+    parts += [", ".join(entry.clips[:5])] if entry.clips else []
+    return "; ".join(parts)
+
+
+def _compared(entry: Entry) -> str:
+    both = [name for name in entry.before if name in entry.after]
+    return ", ".join(f"{name} {entry.before[name]:.3g} → {entry.after[name]:.3g}" for name in both)
+
+
+def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
+    """One record an entry that counts, for tables and JSON."""
+    return [
+        {
+            "trial": number,
+            "seq": entry.seq,
+            "step": entry.step,
+            "kind": entry.kind,
+            "rule": entry.rule,
+            "seen": entry.reason if entry.kind != "verdict" else _compared(entry),
+            "done": entry.verdict or entry.action,
+            "changes": changes(entry),
+            "back_to": entry.back_to,
+        }
+        for number, entry in counting(rows)
+    ]
+
+
+def counting(rows: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
+    """Without what a resume trained anew."""
+    by_trial: dict[int, list[Entry]] = {}
+    for number, entry in rows:
+        by_trial.setdefault(number, []).append(entry)
+    for number, entries in by_trial.items():
+        yield from ((number, entry) for entry in in_force(entries))
+
+
+def explained(rows: Iterable[tuple[int, Entry]]) -> str:
+    """The same as a story that needs no knowledge of the program."""
+    lines: list[str] = []
+    current = None
+    for number, entry in counting(rows):
+        if number != current:
+            lines += ["", f"Trial {number}"]
+            current = number
+        lines += _paragraph(entry)
+    return "\n".join(lines).strip()
+
+
+def _paragraph(entry: Entry) -> Iterator[str]:
+    evidence = ", ".join(f"{name} = {value}" for name, value in entry.evidence.items())
+    if entry.kind == "alarm":
+        yield f"  Step {entry.step}. The rule {entry.rule} saw something: {entry.reason}."
+        yield f"    Nothing was changed: {entry.action}."
+    elif entry.kind == "repair":
+        rule = f"{entry.rule} (level {entry.level}, priority {entry.priority} of 10)"
+        yield f"  Step {entry.step}. The rule {rule} saw: {entry.reason}."
+        if evidence:
+            yield f"    Evidence: {evidence}."
+        if entry.suppressed:
+            yield f"    Also seen, but further from the cause: {', '.join(entry.suppressed)}."
+        yield f"    Repair {_nth(entry)}: {entry.action}. {_done(entry).capitalize()}."
+        if entry.verify_at is not None:
+            yield f"    What came of it is judged at step {entry.verify_at}."
+    elif entry.kind == "verdict":
+        yield f"  Step {entry.step}. Verdict on {entry.rule}: {entry.verdict}; the repair was {entry.action}."
+        if entry.changes:
+            yield f"    {changes(entry)}."
+        yield f"    {_compared(entry)}."
+    else:
+        yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {entry.reason}; {entry.action}."
+
+
+def _nth(entry: Entry) -> str:
+    return "" if entry.rung is None else f"{entry.rung + 1} of its ladder"
