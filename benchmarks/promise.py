@@ -154,7 +154,7 @@ def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
     if row["state"] != "COMPLETE" or not curve:
         return False
     best, last = min(m["value"] for m in curve), curve[-1]
-    return best <= worst and last["aligned_share"] >= 0.8 and last["gate_accuracy"] >= 0.7
+    return bool(best <= worst and last["aligned_share"] >= 0.8 and last["gate_accuracy"] >= 0.7)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

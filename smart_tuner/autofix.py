@@ -112,7 +112,7 @@ class AutoFix(Generic[S]):
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        self._saved[step] = False
+        self._saved[step] = self._aligned_at == step  # these very weights were found aligned
         self._saved = {s: surely for s, surely in self._saved.items() if s in self.kept()}
 
     # What happens to the run
@@ -192,15 +192,16 @@ class AutoFix(Generic[S]):
 
     def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
         (rule, alarm), others = fired[0], fired[1:]
-        cause = self._cause_of(rule)
-        if cause is not None:
-            self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
-        elif self.in_grace and rule.level > HARD_LEVEL:
-            self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
-        for other, seen in others:
-            self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
-        if cause is None and not (self.in_grace and rule.level > HARD_LEVEL):
-            self._act(rule, alarm, tuple(other.name for other, _ in others))
+        try:
+            if (cause := self._cause_of(rule)) is not None:
+                self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
+            elif self.in_grace and rule.level > HARD_LEVEL:
+                self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
+            else:
+                self._act(rule, alarm, tuple(other.name for other, _ in others))
+        finally:
+            for other, seen in others:
+                self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
 
     def _cause_of(self, rule: Rule) -> str | None:
         """A rule of a lower level whose alarm stands and which has something left to try."""

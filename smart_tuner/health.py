@@ -1,6 +1,5 @@
 """What is known of a run: measures by name and step. What was not measured is missing, never a default."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +64,8 @@ class Health:
         first_aligned: the step at which attention was first found aligned, or None.
         best: of some measures, the best value since the start; never forgotten by a restart.
         alarmed: names of the rules whose alarm has not cleared yet.
-        clips: of each training clip, over its last passes: mel loss and attention off the diagonal, both
-            over the median of its batch.
+        clips: of each training clip, over its last passes: the log of its mel loss over the median of its
+            batch, and its attention off the diagonal beyond that median.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -92,8 +91,8 @@ class Health:
     def note_clips(self, clips: Mapping[str, tuple[float, float]]) -> None:
         """One batch: by clip, its mel loss and its attention off the diagonal."""
         rows = np.array(list(clips.values()))
-        ratios = rows / np.maximum(np.median(rows, axis=0), 1e-9)
-        for clip, (mel, away) in zip(clips, ratios.tolist(), strict=True):
+        rows[:, 0] = np.log(np.maximum(rows[:, 0], 1e-9))
+        for clip, (mel, away) in zip(clips, (rows - np.median(rows, axis=0)).tolist(), strict=True):
             self.clips[clip] = [*self.clips.get(clip, [])[1 - PASSES :], (mel, away)]
 
     def improve(self, name: str, value: float, smaller: bool) -> None:
@@ -170,8 +169,3 @@ class Health:
 def spread(values: Values) -> float:
     """1.4826 times the median absolute deviation: a standard deviation that outliers leave alone."""
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
-
-
-def finite(*values: float | None) -> bool:
-    """Whether all were measured and are numbers."""
-    return all(value is not None and math.isfinite(value) for value in values)

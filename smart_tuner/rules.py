@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from smart_tuner.health import Health, finite, spread
+from smart_tuner.health import PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
@@ -36,42 +36,32 @@ class FaultyClips(Rule):
 
     level, priority, target, votes = 0, 10, "held_out", (1, 1)
     rungs: ClassVar[int] = 3
-    max_excess: float = 6.0  # robust standard deviations above the median clip
-    min_ratio: float = 2.0  # times the median clip, whatever the spread
-    passes: int = 3  # epochs in a row
+    max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
+    min_ratio: float = 2.0  # times the mel loss of its batch's median clip
+    min_away: float = 0.25  # more attention off the diagonal than that clip
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        if health.first_aligned is None:
+        """A clip must stand out in each of its last passes."""
+        whole = {clip: rows for clip, rows in health.clips.items() if len(rows) == PASSES}
+        if health.first_aligned is None or len(whole) < 20:
             return None
-        found = self.outliers(health)
+        least = np.array(list(whole.values())).min(axis=1)  # (clips, 2)
+        usual = np.median(least, axis=0)
+        floors = np.log(self.min_ratio), self.min_away
+        far = least > usual + np.maximum([self.max_excess * spread(column) for column in least.T], floors)
+        found = tuple(clip for clip, bad in zip(whole, far.any(axis=1), strict=True) if bad)
         if not found:
             return None
-        clips, worst = sorted(found), max(found.values())
-        shown = ", ".join(clips[:5]) + (" …" if len(clips) > 5 else "")
-        reason = f"{len(clips)} clips stay up to {worst:.1f} times as bad as the others: {shown}"
-        return Alarm(reason, {"clips": len(clips), "worst": worst}, tuple(clips))
-
-    def outliers(self, health: Health) -> dict[str, float]:
-        """By clip, how many times as bad as the median it was, over its last passes, at the least."""
-        whole = {clip: rows for clip, rows in health.clips.items() if len(rows) >= self.passes}
-        if len(whole) < 20:
-            return {}
-        table = np.array([rows[-self.passes :] for rows in whole.values()])  # (clips, passes, 2)
-        logs = np.log(np.maximum(table, 1e-6)).min(axis=1)
-        bound = np.median(logs, axis=0) + np.maximum(
-            self.max_excess * np.array([spread(column) for column in logs.T]), np.log(self.min_ratio)
+        mel, away = least[far.any(axis=1)].max(axis=0)
+        shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+        reason = (
+            f"in their last {PASSES} passes {len(found)} clips stood out: mel loss up to {np.exp(mel):.1f} "
+            f"times, attention off the diagonal {away:+.2f} beside their batches: {shown}"
         )
-        far = (logs > bound).any(axis=1)
-        times = np.exp((logs - np.median(logs, axis=0)).max(axis=1))
-        return {clip: float(t) for clip, t, bad in zip(whole, times, far, strict=True) if bad}
+        return Alarm(reason, {"clips": len(found), "times": float(np.exp(mel)), "away": float(away)}, found)
 
     def ladder(self, settings: Knobs) -> list[Action]:
         return [Action("leave these clips out", exclude=True)] * self.rungs
-
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return finite(before.get("held_out"), after.get("held_out")) and (
-            after["held_out"] <= before["held_out"]
-        )
 
 
 @dataclass(frozen=True)
@@ -134,9 +124,6 @@ class OutOfMemory(Rule):
     def ladder(self, settings: Knobs) -> list[Action]:
         parts = min(2 * settings.micro_batches, settings.batch_size)
         return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.rungs
-
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return True
 
 
 @dataclass(frozen=True)
@@ -300,7 +287,7 @@ def alignment_ladder(settings: Knobs) -> list[Action]:
 class Collapse(Rule):
     """Attention that was aligned is lost. Waiting never brought it back (keithito/tacotron issue 219)."""
 
-    level, priority, tier, target, gain = 5, 9, "step", "diagonal_score", 0.1
+    level, priority, tier = 5, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
     rungs: ClassVar[int] = 4
     max_drop: float = 0.25
@@ -332,6 +319,10 @@ class Collapse(Rule):
             Action("go back and guide the attention", guidance, back_to="aligned"),
             Action("give the attention new weights", fresh="attention"),
         ]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        score, best = after.get("diagonal_score"), health.best.get("diagonal_score")
+        return score is not None and best is not None and score >= best - 0.1
 
 
 @dataclass(frozen=True)
@@ -491,7 +482,7 @@ class Plateau(Rule):
         if trend is None or health.first_aligned is None:
             return None
         middle = float(np.median(values))
-        gain = -trend.low * health.pace.validate_every / middle  # the best that the interval allows
+        gain = -trend.slope * health.pace.validate_every / middle
         if gain >= self.min_gain:
             return None
         reason = f"the held-out loss stays at {middle:.3f} over {self.validations} validations"

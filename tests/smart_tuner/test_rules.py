@@ -1,0 +1,234 @@
+"""Every threshold from both sides, and what each rule would do."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.settings import LIMITS, Settings
+from smart_tuner.health import PASSES, Health, Pace
+from smart_tuner.rules import (
+    RULES,
+    Collapse,
+    DeadModule,
+    Divergence,
+    ExplodingGradient,
+    FaultyClips,
+    GateNever,
+    GateSoon,
+    Integrity,
+    Overfit,
+    Plateau,
+    PoorAlignment,
+    StuckAttention,
+    TextIgnored,
+    UnstableLoss,
+    VanishingGradients,
+)
+
+S = Settings()
+
+
+def chart(steps=400, planned=400, aligned=None, best=None, **series):
+    """Health whose newest values are `series`, each a value or a list of values, one a step."""
+    health = Health(Pace(planned, 25))
+    health.first_aligned = aligned
+    health.best = dict(best or {})
+    rows = {name.replace("__", "/"): np.atleast_1d(values) for name, values in series.items()}
+    longest = max(len(values) for values in rows.values())
+    for k in range(longest):
+        at = {n: v[k - longest + len(v)] for n, v in rows.items() if k >= longest - len(v)}
+        health.note(steps - longest + 1 + k, {name: float(value) for name, value in at.items()})
+    return health
+
+
+def flat(value, count=120):
+    """Values around `value` that neither rise nor fall."""
+    return value * (1 + 0.01 * np.sin(np.arange(count)))
+
+
+def falling(start, end, count=120):
+    return np.linspace(start, end, count)
+
+
+CALM = {"mel": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
+# rule, a sick chart, and what in it makes it healthy
+SIDES = [
+    (Integrity(), {"silent__encoder": 3}, {"silent__encoder": 0}),
+    (Integrity(), {"unchanged__encoder": 1}, {"unchanged__encoder": 0}),
+    (ExplodingGradient(), {"grad_norm": flat(5.1), "mel": flat(1.2), "best": CALM}, {"grad_norm": flat(4.9)}),
+    (ExplodingGradient(), {"grad_norm": flat(50), "mel": flat(1.15), "best": CALM}, {"mel": flat(1.05)}),
+    (Divergence(), {"mel": [*flat(1.0, 100), *[2.1] * 5], "best": CALM}, {"mel": [*flat(1.0), *[1.9] * 5]}),
+    (Divergence(), {"mel": [*flat(1.0, 100), *[2.1] * 5], "best": CALM}, {"mel": [*flat(1.0), *[2.1] * 4]}),
+    (Divergence(), {"mel": flat(1.32), "best": CALM}, {"mel": flat(1.28)}),
+    (
+        VanishingGradients(),
+        {"gradient__encoder": 9e-9, "mel": flat(1.0), "eps": 1e-9},
+        {"gradient__encoder": 1.1e-8},
+    ),
+    (
+        VanishingGradients(),
+        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "mel": flat(1.0)},
+        {"mel": falling(1.2, 1.0)},
+    ),
+    (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
+    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"update__encoder": -4.4}),
+    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"aligned": 100}),
+    (
+        TextIgnored(),
+        {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
+        {"text_gain": 0.011},
+    ),
+    (
+        TextIgnored(),
+        {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
+        {"gradient__encoder_lstm": 1.1e-6},
+    ),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "aligned": 100}, {"guided": flat(0.25)}),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "aligned": 100}, {"aligned": None}),
+    (
+        Collapse(),
+        {"diagonal_score": [0.7, 0.7], "best": {"diagonal_score": 0.96}, "aligned": 100},
+        {"diagonal_score": [0.7, 0.72]},
+    ),
+    (Collapse(), {"dwell": [0.51, 0.51], "aligned": 100}, {"dwell": [0.51, 0.49]}),
+    (PoorAlignment(), {"diagonal_score": 0.29, "penalty": 0.5, "steps": 150}, {"diagonal_score": 0.31}),
+    (PoorAlignment(), {"diagonal_score": 0.29, "penalty": 0.5, "steps": 100}, {"steps": 99}),
+    (PoorAlignment(), {"diagonal_score": 0.5, "penalty": 0.4, "steps": 200}, {"steps": 199}),
+    (PoorAlignment(), {"diagonal_score": 0.1, "penalty": flat(0.5, 4)}, {"penalty": falling(0.6, 0.3, 4)}),
+    (PoorAlignment(), {"diagonal_score": 0.1, "penalty": 0.5}, {"aligned": 100}),
+    (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"dwell": 0.49}),
+    (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"focus": 0.49}),
+    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned_share": 0.8}, {"gate_accuracy": 0.71}),
+    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned_share": 0.8}, {"aligned_share": 0.79}),
+    (GateNever(), {"gate_accuracy": 0.6, "gate_late": 0.21, "aligned_share": 1}, {"gate_late": 0.19}),
+    (GateSoon(), {"gate_accuracy": 0.6, "gate_late": 0.19, "aligned_share": 1}, {"gate_late": 0.21}),
+    (GateSoon(), {"gate_accuracy": 0.69, "gate_late": 0.0, "aligned_share": 1}, {"gate_accuracy": 0.71}),
+    (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"loss_spread": 0.24}),
+    (
+        UnstableLoss(),
+        {"loss_spread": 0.46, "mel": flat(1.0), "best": {"loss_spread": 0.15}},
+        {"loss_spread": 0.44},
+    ),
+    (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"mel": falling(2.0, 1.0)}),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "aligned": 100}, {"held_out": falling(1.1, 1.0, 10)}),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "aligned": 100}, {"aligned": None}),
+    (
+        Overfit(),
+        {
+            "held_out": [1.06] * 5,
+            "value": 6.1,
+            "mel": falling(1, 0.5),
+            "best": {"held_out": 1.0, "value": 6.0},
+        },
+        {"held_out": [1.06] * 4 + [1.04]},
+    ),
+    (
+        Overfit(),
+        {
+            "held_out": [1.06] * 5,
+            "value": 6.1,
+            "mel": falling(1, 0.5),
+            "best": {"held_out": 1.0, "value": 6.0},
+        },
+        {"value": 6.0},
+    ),
+    (
+        Overfit(),
+        {
+            "held_out": [1.06] * 5,
+            "value": 6.1,
+            "mel": falling(1, 0.5),
+            "best": {"held_out": 1.0, "value": 6.0},
+        },
+        {"mel": flat(1.0)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "sick", "cure"), SIDES)
+def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(rule, sick, cure):
+    eps = {"adam_eps": sick["eps"]} if "eps" in sick else {}
+    settings = replace(S, **eps)
+    sick = {name: value for name, value in sick.items() if name != "eps"}
+    alarm = rule.sees(chart(**sick), settings)
+    assert alarm is not None
+    assert alarm.reason
+    assert rule.sees(chart(**(sick | cure)), settings) is None
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_nothing_measured_is_no_alarm(rule):
+    if rule.tier != "event":
+        assert rule.sees(Health(Pace(400, 25)), S) is None
+
+
+@pytest.mark.parametrize("rule", [PoorAlignment(), GateNever(), GateSoon()], ids=lambda rule: rule.name)
+def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
+    seen = {"diagonal_score": 0.35, "penalty": 0.5, "gate_accuracy": 0.75, "aligned_share": 1.0, "steps": 150}
+    health = chart(gate_late=0.25 if isinstance(rule, GateNever) else 0.0, **seen)
+    assert rule.sees(health, S) is None
+    health.alarmed.add(rule.name)
+    assert rule.sees(health, S) is not None
+
+
+def test_a_gate_that_weighs_nothing_has_no_gradient_and_that_is_no_cut():
+    health = chart(silent__gate=2)
+    assert Integrity().sees(health, S) is not None
+    assert Integrity().sees(health, replace(S, gate_weight=0.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("mel", "away", "found"),
+    [(1.0, 0.0, ()), (2.2, 0.0, ("c7",)), (1.8, 0.0, ()), (1.0, 0.3, ("c7",)), (1.0, 0.2, ())],
+)
+def test_a_clip_that_stands_out_in_every_pass_is_faulty(mel, away, found):
+    health = chart(aligned=50, mel=1.0)
+    random = np.random.default_rng(0)
+    for epoch in range(PASSES):
+        for batch in np.arange(40).reshape(4, 10):
+            rows = {f"c{i}": (random.uniform(0.98, 1.02), random.uniform(0.02, 0.03)) for i in batch}
+            if "c7" in rows and (epoch or found):
+                rows["c7"] = mel, 0.025 + away
+            health.note_clips(rows)
+    alarm = FaultyClips().sees(health, S)
+    assert (alarm.clips if alarm else ()) == found
+
+
+def test_a_clip_that_stood_out_only_once_is_not():
+    health = chart(aligned=50, mel=1.0)
+    for epoch in range(PASSES):
+        health.note_clips({f"c{i}": (9.0 if i == 3 and epoch == 1 else 1.0, 0.02) for i in range(30)})
+    assert FaultyClips().sees(health, S) is None
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_ladders_name_known_settings_and_every_rung_does_something(rule):
+    for action in rule.ladder(S):
+        assert action.changes.keys() <= LIMITS.keys()
+        assert action.changes or action.back_to or action.fresh or action.exclude
+        assert action.what
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
+def test_guidance_grows_even_from_nothing(weight):
+    ladder = PoorAlignment().ladder(replace(S, guided_attention_weight=weight))
+    assert ladder[0].changes["guided_attention_weight"] == max(1.0, 2 * weight)
+
+
+def test_a_gate_is_never_weighed_less_for_stopping_late():
+    assert [
+        a.changes["gate_positive_weight"] for a in GateNever().ladder(replace(S, gate_positive_weight=8.0))
+    ] == [
+        8.0,
+        15.0,
+        20.0,
+    ]
+
+
+def test_rules_have_distinct_names_and_causes_come_first():
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+    assert "poor_alignment" in names
+    levels = [rule.level for rule in RULES]
+    assert levels == sorted(levels)
