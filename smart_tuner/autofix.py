@@ -22,6 +22,7 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
+CALM = {"mel": 1.05, "grad_norm": 3.0}  # times the best medians: what a good checkpoint may have at most
 POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
 
 
@@ -76,7 +77,7 @@ class AutoFix(Generic[S]):
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
         self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
-        self._saved: dict[int, bool] = {}  # checkpoints: whether attention was surely aligned then
+        self._saved: dict[int, set[str]] = {}  # checkpoints, and whether "calm" and "aligned" then
         self._troubles: list[int] = []  # steps after which weights may be damaged
         self._events: list[int] = []  # steps with a non-finite loss of no clip's making
         self._aligned_at: int | None = None  # the newest validation, if it was aligned
@@ -91,7 +92,8 @@ class AutoFix(Generic[S]):
 
     @property
     def _knobs(self) -> Any:
-        return self.settings()
+        """What rules read: a learning rate that warms up counts with its full value."""
+        return settings_at(10**9, self._start, self.entries)
 
     @property
     def in_grace(self) -> bool:
@@ -105,15 +107,16 @@ class AutoFix(Generic[S]):
         """The steps of the checkpoints that a repair may need."""
         good = sorted(step for step in self._saved if self._is_good(step))
         unproven = {step for step in self._saved if step + self._proof > self.health.step}
-        aligned = sorted(step for step, surely in self._saved.items() if surely)
+        aligned = sorted(step for step, marks in self._saved.items() if "aligned" in marks)
         before = {pending.step} if (pending := self._pending()) else set()
         return {0} | set(good[-2:]) | unproven | set(aligned[-1:]) | before
 
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        self._saved[step] = self._aligned_at == step  # these very weights were found aligned
-        self._saved = {s: surely for s, surely in self._saved.items() if s in self.kept()}
+        aligned = self._aligned_at == step  # these very weights were validated
+        self._saved[step] = {name for name, true in (("calm", self._is_calm()), ("aligned", aligned)) if true}
+        self._saved = {s: marks for s, marks in self._saved.items() if s in self.kept()}
 
     # What happens to the run
 
@@ -136,7 +139,11 @@ class AutoFix(Generic[S]):
             for name in ("diagonal_score", "corr"):
                 health.improve(name, measures[name], smaller=False)
             if self._aligned_at is not None:
-                self._saved |= {s: True for s in self._saved if self._aligned_at <= s <= step}
+                for saved, marks in self._saved.items():
+                    if self._aligned_at <= saved <= step:
+                        marks.add("aligned")
+        else:
+            health.clips.clear()  # a clip can only stand out from an aligned run
         self._aligned_at = step if aligned else None
         for name in ("held_out", "value"):
             if name in measures:
@@ -305,9 +312,8 @@ class AutoFix(Generic[S]):
         return self._next_action(rule)[1] is None
 
     def _changes(self, action: Action) -> dict[str, tuple[float, float]]:
-        """Old and new values, clipped; a setting of a ramp counts with its full value."""
-        settings: Any = settings_at(10**9, self._start, self.entries)
-        found = {}
+        """Old and new values, within the limits."""
+        settings, found = self._knobs, {}
         for name, value in action.changes.items():
             low, high = self._limits[name]
             old, new = getattr(settings, name), min(max(value, low), high)
@@ -316,8 +322,7 @@ class AutoFix(Generic[S]):
         return found
 
     def _from_the_start(self) -> Action:
-        settings: Any = settings_at(10**9, self._start, self.entries)
-        rate = settings.learning_rate * 0.1
+        rate = self._knobs.learning_rate * 0.1
         return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
 
     def _way_back(self, action: Action) -> int | None:
@@ -325,16 +330,26 @@ class AutoFix(Generic[S]):
             return None
         if action.back_to == "start":
             return 0
-        fit = self._is_good if action.back_to == "good" else lambda step: self._saved[step]
-        return max((step for step in self._saved if step > 0 and fit(step)), default=None)
+        good = action.back_to == "good"
+        fit = (self._is_good(s) if good else "aligned" in marks for s, marks in self._saved.items())
+        return max((s for s, fits in zip(self._saved, fit, strict=True) if s and fits), default=None)
 
     @property
     def _proof(self) -> int:
         """Steps without trouble after which a checkpoint counts as good."""
         return self.health.pace(200, WINDOW)
 
+    def _is_calm(self) -> bool:
+        """Whether loss and gradients are near the best that they were."""
+        health = self.health
+        for name, most in CALM.items():
+            now, best = median(health, name), health.best.get(name)
+            if now is None or best is None or now > most * best:
+                return False
+        return True
+
     def _is_good(self, step: int) -> bool:
-        if step + self._proof > self.health.step:
+        if "calm" not in self._saved[step] or step + self._proof > self.health.step:
             return False
         return not any(step < trouble <= step + self._proof for trouble in self._troubles)
 
@@ -423,6 +438,7 @@ class AutoFix(Generic[S]):
 
     def _begin_afresh(self, rule: Rule) -> None:
         self.health.restart(self.health.step)
+        self.health.clips.clear()
         self.health.alarmed.discard(rule.name)
         self._aligned_at = None
         for votes in self._votes.values():
@@ -449,7 +465,7 @@ class AutoFix(Generic[S]):
             "health": self.health.state(),
             "entries": [entry.record() for entry in self.entries],
             "votes": {name: list(votes) for name, votes in self._votes.items()},
-            "saved": list(self._saved.items()),
+            "saved": [(step, sorted(marks)) for step, marks in self._saved.items()],
             "troubles": self._troubles,
             "events": self._events,
             "aligned_at": self._aligned_at,
@@ -463,7 +479,7 @@ class AutoFix(Generic[S]):
         self.entries = [Entry.from_record(row) for row in state["entries"]]
         for name, votes in state["votes"].items():
             self._votes[name].extend(votes)
-        self._saved = {step: surely for step, surely in state["saved"]}
+        self._saved = {step: set(marks) for step, marks in state["saved"]}
         self._troubles, self._events = list(state["troubles"]), list(state["events"])
         self._aligned_at, self._redone = state["aligned_at"], state["redone"]
         self.rest_until = state["rest_until"]

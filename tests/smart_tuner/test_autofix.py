@@ -146,14 +146,14 @@ def test_a_late_gate_climbs_its_ladder_and_is_then_only_reported():
 def test_when_two_faults_come_at_once_the_cause_is_repaired_and_the_other_waits():
     exploded = STEP | {"grad_norm": 50.0, "mel": 1.5}
     ward = Ward().days(300)
-    ward.days(21, LATE_GATE, exploded)
+    ward.days(10, LATE_GATE, exploded)
     [repair] = ward.patient.kinds("repair")
     assert repair.rule == "exploding_gradient"
-    ward.days(79, LATE_GATE)
+    ward.days(90, LATE_GATE)
     [alarm] = [row for row in ward.patient.kinds("alarm") if row.rule == "gate_never"]
     assert alarm.step > repair.step
     assert alarm.action == f"waits for the verdict at step {repair.verify_at}"
-    ward.days(150, LATE_GATE)
+    ward.days(100, LATE_GATE)
     assert [row.rule for row in ward.patient.kinds("repair")] == ["exploding_gradient", "gate_never"]
 
 

@@ -1,0 +1,215 @@
+"""A real, tiny training under watch: what is healthy stays untouched, what is sick is repaired."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+import torch
+
+from model.training import NonFinite, Training
+from objectives.quality import Judge, yardstick
+from objectives.tacotron2 import Plan, Tacotron2Objective, Unrepairable
+from smart_tuner.repairs import settings_at
+from smart_tuner.rules import RULES
+from smart_tuner.store import TrialRepairs, open_storage
+
+
+class Silent:
+    def stepped(self, measures): ...
+    def measured(self, measured): ...
+    def repaired(self, entry): ...
+    def warned(self, text): ...
+
+
+class Trial:
+    """A trial of the real objective in a real database, which can be begun again as after a kill."""
+
+    def __init__(self, folder, corpus, tiny, settings, rules=RULES, steps=60, searched=()):
+        self.folder, self.tiny, self.settings = folder, tiny, settings
+        self.storage = open_storage(f"sqlite:///{folder}/study.db")
+        self.study = optuna.create_study(storage=self.storage, direction="minimize")
+        self.trial = self.study.ask()
+        self.ledger = TrialRepairs(self.storage, "uid", self.trial.number, "policy")
+        judge = Judge(corpus.held_out, 1, 1, yardstick(corpus.held_out, corpus.mel_settings))
+        plan = Plan(steps, 20, 5, rules, frozenset(searched), 10, "abc", "cpu")
+        self.objective, self.corpus = Tacotron2Objective(corpus, judge, plan, Silent()), corpus
+
+    def training(self, kind=Training):
+        return kind(self.corpus, self.tiny, self.settings, seed=7)
+
+    def run(self, training):
+        return self.objective(self.trial, training, self.folder / "trial", self.ledger, lambda: None)
+
+
+@pytest.fixture
+def trial(tmp_path, corpus, tiny, settings):
+    trials = []
+
+    def make(corpus=corpus, name="one", **more):
+        (tmp_path / name).mkdir()
+        trials.append(Trial(tmp_path / name, corpus, tiny, more.pop("settings", settings), **more))
+        return trials[-1]
+
+    yield make
+    for each in trials:
+        each.storage.engine.dispose()
+
+
+def weights(training):
+    return {name: value.clone() for name, value in training.model.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_with_nothing_to_repair_the_weights_are_bit_identical_to_those_without_rules(trial):
+    watched, plain = trial(), trial(rules=(), name="plain")
+    runs = [t.training() for t in (watched, plain)]
+    values = [t.run(run) for t, run in zip((watched, plain), runs, strict=True)]
+    assert watched.ledger.all() == []
+    assert values[0] == values[1]
+    assert same(*map(weights, runs))
+
+
+def with_nan(corpus, clip=3):
+    items = list(corpus.training)
+    items[clip] = replace(items[clip], mel=items[clip].mel.copy())
+    items[clip].mel[0, 0] = np.nan
+    return replace(corpus, training=tuple(items))
+
+
+def test_a_nan_clip_is_left_out_and_training_goes_on(trial, corpus):
+    sick = trial(with_nan(corpus))
+    training = sick.training()
+    assert np.isfinite(sick.run(training))
+    [repair] = sick.ledger.all()
+    assert (repair.rule, repair.clips) == ("non_finite", (corpus.training[3].id,))
+    assert training.excluded == {corpus.training[3].id}
+    assert sick.study.trials[0].user_attrs["repairs"] == 1
+
+
+def test_without_rules_a_nan_clip_ends_the_trial(trial, corpus):
+    with pytest.raises(NonFinite):
+        (sick := trial(with_nan(corpus), rules=())).run(sick.training())
+
+
+class Slipping(Training):
+    """One step fails once, as when the machine slips; again, it is fine."""
+
+    slips = 1
+
+    def advance(self, closely=False):
+        if self.step == 7 and self.slips:
+            self.slips -= 1
+            raise NonFinite("step 8: loss is nan", ("x",))
+        return super().advance(closely)
+
+
+def test_a_slip_of_the_machine_costs_nothing(trial):
+    slipping, plain = trial(), trial(name="plain")
+    runs = slipping.training(Slipping), plain.training()
+    slipping.run(runs[0])
+    plain.run(runs[1])
+    assert same(*map(weights, runs))
+    assert slipping.ledger.all() == []
+
+
+def test_an_encoder_cut_off_from_the_gradient_fails_at_once_with_the_reason(trial):
+    sick = trial()
+    training = sick.training()
+    encode = training.model.encode
+    training.model.encode = lambda *a: encode(*a).detach()
+    with pytest.raises(
+        Unrepairable, match="no gradient reaches embedding, encoder_convolutions, encoder_lstm"
+    ):
+        sick.run(training)
+    assert training.step == 20
+    assert sick.study.trials[0].user_attrs["ended_by"]["rule"] == "integrity"
+
+
+class Cramped(Training):
+    """Batches of more than four clips do not fit."""
+
+    def _gradients(self, items):
+        if len(items) / self.settings.micro_batches > 4:
+            raise MemoryError("too large")
+        return super()._gradients(items)
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_parts(trial):
+    cramped = trial()
+    training = cramped.training(Cramped)
+    cramped.run(training)
+    assert training.settings.micro_batches == 4
+    assert [e.rule for e in cramped.ledger.all()] == ["out_of_memory"] * 2
+    assert cramped.study.trials[0].user_attrs["effective"] == {"micro_batches": 4}
+
+
+UNGUIDED = {"guided_attention_weight": 0.0, "learning_rate": 1e-4}
+
+
+class Killed(BaseException):
+    pass
+
+
+class Mortal(Training):
+    dies_at = None
+
+    def advance(self, closely=False):
+        if self.step == self.dies_at:
+            raise Killed
+        return super().advance(closely)
+
+
+@pytest.mark.parametrize("dies_at", [3, 24, 52, 58, 71])
+def test_a_repaired_trial_that_was_killed_ends_bit_identical_to_one_that_was_not(trial, settings, dies_at):
+    sick = replace(settings, **UNGUIDED)
+    straight = trial(settings=sick, steps=80)
+    unharmed = straight.training()
+    straight.run(unharmed)
+    assert [e.rule for e in straight.ledger.all() if e.kind == "repair"] == ["poor_alignment"]
+
+    killed = trial(settings=sick, steps=80, name="killed")
+    first = killed.training(Mortal)
+    first.dies_at = dies_at
+    with pytest.raises(Killed):
+        killed.run(first)
+    second = killed.training()
+    killed.run(second)
+    assert same(weights(unharmed), weights(second))
+    told = [replace(e, seq=0, parent=None) for e in killed.ledger.all()]
+    assert told == [replace(e, seq=0, parent=None) for e in straight.ledger.all()]
+
+
+def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
+    seen = {}
+
+    class Noting(Training):
+        def advance(self, closely=False):
+            seen[self.step] = self.settings
+            return super().advance(closely)
+
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=80)
+    sick.run(sick.training(Noting))
+    rows = sick.ledger.all()
+    assert any(row.changes for row in rows)
+    for step, used in seen.items():
+        assert settings_at(step, sick.settings, rows) == used
+
+
+def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clean_value(trial, settings):
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=80, searched=["guided_attention_weight"])
+    with pytest.raises(optuna.TrialPruned, match="credit is pure"):
+        sick.run(sick.training())
+    assert max(sick.study.trials[0].intermediate_values) == 40  # nothing after the repair was reported
+
+
+def test_a_checkpoint_holds_what_the_rules_know(trial):
+    healthy = trial()
+    healthy.run(healthy.training())
+    progress = json.loads((healthy.folder / "trial" / "ckpt-00000060" / "trial.json").read_text())
+    assert progress["watch"]["health"]["step"] == 60
+    assert (healthy.folder / "trial" / "ckpt-00000000").exists()  # where a repair may begin anew
