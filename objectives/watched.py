@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from model import checkpoint
 from model.corpus import Utterance
 from model.settings import LIMITS, Settings
-from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
+from model.training import ALIGNED_SHARE, NonFinite, OutOfMemory, StepMeasures, Training, Validation
 from smart_tuner.autofix import AutoFix
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
@@ -106,7 +106,13 @@ class Watched:
             return None
 
     def validate(self) -> dict[str, float]:
-        return validation_measures(self.training.validate(self._items))
+        """With text_gain, which takes two more validations, only of a run that is late to align."""
+        found = validation_measures(self.training.validate(self._items))
+        assert self.autofix is not None
+        late = self.training.step >= self._pace.planned // 8
+        if late and self.autofix.health.first_aligned is None and found["aligned_share"] < ALIGNED_SHARE:
+            found["text_gain"] = self.training.text_gain(self._items)
+        return found
 
     def judged(self, value: float) -> None:
         """The free-running measure, which only the objective makes."""

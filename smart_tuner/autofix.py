@@ -22,6 +22,7 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
+ALIGNED_SHARE = 0.8  # of the validated sentences
 CALM = {"mel": 1.05, "grad_norm": 3.0}  # times the best medians: what a good checkpoint may have at most
 POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
 
@@ -133,7 +134,7 @@ class AutoFix(Generic[S]):
     def validated(self, step: int, measures: Mapping[str, float]) -> None:
         health = self.health
         health.note(step, measures)
-        aligned = measures["aligned_share"] >= 0.8
+        aligned = measures["aligned_share"] >= ALIGNED_SHARE
         if aligned:
             health.first_aligned = health.first_aligned or step
             for name in ("diagonal_score", "corr"):

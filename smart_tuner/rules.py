@@ -149,9 +149,10 @@ class ExplodingGradient(Rule):
         return Alarm(reason, {"grad_norm": norm, "calm": calm, "mel": mel, "best_mel": best})
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        back = "go back and quarter the learning rate"
-        return [Action(back, slower(settings, 0.25), back_to="good")] * 2 + [
-            Action("start over with a tenth of the learning rate", slower(settings, 0.1), back_to="start")
+        return [
+            Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
+            Action("go back and take a third of the learning rate", slower(settings, 1 / 3), back_to="good"),
+            Action("start over with a third of the learning rate", slower(settings, 1 / 3), back_to="start"),
         ]
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
@@ -335,18 +336,28 @@ class PoorAlignment(Rule):
     clear_diagonal_score: float = 0.4
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
 
+    min_shrink: float = 0.1  # of the attention off the diagonal over three validations counts as progress
+
     def due(self, health: Health) -> int:
         return min(self.deadline, health.pace.planned // 4)
+
+    def progress(self, health: Health) -> bool | None:
+        """None before there are three validations to tell."""
+        penalty, falls = health.values("penalty", 3), health.falls("penalty", 3)
+        if falls is None:
+            return None
+        return falls and bool(penalty[-1] <= (1 - self.min_shrink) * penalty[0])
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
         if score is None or penalty is None or health.first_aligned is not None:
             return None
-        if health.step < self.due(health):
+        due = self.due(health) - (self.votes[0] - 1) * health.pace.validate_every  # the last vote is due
+        if health.step < due:
             return None
         bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
         late = health.step >= 2 * self.due(health)
-        if (score >= bound and not late) or health.falls("penalty", 4 if late else 3):
+        if (score >= bound and not late) or self.progress(health) is not False:
             return None
         what = f"is below {bound}" if score < bound else "has not become an alignment"
         reason = (

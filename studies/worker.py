@@ -1,9 +1,11 @@
 """Claim a trial, run its objective, tell its end; until the study's budget is met."""
 
 import fcntl
+import os
 import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +24,7 @@ from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective, Unrepairable
 from smart_tuner.autofix import policy_hash
 from smart_tuner.repairs import Entry
+from smart_tuner.stall import Watchdog
 from smart_tuner.store import TrialRepairs
 from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
 from studies.spec import Spec
@@ -59,7 +62,13 @@ class StopSignal:
 
     def __init__(self, display: Display) -> None:
         self.received: int | None = None
+        self.beat: Callable[[], None] = lambda: None
         self._display = display
+
+    def asked(self) -> int | None:
+        """The signal that came, if any; asked after every step, which is a sign of life."""
+        self.beat()
+        return self.received
 
     def __call__(self, number: int, _: FrameType | None) -> None:
         self.received = number
@@ -155,8 +164,17 @@ def work(
             if trial is None:
                 return
             params = suggest(trial, spec)
-            _run(spec, trial, params, objective, corpus, folder, plan, display, stop)
+            with Watchdog(start_again) as watchdog:
+                stop.beat = watchdog.beat
+                _run(spec, trial, params, objective, corpus, folder, plan, display, stop)
             _check_failures(study, spec)
+
+
+def start_again(silent: float) -> None:
+    """Replace this process by a new one that goes on from the newest checkpoint. The hung trial counts as
+    lost, so that one that hangs again and again is given up (MAX_LOSSES)."""
+    print(f"no step for {silent:.0f} s (stacks above): starting again", file=sys.stderr, flush=True)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _plan(spec: Spec, device: str) -> Plan:
@@ -238,7 +256,7 @@ def _run(
     ledger = repairs_of_trial(trial.study, trial.number)
     path = trial_folder(folder, trial.number)
     try:
-        value = objective(trial, training, path, ledger, lambda: stop.received)
+        value = objective(trial, training, path, ledger, stop.asked)
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("reason", str(pruned))
         ended = trial.study.tell(trial, state=TrialState.PRUNED)

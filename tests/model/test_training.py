@@ -176,6 +176,23 @@ def test_weights_that_nothing_updates_show(corpus, tiny, settings):
     assert (embedding.update, embedding.silent, embedding.unchanged) == (-30, 0, 1)
 
 
+def test_other_texts_cost_a_network_that_listens_and_nothing_to_one_that_does_not(corpus, tiny, settings):
+    training = Training(corpus, tiny, settings, seed=7)
+    for _ in range(60):
+        training.advance()
+    assert training.text_gain(corpus.held_out) > 0.01
+    encode = training.model.encode
+    training.model.encode = lambda *a: torch.zeros_like(encode(*a))
+    assert abs(training.text_gain(corpus.held_out)) < 0.01
+
+
+def test_hidden_frames_change_training_and_never_speaking(corpus, tiny, settings):
+    plain, hiding = (Training(corpus, tiny, replace(settings, p_frame_dropout=p), seed=7) for p in (0.0, 0.5))
+    assert plain.advance().loss != hiding.advance().loss
+    hiding.model.load_state_dict(plain.model.state_dict())
+    assert plain.validate(corpus.held_out) == hiding.validate(corpus.held_out)
+
+
 def test_micro_batches_take_the_same_step_but_for_the_normalisation(corpus, tiny, settings):
     """In eval mode, where running statistics normalise, the gradients are those of the whole batch."""
     still = replace(

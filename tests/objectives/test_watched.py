@@ -85,10 +85,10 @@ def test_a_nan_clip_is_left_out_and_training_goes_on(trial, corpus):
     sick = trial(with_nan(corpus))
     training = sick.training()
     assert np.isfinite(sick.run(training))
-    [repair] = sick.ledger.all()
-    assert (repair.rule, repair.clips) == ("non_finite", (corpus.training[3].id,))
+    [repair] = [entry for entry in sick.ledger.all() if entry.rule == "non_finite"]
+    assert (repair.kind, repair.clips) == ("repair", (corpus.training[3].id,))
     assert training.excluded == {corpus.training[3].id}
-    assert sick.study.trials[0].user_attrs["repairs"] == 1
+    assert sick.study.trials[0].user_attrs["repairs"] >= 1
 
 
 def test_without_rules_a_nan_clip_ends_the_trial(trial, corpus):

@@ -80,11 +80,11 @@ def test_a_healthy_run_is_left_alone():
 
 
 def test_poor_alignment_is_guided_after_its_deadline_once_and_then_judged():
-    ward = Ward().days(299, UNALIGNED)  # due from a quarter of the plan on, three validations of four
+    ward = Ward().days(249, UNALIGNED)  # due at a quarter of the plan
     assert ward.patient.rows == []
     ward.days(1, UNALIGNED)
     [repair] = ward.patient.kinds("repair")
-    assert (repair.rule, repair.step, repair.rung) == ("poor_alignment", 300, 0)
+    assert (repair.rule, repair.step, repair.rung) == ("poor_alignment", 250, 0)
     assert repair.changes == {"guided_attention_weight": (0.0, 1.0)}
     assert "0.05" in repair.reason
     assert ward.fix.settings().guided_attention_weight == 1.0
@@ -119,12 +119,12 @@ def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_
 
 
 def test_harm_is_undone_with_the_weights_from_before():
-    ward = Ward().days(300, UNALIGNED)
+    ward = Ward().days(250, UNALIGNED)
     ward.days(100, UNALIGNED | {"held_out": 1.2})
     [verdict] = ward.patient.kinds("verdict")
-    assert (verdict.verdict, verdict.back_to) == ("harm", 300)
+    assert (verdict.verdict, verdict.back_to) == ("harm", 250)
     assert verdict.changes == {"guided_attention_weight": (1.0, 0.0)}
-    assert ("roll back", 300) in ward.patient.done
+    assert ("roll back", 250) in ward.patient.done
 
 
 LATE_GATE = GOOD | {"gate_accuracy": 0.1, "gate_late": 0.9}
@@ -205,8 +205,8 @@ def test_exploding_gradients_lead_back_to_good_weights_and_slower_steps():
     assert repair.rule == "exploding_gradient"
     assert repair.back_to == 300
     assert ward.patient.done == [("roll back", 300)]
-    assert ward.fix.settings().learning_rate == pytest.approx(START.learning_rate / 4 * 0.2, rel=0.9)
-    assert settings_at(10**6, START, ward.fix.entries).learning_rate == START.learning_rate / 4
+    assert ward.fix.settings().learning_rate == pytest.approx(START.learning_rate / 10 * 0.2, rel=0.9)
+    assert settings_at(10**6, START, ward.fix.entries).learning_rate == START.learning_rate / 10
 
 
 def test_without_any_good_state_a_run_starts_over_more_slowly():

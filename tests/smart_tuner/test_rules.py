@@ -51,6 +51,7 @@ def falling(start, end, count=120):
     return np.linspace(start, end, count)
 
 
+UNALIGNED = {"diagonal_score": 0.29, "penalty": [0.5, 0.5, 0.5]}
 CALM = {"mel": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
@@ -92,11 +93,13 @@ SIDES = [
         {"diagonal_score": [0.7, 0.72]},
     ),
     (Collapse(), {"dwell": [0.51, 0.51], "aligned": 100}, {"dwell": [0.51, 0.49]}),
-    (PoorAlignment(), {"diagonal_score": 0.29, "penalty": 0.5, "steps": 150}, {"diagonal_score": 0.31}),
-    (PoorAlignment(), {"diagonal_score": 0.29, "penalty": 0.5, "steps": 100}, {"steps": 99}),
-    (PoorAlignment(), {"diagonal_score": 0.5, "penalty": 0.4, "steps": 200}, {"steps": 199}),
-    (PoorAlignment(), {"diagonal_score": 0.1, "penalty": flat(0.5, 4)}, {"penalty": falling(0.6, 0.3, 4)}),
-    (PoorAlignment(), {"diagonal_score": 0.1, "penalty": 0.5}, {"aligned": 100}),
+    (PoorAlignment(), UNALIGNED | {"steps": 150}, {"diagonal_score": 0.31}),
+    (PoorAlignment(), UNALIGNED | {"steps": 50}, {"steps": 49}),  # the third vote is due at step 100
+    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.5, "steps": 200}, {"steps": 199}),
+    (PoorAlignment(), UNALIGNED, {"penalty": [0.6, 0.57, 0.54]}),
+    (PoorAlignment(), UNALIGNED | {"penalty": [0.6, 0.59, 0.58]}, {"penalty": [0.6, 0.5, 0.4]}),
+    (PoorAlignment(), UNALIGNED, {"penalty": [0.5, 0.5]}),
+    (PoorAlignment(), UNALIGNED, {"aligned": 100}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"dwell": 0.49}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"focus": 0.49}),
     (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned_share": 0.8}, {"gate_accuracy": 0.71}),
@@ -165,7 +168,13 @@ def test_nothing_measured_is_no_alarm(rule):
 
 @pytest.mark.parametrize("rule", [PoorAlignment(), GateNever(), GateSoon()], ids=lambda rule: rule.name)
 def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
-    seen = {"diagonal_score": 0.35, "penalty": 0.5, "gate_accuracy": 0.75, "aligned_share": 1.0, "steps": 150}
+    seen = {
+        "diagonal_score": 0.35,
+        "penalty": [0.5] * 3,
+        "gate_accuracy": 0.75,
+        "aligned_share": 1.0,
+        "steps": 150,
+    }
     health = chart(gate_late=0.25 if isinstance(rule, GateNever) else 0.0, **seen)
     assert rule.sees(health, S) is None
     health.alarmed.add(rule.name)
