@@ -8,7 +8,8 @@ ITEMS=(
   "1|setup|set up .venv with everything the program needs|do_setup"
   "2|data|fetch the recorded Russian corpus, or check a folder: data DIR|do_data"
   "3|study|run a study (default: quickstart)|do_study"
-  "4|train|train one voice (automatic fixes are not built yet: trains without)|do_train"
+  "4|train|train one voice with automatic fixes|do_train"
+  "5|fixes|what was repaired in a study, and what came of it: fixes NAME|do_fixes"
   "6|status|list the studies, or show one: status NAME|do_status"
   "7|speak|let a study's best voice say something: speak NAME \"text\"|do_speak"
   "8|test|set up and run the tests|do_test"
@@ -52,6 +53,7 @@ do_data() {
 }
 do_study() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program start "$@"; }
 do_train() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
+do_fixes() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program fixes "$@" --explain; }
 do_status() { set_up espeak; if [ $# -eq 0 ]; then program list; else program status "$@"; fi; }
 do_speak() {
   local study text

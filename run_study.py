@@ -22,6 +22,7 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
+from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage, repairs_of
 from studies import data, doctor, fixes, report, voices, worker
 from studies.spec import Spec, SpecError, load, single_training
@@ -68,6 +69,9 @@ class Place:
     def study(self, name: str) -> tuple[optuna.Study, Spec]:
         study = worker.load_study(name, self.storage())
         return study, Spec.parse_json(study.user_attrs["spec"])
+
+    def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
+        return list(repairs_of(self.storage().engine, study.user_attrs["uid"], trial))
 
     def sample(self, study: optuna.Study) -> str | None:
         """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
@@ -198,13 +202,14 @@ def trials(place: Place, name: str, state: str | None, form: str) -> None:
 @FORMATS
 @click.pass_obj
 def best(place: Place, name: str, form: str) -> None:
-    """The best trial of study NAME, its measure in dB (smaller is better)."""
-    found = report.best_trial(place.study(name)[0])
+    """The best trial of study NAME, in dB (smaller is better), and the bests with and without repairs."""
+    study = place.study(name)[0]
+    found = report.best_trial(study)
     if found is None:
         raise worker.StudyError(
             f'Study "{name}" has no completed trial yet.\nThere is no best.\nRun: run_study.py status {name}'
         )
-    click.echo(report.formatted(report.trial_record(found), form))
+    click.echo(report.formatted(report.best_record(study, found), form))
 
 
 @cli.command("fixes")
@@ -215,12 +220,18 @@ def best(place: Place, name: str, form: str) -> None:
 @click.pass_obj
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
     """What rules saw in study NAME, what was changed, and what came of it."""
-    study = place.study(name)[0]
-    rows = repairs_of(place.storage().engine, study.user_attrs["uid"], trial)
+    rows = place.repairs(place.study(name)[0], trial)
     if explain:
         click.echo(fixes.explained(rows) or "Nothing was repaired.")
     else:
         click.echo(report.formatted(fixes.records(rows), form))
+
+
+@cli.command("rules")
+@click.argument("study", default="quickstart")
+def show_rules(study: str) -> None:
+    """The rules of STUDY with their thresholds, as Markdown."""
+    click.echo(fixes.rules_page(load(study).rules.chosen()) or "This study's rules are off.")
 
 
 @cli.command("report")
@@ -232,7 +243,7 @@ def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: 
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown."""
     study, spec = place.study(name)
-    text = report.markdown(study, spec, place.sample(study))
+    text = report.markdown(study, spec, place.sample(study), place.repairs(study))
     if output is None:
         click.echo(text)
     else:

@@ -34,8 +34,8 @@ def more(settings: Knobs, name: str, factor: float, least: float) -> dict[str, f
 class FaultyClips(Rule):
     """Clips whose loss or attention stays far from that of all others: wrong text, noise, cut speech."""
 
-    level, priority, target, votes = 0, 10, "held_out", (1, 1)
-    rungs: ClassVar[int] = 3
+    level, priority, votes = 0, 10, (1, 1)
+    gives_up: ClassVar[str | None] = "FAIL"
     max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
     min_ratio: float = 2.0  # times the mel loss of its batch's median clip
     min_away: float = 0.25  # more attention off the diagonal than that clip

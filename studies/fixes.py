@@ -1,9 +1,11 @@
 """What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from typing import Any
 
-from smart_tuner.repairs import Entry, in_force
+from model.settings import Settings
+from smart_tuner.repairs import Entry, Rule, in_force
 
 KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
 
@@ -85,7 +87,7 @@ def _paragraph(entry: Entry) -> Iterator[str]:
             yield f"    Evidence: {evidence}."
         if entry.suppressed:
             yield f"    Also seen, but further from the cause: {', '.join(entry.suppressed)}."
-        yield f"    Repair {_nth(entry)}: {entry.action}. {_done(entry).capitalize()}."
+        yield f"    Repair{_nth(entry)}: {entry.action}. {_done(entry)}."
         if entry.verify_at is not None:
             yield f"    What came of it is judged at step {entry.verify_at}."
     elif entry.kind == "verdict":
@@ -98,4 +100,38 @@ def _paragraph(entry: Entry) -> Iterator[str]:
 
 
 def _nth(entry: Entry) -> str:
-    return "" if entry.rung is None else f"{entry.rung + 1} of its ladder"
+    return "" if entry.rung is None else f", rung {entry.rung + 1} of its ladder"
+
+
+def rules_page(rules: Iterable[Rule]) -> str:
+    """All rules as Markdown: what each sees, its numbers, what it tries and how it ends."""
+    return "\n\n".join(_rule_page(rule) for rule in rules)
+
+
+def _rule_page(rule: Rule) -> str:
+    bounds = ", ".join(f"`{field.name}` {getattr(rule, field.name):g}" for field in fields(rule))
+    m, n = rule.votes
+    asked = {
+        "step": "after every step",
+        "look": "at every look at the parts of the network",
+        "validation": "at every validation",
+        "event": "when it happens",
+    }[rule.tier]
+    votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
+    settings: Any = Settings()
+    tries = [action.what for action in rule.ladder(settings)[: rule.rungs]]
+    shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
+    ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
+    end = ends.get(rule.gives_up, "ends the trial as complete")
+    return "\n".join(
+        [
+            f"### {rule.name}",
+            "",
+            " ".join((type(rule).__doc__ or "").split()),
+            "",
+            f"- level {rule.level}, priority {rule.priority}; asked {asked}{votes}",
+            f"- thresholds: {bounds or 'none'}",
+            f"- tries: {shown}",
+            f"- then: {end}",
+        ]
+    )

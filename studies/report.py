@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -10,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from smart_tuner.repairs import Entry
+from studies import fixes
 from studies.spec import Spec
 from studies.worker import consumed, started
 
@@ -55,6 +58,29 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The completed trial with the smallest distance, or None before there is one."""
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
+    """The best trial that no rule changed, the best that one did, and the best that began with the values
+    to which repairs had led another, and then needed none: only the last proves those values."""
+    kinds: dict[str, list[FrozenTrial]] = {"unassisted": [], "assisted": [], "verified_fresh": []}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        repaired = bool(trial.user_attrs.get("repairs"))
+        kinds["assisted" if repaired else "unassisted"].append(trial)
+        if not repaired and "fresh_of" in trial.user_attrs:
+            kinds["verified_fresh"].append(trial)
+    return {
+        kind: min(trials, key=lambda trial: (trial.value, trial.number), default=None)
+        for kind, trials in kinds.items()
+    }
+
+
+def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
+    """The best trial's record, and beside it which trials are best of each kind."""
+    bests = three_bests(study)
+    numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
+    values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
+    return {**trial_record(best), "repairs": best.user_attrs.get("repairs", 0), **numbers, **values}
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
@@ -126,7 +152,7 @@ def _shown(value: Any) -> str:
 def trials_table(study: optuna.Study) -> Table:
     """The trials as a person reads them at the end of a run."""
     params = list(dict.fromkeys(name for t in study.get_trials(deepcopy=False) for name in t.params))
-    table = Table("trial", "state", "dB", "steps", "aligned", "failed sentences", *params)
+    table = Table("trial", "state", "dB", "steps", "aligned", "failed sentences", "repairs", *params)
     for trial in study.get_trials(deepcopy=False):
         measures = trial.user_attrs.get("measures", [])
         last = min(measures, key=lambda m: m["value"]) if measures else None
@@ -137,6 +163,7 @@ def trials_table(study: optuna.Study) -> Table:
             str(measures[-1]["step"]) if measures else "",
             f"{last['aligned_share']:.0%}" if last else "",
             f"{last['failure_share']:.0%}" if last else "",
+            str(trial.user_attrs.get("repairs", "")),
             *(
                 f"{trial.params[n]:.4g}" if _is_float(trial, n) else str(trial.params.get(n, ""))
                 for n in params
@@ -149,8 +176,10 @@ def _is_float(trial: FrozenTrial, name: str) -> bool:
     return isinstance(trial.params.get(name), float)
 
 
-def markdown(study: optuna.Study, spec: Spec, sample: str | None) -> str:
-    """The study's story as Markdown: what was asked, tried and found."""
+def markdown(
+    study: optuna.Study, spec: Spec, sample: str | None, repairs: Iterable[tuple[int, Entry]]
+) -> str:
+    """The study's story as Markdown: what was asked, tried, repaired and found."""
     status = status_record(study, spec)
     lines = [f"# {study.study_name}", "", spec.question, ""]
     lines += [f"- {name}: {_shown(value)}" for name, value in status.items() if value is not None]
@@ -159,13 +188,29 @@ def markdown(study: optuna.Study, spec: Spec, sample: str | None) -> str:
         lines += ["", f"## Best: trial {best.number}", "", _measure_line(best, status), ""]
         lines += [f"- {name}: {_shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample else []
+        lines += ["", "## Bests", "", *_bests_lines(study), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
     lines += ["## Measures, dB by consumed steps", ""]
     for trial in study.get_trials(deepcopy=False):
         curve = ", ".join(f"{step}: {value:.2f}" for step, value in trial.intermediate_values.items())
         reason = trial.user_attrs.get("reason")
         lines.append(f"- trial {trial.number}: {curve or 'none'}{f' ({reason})' if reason else ''}")
+    rows = list(repairs)
+    if rows:
+        lines += ["", "## Repairs", "", "```", fixes.explained(rows), "```"]
     return "\n".join(lines)
+
+
+def _bests_lines(study: optuna.Study) -> list[str]:
+    names = {
+        "unassisted": "without repairs",
+        "assisted": "with repairs",
+        "verified_fresh": "begun anew with repaired values",
+    }
+    return [
+        f"- {names[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
+        for kind, trial in three_bests(study).items()
+    ]
 
 
 def _measure_line(best: FrozenTrial, status: Record) -> str:
@@ -193,6 +238,8 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
     settings = ", ".join(f"{key} {_shown(value)}" for key, value in best.params.items())
     parts += ["", f"Best: trial {best.number}. {_measure_line(best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
+    if three_bests(study)["assisted"]:
+        parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]
     if sample:
         parts += [
             f'It says "{spec.objective.speak}"',

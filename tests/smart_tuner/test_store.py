@@ -1,11 +1,13 @@
 import multiprocessing
 import pickle
+from dataclasses import replace
 
 import optuna
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
-from smart_tuner.store import StoreError, open_storage
+from smart_tuner.repairs import Entry
+from smart_tuner.store import StoreError, TrialRepairs, open_storage, repairs_of
 
 QUEUED = 40
 
@@ -61,3 +63,58 @@ def test_no_password_is_shown():
     with pytest.raises(StoreError) as error:
         open_storage("sqlite://user:secret{}word@/proc/none/study.db")
     assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    yield storage
+    storage.engine.dispose()
+
+
+SEEN = Entry(
+    "repair",
+    100,
+    "poor_alignment",
+    5,
+    8,
+    "diagonal score 0.05 is below 0.3",
+    {"diagonal_score": 0.05, "norm": float("nan")},
+    action="guide the attention",
+    changes={"guided_attention_weight": (0.0, 1.0)},
+    clips=("a",),
+    suppressed=("gate_never",),
+    verify_at=200,
+)
+
+
+def test_repairs_are_numbered_in_their_trial_and_come_back_as_they_were(storage):
+    one, other = (TrialRepairs(storage, "study", trial, "policy") for trial in (0, 1))
+    kept = [one.add(SEEN), one.add(replace(SEEN, step=150)), other.add(SEEN)]
+    assert [entry.seq for entry in kept] == [1, 2, 1]
+    [first, second] = one.all()
+    assert first == replace(SEEN, seq=1, evidence={"diagonal_score": 0.05, "norm": "nan"})
+    assert second.step == 150
+    assert [trial for trial, _ in repairs_of(storage.engine, "study", None)] == [0, 0, 1]
+    assert list(repairs_of(storage.engine, "another", None)) == []
+
+
+def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
+    ledger = TrialRepairs(storage, "study", 0, "policy")
+    for step in (100, 200, 300):
+        ledger.add(replace(SEEN, step=step))
+    ledger.void_after(1, 150)
+    assert [entry.step for entry in ledger.all()] == [100]
+    ledger.void_after(1, 150)  # nothing is left to void
+    rows = list(repairs_of(storage.engine, "study", 0))
+    assert [entry.kind for _, entry in rows] == ["repair"] * 3 + ["void"]
+    assert ledger.add(SEEN).seq == 5
+
+
+def test_a_database_from_before_there_were_repairs_gets_the_table(tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    optuna.create_study(storage=url, study_name="old")
+    storage = open_storage(url)
+    assert list(repairs_of(storage.engine, "old", None)) == []
+    assert optuna.get_all_study_names(storage) == ["old"]
+    storage.engine.dispose()

@@ -1,0 +1,48 @@
+import optuna
+import pytest
+
+from smart_tuner.pruning import GRACE, GracePruner
+from smart_tuner.store import open_storage
+
+
+class Always(optuna.pruners.BasePruner):
+    def prune(self, study, trial):
+        return True
+
+
+@pytest.fixture
+def trial(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, pruner=GracePruner(Always()))
+    yield study.ask()
+    storage.engine.dispose()
+
+
+def test_without_a_repair_the_wrapped_pruner_decides(trial):
+    trial.report(1.0, 100)
+    assert trial.should_prune()
+
+
+@pytest.mark.parametrize(("step", "pruned"), [(199, False), (200, True)])
+def test_it_waits_until_the_repair_is_judged(trial, step, pruned):
+    trial.set_user_attr(GRACE, 200)
+    trial.report(1.0, step)
+    assert trial.should_prune() == pruned
+
+
+def test_a_rung_passed_in_grace_is_judged_after_it(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    asha = optuna.pruners.SuccessiveHalvingPruner(min_resource=100, reduction_factor=2)
+    study = optuna.create_study(storage=storage, direction="minimize", pruner=GracePruner(asha))
+    for value in (1.0, 2.0, 3.0):
+        good = study.ask()
+        good.report(value, 100)
+        good.should_prune()
+        study.tell(good, value)
+    repaired = study.ask()
+    repaired.set_user_attr(GRACE, 150)
+    repaired.report(9.0, 100)
+    assert not repaired.should_prune()
+    repaired.report(8.0, 150)
+    assert repaired.should_prune()
+    storage.engine.dispose()
