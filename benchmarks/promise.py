@@ -1,9 +1,9 @@
 """Whether repairs keep the promise: the quickstart's model, spoilt in six ways, with rules and without.
 
-Every run is a trial of the real objective on the quickstart's corpus. A clean run takes 400 steps, a
-spoilt one may take 1.3 times as many. Healthy is: aligned, stopping in the right place, and a value no
-worse than the worst of the clean runs at their end. Finished runs are kept in HOME/promise.jsonl, so
-that the command can be stopped and called again.
+Every run is a trial of the real objective on the quickstart's corpus, planned for 400 steps (b: 200). A
+repaired one may take up to 1.3 times as many, since redone steps are made up for. Healthy is: aligned,
+stopping in the right place, and a value no worse than the worst of the clean runs at their end. Finished
+runs are kept in HOME/promise.jsonl, so that the command can be stopped and called again.
 """
 
 import json
@@ -41,24 +41,20 @@ BASE = {
     "gate_positive_weight": 5.0,
     "p_attention_dropout": 0.1,
 }
-CLEAN_STEPS, EXTRA = 400, 1.3
 RANDOMISED_AT = 300
+MOST = 1.3  # times the planned steps
 
 
 @dataclass(frozen=True)
 class Case:
     what: str
     settings: Mapping[str, float]
-    clean_steps: int = CLEAN_STEPS  # after which a clean run is compared
-
-    @property
-    def steps(self) -> int:
-        return round(EXTRA * self.clean_steps)
+    steps: int = 400  # planned
 
 
 FAULTS = {
     "a": Case("no guidance, r = 1", {"guided_attention_weight": 0.0, "n_frames_per_step": 1}),
-    "b": Case("gate's positive weight 0.01", {"gate_positive_weight": 0.01}, clean_steps=200),
+    "b": Case("gate's positive weight 0.01", {"gate_positive_weight": 0.01}, steps=200),
     "c": Case("learning rate 30 times too high", {"learning_rate": 30 * BASE["learning_rate"]}),
     "d": Case("a NaN clip that returns every epoch", {}),
     "e": Case(f"attention randomised at step {RANDOMISED_AT}", {}),
@@ -119,8 +115,6 @@ def one(case: str, seed: int, arm: str, home: Path) -> dict[str, Any]:
     judged = corpus.held_out[: spec.objective.sentences]
     judge = Judge(judged, spec.objective.draws, spec.seed, yardstick(judged, corpus.mel_settings))
     o, steps = spec.objective, (FAULTS | HEALTHY)[case].steps
-    if case in HEALTHY:
-        steps = CLEAN_STEPS
     rules = RULES if arm == "rules" else ()
     plan = Plan(steps, o.measure_every, o.validations, rules, frozenset(), o.checkpoint_every, o.speak, "cpu")
     found: dict[str, Any] = {"case": case, "seed": seed, "arm": arm, "state": "COMPLETE", "reason": ""}
@@ -167,9 +161,9 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             )
             if not mine:
                 continue
-            values = [clean_value(row, case.clean_steps) for row in clean]
+            values = [clean_value(row, case.steps) for row in clean]
             worst = max((v for v in values if v is not None), default=float("nan"))
-            limit = case.steps if name in FAULTS else CLEAN_STEPS
+            limit = round(MOST * case.steps)
             good = sum(healthy(row, worst, limit) for row in mine)
             best = [clean_value(row, limit) for row in mine]
             shown.append(

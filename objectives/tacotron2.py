@@ -132,7 +132,7 @@ class Tacotron2Objective:
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
                 self._report(trial, watched, history)
-                if training.step >= self._plan.steps:
+                if training.step >= self._plan.steps + watched.redone:
                     return best(history).value
                 if trial.should_prune():
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
@@ -145,8 +145,9 @@ class Tacotron2Objective:
         self, watched: Watched, folder: Path, history: list[Measured], stop_signal: Callable[[], int | None]
     ) -> None:
         every, training = self._plan.measure_every, watched.training
-        target = min(self._plan.steps, (training.step // every + 1) * every)
-        while training.step < target:
+        measure = (training.step // every + 1) * every
+        # redone steps are made up for, so that a repaired trial ends later
+        while training.step < (target := min(self._plan.steps + watched.redone, measure)):
             self._watcher.stepped(watched.advance())
             if watched.changed:
                 self._check_credit(watched)

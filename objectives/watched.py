@@ -121,6 +121,11 @@ class Watched:
             self.autofix.health.improve("value", value, smaller=True)
 
     @property
+    def redone(self) -> int:
+        """Steps that repairs took back: they do not count as trained."""
+        return 0 if self.autofix is None else self.autofix.redone
+
+    @property
     def changed(self) -> bool:
         """Whether a repair or verdict came since the last checkpoint."""
         return self.autofix is not None and self.autofix.changed

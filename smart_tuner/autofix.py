@@ -101,6 +101,11 @@ class AutoFix(Generic[S]):
         """A repair shows its effect; the study's pruner waits."""
         return self.health.step < self.rest_until
 
+    @property
+    def redone(self) -> int:
+        """Consumed steps whose weights were given up: a run may train so much longer."""
+        return self._redone
+
     def repairs(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind == "repair"]
 
@@ -232,6 +237,8 @@ class AutoFix(Generic[S]):
         rung, action = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         target = None if action is None else self._way_back(action)
+        if action is not None and action.back_to is not None and target is None:
+            action, target = self._from_the_start(), 0  # no sound state: begin again, more carefully
         if action is None:
             self._give_up(rule, alarm, f"nothing is left to try after {rung} repairs of this kind")
         elif len(counted) >= MAX_REPAIRS:
@@ -253,8 +260,6 @@ class AutoFix(Generic[S]):
         target: int | None,
     ) -> None:
         step, health = self.health.step, self.health
-        if target is None and action.back_to is not None:  # no sound state: begin again, more carefully
-            action, target = self._from_the_start(), 0
         changes = self._changes(action)
         waits = max(health.pace(500, WINDOW), 4 * health.pace.validate_every)
         safe = rule.tier == "event" and action.back_to is None
@@ -273,13 +278,19 @@ class AutoFix(Generic[S]):
             before=self._snapshot(),
         )
         if target is not None:
-            self._redone += step - target
-            self._run.roll_back(target)
+            self._go_back(target)
         if action.fresh is not None:
             self._run.reinitialise(action.fresh)
         if not safe:
             self.rest_until = step + waits
         self._begin_afresh(rule)
+
+    def _go_back(self, step: int) -> None:
+        self._redone += self.health.step - step
+        self._run.roll_back(step)
+        self.health.forget(("mel", "guided", "diagonal_score", "corr", "held_out"))
+        if step == 0:
+            self.health.first_aligned = None
 
     def _exclude(self, rule: Rule, alarm: Alarm, action: Action) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
@@ -305,7 +316,8 @@ class AutoFix(Generic[S]):
         ladder = rule.ladder(self._knobs)[: rule.rungs]
         for rung in range(max(tried, default=-1) + 1, len(ladder)):
             action = ladder[rung]
-            if action.back_to or action.fresh or action.exclude or self._changes(action):
+            goes_back = action.back_to in ("good", "aligned")
+            if goes_back or action.fresh or action.exclude or self._changes(action):
                 return rung, action
         return len(tried), None
 
@@ -404,8 +416,7 @@ class AutoFix(Generic[S]):
             parent=repair.seq,
         )
         if back_to is not None:
-            self._redone += self.health.step - back_to
-            self._run.roll_back(back_to)
+            self._go_back(back_to)
         self.rest_until = self.health.step
         if changes or back_to is not None:
             self._begin_afresh(rule)

@@ -1,6 +1,6 @@
 """What is known of a run: measures by name and step. What was not measured is missing, never a default."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class Health:
 
     Attributes:
         first_aligned: the step at which attention was first found aligned, or None.
-        best: of some measures, the best value since the start; never forgotten by a restart.
+        best: of some measures, the best value so far; a restart does not forget it.
         alarmed: names of the rules whose alarm has not cleared yet.
         clips: of each training clip, over its last passes: the log of its mel loss over the median of its
             batch, and its attention off the diagonal beyond that median.
@@ -99,6 +99,11 @@ class Health:
         """Remember the best value of a measure."""
         pick = min if smaller else max
         self.best[name] = pick(self.best.get(name, value), value)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Let these measures be best anew: older weights may be worse than the best that was seen."""
+        for name in names:
+            self.best.pop(name, None)
 
     def restart(self, step: int) -> None:
         """Let every window begin after `step`: after a repair or a change of r."""
