@@ -131,8 +131,10 @@ class Tacotron2Objective:
         training = watched.training
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
+                if over := training.step >= self._plan.steps + watched.redone:
+                    watched.conclude()
                 self._report(trial, watched, history)
-                if training.step >= self._plan.steps + watched.redone:
+                if over:
                     return best(history).value
                 if trial.should_prune():
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")

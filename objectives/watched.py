@@ -47,7 +47,9 @@ class Watched:
         n_clips = len(training.corpus.training)
         self.autofix: AutoFix[Settings] | None = None
         if rules:
-            self.autofix = AutoFix(self, training.settings, rules, LIMITS, n_clips, Health(pace), ledger.add)
+            most = training.model.dimensions.max_frames_per_step
+            limits = LIMITS | {"n_frames_per_step": (1, most)}
+            self.autofix = AutoFix(self, training.settings, rules, limits, n_clips, Health(pace), ledger.add)
 
     # What AutoFix may do
 
@@ -119,6 +121,11 @@ class Watched:
         if self.autofix is not None:
             self.autofix.health.note(self.training.step, {"value": value})
             self.autofix.health.improve("value", value, smaller=True)
+
+    def conclude(self) -> None:
+        """The run is over."""
+        if self.autofix is not None:
+            self.autofix.conclude()
 
     @property
     def redone(self) -> int:

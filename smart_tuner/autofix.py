@@ -201,7 +201,7 @@ class AutoFix(Generic[S]):
 
     def _armed(self, rule: Rule) -> bool:
         s: Any = self._start
-        return rule.level <= 1 or self.health.step >= max(self.health.pace(200, 50), s.warmup_steps)
+        return rule.level <= 1 or self.health.age >= max(self.health.pace(200, 50), s.warmup_steps)
 
     def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
         (rule, alarm), others = fired[0], fired[1:]
@@ -232,19 +232,15 @@ class AutoFix(Generic[S]):
     # Acting
 
     def _act(self, rule: Rule, alarm: Alarm, suppressed: tuple[str, ...]) -> None:
-        step = self.health.step
         self._close(rule)
-        rung, action = self._next_action(rule)
+        rung, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
-        target = None if action is None else self._way_back(action)
-        if action is not None and action.back_to is not None and target is None:
-            action, target = self._from_the_start(), 0  # no sound state: begin again, more carefully
         if action is None:
-            self._give_up(rule, alarm, f"nothing is left to try after {rung} repairs of this kind")
+            tried = sum(entry.rule == rule.name for entry in self.repairs())
+            left = f"{self._redone} of at most {self._most_redone:.0f} steps were redone"
+            self._give_up(rule, alarm, f"nothing is left to try after {tried} such repairs ({left})")
         elif len(counted) >= MAX_REPAIRS:
             self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
-        elif target is not None and self._redone + step - target > MAX_REDONE * self.health.pace.planned:
-            self._give_up(rule, alarm, f"{self._redone} steps were redone already, and this costs more")
         elif action.exclude:
             self._exclude(rule, alarm, action)
         else:
@@ -290,7 +286,7 @@ class AutoFix(Generic[S]):
         self._run.roll_back(step)
         self.health.forget(("mel", "guided", "diagonal_score", "corr", "held_out"))
         if step == 0:
-            self.health.first_aligned = None
+            self.health.start_over()
 
     def _exclude(self, rule: Rule, alarm: Alarm, action: Action) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
@@ -310,16 +306,25 @@ class AutoFix(Generic[S]):
             return
         raise GivenUp(rule.gives_up, self._note("end", rule, alarm, action=why))
 
-    def _next_action(self, rule: Rule) -> tuple[int, Action | None]:
-        """The first rung not tried yet that would change anything."""
+    def _next_action(self, rule: Rule) -> tuple[int, Action | None, int | None]:
+        """The first rung not tried yet that would change anything and is not too dear, and the step whose
+        weights it takes."""
         tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
         ladder = rule.ladder(self._knobs)[: rule.rungs]
         for rung in range(max(tried, default=-1) + 1, len(ladder)):
-            action = ladder[rung]
+            action, target = ladder[rung], self._way_back(ladder[rung])
+            if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
+                action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
-            if goes_back or action.fresh or action.exclude or self._changes(action):
-                return rung, action
-        return len(tried), None
+            does = goes_back or action.fresh or action.exclude or self._changes(action)
+            redone = self._redone + (0 if target is None else self.health.step - target)
+            if does and redone <= self._most_redone:
+                return rung, action, target
+        return len(ladder), None, None
+
+    @property
+    def _most_redone(self) -> float:
+        return MAX_REDONE * self.health.pace.planned
 
     def _spent(self, rule: Rule) -> bool:
         return self._next_action(rule)[1] is None
@@ -381,6 +386,7 @@ class AutoFix(Generic[S]):
         alarm = rule.sees(self.health, self._knobs) if rule.tier == "validation" else None
         if rule.helped(repair.before, after, self.health):
             self._verdict(repair, "improved")
+            self._votes[rule.name].clear()
             self.health.alarmed.discard(rule.name)
             return
         if repair.back_to is None and repair.fresh is None and self._worse(repair.before, after):
@@ -389,6 +395,13 @@ class AutoFix(Generic[S]):
             self._verdict(repair, "no effect", undo=repair.back_to is None)
         if alarm is not None:
             self._act(rule, alarm, ())
+
+    def conclude(self) -> None:
+        """The run is over: a repair that still waits is judged by what is known, and nothing is undone."""
+        repair, after = self._pending(), self._snapshot()
+        if repair is not None and "held_out" in after:  # validated since
+            helped = self._named(repair.rule).helped(repair.before, after, self.health)
+            self._verdict(repair, "improved" if helped else "no effect")
 
     def _close(self, rule: Rule) -> None:
         """A hard rule fired before the verdict of an earlier repair: that one did not help."""

@@ -61,6 +61,7 @@ class Health:
     """The measures of one run. Windows start afresh after whatever makes old values incomparable.
 
     Attributes:
+        began: the step at which the run started, or started over.
         first_aligned: the step at which attention was first found aligned, or None.
         best: of some measures, the best value so far; a restart does not forget it.
         alarmed: names of the rules whose alarm has not cleared yet.
@@ -72,7 +73,7 @@ class Health:
         self.pace = pace
         self._seen: dict[str, Series] = {}
         self._fresh_from = -1  # steps up to here are out of every window
-        self.step = 0
+        self.step = self.began = 0
         self.first_aligned: int | None = None
         self.best: dict[str, float] = {}
         self.alarmed: set[str] = set()
@@ -110,9 +111,13 @@ class Health:
         self._fresh_from = step
 
     @property
-    def fresh_steps(self) -> int:
-        """How far every window may reach back."""
-        return self.step - max(0, self._fresh_from)
+    def age(self) -> int:
+        """Steps since the run started, or started over."""
+        return self.step - self.began
+
+    def start_over(self) -> None:
+        """The next step is the first of new weights."""
+        self.began, self.first_aligned = self.step, None
 
     def last(self, name: str) -> float | None:
         """The newest value in the window."""
@@ -150,6 +155,7 @@ class Health:
         """All of it, for JSON."""
         return {
             "step": self.step,
+            "began": self.began,
             "fresh_from": self._fresh_from,
             "first_aligned": self.first_aligned,
             "best": self.best,
@@ -160,7 +166,7 @@ class Health:
 
     def take(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.step, self._fresh_from = state["step"], state["fresh_from"]
+        self.step, self.began, self._fresh_from = state["step"], state["began"], state["fresh_from"]
         self.first_aligned, self.best = state["first_aligned"], dict(state["best"])
         self.alarmed = set(state["alarmed"])
         self.clips = {clip: [(mel, away) for mel, away in rows] for clip, rows in state["clips"].items()}

@@ -178,7 +178,7 @@ class OversizedSteps(Rule):
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         looks = [values for name in health.names("update/") if len(values := health.values(name, 2))]
-        if not looks or health.fresh_steps > health.pace(self.first_steps, 100):
+        if not looks or health.age > health.pace(self.first_steps, 100):
             return None
         size = float(np.median(looks, axis=0).min())
         if size <= self.max_update:
@@ -364,11 +364,12 @@ class PoorAlignment(Rule):
     """The decoder does not walk along the text, long after it should."""
 
     level, priority, target, gain = 5, 8, "diagonal_score", 0.1
+    votes: ClassVar[tuple[int, int]] = (2, 3)  # a third would make a start anew too dear
     rungs: ClassVar[int] = 4
     min_diagonal_score: float = 0.3
     clear_diagonal_score: float = 0.4
+    late_diagonal_score: float = 0.6  # at twice the deadline: what an aligned item has
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
-
     min_shrink: float = 0.1  # of the attention off the diagonal over three validations counts as progress
 
     def due(self, health: Health) -> int:
@@ -386,16 +387,16 @@ class PoorAlignment(Rule):
         if score is None or penalty is None or health.first_aligned is not None:
             return None
         due = self.due(health) - (self.votes[0] - 1) * health.pace.validate_every  # the last vote is due
-        if health.step < due:
+        if health.age < due:
             return None
         bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
-        late = health.step >= 2 * self.due(health)
-        if (score >= bound and not late) or self.progress(health) is not False:
+        if health.age >= 2 * self.due(health):
+            bound = self.late_diagonal_score
+        if score >= bound or self.progress(health) is not False:
             return None
-        what = f"is below {bound}" if score < bound else "has not become an alignment"
         reason = (
-            f"diagonal score {score:.2f} {what} at step {health.step}, and the attention off the diagonal "
-            f"({penalty:.2f}) does not shrink"
+            f"diagonal score {score:.2f} is below {bound} after {health.age} steps, and the attention off "
+            f"the diagonal ({penalty:.2f}) does not shrink"
         )
         return Alarm(reason, {"diagonal_score": score, "penalty": penalty})
 

@@ -193,9 +193,72 @@ def wait_for(home, running, found):
         time.sleep(0.02)
 
 
+def test_a_healthy_study_has_no_repairs_and_says_so(finished):
+    assert finished.run("fixes", "small", "--explain").stdout.strip() == "Nothing was repaired."
+    assert json.loads(finished.run("fixes", "small", "-f", "json").stdout) == []
+    best = json.loads(finished.run("best", "small", "-f", "json").stdout)
+    assert best["best_unassisted"] == best["number"]
+    assert best["best_assisted"] is None
+
+
+SICK = (
+    STUDY.replace('"small"', '"sick"', 1)
+    .replace("trials = 2", "trials = 1")
+    .replace(
+        "n_frames_per_step = 4", "n_frames_per_step = 4\nguided_attention_weight = 0.0\nlearning_rate = 2e-3"
+    )
+)
+SICK = SICK[: SICK.index("[space.learning_rate]")] + SICK[SICK.index("[space.gate_positive_weight]") :]
+SICK = SICK.replace("steps = 12", "steps = 200").replace(
+    "measure_every = 6", "measure_every = 40\nvalidate_every = 5"
+)
+
+
+def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(home):
+    (home.folder / "sick.toml").write_text(SICK)
+    done = home.run("start", "sick.toml")
+    assert "repair poor_alignment: diagonal score" in done.stderr
+    rows = json.loads(home.run("fixes", "sick", "-f", "json").stdout)
+    assert (rows[0]["kind"], rows[0]["rule"]) == ("repair", "poor_alignment")
+    assert rows[0]["changes"] == "guided_attention_weight 0 → 1"
+    story = home.run("fixes", "sick", "--trial", "0", "--explain").stdout
+    for part in (
+        "Trial 0",
+        "diagonal score",
+        "guided_attention_weight 0 → 1",
+        "weights of step 0",
+        "Verdict",
+    ):
+        assert part in story, part
+    [trial] = json.loads(home.run("trials", "sick", "-f", "json").stdout)
+    assert trial["user_attrs"]["repairs"] >= 1
+    assert trial["user_attrs"]["effective"]["guided_attention_weight"] >= 1.0
+    assert "## Repairs" in home.run("report", "sick").stdout
+    best = json.loads(home.run("best", "sick", "-f", "json").stdout)
+    assert (best["best_assisted"], best["best_unassisted"]) == (0, None)
+
+
+def test_a_study_without_fixes_is_another_study(home):
+    (home.folder / "sick.toml").write_text(SICK)
+    home.run("start", "sick.toml", "--no-fixes")
+    [study] = json.loads(home.run("list", "-f", "json").stdout)
+    assert study["name"] == "sick-no-fixes"
+    assert home.run("fixes", "sick-no-fixes", "--explain").stdout.strip() == "Nothing was repaired."
+
+
+def test_the_rules_of_a_study_are_shown_with_its_thresholds(home):
+    (home.folder / "small.toml").write_text(
+        STUDY + "[rules.thresholds.poor_alignment]\nmin_diagonal_score = 0.45\n"
+    )
+    assert "`min_diagonal_score` 0.45" in home.run("rules", "small.toml").stdout
+    (home.folder / "small.toml").write_text(STUDY + "[rules.thresholds.poor_alinment]\nx = 1\n")
+    refused = home.run("rules", "small.toml", code=2)
+    assert "rules.thresholds.poor_alinment" in refused.stderr
+    assert "poor_alignment" in refused.stderr
+
+
 def test_one_training_takes_its_parameters_from_the_command_line(home):
-    done = home.run("train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8")
-    assert "without" in done.stderr
+    home.run("train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8")
     [study] = json.loads(home.run("list", "-f", "json").stdout)
     [trial] = json.loads(home.run("trials", study["name"], "-f", "json").stdout)
     assert trial["user_attrs"]["settings"]["learning_rate"] == 0.002

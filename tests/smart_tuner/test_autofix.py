@@ -119,7 +119,7 @@ def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_
     assert settings_at(10**6, START, ward.fix.entries) == left
     assert end.value.state == "PRUNED"
     assert end.value.entry.rule == "poor_alignment"
-    assert "after 4 repairs" in str(end.value)
+    assert "after 4 such repairs" in str(end.value)
 
 
 LATE_GATE = GOOD | {"gate_accuracy": 0.1, "gate_late": 0.9}
@@ -234,13 +234,21 @@ def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
     assert settings_at(10**6, START, ward.fix.entries).gate_positive_weight == 0.01
 
 
+def test_a_rung_that_is_too_dear_gives_way_to_the_next():
+    ward = Ward().days(350).days(0)
+    ward.fix.health.first_aligned = None
+    ward.days(75, UNALIGNED)
+    [repair] = [row for row in ward.patient.kinds("repair") if row.rule == "poor_alignment"]
+    assert (repair.rung, repair.back_to, repair.changes) == (1, None, {"p_frame_dropout": (0.0, 0.2)})
+
+
 def test_redone_work_has_a_limit():
     ward = Ward(planned=400).days(95)
     for _ in range(4):
         ward.fix.not_finite("gradient is inf", [])
     assert ward.fix.redone == 95  # nothing had proved good yet
     ward.days(60)  # in which the checkpoint of step 100 could not prove itself
-    with pytest.raises(GivenUp, match="95 steps were redone") as end:
+    with pytest.raises(GivenUp, match="95 of at most 120 steps were redone") as end:
         for _ in range(4):
             ward.fix.not_finite("gradient is inf", [])
     assert end.value.state == "PRUNED"
@@ -294,7 +302,7 @@ def test_too_large_batches_are_computed_in_more_parts_three_times():
         ward.fix.out_of_memory("does not fit")
         assert ward.fix.settings().micro_batches == parts
     assert not ward.fix.in_grace
-    with pytest.raises(GivenUp, match="after 3 repairs"):
+    with pytest.raises(GivenUp, match="after 3 such repairs"):
         ward.fix.out_of_memory("does not fit")
 
 
@@ -305,6 +313,15 @@ def test_lost_alignment_leads_back_to_aligned_weights():
     assert (repair.rule, repair.back_to) == ("collapse", 300)
     ward.days(100)
     assert ward.patient.kinds("verdict")[0].verdict == "improved"
+
+
+def test_at_the_end_a_waiting_repair_is_judged_by_what_is_known():
+    ward = Ward().days(250, UNALIGNED).days(30)
+    ward.fix.conclude()
+    assert ward.patient.rows[-1].verdict == "improved"
+    unknown = Ward().days(250, UNALIGNED).days(10)
+    unknown.fix.conclude()
+    assert unknown.patient.kinds("verdict") == []
 
 
 def test_it_goes_on_from_its_state_as_if_never_stopped():

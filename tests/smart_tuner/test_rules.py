@@ -18,6 +18,7 @@ from smart_tuner.rules import (
     GateSoon,
     Integrity,
     Overfit,
+    OversizedSteps,
     Plateau,
     PoorAlignment,
     StuckAttention,
@@ -94,8 +95,9 @@ SIDES = [
     ),
     (Collapse(), {"dwell": [0.51, 0.51], "aligned": 100}, {"dwell": [0.51, 0.49]}),
     (PoorAlignment(), UNALIGNED | {"steps": 150}, {"diagonal_score": 0.31}),
-    (PoorAlignment(), UNALIGNED | {"steps": 50}, {"steps": 49}),  # the third vote is due at step 100
-    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.5, "steps": 200}, {"steps": 199}),
+    (PoorAlignment(), UNALIGNED | {"steps": 75}, {"steps": 74}),  # the second vote is due at step 100
+    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.59, "steps": 200}, {"steps": 199}),
+    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.59, "steps": 200}, {"diagonal_score": 0.61}),
     (PoorAlignment(), UNALIGNED, {"penalty": [0.6, 0.57, 0.54]}),
     (PoorAlignment(), UNALIGNED | {"penalty": [0.6, 0.59, 0.58]}, {"penalty": [0.6, 0.5, 0.4]}),
     (PoorAlignment(), UNALIGNED, {"penalty": [0.5, 0.5]}),
@@ -241,3 +243,19 @@ def test_rules_have_distinct_names_and_causes_come_first():
     assert "poor_alignment" in names
     levels = [rule.level for rule in RULES]
     assert levels == sorted(levels)
+
+
+@pytest.mark.parametrize(
+    ("updates", "steps", "seen"),
+    [
+        ([-1.6, -1.6], 60, True),
+        ([-1.7, -1.6], 60, False),  # both of the newest two looks
+        ([-1.66, -1.66], 60, False),
+        ([-1.6, -1.6], 101, False),  # later, another rule's matter
+    ],
+)
+def test_steps_are_too_large_only_from_the_start_and_for_half_of_the_parts(updates, steps, seen):
+    health = chart(steps=steps, update__a=updates, update__b=updates, update__c=[-2.3, -2.3])
+    assert (OversizedSteps().sees(health, S) is not None) == seen
+    quiet = chart(steps=steps, update__a=updates, update__b=[-2.3, -2.3], update__c=[-2.3, -2.3])
+    assert OversizedSteps().sees(quiet, S) is None
