@@ -15,6 +15,7 @@ import numpy as np
 
 from smart_tuner.health import Health, spread
 from smart_tuner.repairs import Action, Alarm, Entry, Rule, S, settings_at
+from smart_tuner.ring import Ring
 from smart_tuner.rules import WINDOW, NonFinite, OutOfMemory, median
 
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
@@ -23,7 +24,6 @@ MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
 ALIGNED_SHARE = 0.8  # of the validated sentences
-CALM = {"mel": 1.05, "grad_norm": 3.0}  # times the best medians: what a good checkpoint may have at most
 POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
 
 
@@ -78,10 +78,8 @@ class AutoFix(Generic[S]):
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
         self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
-        self._saved: dict[int, set[str]] = {}  # checkpoints, and whether "calm" and "aligned" then
-        self._troubles: list[int] = []  # steps after which weights may be damaged
+        self._ring = Ring(health)
         self._events: list[int] = []  # steps with a non-finite loss of no clip's making
-        self._aligned_at: int | None = None  # the newest validation, if it was aligned
         self._redone = 0
         self.rest_until = 0
 
@@ -110,19 +108,14 @@ class AutoFix(Generic[S]):
         return [entry for entry in self.entries if entry.kind == "repair"]
 
     def kept(self) -> set[int]:
-        """The steps of the checkpoints that a repair may need."""
-        good = sorted(step for step in self._saved if self._is_good(step))
-        unproven = {step for step in self._saved if step + self._proof > self.health.step}
-        aligned = sorted(step for step, marks in self._saved.items() if "aligned" in marks)
-        before = {pending.step} if (pending := self._pending()) else set()
-        return {0} | set(good[-2:]) | unproven | set(aligned[-1:]) | before
+        """The steps of the checkpoints that a repair, or its undoing, may need."""
+        pending = self._pending()
+        return self._ring.kept() | ({pending.step} if pending else set())
 
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        aligned = self._aligned_at == step  # these very weights were validated
-        self._saved[step] = {name for name, true in (("calm", self._is_calm()), ("aligned", aligned)) if true}
-        self._saved = {s: marks for s, marks in self._saved.items() if s in self.kept()}
+        self._ring.saved(step, self.kept())
 
     # What happens to the run
 
@@ -144,13 +137,9 @@ class AutoFix(Generic[S]):
             health.first_aligned = health.first_aligned or step
             for name in ("diagonal_score", "corr"):
                 health.improve(name, measures[name], smaller=False)
-            if self._aligned_at is not None:
-                for saved, marks in self._saved.items():
-                    if self._aligned_at <= saved <= step:
-                        marks.add("aligned")
         else:
             health.clips.clear()  # a clip can only stand out from an aligned run
-        self._aligned_at = step if aligned else None
+        self._ring.validated(aligned)
         for name in ("held_out", "value"):
             if name in measures:
                 health.improve(name, measures[name], smaller=True)
@@ -160,7 +149,7 @@ class AutoFix(Generic[S]):
     def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
         """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
         rule, step = self._rule(NonFinite), self.health.step
-        self._troubles.append(step)
+        self._ring.trouble()
         if bad_clips:
             shown = ", ".join(bad_clips[:5])
             alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
@@ -193,7 +182,7 @@ class AutoFix(Generic[S]):
             if alarm is None:
                 continue
             if any(action.back_to for action in rule.ladder(self._knobs)):
-                self._troubles.append(self.health.step)
+                self._ring.trouble()
             if sum(votes) >= rule.votes[0]:
                 fired.append((rule, alarm))
         if fired:
@@ -312,7 +301,8 @@ class AutoFix(Generic[S]):
         tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
         ladder = rule.ladder(self._knobs)[: rule.rungs]
         for rung in range(max(tried, default=-1) + 1, len(ladder)):
-            action, target = ladder[rung], self._way_back(ladder[rung])
+            action = ladder[rung]
+            target = None if action.back_to is None else self._ring.newest(action.back_to)
             if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
@@ -342,34 +332,6 @@ class AutoFix(Generic[S]):
     def _from_the_start(self) -> Action:
         rate = self._knobs.learning_rate * 0.1
         return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
-
-    def _way_back(self, action: Action) -> int | None:
-        if action.back_to is None:
-            return None
-        if action.back_to == "start":
-            return 0
-        good = action.back_to == "good"
-        fit = (self._is_good(s) if good else "aligned" in marks for s, marks in self._saved.items())
-        return max((s for s, fits in zip(self._saved, fit, strict=True) if s and fits), default=None)
-
-    @property
-    def _proof(self) -> int:
-        """Steps without trouble after which a checkpoint counts as good."""
-        return self.health.pace(200, WINDOW)
-
-    def _is_calm(self) -> bool:
-        """Whether loss and gradients are near the best that they were."""
-        health = self.health
-        for name, most in CALM.items():
-            now, best = median(health, name), health.best.get(name)
-            if now is None or best is None or now > most * best:
-                return False
-        return True
-
-    def _is_good(self, step: int) -> bool:
-        if "calm" not in self._saved[step] or step + self._proof > self.health.step:
-            return False
-        return not any(step < trouble <= step + self._proof for trouble in self._troubles)
 
     # Judging
 
@@ -465,7 +427,7 @@ class AutoFix(Generic[S]):
         self.health.restart(self.health.step)
         self.health.clips.clear()
         self.health.alarmed.discard(rule.name)
-        self._aligned_at = None
+        self._ring.begin_afresh()
         for votes in self._votes.values():
             votes.clear()
 
@@ -490,10 +452,8 @@ class AutoFix(Generic[S]):
             "health": self.health.state(),
             "entries": [entry.record() for entry in self.entries],
             "votes": {name: list(votes) for name, votes in self._votes.items()},
-            "saved": [(step, sorted(marks)) for step, marks in self._saved.items()],
-            "troubles": self._troubles,
+            "ring": self._ring.state(),
             "events": self._events,
-            "aligned_at": self._aligned_at,
             "redone": self._redone,
             "rest_until": self.rest_until,
         }
@@ -504,7 +464,6 @@ class AutoFix(Generic[S]):
         self.entries = [Entry.from_record(row) for row in state["entries"]]
         for name, votes in state["votes"].items():
             self._votes[name].extend(votes)
-        self._saved = {step: set(marks) for step, marks in state["saved"]}
-        self._troubles, self._events = list(state["troubles"]), list(state["events"])
-        self._aligned_at, self._redone = state["aligned_at"], state["redone"]
+        self._ring.take(state["ring"])
+        self._events, self._redone = list(state["events"]), state["redone"]
         self.rest_until = state["rest_until"]
