@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from model.corpus import Corpus
 from model.settings import Settings
 from model.training import StepMeasures, Training
 from objectives.quality import Judge, yardstick
-from objectives.tacotron2 import Measured, Plan, Tacotron2Objective, Unrepairable
+from objectives.tacotron2 import Measured, Tacotron2Objective, Unrepairable
 from smart_tuner.repairs import Entry
 from smart_tuner.rules import RULES
 from smart_tuner.store import TrialRepairs, open_storage
 from studies import data, fixes
 from studies.report import formatted
 from studies.spec import Spec, load
+from studies.worker import plan_of
 
 BASE = {
     "learning_rate": 2e-3,
@@ -114,9 +116,8 @@ def one(case: str, seed: int, arm: str, home: Path) -> dict[str, Any]:
     corpus = data.load(spec, home, lambda *_: None, lambda text: click.echo(text, err=True))
     judged = corpus.held_out[: spec.objective.sentences]
     judge = Judge(judged, spec.objective.draws, spec.seed, yardstick(judged, corpus.mel_settings))
-    o, steps = spec.objective, (FAULTS | HEALTHY)[case].steps
     rules = RULES if arm == "rules" else ()
-    plan = Plan(steps, o.measure_every, o.validations, rules, frozenset(), o.checkpoint_every, o.speak, "cpu")
+    plan = replace(plan_of(spec, "cpu"), steps=(FAULTS | HEALTHY)[case].steps, rules=rules)
     found: dict[str, Any] = {"case": case, "seed": seed, "arm": arm, "state": "COMPLETE", "reason": ""}
     with tempfile.TemporaryDirectory() as place:
         storage = open_storage(f"sqlite:///{place}/study.db")
@@ -185,6 +186,13 @@ def clean_value(row: Mapping[str, Any], steps: int) -> float | None:
     return min((m["value"] for m in row["curve"] if m["step"] <= steps), default=None)
 
 
+def apart(run: tuple[str, int, str], home: Path) -> dict[str, Any]:
+    """One run in a process of its own."""
+    call = [sys.executable, "-m", "benchmarks.promise", "--one", str(home), *map(str, run)]
+    row: dict[str, Any] = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
+    return row
+
+
 @click.command(help=__doc__)
 @click.option("--home", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--only", default="", help="Cases, such as a,c,h2; default all.")
@@ -206,19 +214,13 @@ def main(home: Path, only: str, arms: str, seeds: int, jobs: int, form: str) -> 
         if (case, seed, arm) not in done and not (case in HEALTHY and arm == "off")
     ]
     click.echo(f"{len(wanted)} runs to do, {len(rows)} done", err=True)
-    running: list[subprocess.Popen[str]] = []
-    while wanted or running:
-        while wanted and len(running) < jobs:
-            call = [sys.executable, "-m", "benchmarks.promise", "--one", str(home), *map(str, wanted.pop(0))]
-            running.append(subprocess.Popen(call, stdout=subprocess.PIPE, text=True))
-        process = running.pop(0)
-        output, _ = process.communicate()
-        if process.returncode:
-            raise click.ClickException(f"a run ended with code {process.returncode}")
-        with log.open("a") as file:
-            file.write(output)
-        rows.append(json.loads(output))
-        click.echo(f"{rows[-1]['case']} seed {rows[-1]['seed']} {rows[-1]['arm']}: done", err=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(apart, run, home) for run in wanted]):
+            row = future.result()
+            rows.append(row)
+            with log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            click.echo(f"{row['case']} seed {row['seed']} {row['arm']}: done", err=True)
     click.echo(formatted(table(rows), form))
 
 

@@ -162,11 +162,6 @@ class Objective(Table):
             refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
         return self
 
-    @property
-    def validations(self) -> int:
-        """Steps between the rules' validations."""
-        return self.validate_every or max(1, self.measure_every // 4)
-
 
 def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:
     """What is wrong with fixed settings or dimensions."""

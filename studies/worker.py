@@ -154,7 +154,7 @@ def work(
     """
     _check_corpus(study, corpus)
     judge = _judge(spec, study, corpus)
-    plan = _plan(spec, device)
+    plan = plan_of(spec, device)
     objective = Tacotron2Objective(corpus, judge, plan, display)
     stop = StopSignal(display)
     with _lock(folder), stop.listening():
@@ -177,15 +177,14 @@ def start_again(silent: float) -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _plan(spec: Spec, device: str) -> Plan:
-    o, rules = spec.objective, spec.rules
-    searched = frozenset(spec.space if rules.credit == "pure" else ())
+def plan_of(spec: Spec, device: str) -> Plan:
+    o = spec.objective
     return Plan(
         o.steps,
         o.measure_every,
-        o.validations,
-        rules.chosen(),
-        searched,
+        o.validate_every or max(1, o.measure_every // 4),
+        spec.rules.chosen(),
+        frozenset(spec.space if spec.rules.credit == "pure" else ()),
         o.checkpoint_every,
         o.speak,
         device,
