@@ -96,8 +96,8 @@ class AutoFix(Generic[S]):
 
     @property
     def in_grace(self) -> bool:
-        """A repair shows its effect; the study's pruner waits."""
-        return self.health.step < self.rest_until
+        """A repair shows its effect."""
+        return self.health.step < self.rest_until or self._pending() is not None
 
     @property
     def redone(self) -> int:
@@ -246,7 +246,8 @@ class AutoFix(Generic[S]):
     ) -> None:
         step, health = self.health.step, self.health
         changes = self._changes(action)
-        waits = max(health.pace(500, WINDOW), 4 * health.pace.validate_every)
+        every = health.pace.validate_every
+        verify_at = -(-(step + max(health.pace(500, WINDOW), 4 * every)) // every) * every  # at a validation
         safe = rule.tier == "event" and action.back_to is None
         self._note(
             "repair",
@@ -259,7 +260,7 @@ class AutoFix(Generic[S]):
             back_to=target,
             fresh=action.fresh,
             rung=rung,
-            verify_at=None if safe else step + waits,
+            verify_at=None if safe else verify_at,
             before=self._snapshot(),
         )
         if target is not None:
@@ -267,7 +268,7 @@ class AutoFix(Generic[S]):
         if action.fresh is not None:
             self._run.reinitialise(action.fresh)
         if not safe:
-            self.rest_until = step + waits
+            self.rest_until = verify_at
         self._begin_afresh(rule)
 
     def _go_back(self, step: int) -> None:

@@ -267,6 +267,7 @@ class DeadModule(Rule):
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (4, 4)
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
+    max_rate: float = 1e-3  # to which the learning rate is raised: the default
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
@@ -277,7 +278,11 @@ class DeadModule(Rule):
         return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        return [Action("raise the learning rate tenfold", slower(settings, 10.0))] * self.rungs
+        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (1, 2, 3)]
+        return [
+            Action("raise the learning rate", {"learning_rate": max(settings.learning_rate, rate)})
+            for rate in rates
+        ]
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,7 @@ def _run(
     dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
     settings = spec.settings(params)
     trial.set_user_attr("settings", asdict(settings))
+    trial.set_user_attr("policy", trial.study.user_attrs["policy"])
     training = Training(
         corpus, dimensions, settings, derived(spec.seed, "training", trial.number), plan.device
     )

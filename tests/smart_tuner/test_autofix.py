@@ -234,6 +234,37 @@ def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
     assert settings_at(10**6, START, ward.fix.entries).gate_positive_weight == 0.01
 
 
+def stubborn(rule):
+    """The rule as if its fault were always there and nothing helped."""
+
+    def sees(self, health, settings):
+        return Alarm("still sick", {}, (f"clip{health.step}",))
+
+    changed = {"sees": sees, "helped": lambda *_: False}
+    return type(type(rule).__name__, (type(rule),), changed)()
+
+
+LADDERS = [rule for rule in RULES if rule.tier != "event" and rule.ladder(START)]
+
+
+@pytest.mark.parametrize("rule", LADDERS, ids=lambda rule: rule.name)
+def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
+    start = replace(
+        START, gate_positive_weight=4.0, learning_rate=1e-6 if rule.name == "dead_module" else 1e-3
+    )
+    ward = Ward((stubborn(rule),), planned=20_000, start=start, n_clips=200)
+    length = min(rule.rungs, len(rule.ladder(START)))
+    if rule.gives_up is None:
+        ward.days(3000)
+        assert "only reported" in ward.patient.rows[-1].action
+    else:
+        with pytest.raises(GivenUp, match="nothing is left to try") as end:
+            ward.days(3000)
+        assert (end.value.state, end.value.entry.rule) == (rule.gives_up, rule.name)
+    assert [row.rung for row in ward.patient.kinds("repair")] == list(range(length))
+    assert length >= 2
+
+
 def test_a_rung_that_is_too_dear_gives_way_to_the_next():
     ward = Ward().days(350).days(0)
     ward.fix.health.first_aligned = None

@@ -215,7 +215,7 @@ def test_a_clip_that_stood_out_only_once_is_not():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_ladders_name_known_settings_and_every_rung_does_something(rule):
-    for action in rule.ladder(S):
+    for action in rule.ladder(replace(S, learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude
         assert action.what
