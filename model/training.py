@@ -17,6 +17,7 @@ from torch import Tensor
 from model.alignment import AlignmentMeasures, measure
 from model.corpus import Batch, Corpus, Utterance, batches, collate
 from model.losses import Losses, losses, sum_of, weights_of
+from model.parts import GroupMeasures, Look
 from model.settings import Dimensions, Settings
 from model.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
 from model.voice import Voice, load_voice, save_voice
@@ -36,16 +37,6 @@ class NonFinite(FloatingPointError):
 
 class OutOfMemory(MemoryError):
     """A step needs more memory than there is. All is as before the step."""
-
-
-@dataclass(frozen=True)
-class GroupMeasures:
-    """One step of a part of the network."""
-
-    gradient_rms: float  # before clipping
-    update: float  # log10 of the root mean square of the change over that of the weights
-    silent: int  # tensors without gradient: None, or exactly zero
-    unchanged: int  # tensors that a gradient reached and that did not change
 
 
 @dataclass(frozen=True)
@@ -155,7 +146,7 @@ class Training:
             self._undo(buffers, random)
             text = f"step {self.step + 1}: loss is {total}, gradient norm is {length}"
             raise NonFinite(text, tuple(item.id for item in items))
-        before = self._look_closely() if closely else None
+        before = Look(self.model.groups()) if closely else None
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
         rate = learning_rate_at(self.step, s)
@@ -165,7 +156,7 @@ class Training:
         seconds = time.monotonic() - started
         self.seconds += seconds
         clips = dict(zip((item.id for item in items), map(tuple, terms.clips.tolist()), strict=True))
-        groups = None if before is None else self._compare(*before)
+        groups = None if before is None else before.compared()
         return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, clips, groups)
 
     def _gradients(self, items: Sequence[Utterance]) -> tuple[Losses, Tensor]:
@@ -202,33 +193,6 @@ class Training:
         for group in self._optimizer.param_groups:  # settings own these, whatever a resume restored
             group.update(lr=rate, betas=(0.9, s.adam_beta2), eps=s.adam_eps, weight_decay=s.weight_decay)
         self._optimizer.step()
-
-    def _look_closely(self) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
-        """Of every group, the norms of its gradients (before clipping), and copies of its weights."""
-        groups = self.model.groups()
-        none = torch.zeros((), device=self.device)
-        gradients = {
-            name: [none if p.grad is None else p.grad.norm() for p in group] for name, group in groups.items()
-        }
-        return gradients, {name: [p.detach().clone() for p in group] for name, group in groups.items()}
-
-    def _compare(
-        self, gradients: dict[str, list[Tensor]], before: dict[str, list[Tensor]]
-    ) -> dict[str, GroupMeasures]:
-        found = {}
-        for name, group in self.model.groups().items():
-            changes = torch._foreach_sub([p.detach() for p in group], before[name])
-            norms = [gradients[name], torch._foreach_norm(changes), torch._foreach_norm(before[name])]
-            gradient, change, weight = (torch.stack(list(each)) for each in norms)
-            numbers = sum(p.numel() for p in group)
-            share = float(change.norm() / weight.norm().clamp(min=1e-30))
-            found[name] = GroupMeasures(
-                float(gradient.norm()) / math.sqrt(numbers),
-                math.log10(max(share, 1e-30)),
-                int((gradient == 0).sum()),
-                int(((gradient > 0) & (change == 0)).sum()),
-            )
-        return found
 
     def skip(self) -> None:
         """Leave this step's batch behind; no step is counted."""

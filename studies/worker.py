@@ -1,15 +1,11 @@
 """Claim a trial, run its objective, tell its end; until the study's budget is met."""
 
 import fcntl
-import os
-import signal
-import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import optuna
@@ -26,6 +22,7 @@ from smart_tuner.autofix import policy_hash
 from smart_tuner.repairs import Entry
 from smart_tuner.stall import Watchdog
 from smart_tuner.store import TrialRepairs
+from studies.signals import StopSignal, start_again
 from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
 from studies.spec import Spec
 
@@ -55,34 +52,6 @@ class Display(Protocol):
     def repaired(self, entry: Entry) -> None: ...
     def measured(self, measured: Measured) -> None: ...
     def warned(self, text: str) -> None: ...
-
-
-class StopSignal:
-    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one ends the process at once."""
-
-    def __init__(self, display: Display) -> None:
-        self.received: int | None = None
-        self.beat: Callable[[], None] = lambda: None
-        self._display = display
-
-    def asked(self) -> int | None:
-        """The signal that came, if any; asked after every step, which is a sign of life."""
-        self.beat()
-        return self.received
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        self.received = number
-        signal.signal(number, signal.SIG_DFL)
-        self._display.warned("finishing the step and saving; press Ctrl-C again to quit at once")
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        before = {n: signal.signal(n, self) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
 
 
 def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
@@ -156,7 +125,7 @@ def work(
     judge = _judge(spec, study, corpus)
     plan = plan_of(spec, device)
     objective = Tacotron2Objective(corpus, judge, plan, display)
-    stop = StopSignal(display)
+    stop = StopSignal(display.warned)
     with _lock(folder), stop.listening():
         while True:
             display.study(started(study), spec, best_value(study))
@@ -168,13 +137,6 @@ def work(
                 stop.beat = watchdog.beat
                 _run(spec, trial, params, objective, corpus, folder, plan, display, stop)
             _check_failures(study, spec)
-
-
-def start_again(silent: float) -> None:
-    """Replace this process by a new one that goes on from the newest checkpoint. The hung trial counts as
-    lost, so that one that hangs again and again is given up (MAX_LOSSES)."""
-    print(f"no step for {silent:.0f} s (stacks above): starting again", file=sys.stderr, flush=True)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def plan_of(spec: Spec, device: str) -> Plan:

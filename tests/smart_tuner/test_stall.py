@@ -40,7 +40,7 @@ HANGS = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
 from smart_tuner.stall import Watchdog
-from studies.worker import start_again
+from studies.signals import start_again
 first = not os.path.exists(sys.argv[2])
 open(sys.argv[2], "a").write("started\\n")
 if first:

@@ -1,0 +1,48 @@
+"""A close look at the parts of a network around one optimizer step: their gradients and changes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """One step of a part of the network."""
+
+    gradient_rms: float  # before clipping
+    update: float  # log10 of the root mean square of the change over that of the weights
+    silent: int  # tensors without gradient: None, or exactly zero
+    unchanged: int  # tensors that a gradient reached and that did not change
+
+
+class Look:
+    """Taken when the gradients are there and before they are clipped; compared after the step."""
+
+    def __init__(self, groups: Mapping[str, Sequence[nn.Parameter]]) -> None:
+        self._groups = groups
+        self._weights = {name: [p.detach().clone() for p in group] for name, group in groups.items()}
+        self._gradients = {
+            name: torch.stack([p.new_zeros(()) if p.grad is None else p.grad.norm() for p in group])
+            for name, group in groups.items()
+        }
+
+    def compared(self) -> dict[str, GroupMeasures]:
+        return {name: self._measures(name, group) for name, group in self._groups.items()}
+
+    def _measures(self, name: str, group: Sequence[nn.Parameter]) -> GroupMeasures:
+        gradient, before = self._gradients[name], self._weights[name]
+        change = _norms(torch._foreach_sub([p.detach() for p in group], before))
+        share = float(change.norm() / _norms(before).norm().clamp(min=1e-30))
+        return GroupMeasures(
+            float(gradient.norm()) / math.sqrt(sum(p.numel() for p in group)),
+            math.log10(max(share, 1e-30)),
+            int((gradient == 0).sum()),
+            int(((gradient > 0) & (change == 0)).sum()),
+        )
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(torch._foreach_norm(list(tensors))))

@@ -1,0 +1,43 @@
+"""How a worker is stopped from outside, and starts itself again when it hangs."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopSignal:
+    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one ends the process at once."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.received: int | None = None
+        self.beat: Callable[[], None] = lambda: None
+        self._warn = warn
+
+    def asked(self) -> int | None:
+        """The signal that came, if any; asked after every step, which is a sign of life."""
+        self.beat()
+        return self.received
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)
+        self._warn("finishing the step and saving; press Ctrl-C again to quit at once")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        before = {n: signal.signal(n, self) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+
+def start_again(silent: float) -> None:
+    """Replace this process by a new one that goes on from the newest checkpoint. The hung trial counts as
+    lost, so that one that hangs again and again is given up (worker.MAX_LOSSES)."""
+    print(f"no step for {silent:.0f} s (stacks above): starting again", file=sys.stderr, flush=True)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
