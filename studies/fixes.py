@@ -76,7 +76,7 @@ def explained(rows: Iterable[tuple[int, Entry]]) -> str:
 
 
 def _paragraph(entry: Entry) -> Iterator[str]:
-    evidence = ", ".join(f"{name} = {value}" for name, value in entry.evidence.items())
+    evidence = ", ".join(f"{name} {_number(value)}" for name, value in entry.evidence.items())
     if entry.kind == "alarm":
         yield f"  Step {entry.step}. The rule {entry.rule} saw something: {entry.reason}."
         yield f"    Nothing was changed: {entry.action}."
@@ -97,6 +97,11 @@ def _paragraph(entry: Entry) -> Iterator[str]:
         yield f"    {_compared(entry)}."
     else:
         yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {entry.reason}; {entry.action}."
+
+
+def _number(value: float | str) -> str:
+    """What the database could not hold as a number, such as NaN, came back as text."""
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _nth(entry: Entry) -> str:

@@ -92,6 +92,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "name": study.study_name,
         "trials": f"{started(study)}/{spec.budget.trials}",
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repaired": sum(bool(trial.user_attrs.get("repairs")) for trial in trials),
         "consumed_steps": steps,
         "hours": round(hours, 3),
         "best_value": best.value if best else None,
