@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.layers import ConvNorm, LinearNorm
+from model.products import Dropout
 from model.recurrence import AttentionRecurrence, RecurrentLSTM
 
 
@@ -62,7 +63,7 @@ def attend(
     layer: AttentionLayer,
     weights: GateWeights,  # fed back are the hidden state and the context: (4H, H + E)
     inputs: Tensor,  # (T, B, P)
-    dropout: Tensor | None,  # (T, B, H)
+    dropout: Dropout | None,  # (T, B, H)
     text: AttendedText,
 ) -> tuple[Tensor, Tensor]:
     """All decoder steps at once: hidden states beside contexts (T, B, H + E), weights (T, B, L)."""
@@ -73,7 +74,10 @@ def attend(
     return found
 
 
-def recurrent_lstm(weights: GateWeights, inputs: Tensor, dropout: Tensor | None) -> Tensor:
-    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder: (T, B, I) -> (T, B, H)."""
-    hidden: Tensor = RecurrentLSTM.apply(inputs, *weights, dropout)  # type: ignore[no-untyped-call]
-    return hidden
+def recurrent_lstm(weights: GateWeights, inputs: Tensor, passed: int, dropout: Dropout | None) -> Tensor:
+    """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder.
+
+    Inputs (T, B, I); hidden states beside the last `passed` inputs (T, B, H + passed).
+    """
+    states: Tensor = RecurrentLSTM.apply(inputs, *weights, passed, dropout)  # type: ignore[no-untyped-call]
+    return states

@@ -6,7 +6,7 @@ products. Other devices and types go to torch's own product.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,11 +39,12 @@ def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
     if not _by_onednn(x):
         return d_out.t() @ x
     # oneDNN copies what it is given, twice: a part at a time keeps that small.
-    parts, x = torch.split(d_out, GRADIENT_ROWS, dim=1), x.to_mkldnn()
     backward = torch.ops.aten.mkldnn_linear_backward_weights
-    return torch.cat(
-        [backward(d.to_mkldnn(), x, d.new_empty(d.shape[1], x.shape[1]), False)[0] for d in parts]
-    )
+    gradient = x.new_empty(d_out.shape[1], x.shape[1])
+    parts, x = torch.split(d_out, GRADIENT_ROWS, dim=1), x.to_mkldnn()
+    for d, part in zip(parts, torch.split(gradient, GRADIENT_ROWS), strict=True):
+        part.copy_(backward(d.to_mkldnn(), x, part, False)[0])
+    return gradient
 
 
 def speaking_weights(device: torch.device) -> torch.dtype:
@@ -102,17 +103,48 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-def dropout_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    """0 with probability p, rounded to 1/65536, else the reciprocal of what is left.
+class Dropout(NamedTuple):
+    """A mask in a quarter of its memory: which elements are kept, and what to multiply these by."""
 
-    Four elements share 64 random bits: drawing one by one takes longer than what is masked.
+    kept: Tensor  # bool
+    scale: float
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        return self.kept.to(dtype).mul_(self.scale)
+
+    def split(self, steps: int) -> list["Dropout"]:
+        return [Dropout(kept, self.scale) for kept in torch.split(self.kept, steps)]
+
+
+def draw_dropout(shape: Sequence[int], p: float, device: torch.device) -> Dropout:
+    """Elements are dropped with probability p, rounded to 1/65536.
+
+    Four of them share 64 random bits: drawing one by one takes longer than what is masked.
     """
-    n = torch.Size(shape).numel()
-    bits = torch.empty(-(-n // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    dropped = round(p * 2**16)
+    n, dropped = torch.Size(shape).numel(), round(p * 2**16)
+    bits = torch.empty(-(-n // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
     kept = bits.view(torch.int16)[:n] >= dropped - 2**15
-    return kept.view(*shape).to(like.dtype).mul_(2**16 / (2**16 - dropped))
+    return Dropout(kept.view(*shape), 2**16 / (2**16 - dropped))
 
 
-def dropout(x: Tensor, p: float) -> Tensor:
-    return x if p == 0.0 else x * dropout_mask(x.shape, p, x)
+class _DroppedRelu(torch.autograd.Function):
+    """o = m∘max(x, 0); its gradient is m where o > 0, so o is all that is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropout: Dropout) -> Tensor:
+        o, ctx.scale = torch.relu(x).mul_(dropout.kept).mul_(dropout.scale), dropout.scale
+        ctx.save_for_backward(o)
+        return o
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_o: Tensor) -> tuple[Tensor, None]:
+        (o,) = ctx.saved_tensors
+        return (d_o * (o > 0.0)).mul_(ctx.scale), None
+
+
+def dropped_relu(x: Tensor, p: float) -> Tensor:
+    if p == 0.0:
+        return torch.relu(x)
+    o: Tensor = _DroppedRelu.apply(x, draw_dropout(x.shape, p, x.device))  # type: ignore[no-untyped-call]
+    return o

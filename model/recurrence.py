@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.products import Packed, linear, linear_gradients, weight_gradient
+from model.products import Dropout, Packed, linear, linear_gradients, weight_gradient
 
 # θ of all steps is kept for the backward up to this size, and computed again beyond it.
 SAVED_ENERGY_BYTES = 1 << 27
-BLOCK = 16  # steps whose gate factors are computed together
+BLOCK = 16  # steps whose dropout masks and gate factors are computed together
 
 
 class Taps:
@@ -118,10 +118,10 @@ class GateGradients:
     then only multiplies by what it is given, and a block stays in the cache.
     """
 
-    def __init__(self, gates: Tensor, cells: Tensor, dropout: Tensor | None) -> None:
+    def __init__(self, gates: Tensor, cells: Tensor, dropout: Dropout | None) -> None:
         """gates (T, B, 4H), cells (T + 1, B, H), dropout (T, B, H) or None."""
-        known = (gates, cells[1:], cells[:-1], dropout)
-        self._blocks = list(_together(*(x if x is None else torch.split(x, BLOCK) for x in known)))
+        known = (torch.split(x, BLOCK) for x in (gates, cells[1:], cells[:-1]))
+        self._blocks = list(_together(*known, dropout and dropout.split(BLOCK)))
         self._steps: list[tuple[Any, ...]] = []
         self._d_cell = torch.zeros_like(cells[0])
 
@@ -139,10 +139,10 @@ class GateGradients:
 
     @staticmethod
     def _factors(
-        gates: Tensor, cells: Tensor, before: Tensor, dropout: Tensor | None
+        gates: Tensor, cells: Tensor, before: Tensor, dropout: Dropout | None
     ) -> list[tuple[Any, ...]]:
         i, f, n, o = gates.chunk(4, dim=2)
-        forget, emitted = f.clone(), o * (1.0 if dropout is None else dropout)
+        forget, emitted = f.clone(), o * (1.0 if dropout is None else dropout.mask(o.dtype))
         tau = torch.tanh(cells)
         to_i = (i * n).mul_(1.0 - i)
         torch.mul(i, 1.0 - n * n, out=n)
@@ -159,7 +159,16 @@ def _shifted(states: Tensor) -> Tensor:
     return torch.cat((torch.zeros_like(states[:1]), states[:-1]))
 
 
-def _together(*columns: Sequence[Tensor] | None) -> Iterator[tuple[Any, ...]]:
+def _masks(dropout: Dropout | None, dtype: torch.dtype) -> Iterator[Tensor | None]:
+    """(B, H) of one step after another."""
+    if dropout is None:
+        yield from repeat(None)
+    else:
+        for block in dropout.split(BLOCK):
+            yield from block.mask(dtype).unbind()
+
+
+def _together(*columns: Sequence[Any] | None) -> Iterator[tuple[Any, ...]]:
     """Row by row; a column that is None gives None in every row."""
     return zip(*(repeat(None) if column is None else column for column in columns), strict=False)
 
@@ -177,37 +186,52 @@ def back(*states: Tensor | None) -> list[tuple[Any, ...]]:
 class RecurrentLSTM(torch.autograd.Function):
     """An LSTM whose dropped hidden state is fed back, as in NVIDIA's decoder.
 
-    Arguments: inputs (T, B, I), their weight (4H, I) and bias (4H), W (4H, H), dropout (T, B, H) or
-    None. Returns h (T, B, H).
+    Arguments: inputs (T, B, I), their weight (4H, I) and bias (4H), W (4H, H), how many of the inputs
+    (their last) to hand on, dropout (T, B, H) or None. Returns h beside these inputs (T, B, H + ...): one
+    tensor for what is fed back and for the layer behind, and for their gradients.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, given: Tensor, bias: Tensor, weight: Tensor, dropout: Tensor | None
+        ctx: Any,
+        inputs: Tensor,
+        given: Tensor,
+        bias: Tensor,
+        weight: Tensor,
+        passed: int,
+        dropout: Dropout | None,
     ) -> Tensor:
-        gates, batch, width = linear(inputs, given, bias), inputs.shape[1], weight.shape[1]
-        cells = inputs.new_zeros(len(inputs) + 1, batch, width)  # zero before the first step
-        hidden = torch.zeros_like(cells)
-        packed = Packed(weight, batch)
-        for g, c, cell, before, h, mask in steps(
-            gates, cells[:-1], cells[1:], hidden[:-1], hidden[1:], dropout
-        ):
-            g += packed(before)
-            torch.mul(activate(g, c, cell), 1.0 if mask is None else mask, out=h)
-        ctx.save_for_backward(inputs, given, weight, dropout, gates, cells, hidden)
-        return hidden[1:]
+        gates, (n, batch, _), width = linear(inputs, given, bias), inputs.shape, weight.shape[1]
+        cells = inputs.new_zeros(n + 1, batch, width)  # zero before the first step
+        states = inputs.new_zeros(n + 1, batch, width + passed)  # likewise
+        states[1:, :, width:] = inputs[:, :, inputs.shape[2] - passed :]
+        h, packed = cells[0], Packed(weight, batch)
+        each = steps(gates, cells[:-1], cells[1:], states[1:, :, :width])
+        for (g, c, cell, after), mask in zip(each, _masks(dropout, gates.dtype), strict=False):
+            g += packed(h)
+            h = activate(g, c, cell)
+            if mask is not None:
+                h *= mask
+            after.copy_(h)
+        kept, ctx.scale = dropout or (None, 1.0)
+        ctx.save_for_backward(inputs, given, weight, kept, gates, cells, states)
+        return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, given, weight, dropout, gates, cells, hidden = ctx.saved_tensors
+        inputs, given, weight, kept, gates, cells, states = ctx.saved_tensors
+        d_hidden, d_passed = d_out.tensor_split([weight.shape[1]], dim=2)
+        dropout = None if kept is None else Dropout(kept, ctx.scale)
         d_gates, packed = GateGradients(gates, cells, dropout), Packed(weight.t(), gates.shape[1])
         carried = torch.zeros_like(cells[0])
-        for (d_hidden,) in back(d_out):
-            carried = packed(d_gates.step(d_hidden + carried))
+        for (d_h,) in back(d_hidden):
+            carried = packed(d_gates.step(d_h + carried))
         del packed, d_gates  # large, and of no more use
-        d_weight = weight_gradient(gates.flatten(0, 1), hidden[:-1].flatten(0, 1))
-        return *linear_gradients(gates, inputs, given), d_weight, None
+        d_weight = weight_gradient(gates.flatten(0, 1), states[:-1, :, : weight.shape[1]].flatten(0, 1))
+        d_inputs, *d_given = linear_gradients(gates, inputs, given)
+        d_inputs[:, :, inputs.shape[2] - d_passed.shape[2] :] += d_passed
+        return d_inputs, *d_given, d_weight, None, None
 
 
 class AttentionRecurrence(torch.autograd.Function):
@@ -234,7 +258,7 @@ class AttentionRecurrence(torch.autograd.Function):
         kernel: Tensor,
         v: Tensor,
         padding: Tensor,
-        dropout: Tensor | None,
+        dropout: Dropout | None,
     ) -> tuple[Tensor, Tensor]:
         (n, batch, _), (length, width) = inputs.shape, keys.shape[1:]
         hidden_dim = query.shape[1]
@@ -247,8 +271,9 @@ class AttentionRecurrence(torch.autograd.Function):
         energy = Energy(query, keys, kernel)
         to_gates, doubled_v = Packed(weight, batch), 2.0 * v
         alpha = summed = inputs.new_zeros(batch, length)
-        each = steps(gates, cells[:-1], cells[1:], states[:-1], states[1:], alphas, dropout)
-        for t, (g, c, cell, before, after, alpha_out, mask) in enumerate(each):
+        each = steps(gates, cells[:-1], cells[1:], states[:-1], states[1:], alphas)
+        masks = _masks(dropout, gates.dtype)
+        for t, ((g, c, cell, before, after, alpha_out), mask) in enumerate(zip(each, masks, strict=False)):
             g += to_gates(before)
             h = activate(g, c, cell)
             if mask is not None:
@@ -258,18 +283,20 @@ class AttentionRecurrence(torch.autograd.Function):
             alpha = torch.softmax(energies, dim=1, out=alpha_out)
             summed = summed + alpha
             torch.cat((h, torch.bmm(alpha.unsqueeze(1), memory).squeeze(1)), dim=1, out=after)
-        parameters = (inputs, given, weight, query, keys, memory, kernel, v, dropout)
+        masked, ctx.scale = dropout or (None, 1.0)
+        parameters = (inputs, given, weight, query, keys, memory, kernel, v, masked)
         ctx.save_for_backward(*parameters, gates, cells, states, alphas, kept if keep else None)
         return states[1:], alphas
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_features: Tensor, d_alpha: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, given, weight, query, keys, memory, kernel, v, dropout = ctx.saved_tensors[:9]
+        inputs, given, weight, query, keys, memory, kernel, v, masked = ctx.saved_tensors[:9]
         gates, cells, states, alphas, kept = ctx.saved_tensors[9:]
         (n, batch, _), (width, hidden_dim) = alphas.shape, query.shape
         sizes = [hidden_dim, memory.shape[2]]
         energy, d_energy = Energy(query, keys, kernel), EnergyGradients(keys, kernel, v)
+        dropout = None if masked is None else Dropout(masked, ctx.scale)
         d_gates, d_queries = GateGradients(gates, cells, dropout), keys.new_empty(n, batch, width)
         d_contexts, transposed = memory.new_empty(n, batch, sizes[1]), memory.transpose(1, 2).contiguous()
         from_gates, from_query = Packed(weight.t(), batch), Packed(query.t(), batch)

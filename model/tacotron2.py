@@ -22,7 +22,7 @@ from model.attention import (
 )
 from model.audio import SILENCE
 from model.layers import ConvStack, LinearNorm, true_positions
-from model.products import Packed, dropout, dropout_mask, linear
+from model.products import Dropout, Packed, draw_dropout, dropped_relu, linear
 from model.recurrence import Energy, activate
 from model.settings import Dimensions, Settings
 from model.stopping import StopWatch
@@ -83,8 +83,8 @@ class Prenet(nn.Module):
     def forward(self, x: Tensor, p_dropout: float, masks: Tensor | None = None) -> Tensor:
         """x: (..., 80). masks: (2, ..., P) scaled; None draws them from torch's generator."""
         for i, layer in enumerate(self.layers):
-            x = torch.relu(layer(x))
-            x = dropout(x, p_dropout) if masks is None else x * masks[i]
+            x = layer(x)
+            x = dropped_relu(x, p_dropout) if masks is None else torch.relu(x) * masks[i]
         return x
 
 
@@ -134,21 +134,20 @@ class Decoder(nn.Module):
         """Teacher-forced: frames (T, B, 80), each step's input. Mels (B, T·r, 80), gates, alignments."""
         s, width = settings, self.attention_rnn.hidden_size
         inputs = self.prenet(frames, s.p_prenet_dropout, prenet_masks)  # (T, B, P)
-        mask = self._recurrent_dropout(inputs, width, s.p_attention_dropout)
-        features, alignments = attend(self.attention_layer, self._attention_weights(), inputs, mask, text)
+        dropout = self._recurrent_dropout(inputs, width, s.p_attention_dropout)
+        states, alignments = attend(self.attention_layer, self._attention_weights(), inputs, dropout, text)
         cell = self.decoder_rnn
         weights = GateWeights(cell.weight_ih, cell.bias_ih + cell.bias_hh, cell.weight_hh)
-        mask = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
-        hidden = recurrent_lstm(weights, features, mask)
-        contexts = features[:, :, width:]
-        mels, gates = self._project(torch.cat((hidden, contexts), dim=2), s.n_frames_per_step)
+        dropout = self._recurrent_dropout(inputs, cell.hidden_size, s.p_decoder_dropout)
+        features = recurrent_lstm(weights, states, states.shape[2] - width, dropout)
+        mels, gates = self._project(features, s.n_frames_per_step)
         mels = mels.transpose(0, 1).reshape(frames.shape[1], -1, self.n_mel_channels)
         return mels, gates.transpose(0, 1), alignments.transpose(0, 1)
 
-    def _recurrent_dropout(self, inputs: Tensor, width: int, p: float) -> Tensor | None:
+    def _recurrent_dropout(self, inputs: Tensor, width: int, p: float) -> Dropout | None:
         if not self.training or p == 0.0:
             return None
-        return dropout_mask((*inputs.shape[:2], width), p, inputs)
+        return draw_dropout((*inputs.shape[:2], width), p, inputs.device)
 
 
 class FreeRunning:

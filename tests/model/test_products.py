@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import products
-from model.products import Packed, dropout_mask, input_gradient, linear, weight_gradient
+from model.products import Packed, draw_dropout, dropped_relu, input_gradient, linear, weight_gradient
 
 sizes = st.integers(1, 40) | st.sampled_from([256, 511])
 seeds = st.integers(0, 2**32 - 1)
@@ -70,7 +70,7 @@ def test_a_packed_weight_serves_another_number_of_rows():
 
 @given(n=st.integers(1, 9), p=st.sampled_from([0.0, 0.1, 0.5, 0.9]))
 def test_a_dropout_mask_has_the_shape_asked_for(n, p):
-    mask = dropout_mask((n, 3), p, torch.empty(0, dtype=torch.double))
+    mask = draw_dropout((n, 3), p, torch.device("cpu")).mask(torch.double)
     assert mask.shape == (n, 3)
     assert mask.dtype == torch.double
     kept = mask[mask > 0]
@@ -81,7 +81,7 @@ def test_a_dropout_mask_has_the_shape_asked_for(n, p):
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_a_dropout_mask_drops_its_share_everywhere_and_keeps_the_mean(p):
     torch.manual_seed(3)
-    mask = dropout_mask((4000, 64), p, torch.empty(0))
+    mask = draw_dropout((4000, 64), p, torch.device("cpu")).mask(torch.float)
     assert abs(float((mask == 0).double().mean()) - p) < 0.005
     assert abs(float(mask.double().mean()) - 1) < 0.02
     by_place = (mask == 0).double().mean(dim=0)  # four neighbours come from one random number
@@ -94,6 +94,19 @@ def test_dropout_masks_follow_the_seed():
     masks = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        masks.append(dropout_mask((7, 5), 0.5, torch.empty(0)))
+        masks.append(draw_dropout((7, 5), 0.5, torch.device("cpu")).kept)
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
+
+
+@given(n=sizes, p=st.sampled_from([0.0, 0.1, 0.5]), seed=seeds)
+def test_a_dropped_relu_and_its_gradient_are_those_of_its_two_parts(n, p, seed):
+    torch.manual_seed(seed)
+    x, upstream = torch.randn(3, n, dtype=torch.double, requires_grad=True), torch.randn(3, n).double()
+    state = torch.get_rng_state()
+    found = dropped_relu(x, p)
+    torch.set_rng_state(state)
+    wanted = torch.relu(x) * (draw_dropout(x.shape, p, x.device).mask(x.dtype) if p > 0.0 else 1.0)
+    assert torch.equal(found, wanted)
+    gradients = [torch.autograd.grad(out, x, upstream)[0] for out in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=1e-14, atol=0.0)
