@@ -153,7 +153,7 @@ class AutoFix(Generic[S]):
         if bad_clips:
             shown = ", ".join(bad_clips[:5])
             alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
-            self._exclude(rule, alarm, Action("leave these clips out", exclude=True))
+            self._exclude(rule, alarm, "leave these clips out", None)  # no rung of its ladder
             return
         self._events.append(step)
         window = self.health.pace(rule.within_steps, rule.within_steps)
@@ -171,17 +171,17 @@ class AutoFix(Generic[S]):
     # Asking
 
     def _ask(self, tier: str) -> None:
-        fired = []
+        fired, knobs = [], self._knobs
         for rule in self._rules:
             if rule.tier != tier or not self._armed(rule):
                 continue
-            alarm, votes = rule.sees(self.health, self._knobs), self._votes[rule.name]
+            alarm, votes = rule.sees(self.health, knobs), self._votes[rule.name]
             votes.append(alarm is not None)
             if not any(votes):
                 self.health.alarmed.discard(rule.name)
             if alarm is None:
                 continue
-            if any(action.back_to for action in rule.ladder(self._knobs)):
+            if any(action.back_to for action in rule.ladder(knobs)):
                 self._ring.trouble()
             if sum(votes) >= rule.votes[0]:
                 fired.append((rule, alarm))
@@ -231,7 +231,7 @@ class AutoFix(Generic[S]):
         elif len(counted) >= MAX_REPAIRS:
             self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
         elif action.exclude:
-            self._exclude(rule, alarm, action)
+            self._exclude(rule, alarm, action.what, rung)
         else:
             self._repair(rule, alarm, suppressed, action, rung, target)
 
@@ -278,14 +278,13 @@ class AutoFix(Generic[S]):
         if step == 0:
             self.health.start_over()
 
-    def _exclude(self, rule: Rule, alarm: Alarm, action: Action) -> None:
+    def _exclude(self, rule: Rule, alarm: Alarm, what: str, rung: int | None) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
         if len(excluded) > MAX_EXCLUDED * self._n_clips:
             why = f"{len(excluded)} of {self._n_clips} clips would be left out: mend the data"
             entry = self._note("end", rule, alarm, action=why)
             raise GivenUp("FAIL", entry)
-        rung = sum(entry.rule == rule.name for entry in self.repairs())
-        self._note("repair", rule, alarm, action=action.what, clips=alarm.clips, rung=rung)
+        self._note("repair", rule, alarm, action=what, clips=alarm.clips, rung=rung)
         self._run.exclude(alarm.clips)
         for clip in alarm.clips:
             self.health.clips.pop(clip, None)

@@ -27,7 +27,7 @@ def _done(entry: Entry) -> str:
     parts = [changes(entry)] if entry.changes else []
     parts += [f"weights of step {entry.back_to}"] if entry.back_to is not None else []
     parts += [f"learning rate warms up over {entry.ramp} steps"] if entry.ramp else []
-    parts += [", ".join(entry.clips[:5])] if entry.clips else []
+    parts += [", ".join(entry.clips)] if entry.clips else []
     return "; ".join(parts)
 
 
@@ -49,6 +49,7 @@ def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
             "done": entry.verdict or entry.action,
             "changes": changes(entry),
             "back_to": entry.back_to,
+            "clips": ", ".join(entry.clips),
         }
         for number, entry in counting(rows)
     ]

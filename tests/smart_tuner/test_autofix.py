@@ -8,7 +8,7 @@ from model.settings import LIMITS, Settings
 from smart_tuner.autofix import MAX_REPAIRS, AutoFix, GivenUp, policy_hash
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Action, Alarm, Rule, settings_at
-from smart_tuner.rules import RULES, GateNever, PoorAlignment
+from smart_tuner.rules import RULES, GateNever, NonFinite, PoorAlignment
 
 START = Settings(guided_attention_weight=0.0, warmup_steps=5)
 GOOD = {
@@ -307,6 +307,7 @@ def test_bad_clips_are_left_out_until_the_data_is_to_blame():
         ward.fix.not_finite("loss is nan", [clip])
     assert ward.patient.done == [("exclude", (clip,)) for clip in "abc"]
     assert ward.fix.settings() == START
+    assert ward.fix._next_action(ward.fix._rule(NonFinite))[0] == 0  # its ladder is untouched
     with pytest.raises(GivenUp, match="4 of 60 clips") as end:
         ward.fix.not_finite("loss is nan", ["d"])
     assert end.value.state == "FAIL"
