@@ -140,9 +140,7 @@ class AutoFix(Generic[S]):
         else:
             health.clips.clear()  # a clip can only stand out from an aligned run
         self._ring.validated(aligned)
-        for name in ("held_out", "value"):
-            if name in measures:
-                health.improve(name, measures[name], smaller=True)
+        health.improve("held_out", measures["held_out"], smaller=True)
         self._judge()
         self._ask("validation")
 
