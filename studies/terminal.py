@@ -74,7 +74,7 @@ class Terminal:
             text += f"  aligned {self._last.aligned_share:.0%}  {self._last.value:.2f} dB"
         self._show("trial", text, m.step, self._plan.steps)
         if not self._console.is_terminal and time.monotonic() - self._said > 30:
-            left = (self._plan.steps - m.step) * median(self._steps)
+            left = max(0, self._plan.steps - m.step) * median(self._steps)
             self._line(f"  step {m.step}/{self._plan.steps}  {text}  about {left:.0f} s left")
 
     def measured(self, m: Measured) -> None:
