@@ -1,6 +1,7 @@
 """A real, tiny training under watch: what is healthy stays untouched, what is sick is repaired."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,7 @@ class Trial:
         self.trial = self.study.ask()
         self.ledger = TrialRepairs(self.storage, "uid", self.trial.number, "policy")
         judge = Judge(corpus.held_out, 1, 1, yardstick(corpus.held_out, corpus.mel_settings))
-        plan = Plan(steps, 20, 5, rules, frozenset(searched), 10, "abc", "cpu")
+        plan = Plan(steps, 40, 5, rules, frozenset(searched), 10, "abc", "cpu")
         self.objective, self.corpus = Tacotron2Objective(corpus, judge, plan, Silent()), corpus
 
     def training(self, kind=Training):
@@ -41,6 +42,11 @@ class Trial:
 
     def run(self, training):
         return self.objective(self.trial, training, self.folder / "trial", self.ledger, lambda: None)
+
+    def run_to_the_end(self, training):
+        """Also where the rules give the trial up."""
+        with suppress(optuna.TrialPruned):
+            self.run(training)
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def same(a, b):
 
 
 def test_with_nothing_to_repair_the_weights_are_bit_identical_to_those_without_rules(trial):
-    watched, plain = trial(), trial(rules=(), name="plain")
+    watched, plain = trial(steps=160), trial(rules=(), name="plain", steps=160)
     runs = [t.training() for t in (watched, plain)]
     values = [t.run(run) for t, run in zip((watched, plain), runs, strict=True)]
     assert watched.ledger.all() == []
@@ -109,7 +115,7 @@ class Slipping(Training):
 
 
 def test_a_slip_of_the_machine_costs_nothing(trial):
-    slipping, plain = trial(), trial(name="plain")
+    slipping, plain = trial(steps=20), trial(name="plain", steps=20)
     runs = slipping.training(Slipping), plain.training()
     slipping.run(runs[0])
     plain.run(runs[1])
@@ -140,7 +146,7 @@ class Cramped(Training):
 
 
 def test_a_batch_that_does_not_fit_is_computed_in_parts(trial):
-    cramped = trial()
+    cramped = trial(steps=20)
     training = cramped.training(Cramped)
     cramped.run(training)
     assert training.settings.micro_batches == 4
@@ -164,21 +170,23 @@ class Mortal(Training):
         return super().advance(closely)
 
 
-@pytest.mark.parametrize("dies_at", [3, 24, 52, 58, 71])
+@pytest.mark.parametrize("dies_at", [24, 58, 96])
 def test_a_repaired_trial_that_was_killed_ends_bit_identical_to_one_that_was_not(trial, settings, dies_at):
     sick = replace(settings, **UNGUIDED)
-    straight = trial(settings=sick, steps=80)
+    straight = trial(settings=sick, steps=200)
     unharmed = straight.training()
-    straight.run(unharmed)
-    assert [e.rule for e in straight.ledger.all() if e.kind == "repair"] == ["poor_alignment"]
+    straight.run_to_the_end(unharmed)
+    repairs = [e for e in straight.ledger.all() if e.kind == "repair"]
+    assert repairs[0].back_to == 0
+    assert len(repairs) > 1
 
-    killed = trial(settings=sick, steps=80, name="killed")
+    killed = trial(settings=sick, steps=200, name="killed")
     first = killed.training(Mortal)
     first.dies_at = dies_at
     with pytest.raises(Killed):
         killed.run(first)
     second = killed.training()
-    killed.run(second)
+    killed.run_to_the_end(second)
     assert same(weights(unharmed), weights(second))
     told = [replace(e, seq=0, parent=None) for e in killed.ledger.all()]
     assert told == [replace(e, seq=0, parent=None) for e in straight.ledger.all()]
@@ -192,8 +200,8 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
             seen[self.step] = self.settings
             return super().advance(closely)
 
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=80)
-    sick.run(sick.training(Noting))
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200)
+    sick.run_to_the_end(sick.training(Noting))
     rows = sick.ledger.all()
     assert any(row.changes for row in rows)
     for step, used in seen.items():
@@ -201,7 +209,7 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
 
 
 def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clean_value(trial, settings):
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=80, searched=["guided_attention_weight"])
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, searched=["guided_attention_weight"])
     with pytest.raises(optuna.TrialPruned, match="credit is pure"):
         sick.run(sick.training())
     assert max(sick.study.trials[0].intermediate_values) == 40  # nothing after the repair was reported
