@@ -22,8 +22,9 @@ from torch.autograd.function import once_differentiable
 
 from model.products import Dropout, Packed, linear, linear_gradients, weight_gradient
 
-# θ of all steps is kept for the backward up to this size, and computed again beyond it.
-SAVED_ENERGY_BYTES = 1 << 27
+# θ of all steps is kept for the backward up to this size, and computed again beyond it: a small
+# network's step is bound by the number of its operations, a large one's peak by what is kept.
+SAVED_ENERGY_BYTES = 40 << 20
 BLOCK = 16  # steps whose dropout masks and gate factors are computed together
 
 
