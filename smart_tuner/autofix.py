@@ -218,7 +218,15 @@ class AutoFix(Generic[S]):
 
     # Acting
 
-    def _act(self, rule: Rule, alarm: Alarm, suppressed: tuple[str, ...]) -> None:
+    def _act(
+        self,
+        rule: Rule,
+        alarm: Alarm,
+        suppressed: tuple[str, ...],
+        before: Mapping[str, float] | None = None,
+    ) -> None:
+        """`before`: what was measured, where a verdict has just let the windows begin afresh."""
+        before = before or self._snapshot()
         self._close(rule)
         rung, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
@@ -231,7 +239,7 @@ class AutoFix(Generic[S]):
         elif action.exclude:
             self._exclude(rule, alarm, action.what, rung)
         else:
-            self._repair(rule, alarm, suppressed, action, rung, target)
+            self._repair(rule, alarm, suppressed, action, rung, target, before)
 
     def _repair(
         self,
@@ -241,6 +249,7 @@ class AutoFix(Generic[S]):
         action: Action,
         rung: int,
         target: int | None,
+        before: Mapping[str, float],
     ) -> None:
         step, health = self.health.step, self.health
         changes = self._changes(action)
@@ -259,7 +268,7 @@ class AutoFix(Generic[S]):
             fresh=action.fresh,
             rung=rung,
             verify_at=None if safe else verify_at,
-            before=self._snapshot(),
+            before=before,
         )
         if target is not None:
             self._go_back(target)
@@ -354,7 +363,7 @@ class AutoFix(Generic[S]):
         else:
             self._verdict(repair, "no effect", undo=repair.back_to is None)
         if alarm is not None:
-            self._act(rule, alarm, ())
+            self._act(rule, alarm, (), after)
 
     def conclude(self) -> None:
         """The run is over: a repair that still waits is judged by what is known, and nothing is undone."""

@@ -317,8 +317,8 @@ def alignment_ladder(settings: Knobs) -> list[Action]:
     anew = more(settings, guided, 2.0, least=1.0) | {"n_frames_per_step": MOST_FRAMES}
     return [
         Action("start over, guided, with as many frames a step as the weights serve", anew, back_to="start"),
-        Action("hide a fifth of the frames from the decoder", {"p_frame_dropout": 0.2}),
         Action("guide the attention harder", more(settings, guided, 2.0, least=4.0)),
+        Action("hide a fifth of the frames from the decoder", {"p_frame_dropout": 0.2}),
         Action("give the attention new weights", fresh="attention"),
     ]
 

@@ -109,12 +109,13 @@ def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_
     assert [r.rung for r in repairs] == [0, 1, 2, 3]
     assert [dict(r.changes) for r in repairs] == [
         GUIDED,
-        {"p_frame_dropout": (0.0, 0.2)},
         {"guided_attention_weight": (1.0, 4.0)},
+        {"p_frame_dropout": (0.0, 0.2)},
         {},
     ]
     assert ward.patient.done == [("roll back", 0), ("reinitialise", "attention")]
     assert {v.verdict for v in ward.patient.kinds("verdict")} == {"no effect"}
+    assert all(repair.before["diagonal_score"] == 0.05 for repair in repairs)  # known to every verdict
     left = replace(START, guided_attention_weight=1.0, n_frames_per_step=16)  # of the start anew
     assert settings_at(10**6, START, ward.fix.entries) == left
     assert end.value.state == "PRUNED"
@@ -123,6 +124,14 @@ def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_
 
 
 LATE_GATE = GOOD | {"gate_accuracy": 0.1, "gate_late": 0.9}
+
+
+def test_a_second_rung_that_helps_is_kept():
+    ward = Ward().days(500, UNALIGNED)
+    assert [row.rung for row in ward.patient.kinds("repair")] == [0, 1]
+    ward.days(100)
+    assert ward.patient.kinds("verdict")[-1].verdict == "improved"
+    assert ward.fix.settings().guided_attention_weight == 4.0
 
 
 def test_harm_is_undone_with_the_weights_from_before():
@@ -270,7 +279,7 @@ def test_a_rung_that_is_too_dear_gives_way_to_the_next():
     ward.fix.health.first_aligned = None
     ward.days(75, UNALIGNED)
     [repair] = [row for row in ward.patient.kinds("repair") if row.rule == "poor_alignment"]
-    assert (repair.rung, repair.back_to, repair.changes) == (1, None, {"p_frame_dropout": (0.0, 0.2)})
+    assert (repair.rung, repair.back_to, repair.changes) == (1, None, {"guided_attention_weight": (0.0, 4.0)})
 
 
 def test_redone_work_has_a_limit():
