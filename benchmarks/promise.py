@@ -24,7 +24,7 @@ import torch
 
 from model.corpus import Corpus
 from model.settings import Settings
-from model.training import StepMeasures, Training
+from model.training import ALIGNED_SHARE, StepMeasures, Training
 from objectives.quality import Judge, yardstick
 from objectives.tacotron2 import Measured, Tacotron2Objective, Unrepairable
 from smart_tuner.repairs import Entry
@@ -149,7 +149,7 @@ def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
     if row["state"] != "COMPLETE" or not curve:
         return False
     best, last = min(m["value"] for m in curve), curve[-1]
-    return bool(best <= worst and last["aligned_share"] >= 0.8 and last["gate_accuracy"] >= 0.7)
+    return bool(best <= worst and last["aligned_share"] >= ALIGNED_SHARE and last["gate_accuracy"] >= 0.7)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

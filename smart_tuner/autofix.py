@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 import numpy as np
 
-from smart_tuner.health import Health, spread
+from smart_tuner.health import ALIGNED_SHARE, Health, spread
 from smart_tuner.repairs import Action, Alarm, Entry, Rule, S, settings_at
 from smart_tuner.ring import Ring
 from smart_tuner.rules import WINDOW, NonFinite, OutOfMemory, median
@@ -23,7 +23,6 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
-ALIGNED_SHARE = 0.8  # of the validated sentences
 POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
 
 
@@ -109,13 +108,16 @@ class AutoFix(Generic[S]):
 
     def kept(self) -> set[int]:
         """The steps of the checkpoints that a repair, or its undoing, may need."""
-        pending = self._pending()
-        return self._ring.kept() | ({pending.step} if pending else set())
+        return self._ring.kept() | self._undo_steps()
 
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        self._ring.saved(step, self.kept())
+        self._ring.saved(step, self._undo_steps())
+
+    def _undo_steps(self) -> set[int]:
+        pending = self._pending()
+        return {pending.step} if pending else set()
 
     # What happens to the run
 

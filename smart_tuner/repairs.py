@@ -8,8 +8,8 @@ from smart_tuner.health import Health
 
 S = TypeVar("S")  # the settings of a training: any frozen dataclass
 
-# After a jump of a loss weight Adam's step is up to five times the learning rate; warmed up anew from a
-# fifth it stays near one (shared/design/healing.md, section 5).
+# After a jump of a loss weight Adam's step is up to five times the learning rate (beta2 0.999); warmed up
+# anew from a fifth it stays near one.
 REWARM_FROM = 0.2
 
 

@@ -1,7 +1,8 @@
 """The rules: what each sees in a run's health, and what it would do about it, from the cause upwards.
 
 Every threshold is a field, with its source; those without one are this project's, set on healthy and on
-spoilt runs (docs/rules.md). Measures that a rule reads are listed in objectives/watched.py.
+spoilt runs of the quickstart's model (benchmarks/promise.py). Measures that a rule reads are listed in
+objectives/watched.py.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from smart_tuner.health import PASSES, Health, spread
+from smart_tuner.health import ALIGNED_SHARE, PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
@@ -127,8 +128,16 @@ class OutOfMemory(Rule):
         return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.rungs
 
 
+class _Diverging(Rule):
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        """Whether the loss is as good as ever, or falls again."""
+        if "mel" not in after:
+            return False
+        return after["mel"] <= 1.1 * health.best.get("mel", 0.0) or bool(health.falls("mel", 2 * WINDOW))
+
+
 @dataclass(frozen=True)
-class ExplodingGradient(Rule):
+class ExplodingGradient(_Diverging):
     """Gradients far above those of this run's calm times, while the loss rises. A busy clip is no fault."""
 
     level, priority, tier = 3, 9, "step"
@@ -156,19 +165,9 @@ class ExplodingGradient(Rule):
             Action("start over with a third of the learning rate", slower(settings, 1 / 3), back_to="start"),
         ]
 
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return recovered(after, health)
-
-
-def recovered(after: Mapping[str, float], health: Health) -> bool:
-    """Whether the loss is as good as ever, or falls again."""
-    if "mel" not in after:
-        return False
-    return after["mel"] <= 1.1 * health.best.get("mel", 0.0) or bool(health.falls("mel", 2 * WINDOW))
-
 
 @dataclass(frozen=True)
-class OversizedSteps(Rule):
+class OversizedSteps(_Diverging):
     """From the start, a step changes the weights far too much: nothing learned so is worth keeping."""
 
     level, priority, tier, votes = 3, 7, "look", (1, 1)
@@ -193,12 +192,9 @@ class OversizedSteps(Rule):
             Action("start over with a third of the learning rate", third, back_to="start"),
         ]
 
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return bool(health.falls("mel", 2 * WINDOW)) or recovered(after, health)
-
 
 @dataclass(frozen=True)
-class Divergence(Rule):
+class Divergence(_Diverging):
     """The loss leaps up (llm-foundry's spike: twice the running mean), or has left its best for good."""
 
     level, priority, tier = 3, 8, "step"
@@ -227,9 +223,6 @@ class Divergence(Rule):
             Action("go back and lower the learning rate", slower(settings, 0.67), back_to="good"),
             Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
         ]
-
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return recovered(after, health)
 
 
 @dataclass(frozen=True)
@@ -285,11 +278,18 @@ class DeadModule(Rule):
         ]
 
 
+class _Unaligned(Rule):
+    target, gain = "diagonal_score", 0.1
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return super().helped(before, after, health) or bool(health.falls("penalty", 4))
+
+
 @dataclass(frozen=True)
-class TextIgnored(Rule):
+class TextIgnored(_Unaligned):
     """Swapping the texts hardly changes the loss: the decoder goes on from the frames before alone."""
 
-    level, priority, target, gain = 4, 9, "diagonal_score", 0.1
+    level, priority = 4, 9
     min_text_gain: float = 0.01
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
 
@@ -306,13 +306,10 @@ class TextIgnored(Rule):
     def ladder(self, settings: Knobs) -> list[Action]:
         return alignment_ladder(settings)[1:]
 
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return super().helped(before, after, health) or bool(health.falls("penalty", 4))
-
 
 def alignment_ladder(settings: Knobs) -> list[Action]:
     """A decoder that learned to do without the text keeps the habit when it is guided later: 10.4 dB
-    where a start anew gave what a clean run gives (docs/rules.md), so that comes first."""
+    on the quickstart's corpus, where starts anew gave 7.8 and 8.5, so that comes first."""
     guided = "guided_attention_weight"
     anew = more(settings, guided, 2.0, least=1.0) | {"n_frames_per_step": MOST_FRAMES}
     return [
@@ -365,10 +362,10 @@ class Collapse(Rule):
 
 
 @dataclass(frozen=True)
-class PoorAlignment(Rule):
+class PoorAlignment(_Unaligned):
     """The decoder does not walk along the text, long after it should."""
 
-    level, priority, target, gain = 5, 8, "diagonal_score", 0.1
+    level, priority = 5, 8
     votes: ClassVar[tuple[int, int]] = (2, 3)  # a third would make a start anew too dear
     rungs: ClassVar[int] = 4
     min_diagonal_score: float = 0.3
@@ -408,9 +405,6 @@ class PoorAlignment(Rule):
     def ladder(self, settings: Knobs) -> list[Action]:
         return alignment_ladder(settings)
 
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return super().helped(before, after, health) or bool(health.falls("penalty", 4))
-
 
 @dataclass(frozen=True)
 class StuckAttention(Rule):
@@ -433,17 +427,20 @@ class StuckAttention(Rule):
         return alignment_ladder(settings)[:2] + alignment_ladder(settings)[3:]
 
 
+@dataclass(frozen=True)
 class _Gate(Rule):
     level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
     gives_up: ClassVar[str | None] = None
+    min_gate_accuracy: float = 0.7
+    clear_gate_accuracy: float = 0.8
 
-    def wrong(self, health: Health, least: float, clear: float) -> tuple[float, float] | None:
+    def wrong(self, health: Health) -> tuple[float, float] | None:
         """Accuracy and share of late stops, where the accuracy is too low and attention is aligned."""
         accuracy, late = health.last("gate_accuracy"), health.last("gate_late")
         aligned = health.last("aligned_share")
-        if accuracy is None or late is None or aligned is None or aligned < 0.8:
+        if accuracy is None or late is None or aligned is None or aligned < ALIGNED_SHARE:
             return None
-        bound = clear if self.name in health.alarmed else least
+        bound = self.clear_gate_accuracy if self.name in health.alarmed else self.min_gate_accuracy
         return None if accuracy >= bound else (accuracy, late)
 
 
@@ -451,11 +448,8 @@ class _Gate(Rule):
 class GateNever(_Gate):
     """The gate opens late or never: ends are rare, so they must weigh more."""
 
-    min_gate_accuracy: float = 0.7
-    clear_gate_accuracy: float = 0.8
-
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        found = self.wrong(health, self.min_gate_accuracy, self.clear_gate_accuracy)
+        found = self.wrong(health)
         if found is None or found[1] < 0.5 * (1 - found[0]):
             return None
         right, late = found
@@ -471,11 +465,8 @@ class GateNever(_Gate):
 class GateSoon(_Gate):
     """The gate opens too early: ends weigh too much."""
 
-    min_gate_accuracy: float = 0.7
-    clear_gate_accuracy: float = 0.8
-
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        found = self.wrong(health, self.min_gate_accuracy, self.clear_gate_accuracy)
+        found = self.wrong(health)
         if found is None or found[1] >= 0.5 * (1 - found[0]):
             return None
         reason = f"only {found[0]:.0%} of the sentences stop in the right place; most stop early"
