@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from model import checkpoint
 from model.corpus import Utterance
 from model.settings import LIMITS, Settings
-from model.training import ALIGNED_SHARE, NonFinite, OutOfMemory, StepMeasures, Training, Validation
+from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
 from smart_tuner.autofix import AutoFix
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
@@ -112,7 +112,7 @@ class Watched:
         found = validation_measures(self.training.validate(self._items))
         assert self.autofix is not None
         late = self.training.step >= self._pace.planned // 8
-        if late and self.autofix.health.first_aligned is None and found["aligned_share"] < ALIGNED_SHARE:
+        if late and self.autofix.health.first_aligned is None and not found["aligned"]:
             found["text_gain"] = self.training.text_gain(self._items)
         return found
 
@@ -187,7 +187,7 @@ def look_measures(m: StepMeasures) -> dict[str, float] | None:
 def validation_measures(v: Validation) -> dict[str, float]:
     """Means over the items; a measure that no item has is left out."""
     found = {
-        "aligned_share": v.aligned_share,
+        "aligned": float(v.aligned),
         "diagonal_score": v.diagonal_score,
         "gate_accuracy": v.gate_accuracy,
         "gate_late": v.gate_late,

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 import numpy as np
 
-from smart_tuner.health import ALIGNED_SHARE, Health, spread
+from smart_tuner.health import Health, spread
 from smart_tuner.repairs import Action, Alarm, Entry, Rule, S, settings_at
 from smart_tuner.ring import Ring
 from smart_tuner.rules import WINDOW, NonFinite, OutOfMemory, median
@@ -134,7 +134,7 @@ class AutoFix(Generic[S]):
     def validated(self, step: int, measures: Mapping[str, float]) -> None:
         health = self.health
         health.note(step, measures)
-        aligned = measures["aligned_share"] >= ALIGNED_SHARE
+        aligned = bool(measures["aligned"])
         if aligned:
             health.first_aligned = health.first_aligned or step
             for name in ("diagonal_score", "corr"):

@@ -10,7 +10,6 @@ from scipy.stats import theilslopes
 
 KEPT = 400  # newest values of each measure
 PASSES = 3  # of each clip
-ALIGNED_SHARE = 0.8  # of the validated sentences: from here on a run counts as aligned
 Values = NDArray[np.float64]
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from smart_tuner.health import ALIGNED_SHARE, PASSES, Health, spread
+from smart_tuner.health import PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
@@ -248,8 +248,8 @@ class VanishingGradients(Rule):
         return Alarm(reason, small)
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        eps = max(1e-12, settings.adam_eps / 100)
-        return [Action("divide Adam's epsilon by 100", {"adam_eps": eps})] * self.rungs
+        smaller = [max(1e-12, settings.adam_eps / 100.0**k) for k in (1, 2, 3)]
+        return [Action("lower Adam's epsilon", {"adam_eps": eps}) for eps in smaller]
 
 
 @dataclass(frozen=True)
@@ -437,8 +437,7 @@ class _Gate(Rule):
     def wrong(self, health: Health) -> tuple[float, float] | None:
         """Accuracy and share of late stops, where the accuracy is too low and attention is aligned."""
         accuracy, late = health.last("gate_accuracy"), health.last("gate_late")
-        aligned = health.last("aligned_share")
-        if accuracy is None or late is None or aligned is None or aligned < ALIGNED_SHARE:
+        if accuracy is None or late is None or not health.last("aligned"):
             return None
         bound = self.clear_gate_accuracy if self.name in health.alarmed else self.min_gate_accuracy
         return None if accuracy >= bound else (accuracy, late)

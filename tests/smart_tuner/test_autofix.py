@@ -12,7 +12,7 @@ from smart_tuner.rules import RULES, GateNever, NonFinite, PoorAlignment
 
 START = Settings(guided_attention_weight=0.0, warmup_steps=5)
 GOOD = {
-    "aligned_share": 1.0,
+    "aligned": 1.0,
     "diagonal_score": 0.98,
     "corr": 0.99,
     "penalty": 0.02,
@@ -22,7 +22,7 @@ GOOD = {
     "dwell": 0.1,
     "focus": 0.6,
 }
-UNALIGNED = GOOD | {"aligned_share": 0.0, "diagonal_score": 0.05, "corr": 0.1, "penalty": 0.5}
+UNALIGNED = GOOD | {"aligned": 0.0, "diagonal_score": 0.05, "corr": 0.1, "penalty": 0.5}
 GUIDED = {"guided_attention_weight": (0.0, 1.0), "n_frames_per_step": (1, 16)}
 STEP = {"loss": 1.5, "mel": 1.0, "gate": 0.02, "guided": 0.02, "grad_norm": 0.5}
 LOOK = {"gradient/encoder": 1e-3, "update/encoder": -2.5, "silent/encoder": 0.0, "unchanged/encoder": 0.0}

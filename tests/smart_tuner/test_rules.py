@@ -30,10 +30,10 @@ from smart_tuner.rules import (
 S = Settings()
 
 
-def chart(steps=400, planned=400, aligned=None, best=None, **series):
+def chart(steps=400, planned=400, first_aligned=None, best=None, **series):
     """Health whose newest values are `series`, each a value or a list of values, one a step."""
     health = Health(Pace(planned, 25))
-    health.first_aligned = aligned
+    health.first_aligned = first_aligned
     health.best = dict(best or {})
     rows = {name.replace("__", "/"): np.atleast_1d(values) for name, values in series.items()}
     longest = max(len(values) for values in rows.values())
@@ -75,7 +75,7 @@ SIDES = [
     ),
     (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"update__encoder": -4.4}),
-    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"aligned": 100}),
+    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
     (
         TextIgnored(),
         {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
@@ -86,14 +86,14 @@ SIDES = [
         {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
         {"gradient__encoder_lstm": 1.1e-6},
     ),
-    (Collapse(), {"guided": flat(0.3), "best": CALM, "aligned": 100}, {"guided": flat(0.25)}),
-    (Collapse(), {"guided": flat(0.3), "best": CALM, "aligned": 100}, {"aligned": None}),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "first_aligned": 100}, {"guided": flat(0.25)}),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "first_aligned": 100}, {"first_aligned": None}),
     (
         Collapse(),
-        {"diagonal_score": [0.7, 0.7], "best": {"diagonal_score": 0.96}, "aligned": 100},
+        {"diagonal_score": [0.7, 0.7], "best": {"diagonal_score": 0.96}, "first_aligned": 100},
         {"diagonal_score": [0.7, 0.72]},
     ),
-    (Collapse(), {"dwell": [0.51, 0.51], "aligned": 100}, {"dwell": [0.51, 0.49]}),
+    (Collapse(), {"dwell": [0.51, 0.51], "first_aligned": 100}, {"dwell": [0.51, 0.49]}),
     (PoorAlignment(), UNALIGNED | {"steps": 150}, {"diagonal_score": 0.31}),
     (PoorAlignment(), UNALIGNED | {"steps": 75}, {"steps": 74}),  # the second vote is due at step 100
     (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.59, "steps": 200}, {"steps": 199}),
@@ -101,14 +101,14 @@ SIDES = [
     (PoorAlignment(), UNALIGNED, {"penalty": [0.6, 0.57, 0.54]}),
     (PoorAlignment(), UNALIGNED | {"penalty": [0.6, 0.59, 0.58]}, {"penalty": [0.6, 0.5, 0.4]}),
     (PoorAlignment(), UNALIGNED, {"penalty": [0.5, 0.5]}),
-    (PoorAlignment(), UNALIGNED, {"aligned": 100}),
+    (PoorAlignment(), UNALIGNED, {"first_aligned": 100}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"dwell": 0.49}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"focus": 0.49}),
-    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned_share": 0.8}, {"gate_accuracy": 0.71}),
-    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned_share": 0.8}, {"aligned_share": 0.79}),
-    (GateNever(), {"gate_accuracy": 0.6, "gate_late": 0.21, "aligned_share": 1}, {"gate_late": 0.19}),
-    (GateSoon(), {"gate_accuracy": 0.6, "gate_late": 0.19, "aligned_share": 1}, {"gate_late": 0.21}),
-    (GateSoon(), {"gate_accuracy": 0.69, "gate_late": 0.0, "aligned_share": 1}, {"gate_accuracy": 0.71}),
+    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned": 1}, {"gate_accuracy": 0.71}),
+    (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned": 1}, {"aligned": 0}),
+    (GateNever(), {"gate_accuracy": 0.6, "gate_late": 0.21, "aligned": 1}, {"gate_late": 0.19}),
+    (GateSoon(), {"gate_accuracy": 0.6, "gate_late": 0.19, "aligned": 1}, {"gate_late": 0.21}),
+    (GateSoon(), {"gate_accuracy": 0.69, "gate_late": 0.0, "aligned": 1}, {"gate_accuracy": 0.71}),
     (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"loss_spread": 0.24}),
     (
         UnstableLoss(),
@@ -116,8 +116,8 @@ SIDES = [
         {"loss_spread": 0.44},
     ),
     (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"mel": falling(2.0, 1.0)}),
-    (Plateau(), {"held_out": [1.0, 1.01] * 5, "aligned": 100}, {"held_out": falling(1.1, 1.0, 10)}),
-    (Plateau(), {"held_out": [1.0, 1.01] * 5, "aligned": 100}, {"aligned": None}),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "first_aligned": 100}, {"held_out": falling(1.1, 1.0, 10)}),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "first_aligned": 100}, {"first_aligned": None}),
     (
         Overfit(),
         {
@@ -174,7 +174,7 @@ def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
         "diagonal_score": 0.35,
         "penalty": [0.5] * 3,
         "gate_accuracy": 0.75,
-        "aligned_share": 1.0,
+        "aligned": 1.0,
         "steps": 150,
     }
     health = chart(gate_late=0.25 if isinstance(rule, GateNever) else 0.0, **seen)
@@ -194,7 +194,7 @@ def test_a_gate_that_weighs_nothing_has_no_gradient_and_that_is_no_cut():
     [(1.0, 0.0, ()), (2.2, 0.0, ("c7",)), (1.8, 0.0, ()), (1.0, 0.3, ("c7",)), (1.0, 0.2, ())],
 )
 def test_a_clip_that_stands_out_in_every_pass_is_faulty(mel, away, found):
-    health = chart(aligned=50, mel=1.0)
+    health = chart(first_aligned=50, mel=1.0)
     random = np.random.default_rng(0)
     for epoch in range(PASSES):
         for batch in np.arange(40).reshape(4, 10):
@@ -207,7 +207,7 @@ def test_a_clip_that_stands_out_in_every_pass_is_faulty(mel, away, found):
 
 
 def test_a_clip_that_stood_out_only_once_is_not():
-    health = chart(aligned=50, mel=1.0)
+    health = chart(first_aligned=50, mel=1.0)
     for epoch in range(PASSES):
         health.note_clips({f"c{i}": (9.0 if i == 3 and epoch == 1 else 1.0, 0.02) for i in range(30)})
     assert FaultyClips().sees(health, S) is None
@@ -219,6 +219,11 @@ def test_ladders_name_known_settings_and_every_rung_does_something(rule):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude
         assert action.what
+
+
+def test_an_epsilon_that_was_not_small_enough_is_not_tried_again():
+    tried = [a.changes["adam_eps"] for a in VanishingGradients().ladder(replace(S, adam_eps=1e-3))]
+    assert tried == pytest.approx([1e-5, 1e-7, 1e-9])
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
