@@ -7,60 +7,15 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import (
-    JSON,
-    Column,
-    DateTime,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    event,
-    func,
-    select,
-)
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from smart_tuner.repairs import Entry, in_force
+from smart_tuner.tables import REPAIRS, TABLES
 
 BUSY_SECONDS = 60
 
-TABLES = MetaData()
-REPAIRS = Table(
-    "st_repair",
-    TABLES,
-    Column("id", Integer, primary_key=True),
-    Column("study_uid", String(32), nullable=False),
-    Column("trial", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("policy", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("step", Integer, nullable=False),
-    Column("rule", String(64), nullable=False),
-    Column("level", Integer, nullable=False),
-    Column("priority", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("evidence", JSON, nullable=False),
-    Column("suppressed", JSON, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("changes", JSON, nullable=False),
-    Column("ramp", Integer, nullable=False),
-    Column("back_to", Integer),
-    Column("fresh", String(64)),
-    Column("clips", JSON, nullable=False),
-    Column("rung", Integer),
-    Column("verify_at", Integer),
-    Column("verdict", String(16)),
-    Column("before", JSON, nullable=False),
-    Column("after", JSON, nullable=False),
-    Column("parent", Integer),
-    UniqueConstraint("study_uid", "trial", "seq"),
-)
 OURS = {"id", "study_uid", "trial", "at", "policy"}  # columns that are not of an Entry
 
 
