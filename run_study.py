@@ -7,6 +7,7 @@
 """
 
 import errno
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
+from smart_tuner.outage import StorageLost
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage, repairs_of
-from studies import data, doctor, fixes, report, voices, worker
+from studies import data, doctor, fixes, pool, report, training, voices, worker
 from studies.spec import Spec, SpecError, load, single_training
+from studies.study import StudyError, load_study, open_study, refuse_unwanted, set_wish
 from studies.terminal import Terminal
 
 FORMATS = click.option(
@@ -38,6 +41,12 @@ FORMATS = click.option(
 )
 NO_FIXES = click.option(
     "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine."
+)
+LINGER = click.option(
+    "--linger", is_flag=True, help="Wait for trials that other workers run, to take up those that die."
 )
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
@@ -67,7 +76,7 @@ class Place:
         return self.home / "studies" / study
 
     def study(self, name: str) -> tuple[optuna.Study, Spec]:
-        study = worker.load_study(name, self.storage())
+        study = load_study(name, self.storage())
         return study, Spec.parse_json(study.user_attrs["spec"])
 
     def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
@@ -109,13 +118,21 @@ def cli(context: click.Context, storage: str | None, home: Path, no_color: bool,
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @NO_FIXES
+@WORKERS
 @DEVICE
 @click.pass_obj
 def start(
-    place: Place, study: str, n_trials: int | None, seed: int | None, no_fixes: bool, device: str
+    place: Place,
+    study: str,
+    n_trials: int | None,
+    seed: int | None,
+    no_fixes: bool,
+    workers: int,
+    device: str,
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
-    _work(place, _chosen(load(study).with_changes(n_trials, seed), no_fixes), device)
+    spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
+    _work(place, spec, open_study(spec, place.storage()), device, workers)
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -125,11 +142,48 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @cli.command()
 @click.argument("name")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@WORKERS
 @DEVICE
 @click.pass_obj
-def resume(place: Place, name: str, n_trials: int | None, device: str) -> None:
-    """Go on with study NAME, from the database and checkpoints alone."""
-    _work(place, place.study(name)[1].with_changes(n_trials, None), device)
+def resume(place: Place, name: str, n_trials: int | None, workers: int, device: str) -> None:
+    """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
+    spec = place.study(name)[1].with_changes(n_trials, None)
+    study = open_study(spec, place.storage())
+    set_wish(study, "run")
+    _work(place, spec, study, device, workers)
+
+
+@cli.command("worker")
+@click.argument("name")
+@click.option("--max-trials", type=click.IntRange(min=1), help="End after so many trials.")
+@LINGER
+@DEVICE
+@click.pass_obj
+def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str) -> None:
+    """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
+    pool.end_with_parent()
+    spec = place.study(name)[1]
+    study = open_study(spec, place.storage())
+    with Terminal(place.console) as terminal:
+        _run_trials(place, spec, study, device, terminal, max_trials, linger)
+
+
+@cli.command()
+@click.argument("name")
+@click.pass_obj
+def pause(place: Place, name: str) -> None:
+    """Let study NAME's workers, wherever they are, finish their trials and start no others."""
+    set_wish(place.study(name)[0], "pause")
+    click.echo(f"Running trials go on to their end. Start others with: run_study.py resume {name}")
+
+
+@cli.command()
+@click.argument("name")
+@click.pass_obj
+def stop(place: Place, name: str) -> None:
+    """Let study NAME's workers, wherever they are, save their trials and end."""
+    set_wish(place.study(name)[0], "stop")
+    click.echo(f"Workers save and end within some seconds. Go on with: run_study.py resume {name}")
 
 
 @cli.command()
@@ -151,23 +205,47 @@ def train(
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
     spec = single_training(load(study).with_changes(None, seed), param, warm_start)
-    _work(place, _chosen(spec, no_fixes), device)
+    spec = _chosen(spec, no_fixes)
+    _work(place, spec, open_study(spec, place.storage()), device, 1)
 
 
-def _work(place: Place, spec: Spec, device: str) -> None:
-    study = worker.open_study(spec, place.storage())
-    folder = place.folder(spec.name)
+def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: int) -> None:
+    refuse_unwanted(study)
     with Terminal(place.console) as terminal:
-        corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
-        worker.check_sample_text(spec, corpus)
-        try:
-            worker.work(spec, study, corpus, folder, device, terminal)
-        except Interrupted:
-            terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
-            raise
+        if workers == 1:
+            _run_trials(place, spec, study, device, terminal)
+        else:
+            _run_workers(place, spec, device, workers, terminal)
     click.echo(report.summary(study, spec, place.sample(study)))
     if report.best_trial(study) is None:
         raise click.exceptions.Exit(1)
+
+
+def _run_trials(
+    place: Place,
+    spec: Spec,
+    study: optuna.Study,
+    device: str,
+    terminal: Terminal,
+    max_trials: int | None = None,
+    linger: bool = False,
+) -> None:
+    corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
+    training.check_sample_text(spec, corpus)
+    job = training.trainings(spec, study, corpus, device, terminal)
+    try:
+        worker.Worker(spec, study, job, place.folder(spec.name), terminal, linger).work(max_trials)
+    except Interrupted:
+        terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
+        raise
+
+
+def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: Terminal) -> None:
+    data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
+    command = [sys.executable, __file__, "worker", spec.name, "--device", device]
+    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
+    if code := pool.Pool(command, count, terminal.warned).run():
+        raise click.exceptions.Exit(code)
 
 
 @cli.command("list")
@@ -206,7 +284,7 @@ def best(place: Place, name: str, form: str) -> None:
     study = place.study(name)[0]
     found = report.best_trial(study)
     if found is None:
-        raise worker.StudyError(
+        raise StudyError(
             f'Study "{name}" has no completed trial yet.\nThere is no best.\nRun: run_study.py status {name}'
         )
     click.echo(report.formatted(report.best_record(study, found), form))
@@ -330,12 +408,13 @@ def examine(place: Place, form: str) -> None:
 
 EXIT_CODES: dict[type[Exception], int] = {
     worker.TooManyFailures: 8,
-    worker.StudyError: 2,
+    StudyError: 2,
     SpecError: 2,
     TextError: 2,
     WarmStartError: 2,
     DamagedCheckpoint: 1,
     StoreError: 4,
+    StorageLost: 4,
     OperationalError: 4,
     DataError: 5,
     CorpusError: 5,
@@ -355,7 +434,7 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except Interrupted as interrupted:
-        return 128 + interrupted.signal
+        return 128 + interrupted.signal if interrupted.signal else 0
     except EXPECTED as error:
         code = _exit_code(error)
         if "--debug" in (arguments or sys.argv):

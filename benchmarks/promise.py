@@ -26,14 +26,15 @@ from model.corpus import Corpus
 from model.settings import Settings
 from model.training import ALIGNED_SHARE, StepMeasures, Training
 from objectives.quality import Judge, yardstick
-from objectives.tacotron2 import Measured, Tacotron2Objective, Unrepairable
+from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective, Unrepairable
+from smart_tuner.outage import Outage
 from smart_tuner.repairs import Entry
 from smart_tuner.rules import RULES
 from smart_tuner.store import TrialRepairs, open_storage
 from studies import data, fixes
 from studies.report import formatted
 from studies.spec import Spec, load
-from studies.worker import plan_of
+from studies.training import plan_of
 
 BASE = {
     "learning_rate": 2e-3,
@@ -127,7 +128,7 @@ def one(case: str, seed: int, arm: str, home: Path) -> dict[str, Any]:
         run = training(case, seed, corpus, spec)
         objective = Tacotron2Objective(run.corpus, judge, plan, Quiet())
         try:
-            objective(trial, run, Path(place) / "trial", ledger, lambda: None)
+            objective(Attempt(trial, Path(place), ledger, Outage(click.echo)), run)
         except optuna.TrialPruned as end:
             found |= {"state": "PRUNED", "reason": str(end)}
         except (Unrepairable, FloatingPointError) as end:

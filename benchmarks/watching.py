@@ -6,6 +6,7 @@ validates anyway. One ratio a block of steps that holds one look; the median of 
 
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class NoLedger:
     def add(self, entry: Entry) -> Entry:
         raise click.ClickException(f"the run is not healthy: {entry.reason}")
 
-    def void_after(self, seq: int, step: int) -> None: ...
+    def flush(self) -> None: ...
+    def take(self, entries: Sequence[Entry], step: int) -> None: ...
 
 
 def compare(name: str, blocks: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from model.failpoint import failpoint
+
 SCHEMA = 1
 MANIFEST = "manifest.json"
 
@@ -23,12 +25,12 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
     """Make the checkpoint of `step` in `parent`; `fill` writes its files into the folder it is given.
 
     Raises:
-        OSError: the disk is full or not writable; nothing half-written is left.
+        OSError: there is no `parent`, or the disk is full or not writable; nothing half-written is left.
     """
     path = at(parent, step)
     temporary = parent / f"{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     try:
         fill(temporary)
         files = {
@@ -39,10 +41,12 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
         manifest.write_text(json.dumps({"schema": SCHEMA, "step": step, "files": files}, indent=1))
         for file in (*temporary.iterdir(), temporary):
             _sync(file)
+        failpoint("ckpt-written")
         if path.exists():  # the same step again, after a resume: os.replace needs an empty target
             shutil.rmtree(path)
         os.replace(temporary, path)
         _sync(parent)
+        failpoint("ckpt-renamed")
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -65,6 +69,11 @@ def verify(path: Path) -> None:
             raise DamagedCheckpoint(f"{path.name}: {name} is missing or cut")
         if _sha256(file) != digest:
             raise DamagedCheckpoint(f"{path.name}: {name} was changed (sha256)")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the manifest, and so of everything in the checkpoint."""
+    return _sha256(path / MANIFEST)
 
 
 def newest(parent: Path, warn: Callable[[str], None]) -> Path | None:

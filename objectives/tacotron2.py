@@ -1,8 +1,9 @@
 """The objective: train one voice, measure it at rungs, prune it or give it its value."""
 
+import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ import optuna
 from model import checkpoint
 from model.audio import write_wave
 from model.corpus import Corpus
+from model.failpoint import failpoint
 from model.training import StepMeasures, Training, Validation
 from model.voice import Voice
 from objectives.pictures import save_alignment
@@ -19,6 +21,7 @@ from objectives.quality import Judge, Judgement
 from objectives.watched import Ledger, Watched
 from smart_tuner.autofix import GivenUp
 from smart_tuner.health import Pace
+from smart_tuner.outage import Outage
 from smart_tuner.pruning import GRACE
 from smart_tuner.repairs import Entry, Rule
 
@@ -70,6 +73,24 @@ class Measured:
     seconds: float  # of training so far
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A trial's life in one process.
+
+    Args:
+        folder: where its checkpoints and samples are; made by whoever holds the trial.
+        asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
+        kept: told of every checkpoint that was written.
+    """
+
+    trial: optuna.Trial
+    folder: Path
+    ledger: Ledger
+    outage: Outage
+    asked_to_stop: Callable[[], int | None] = lambda: None
+    kept: Callable[[Path], None] = lambda _: None
+
+
 class Watcher(Protocol):
     """Who is told how a trial goes."""
 
@@ -89,63 +110,59 @@ class Tacotron2Objective:
     def __init__(self, corpus: Corpus, judge: Judge, plan: Plan, watcher: Watcher) -> None:
         self._corpus, self._judge, self._plan, self._watcher = corpus, judge, plan, watcher
 
-    def __call__(
-        self,
-        trial: optuna.Trial,
-        training: Training,
-        folder: Path,
-        ledger: Ledger,
-        stop_signal: Callable[[], int | None],
-    ) -> float:
-        """Raises TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), or Interrupted, after a
-        checkpoint, when `stop_signal` has come."""
+    def __call__(self, attempt: Attempt, training: Training) -> float:
+        """Raises TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or
+        Interrupted, after a checkpoint, when the attempt was asked to stop."""
         plan, history = self._plan, list[Measured]()
         watched = Watched(
             training,
             Pace(plan.steps, plan.validate_every),
             plan.rules,
             self._judge.items,
-            folder,
-            _Told(ledger, self._watcher),
+            attempt.folder,
+            _Told(attempt.ledger, self._watcher),
         )
-        self._restore(watched, folder, history)
+        self._restore(attempt, watched, history)
         try:
-            return self._train(trial, watched, folder, history, stop_signal)
+            return self._train(attempt, watched, history)
         except GivenUp as end:
-            self._report(trial, watched, history)
-            trial.set_user_attr("ended_by", {"rule": end.entry.rule, **dict(end.entry.evidence)})
+            attempt.outage.wait_for(lambda: self._report(attempt, watched, history))
+            ended_by = {"rule": end.entry.rule, **dict(end.entry.evidence)}
+            attempt.outage.wait_for(lambda: attempt.trial.set_user_attr("ended_by", ended_by))
             if end.state == "COMPLETE" and history:
                 return best(history).value
             if end.state == "FAIL":
                 raise Unrepairable(str(end)) from end
             raise optuna.TrialPruned(str(end)) from end
 
-    def _train(
-        self,
-        trial: optuna.Trial,
-        watched: Watched,
-        folder: Path,
-        history: list[Measured],
-        stop_signal: Callable[[], int | None],
-    ) -> float:
+    def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
         training = watched.training
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
-                if over := training.step >= self._plan.steps + watched.redone:
+                if training.step >= self._plan.steps + watched.redone:
                     watched.conclude()
-                self._report(trial, watched, history)
-                if over:
+                    attempt.outage.wait_for(lambda: self._report(attempt, watched, history))
                     return best(history).value
-                if trial.should_prune():
+                if self._falls_behind(attempt, watched, history):
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
-            self._train_to_next_measure(watched, folder, history, stop_signal)
+            self._train_to_next_measure(attempt, watched, history)
             history.append(self._measure(watched))
-            self._save(watched, folder, history)
-            self._show(training, folder, history)
+            self._save(attempt, watched, history)
+            self._show(training, attempt.folder, history)
 
-    def _train_to_next_measure(
-        self, watched: Watched, folder: Path, history: list[Measured], stop_signal: Callable[[], int | None]
-    ) -> None:
+    def _falls_behind(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> bool:
+        """While the database is away nothing is told or pruned; the next measure tells all."""
+        verdicts: list[bool] = []
+
+        def tell() -> None:
+            self._report(attempt, watched, history)
+            failpoint("reported")
+            verdicts.append(attempt.trial.should_prune())
+            failpoint("verdict")
+
+        return attempt.outage.attempt(tell) and verdicts[-1]
+
+    def _train_to_next_measure(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
         every, training = self._plan.measure_every, watched.training
         measure = (training.step // every + 1) * every
         # redone steps are made up for, so that a repaired trial ends later
@@ -153,12 +170,12 @@ class Tacotron2Objective:
             self._watcher.stepped(watched.advance())
             if watched.changed:
                 self._check_credit(watched)
-                self._save(watched, folder, history)
-            if (signal := stop_signal()) is not None:
-                self._save(watched, folder, history)
+                self._save(attempt, watched, history)
+            if (signal := attempt.asked_to_stop()) is not None:
+                self._save(attempt, watched, history)
                 raise Interrupted(signal)
             if training.step % self._plan.checkpoint_every == 0 and training.step < target:
-                self._save(watched, folder, history)
+                self._save(attempt, watched, history)
 
     def _check_credit(self, watched: Watched) -> None:
         """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
@@ -175,7 +192,7 @@ class Tacotron2Objective:
         watched.judged(measured.value)
         return measured
 
-    def _save(self, watched: Watched, folder: Path, history: list[Measured]) -> None:
+    def _save(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
         step = watched.training.step
 
         def fill(target: Path) -> None:
@@ -184,21 +201,31 @@ class Tacotron2Objective:
             (target / PROGRESS).write_text(json.dumps(progress))
 
         needed = watched.saving(step) | ({best(history).step} if history else set())
-        checkpoint.write(folder, step, fill)
-        checkpoint.keep(folder, KEPT_CHECKPOINTS, needed)
+        try:
+            path = checkpoint.write(attempt.folder, step, fill)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            checkpoint.keep(attempt.folder, 1, needed)
+            path = checkpoint.write(attempt.folder, step, fill)
+        checkpoint.keep(attempt.folder, KEPT_CHECKPOINTS, needed)
+        attempt.kept(path)
 
-    def _restore(self, watched: Watched, folder: Path, history: list[Measured]) -> None:
-        newest = checkpoint.newest(folder, self._watcher.warned)
+    def _restore(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
+        newest = checkpoint.newest(attempt.folder, self._watcher.warned)
         if newest is not None:
             watched.training.restore(newest)
             progress = json.loads((newest / PROGRESS).read_text())
             history += [Measured(**row) for row in progress["measures"]]
             watched.take(progress["watch"])
         elif self._plan.rules:
-            self._save(watched, folder, history)  # where a repair may begin anew
+            self._save(attempt, watched, history)  # where a repair may begin anew
 
-    def _report(self, trial: optuna.Trial, watched: Watched, history: list[Measured]) -> None:
-        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    def _report(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
+        """All that the database does not know yet."""
+        trial = attempt.trial
+        attempt.ledger.flush()
+        reported = trial.study._storage.get_trial(trial._trial_id).intermediate_values
         for measured in history:
             if measured.step not in reported:
                 trial.report(measured.value, measured.step)
@@ -227,8 +254,11 @@ class _Told:
         self.watcher.repaired(entry)
         return entry
 
-    def void_after(self, seq: int, step: int) -> None:
-        self.ledger.void_after(seq, step)
+    def flush(self) -> None:
+        self.ledger.flush()
+
+    def take(self, entries: Sequence[Entry], step: int) -> None:
+        self.ledger.take(entries, step)
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:

@@ -21,7 +21,8 @@ class Ledger(Protocol):
     """Where one trial's repairs are kept."""
 
     def add(self, entry: Entry) -> Entry: ...
-    def void_after(self, seq: int, step: int) -> None: ...
+    def flush(self) -> None: ...
+    def take(self, entries: Sequence[Entry], step: int) -> None: ...
 
 
 class Watched:
@@ -164,8 +165,7 @@ class Watched:
         """Go on from a checkpoint's state; repairs that came after it never happened."""
         if self.autofix is not None and state is not None:
             self.autofix.take(state)
-            newest = max((entry.seq for entry in self.autofix.entries), default=0)
-            self._ledger.void_after(newest, self.training.step)
+            self._ledger.take(self.autofix.entries, self.training.step)
 
 
 def step_measures(m: StepMeasures) -> dict[str, float]:

@@ -1,19 +1,52 @@
-"""Pruning of a trial that rules watch."""
+"""Pruning of a trial that rules watch, and that may die and be taken up at any moment."""
+
+import copy
+from typing import Any
 
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
+VERDICT = "verdict"  # user attribute of a trial: the step of the newest verdict, what it was, rungs passed
+RUNG = "completed_rung_"  # by which successive halving keeps a trial's value at a rung
 
 
 class GracePruner(BasePruner):
-    """Lets another pruner wait while a repair shows its effect; then that one judges the newest value."""
+    """Lets another pruner wait while a repair shows its effect; then that one judges the newest value.
+
+    Successive halving answers once a rung: asked again at the same step, it says "go on". So a verdict is
+    kept before it is acted upon, and a rung that was passed in a life that ended before its verdict was
+    kept is judged anew.
+    """
 
     def __init__(self, wrapped_pruner: BasePruner) -> None:
         self._wrapped_pruner = wrapped_pruner
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        if (trial.last_step or 0) < trial.user_attrs.get(GRACE, 0):
+        step = trial.last_step or 0
+        if step < trial.user_attrs.get(GRACE, 0):
             return False
-        return self._wrapped_pruner.prune(study, trial)
+        known_step, known, rungs = trial.user_attrs.get(VERDICT, (-1, False, 0))
+        if known_step == step:
+            return bool(known)
+        lost = [key for key in trial.system_attrs if key.startswith(RUNG) and int(key[len(RUNG) :]) >= rungs]
+        if lost:
+            study, trial = _without(study, trial), copy.copy(trial)
+            trial._system_attrs = {k: v for k, v in trial.system_attrs.items() if k not in lost}
+        pruned = self._wrapped_pruner.prune(study, trial)
+        now = study._storage.get_trial(trial._trial_id).system_attrs
+        passed = sum(key.startswith(RUNG) for key in now)
+        study._storage.set_trial_user_attr(trial._trial_id, VERDICT, [step, pruned, passed])
+        return pruned
+
+
+def _without(study: Study, trial: FrozenTrial) -> Study:
+    """The study as it was before the trial left its value at a rung."""
+
+    def others(*args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        return [t for t in study.get_trials(*args, **kwargs) if t.number != trial.number]
+
+    seen = copy.copy(study)
+    seen.get_trials = others  # type: ignore[method-assign]
+    return seen

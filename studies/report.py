@@ -14,7 +14,7 @@ from rich.table import Table
 from smart_tuner.repairs import Entry
 from studies import fixes
 from studies.spec import Spec
-from studies.worker import consumed, started
+from studies.study import consumed, started
 
 Record = dict[str, Any]
 

@@ -1,334 +1,269 @@
-"""Claim a trial, run its objective, tell its end; until the study's budget is met."""
+"""Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
-import fcntl
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import optuna
-from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from model.corpus import Corpus
-from model.training import NonFinite, OutOfMemory, StepMeasures, Training
-from model.warm_start import warm_start
-from objectives.quality import Judge, Yardstick, yardstick
-from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective, Unrepairable
-from smart_tuner.autofix import policy_hash
-from smart_tuner.repairs import Entry
+from model import checkpoint
+from model.failpoint import failpoint
+from model.training import NonFinite, OutOfMemory
+from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
+from smart_tuner.outage import Fenced, Outage
 from smart_tuner.stall import Watchdog
-from smart_tuner.store import TrialRepairs
+from smart_tuner.store import TrialRepairs, newest_checkpoint, note_checkpoint
+from studies.leases import MAX_DEATHS, Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
-from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
+from studies.space import distributions, nearest_in
 from studies.spec import Spec
+from studies.study import StudyError, best_value, our_engine, rdb, training_left, wish
+from studies.training import Display, Job
 
-# A trial whose worker died this often without releasing it is given up.
-MAX_LOSSES = 3
-
-
-class StudyError(RuntimeError):
-    """A study cannot start or go on; the message says what, why and what to do."""
-
-
-class StudyBusy(StudyError):
-    """Another process works on the study."""
+LINGER_SECONDS = 5.0
 
 
 class TooManyFailures(StudyError):
     """So many trials failed in a row that going on would waste the machine."""
 
 
-class Display(Protocol):
-    """Who shows a person how the study goes."""
+@dataclass
+class Worker:
+    """One process that works on a study.
 
-    def study(self, done: int, spec: Spec, best: float | None) -> None: ...
-    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None: ...
-    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None: ...
-    def stepped(self, measures: StepMeasures) -> None: ...
-    def repaired(self, entry: Entry) -> None: ...
-    def measured(self, measured: Measured) -> None: ...
-    def warned(self, text: str) -> None: ...
-
-
-def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
-    """Create the study, or take it up when what it stored agrees with `spec`.
-
-    Raises:
-        StudyError: the stored study searches something else; says which keys differ.
+    Args:
+        folder: the study's, for checkpoints and samples; all workers of a study share it.
+        linger: wait for trials that other workers may leave behind.
     """
-    study = optuna.create_study(
-        study_name=spec.name,
-        storage=storage,
-        sampler=sampler(spec),
-        pruner=pruner(spec),
-        direction="minimize",
-        load_if_exists=True,
-    )
-    stored = study.user_attrs.get("spec")
-    if stored is not None and (changed := Spec.parse_json(stored).differences(spec)):
-        raise StudyError(
-            f'Cannot continue study "{spec.name}".\n'
-            f"Its file changed since it began: {', '.join(changed)}.\n"
-            "Undo the change, or give the study another name."
-        )
-    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
-    if study.user_attrs.get("policy", policy) != policy:
-        raise StudyError(
-            f'Cannot continue study "{spec.name}".\n'
-            "The rules that repair its trials are others than when it began; its values would not compare.\n"
-            "Go on with the version of the program that it began with, or start it under another name."
-        )
-    study.set_user_attr("policy", policy)
-    study.set_user_attr("uid", study.user_attrs.get("uid", uuid.uuid4().hex))
-    study.set_user_attr("spec", spec.model_dump_json())
-    return study
 
+    spec: Spec
+    study: optuna.Study
+    job: Job
+    folder: Path
+    display: Display
+    linger: bool = False
 
-def stored_spec(name: str, storage: optuna.storages.BaseStorage) -> Spec:
-    """The spec that study `name` was started with. Raises StudyError for an unknown name."""
-    study = load_study(name, storage)
-    return Spec.parse_json(study.user_attrs["spec"])
+    def __post_init__(self) -> None:
+        self._uid: str = self.study.user_attrs["uid"]
+        self._leases = Leases(our_engine(self.study), self._uid)
+        self._stop = StopSignal(self.display.warned)
+        self._outage = Outage(self.display.warned, stopping=lambda: self._stop.received is not None)
 
+    def work(self, max_trials: int | None = None) -> None:
+        """Run trials until the budget is met, or as many as `max_trials`.
 
-def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
-    """An existing study of ours, for reading. Raises StudyError for an unknown name."""
-    known = optuna.get_all_study_names(storage)
-    if name not in known:
-        raise StudyError(
-            f'There is no study "{name}".\n'
-            f"The database has: {', '.join(known) or 'none yet'}.\n"
-            "Run: run_study.py list   or start one: run_study.py start quickstart"
-        )
-    study = optuna.load_study(study_name=name, storage=storage)
-    if "spec" not in study.user_attrs:
-        raise StudyError(
-            f'Study "{name}" was not started by run_study.py.\nIt holds no study file to go on with.\n'
-            "Look at it with Optuna's own tools."
-        )
-    return study
+        Raises:
+            Interrupted: a signal or a person asked for a stop; the running trial can go on.
+            StorageLost: the database stayed away; the running trial can go on.
+            TooManyFailures, StudyError: see there.
+        """
+        with self._stop.listening():
+            ran = 0
+            while max_trials is None or ran < max_trials:
+                if self._stop.received is not None:
+                    raise Interrupted(self._stop.received)
+                if (wanted := self._outage.wait_for(lambda: wish(self.study))) != "run":
+                    self.display.warned(f"the study was asked to {wanted}")
+                    return
+                self._outage.wait_for(self._look_after)
+                self._check_failures()
+                self._show()
+                taken = self._take()
+                if taken is not None:
+                    ran += self._run(*taken)
+                elif self.linger and self._outage.wait_for(self._leases.counts).get("held"):
+                    time.sleep(LINGER_SECONDS)
+                else:
+                    return
 
+    # Taking
 
-def work(
-    spec: Spec, study: optuna.Study, corpus: Corpus, folder: Path, device: str, display: Display
-) -> None:
-    """Run trials until the budget is met.
-
-    Raises:
-        Interrupted: a signal came; the running trial is checkpointed and can go on.
-        StudyBusy, TooManyFailures, StudyError: see there.
-    """
-    _check_corpus(study, corpus)
-    judge = _judge(spec, study, corpus)
-    plan = plan_of(spec, device)
-    objective = Tacotron2Objective(corpus, judge, plan, display)
-    stop = StopSignal(display.warned)
-    with _lock(folder), stop.listening():
+    def _take(self) -> tuple[Lease, optuna.Trial] | None:
+        """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
+        leases, wait_for = self._leases, self._outage.wait_for
         while True:
-            display.study(started(study), spec, best_value(study))
-            trial = _claim(study, spec, display)
-            if trial is None:
-                return
-            params = suggest(trial, spec)
-            with Watchdog(start_again) as watchdog:
-                stop.beat = watchdog.beat
-                _run(spec, trial, params, objective, corpus, folder, plan, display, stop)
-            _check_failures(study, spec)
+            if (lease := wait_for(leases.claim)) is not None:
+                assert lease.number is not None
+                return lease, self._trial(lease.number)
+            if not wait_for(lambda: training_left(self.study, self.spec)):
+                return None
+            if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
+                return None
+            failpoint("reserved")
+            if (taken := self._ask(reserved)) is not None:
+                return taken
+            wait_for(self._look_after)  # which finds a trial that was made, but never heard of
 
+    def _ask(self, reserved: Lease) -> tuple[Lease, optuna.Trial] | None:
+        """None where the database went away meanwhile, or asking took so long that the right ran out."""
+        asked: list[optuna.Trial] = []
+        if not self._outage.attempt(lambda: asked.append(self.study.ask())):
+            return None
+        failpoint("asked")
+        [trial] = asked
+        try:
+            lease = self._outage.wait_for(lambda: self._leases.bind(reserved, trial.number))
+        except Fenced as fenced:
+            self.display.warned(str(fenced))
+            return None
+        failpoint("bound")
+        return lease, trial
 
-def plan_of(spec: Spec, device: str) -> Plan:
-    o = spec.objective
-    return Plan(
-        o.steps,
-        o.measure_every,
-        o.validate_every or max(1, o.measure_every // 4),
-        spec.rules.chosen(),
-        frozenset(spec.space if spec.rules.credit == "pure" else ()),
-        o.checkpoint_every,
-        o.speak,
-        device,
-    )
+    def _trial(self, number: int) -> optuna.Trial:
+        def find() -> optuna.Trial:
+            storage = self.study._storage
+            found = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+            return optuna.trial.Trial(self.study, found)
 
+        return self._outage.wait_for(find)
 
-def started(study: optuna.Study) -> int:
-    """Trials that count against the budget: every number that was ever started."""
-    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    # Running
 
+    def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
+        """Run a trial to its end, and tell it; whether it came to one here."""
+        assert lease.number is not None
+        folder = attempt_folder(self.folder, lease.number, lease.attempt_no)
+        self._announce(lease, folder)
+        renewal = Renewal(self._leases, lease, lambda: wish(self.study))
+        with renewal, Watchdog(start_again) as watchdog:
+            self._stop.beat = watchdog.beat
+            try:
+                self._attempt(lease, trial, folder, renewal)
+            except Fenced as fenced:
+                self.display.warned(str(fenced))
+                return False
+        failpoint("decided")
+        self._outage.wait_for(self._look_after)
+        return True
 
-def best_value(study: optuna.Study) -> float | None:
-    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    return min((value for value in values if value is not None), default=None)
+    def _attempt(self, lease: Lease, trial: optuna.Trial, folder: Path, renewal: Renewal) -> None:
+        """Raises Fenced, also where it shows only in that the folder is gone."""
 
+        def asked_to_stop() -> int | None:
+            renewal.check()
+            return 0 if renewal.wish == "stop" else self._stop.asked()
 
-def consumed(study: optuna.Study) -> tuple[int, float]:
-    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
-    measures = [
-        t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs
-    ]
-    return sum(m[-1]["step"] for m in measures), sum(m[-1]["seconds"] for m in measures) / 3600
+        def kept(path: Path) -> None:
+            step, place = int(path.name[-8:]), str(path.relative_to(self.folder))
+            row = (lease.number or 0, lease.attempt_uid, step, place, checkpoint.digest(path))
+            self._outage.attempt(lambda: note_checkpoint(our_engine(self.study), self._uid, *row))
+            failpoint("row-written")
 
+        try:
+            ledger = self._outage.wait_for(lambda: self._ledger(lease))
+            state, value, reason = self._ended(
+                Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept)
+            )
+        except (Interrupted, OSError):
+            self._outage.attempt(lambda: self._leases.release(lease))
+            failpoint("released")
+            raise
+        self._outage.wait_for(lambda: self._leases.decide(lease, state, value, reason))
 
-def budget_left(study: optuna.Study, spec: Spec) -> bool:
-    steps, hours = consumed(study)
-    budget = spec.budget
-    return (
-        started(study) < budget.trials
-        and (budget.consumed_steps is None or steps < budget.consumed_steps)
-        and (budget.hours is None or hours < budget.hours)
-    )
+    def _ended(self, attempt: Attempt) -> tuple[str, float | None, str]:
+        """What is neither an end nor a signal breaks the worker, and shows."""
+        try:
+            return "COMPLETE", self.job(attempt), ""
+        except optuna.TrialPruned as pruned:
+            return "PRUNED", None, str(pruned)
+        except (NonFinite, OutOfMemory, Unrepairable) as fault:
+            return "FAIL", None, str(fault)
 
+    def _ledger(self, lease: Lease) -> TrialRepairs:
+        assert lease.number is not None
+        policy = self.study.user_attrs["policy"]
+        return TrialRepairs(rdb(self.study), self._uid, lease.number, policy, lease.attempt_uid)
 
-def _claim(study: optuna.Study, spec: Spec, display: Display) -> optuna.Trial | None:
-    """An interrupted trial first, as the same trial; else a new one while the budget lasts."""
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        trial = optuna.trial.Trial(study, frozen._trial_id)
-        losses = frozen.user_attrs.get("losses", 0) + (not frozen.user_attrs.get("released", False))
-        trial.set_user_attr("losses", losses)
-        trial.set_user_attr("released", False)
-        if losses <= MAX_LOSSES:
-            return trial
-        _fail(trial, f"its worker died {losses} times", display)
-    return study.ask() if budget_left(study, spec) else None
+    def _announce(self, lease: Lease, folder: Path) -> None:
+        if lease.attempt_no == 1:
+            return
+        why = f"lost its worker ({lease.deaths} of at most {MAX_DEATHS} times)" if lease.deaths else "goes on"
+        self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
+        known = self._outage.wait_for(
+            lambda: newest_checkpoint(our_engine(self.study), self._uid, lease.number or 0)
+        )
+        if known is not None and not checkpoint.all_in(folder):
+            step, place = known
+            self.display.warned(
+                f"trial {lease.number}: its checkpoint of step {step} ({place}) is not under {self.folder}; "
+                "it begins anew. To go on with it, give the --home that holds it."
+            )
 
+    # Looking after
 
-def _run(
-    spec: Spec,
-    trial: optuna.Trial,
-    params: dict[str, object],
-    objective: Tacotron2Objective,
-    corpus: Corpus,
-    folder: Path,
-    plan: Plan,
-    display: Display,
-    stop: StopSignal,
-) -> None:
-    """Every end of a trial is told; what is neither an end nor a signal breaks the run and shows."""
-    dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
-    settings = spec.settings(params)
-    trial.set_user_attr("settings", asdict(settings))
-    trial.set_user_attr("policy", trial.study.user_attrs["policy"])
-    training = Training(
-        corpus, dimensions, settings, derived(spec.seed, "training", trial.number), plan.device
-    )
-    _warm_start(training, spec, display)
-    display.trial_started(trial.number, params, plan, trial.study.trials[trial.number].last_step or 0)
-    ledger = repairs_of_trial(trial.study, trial.number)
-    path = trial_folder(folder, trial.number)
-    try:
-        value = objective(trial, training, path, ledger, stop.asked)
-    except optuna.TrialPruned as pruned:
-        trial.set_user_attr("reason", str(pruned))
-        ended = trial.study.tell(trial, state=TrialState.PRUNED)
-        display.trial_ended(trial.number, "PRUNED", ended.value, str(pruned))
-    except (NonFinite, OutOfMemory, Unrepairable) as fault:
-        _fail(trial, str(fault), display)
-    except Interrupted:
-        trial.set_user_attr("released", True)
-        raise
-    else:
-        trial.study.tell(trial, value)
-        display.trial_ended(trial.number, "COMPLETE", value, "")
-        _enqueue_fresh(trial.study, spec, trial.number)
+    def _look_after(self) -> None:
+        """Find trials nobody holds, and tell what was decided, whoever decided it."""
+        trials = self.study.get_trials(deepcopy=False)
+        running = [t.number for t in trials if t.state == TrialState.RUNNING]
+        self._leases.adopt(running, [t.number for t in trials if t.state.is_finished()])
+        for outcome in self._leases.decided():
+            self._tell(outcome)
 
+    def _tell(self, outcome: Outcome) -> None:
+        number = outcome.number
+        trial = self._trial(number)
+        try:
+            if outcome.reason:
+                trial.set_user_attr("reason", outcome.reason)
+            if outcome.state == "COMPLETE":
+                _enqueue_fresh(self.study, self.spec, number)
+        except UpdateFinishedTrialError:
+            pass  # another worker has just told it
+        failpoint("telling")
+        state = TrialState[outcome.state]
+        told = self.study.tell(number, outcome.value, state, skip_if_finished=True)
+        self._leases.told(number)
+        self.display.trial_ended(number, outcome.state, told.value, outcome.reason)
 
-def repairs_of_trial(study: optuna.Study, number: int) -> TrialRepairs:
-    storage = study._storage
-    while isinstance(storage, _CachedStorage):
-        storage = storage._backend
-    assert isinstance(storage, RDBStorage)
-    return TrialRepairs(storage, study.user_attrs["uid"], number, study.user_attrs["policy"])
+    def _show(self) -> None:
+        counts = self._outage.wait_for(self._leases.counts)
+        best = self._outage.wait_for(lambda: best_value(self.study))
+        self.display.study(sum(counts.values()), self.spec, best)
+
+    def _check_failures(self) -> None:
+        limit = self.spec.budget.failures
+        ended: list[FrozenTrial] = [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
+        last = ended[-limit:]
+        if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
+            raise TooManyFailures(
+                f'Study "{self.spec.name}" stopped: its last {limit} trials failed.\n'
+                f"The last one: {last[-1].user_attrs.get('reason', 'unknown')}.\n"
+                "Narrow the search space, or raise budget.failures in the study file."
+            )
 
 
 def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     """Let a new trial begin with the values that repairs led to: only then are they known to be good."""
-    trial, trials = study.trials[number], study.get_trials(deepcopy=False)
+    trials = study.get_trials(deepcopy=False)
+    trial, known = trials[number], distributions(spec)
     effective = trial.user_attrs.get("effective", {})
-    known = distributions(spec)
     repaired = {name: nearest_in(known[name], value) for name, value in effective.items() if name in known}
     params = {**trial.params, **repaired}
-    fresh = sum("fresh_of" in t.user_attrs for t in trials)
-    if params != trial.params and fresh < spec.rules.fresh_share * spec.budget.trials:
+    fresh = [t.user_attrs["fresh_of"] for t in trials if "fresh_of" in t.user_attrs]
+    room = len(fresh) < spec.rules.fresh_share * spec.budget.trials
+    if params != trial.params and number not in fresh and room:
         study.enqueue_trial(params, user_attrs={"fresh_of": number}, skip_if_exists=True)
 
 
-def _warm_start(training: Training, spec: Spec, display: Display) -> None:
-    """What a checkpoint of the trial itself holds comes later, and replaces this."""
-    if spec.model.warm_start is not None:
-        told = warm_start(training.model, training.corpus.front_end, Path(spec.model.warm_start))
-        kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
-        counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
-        display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
-
-
-def _fail(trial: optuna.Trial, reason: str, display: Display) -> None:
-    trial.set_user_attr("reason", reason)
-    trial.study.tell(trial, state=TrialState.FAIL)
-    display.trial_ended(trial.number, "FAIL", None, reason)
-
-
-def _check_failures(study: optuna.Study, spec: Spec) -> None:
-    limit = spec.budget.failures
-    ended: list[FrozenTrial] = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    last = ended[-limit:]
-    if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
-        raise TooManyFailures(
-            f'Study "{spec.name}" stopped: its last {limit} trials failed.\n'
-            f"The last one: {last[-1].user_attrs.get('reason', 'unknown')}.\n"
-            "Narrow the search space, or raise budget.failures in the study file."
-        )
-
-
 def trial_folder(folder: Path, number: int) -> Path:
-    path = folder / f"trial-{number:04d}"
+    """Where a trial's newest attempt keeps its checkpoints and samples; the first one's, if there is none."""
+    name = f"trial-{number:04d}"
+    found = {path: _attempt_no(path) for path in (folder / name, *folder.glob(f"{name}-attempt-*"))}
+    return max((path for path in found if path.is_dir()), key=found.__getitem__, default=folder / name)
+
+
+def attempt_folder(folder: Path, number: int, attempt_no: int) -> Path:
+    """The trial's folder, named anew: an attempt that lost its lease unknowingly finds nothing to spoil."""
+    before, path = trial_folder(folder, number), folder / f"trial-{number:04d}"
+    if attempt_no > 1:
+        path = path.with_name(f"{path.name}-attempt-{attempt_no}")
+    if before.is_dir() and before != path:
+        before.rename(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def check_sample_text(spec: Spec, corpus: Corpus) -> None:
-    """The sample must be readable, and never have been trained on. Raises TextError or StudyError."""
-    text, front_end = spec.objective.speak, corpus.front_end
-    symbols = front_end.encode(text)
-    if any(symbols == item.symbols.tolist() for item in corpus.training):
-        raise StudyError(
-            f'Cannot use "{text}" as the sample.\nThe voice is trained on it, so it would prove nothing.\n'
-            "Give objective.speak another sentence."
-        )
-
-
-def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
-    known = study.user_attrs.get("corpus")
-    if known is None:
-        study.set_user_attr("corpus", corpus.fingerprint)
-    elif known != corpus.fingerprint:
-        raise StudyError(
-            f'Cannot continue study "{study.study_name}".\n'
-            "The speech data changed since it began: its trials could not be compared.\n"
-            "Put the recordings back as they were, or start a study under another name."
-        )
-
-
-def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
-    items = corpus.held_out[: spec.objective.sentences]
-    known = study.user_attrs.get("yardstick")
-    stick = Yardstick(**known) if known else yardstick(items, corpus.mel_settings)
-    if not known:
-        study.set_user_attr("yardstick", asdict(stick))
-    return Judge(items, spec.objective.draws, spec.seed, stick)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One process a study: a second one would take up the trial that the first is running."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyBusy(
-                f'Study "{folder.name}" is being worked on by another process.\n'
-                "Two would run the same trial.\nWait for it, or stop it with Ctrl-C in its terminal."
-            ) from error
-        yield
+def _attempt_no(path: Path) -> int:
+    return int(path.name.rpartition("-attempt-")[2]) if "-attempt-" in path.name else 1

@@ -11,7 +11,8 @@ import torch
 
 from model.training import NonFinite, Training
 from objectives.quality import Judge, yardstick
-from objectives.tacotron2 import Plan, Tacotron2Objective, Unrepairable
+from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
+from smart_tuner.outage import Outage
 from smart_tuner.repairs import settings_at
 from smart_tuner.rules import RULES
 from smart_tuner.store import TrialRepairs, open_storage
@@ -41,7 +42,9 @@ class Trial:
         return kind(self.corpus, self.tiny, self.settings, seed=7)
 
     def run(self, training):
-        return self.objective(self.trial, training, self.folder / "trial", self.ledger, lambda: None)
+        (self.folder / "trial").mkdir(exist_ok=True)
+        attempt = Attempt(self.trial, self.folder / "trial", self.ledger, Outage(print))
+        return self.objective(attempt, training)
 
     def run_to_the_end(self, training):
         """Also where the rules give the trial up."""

@@ -103,9 +103,10 @@ def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
     ledger = TrialRepairs(storage, "study", 0, "policy")
     for step in (100, 200, 300):
         ledger.add(replace(SEEN, step=step))
-    ledger.void_after(1, 150)
+    kept = ledger.all()[:1]
+    ledger.take(kept, 150)
     assert [entry.step for entry in ledger.all()] == [100]
-    ledger.void_after(1, 150)  # nothing is left to void
+    ledger.take(kept, 150)  # nothing is left to void
     rows = list(repairs_of(storage.engine, "study", 0))
     assert [entry.kind for _, entry in rows] == ["repair"] * 3 + ["void"]
     assert ledger.add(SEEN).seq == 5

@@ -1,6 +1,7 @@
 """Repairs as a person sees them, and what a repaired trial leads to."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -10,7 +11,9 @@ from smart_tuner.rules import RULES
 from smart_tuner.store import open_storage
 from studies import fixes, report, worker
 from studies.fixes import explained, records, told
+from studies.space import suggest
 from studies.spec import Spec, load
+from studies.study import StudyError, open_study
 
 REPAIR = Entry(
     "repair",
@@ -78,7 +81,7 @@ def test_what_was_trained_anew_is_not_told():
 def study(tmp_path):
     spec = load("quickstart")
     storage = open_storage(f"sqlite:///{tmp_path}/study.db")
-    yield worker.open_study(spec, storage), spec
+    yield open_study(spec, storage), spec
     storage.engine.dispose()
 
 
@@ -94,7 +97,7 @@ PARAMS = {
 def finished(study, spec, value=6.0, params=PARAMS, **attributes):
     study.enqueue_trial(params)
     trial = study.ask()
-    worker.suggest(trial, spec)
+    suggest(trial, spec)
     for name, content in attributes.items():
         trial.set_user_attr(name, content)
     study.tell(trial, value)
@@ -113,7 +116,7 @@ def test_repaired_values_are_tried_by_a_fresh_trial_within_the_search_space(stud
     assert fresh.user_attrs == {"fresh_of": number}
     assert fresh.system_attrs["fixed_params"] == PARAMS | {"guided_attention_weight": 4.0}
     trial = study.ask()
-    drawn = worker.suggest(trial, spec)
+    drawn = suggest(trial, spec)
     assert drawn["guided_attention_weight"] == 4.0
     assert 0.1 <= drawn["guided_attention_sigma"] <= 0.4  # which the parent never drew
 
@@ -131,7 +134,7 @@ def test_fresh_trials_take_a_fifth_of_the_budget_at_most(study):
         number = finished(study, spec, params=PARAMS | {"learning_rate": rate}, effective={"batch_size": 8})
         worker._enqueue_fresh(study, spec, number)
         trial = study.ask()
-        worker.suggest(trial, spec)
+        suggest(trial, spec)
         study.tell(trial, 5.0)
     fresh = [t for t in study.trials if "fresh_of" in t.user_attrs]
     assert len(fresh) == 2  # of 8 trials
@@ -156,11 +159,11 @@ def test_a_resume_under_other_rules_is_refused(study):
     data = spec.model_dump(mode="json")
     data["rules"]["thresholds"] = {"poor_alignment": {"min_diagonal_score": 0.4}}
     changed = Spec.parse(data, "test")
-    with pytest.raises(worker.StudyError, match=r"rules\.thresholds"):
-        worker.open_study(changed, study._storage)
+    with pytest.raises(StudyError, match=r"rules\.thresholds"):
+        open_study(changed, study._storage)
     study.set_user_attr("policy", "the hash of an older program")
-    with pytest.raises(worker.StudyError, match="rules that repair"):
-        worker.open_study(spec, study._storage)
+    with pytest.raises(StudyError, match="rules that repair"):
+        open_study(spec, study._storage)
 
 
 def test_thresholds_of_a_study_reach_its_rules():
@@ -174,5 +177,5 @@ def test_thresholds_of_a_study_reach_its_rules():
 
 
 def test_the_page_of_rules_is_made_from_the_rules():
-    page = (worker.Path(__file__).parent.parent.parent / "docs" / "rules.md").read_text("utf-8")
+    page = (Path(__file__).parent.parent.parent / "docs" / "rules.md").read_text("utf-8")
     assert fixes.rules_page(RULES) in page, "run: run_study.py rules > …, and put it into docs/rules.md"

@@ -1,0 +1,137 @@
+"""A study in the database: created or taken up, its stored file, its budget, and what people wish of it."""
+
+import uuid
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.trial import TrialState
+from sqlalchemy import Engine
+
+from smart_tuner.autofix import policy_hash
+from studies.space import pruner, sampler
+from studies.spec import Spec
+
+WISHES = ("run", "pause", "stop")
+
+
+class StudyError(RuntimeError):
+    """A study cannot start or go on; the message says what, why and what to do."""
+
+
+def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
+    """Create the study, or take it up when what it stored agrees with `spec`.
+
+    Raises:
+        StudyError: the stored study searches something else; says which keys differ.
+    """
+    study = optuna.create_study(
+        study_name=spec.name,
+        storage=storage,
+        sampler=sampler(spec),
+        pruner=pruner(spec),
+        direction="minimize",
+        load_if_exists=True,
+    )
+    stored = study.user_attrs.get("spec")
+    if stored is not None and (changed := Spec.parse_json(stored).differences(spec)):
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            f"Its file changed since it began: {', '.join(changed)}.\n"
+            "Undo the change, or give the study another name."
+        )
+    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
+    if study.user_attrs.get("policy", policy) != policy:
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            "The rules that repair its trials are others than when it began; its values would not compare.\n"
+            "Go on with the version of the program that it began with, or start it under another name."
+        )
+    study.set_user_attr("policy", policy)
+    study.set_user_attr("uid", study.user_attrs.get("uid", uuid.uuid4().hex))
+    study.set_user_attr("spec", spec.model_dump_json())
+    return study
+
+
+def stored_spec(name: str, storage: optuna.storages.BaseStorage) -> Spec:
+    """The spec that study `name` was started with. Raises StudyError for an unknown name."""
+    study = load_study(name, storage)
+    return Spec.parse_json(study.user_attrs["spec"])
+
+
+def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """An existing study of ours, for reading. Raises StudyError for an unknown name."""
+    known = optuna.get_all_study_names(storage)
+    if name not in known:
+        raise StudyError(
+            f'There is no study "{name}".\n'
+            f"The database has: {', '.join(known) or 'none yet'}.\n"
+            "Run: run_study.py list   or start one: run_study.py start quickstart"
+        )
+    study = optuna.load_study(study_name=name, storage=storage)
+    if "spec" not in study.user_attrs:
+        raise StudyError(
+            f'Study "{name}" was not started by run_study.py.\nIt holds no study file to go on with.\n'
+            "Look at it with Optuna's own tools."
+        )
+    return study
+
+
+def started(study: optuna.Study) -> int:
+    """Trials that count against the budget: every number that was ever started."""
+    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+
+
+def best_value(study: optuna.Study) -> float | None:
+    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    return min((value for value in values if value is not None), default=None)
+
+
+def consumed(study: optuna.Study) -> tuple[int, float]:
+    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
+    measures = [
+        t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs
+    ]
+    return sum(m[-1]["step"] for m in measures), sum(m[-1]["seconds"] for m in measures) / 3600
+
+
+def training_left(study: optuna.Study, spec: Spec) -> bool:
+    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
+    budget = spec.budget
+    if budget.consumed_steps is None and budget.hours is None:
+        return True
+    steps, hours = consumed(study)
+    return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
+
+
+def wish(study: optuna.Study) -> str:
+    """What people want of a study's workers: run; pause (start no more trials); stop (save and end)."""
+    return str(study._storage.get_study_user_attrs(study._study_id).get("wish", "run"))
+
+
+def set_wish(study: optuna.Study, wanted: str) -> None:
+    study.set_user_attr("wish", wanted)
+
+
+def refuse_unwanted(study: optuna.Study) -> None:
+    """Raises StudyError where somebody paused or stopped the study."""
+    if (wanted := wish(study)) != "run":
+        raise StudyError(
+            f'Study "{study.study_name}" does not run.\n'
+            f"Somebody asked its workers to {wanted}.\n"
+            f"Go on with: run_study.py resume {study.study_name}"
+        )
+
+
+def rdb(study: optuna.Study) -> RDBStorage:
+    """The storage that the database is reached by, below Optuna's cache."""
+    storage = study._storage
+    while isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    assert isinstance(storage, RDBStorage)
+    return storage
+
+
+def our_engine(study: optuna.Study) -> Engine:
+    """Where our tables are."""
+    return rdb(study).engine

@@ -1,0 +1,115 @@
+"""One trial of a study as a training: from its parameters to the value that the objective gives it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+
+from model.corpus import Corpus
+from model.training import StepMeasures, Training
+from model.warm_start import warm_start
+from objectives.quality import Judge, Yardstick, yardstick
+from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
+from smart_tuner.repairs import Entry
+from studies.space import derived, suggest
+from studies.spec import Spec
+from studies.study import StudyError
+
+# Runs a trial to its value, or raises what ends it.
+Job = Callable[[Attempt], float]
+
+
+class Display(Protocol):
+    """Who shows a person how the study goes."""
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None: ...
+    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None: ...
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None: ...
+    def stepped(self, measures: StepMeasures) -> None: ...
+    def repaired(self, entry: Entry) -> None: ...
+    def measured(self, measured: Measured) -> None: ...
+    def warned(self, text: str) -> None: ...
+
+
+def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, display: Display) -> Job:
+    """What a worker does with each trial. Raises StudyError when the speech data is another than before."""
+    _check_corpus(study, corpus)
+    plan = plan_of(spec, device)
+    objective = Tacotron2Objective(corpus, _judge(spec, study, corpus), plan, display)
+
+    def run(attempt: Attempt) -> float:
+        trial = attempt.trial
+        params = attempt.outage.wait_for(lambda: suggest(trial, spec))
+        settings = spec.settings(params)
+        seed = derived(spec.seed, "training", trial.number)
+        dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
+        training = Training(corpus, dimensions, settings, seed, device)
+        _warm_start(training, spec, display)
+        attempt.outage.wait_for(lambda: _note_start(trial, asdict(settings)))
+        last = attempt.outage.wait_for(lambda: trial.study._storage.get_trial(trial._trial_id).last_step)
+        display.trial_started(trial.number, params, plan, last or 0)
+        return objective(attempt, training)
+
+    return run
+
+
+def _note_start(trial: optuna.Trial, settings: dict[str, float]) -> None:
+    trial.set_user_attr("settings", settings)
+    trial.set_user_attr("policy", trial.study.user_attrs["policy"])
+
+
+def plan_of(spec: Spec, device: str) -> Plan:
+    o = spec.objective
+    return Plan(
+        o.steps,
+        o.measure_every,
+        o.validate_every or max(1, o.measure_every // 4),
+        spec.rules.chosen(),
+        frozenset(spec.space if spec.rules.credit == "pure" else ()),
+        o.checkpoint_every,
+        o.speak,
+        device,
+    )
+
+
+def _warm_start(training: Training, spec: Spec, display: Display) -> None:
+    """What a checkpoint of the trial itself holds comes later, and replaces this."""
+    if spec.model.warm_start is not None:
+        told = warm_start(training.model, training.corpus.front_end, Path(spec.model.warm_start))
+        kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+        display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
+
+
+def check_sample_text(spec: Spec, corpus: Corpus) -> None:
+    """The sample must be readable, and never have been trained on. Raises TextError or StudyError."""
+    text, front_end = spec.objective.speak, corpus.front_end
+    symbols = front_end.encode(text)
+    if any(symbols == item.symbols.tolist() for item in corpus.training):
+        raise StudyError(
+            f'Cannot use "{text}" as the sample.\nThe voice is trained on it, so it would prove nothing.\n'
+            "Give objective.speak another sentence."
+        )
+
+
+def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
+    known = study.user_attrs.get("corpus")
+    if known is None:
+        study.set_user_attr("corpus", corpus.fingerprint)
+    elif known != corpus.fingerprint:
+        raise StudyError(
+            f'Cannot continue study "{study.study_name}".\n'
+            "The speech data changed since it began: its trials could not be compared.\n"
+            "Put the recordings back as they were, or start a study under another name."
+        )
+
+
+def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
+    items = corpus.held_out[: spec.objective.sentences]
+    known = study.user_attrs.get("yardstick")
+    stick = Yardstick(**known) if known else yardstick(items, corpus.mel_settings)
+    if not known:
+        study.set_user_attr("yardstick", asdict(stick))
+    return Judge(items, spec.objective.draws, spec.seed, stick)
