@@ -28,7 +28,6 @@ from smart_tuner.tables import LEASES
 RENEW_SECONDS = 15.0
 LIFE_SECONDS = 90.0
 WATCHED_SECONDS = 3 * RENEW_SECONDS  # a lease that ran out is taken only after so long without a renewal
-MAX_DEATHS = 3  # a trial whose attempts ended without a word more often is given up
 FINAL = ("decided", "done")
 Owner = Mapping[str, Any]
 
@@ -78,8 +77,9 @@ class Leases:
 
     # Taking
 
-    def claim(self) -> Lease | None:
-        """A trial that was released, or whose owner is gone, as its next attempt."""
+    def claim(self, retries: int = 3) -> Lease | None:
+        """A trial that was released, or whose owner is gone, as its next attempt; one whose attempts ended
+        without a word more often than `retries` is given up."""
         with self._engine.begin() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
             query = select(LEASES, expired).where(self._mine, LEASES.c.state.in_(("released", "held")))
@@ -90,7 +90,7 @@ class Leases:
                 continue
             deaths = row["deaths"] + died
             lease = Lease(row["id"], row["number"], uuid.uuid4().hex, row["attempt_no"] + 1, deaths)
-            given_up = deaths > MAX_DEATHS
+            given_up = deaths > retries
             values = {
                 "attempt_uid": lease.attempt_uid,
                 "attempt_no": lease.attempt_no,

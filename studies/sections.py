@@ -107,6 +107,7 @@ class Budget(Table):
     hours: float | None = Field(None, gt=0)
     consumed_steps: Count | None = None
     failures: Count = 5  # as many failed trials in a row end the study
+    retries: int = Field(3, ge=0)  # as often a trial is taken up after its worker died; then it fails
 
 
 class Rules(Table):

@@ -15,7 +15,7 @@ from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
 from smart_tuner.outage import Fenced, Outage
 from smart_tuner.stall import Watchdog
 from smart_tuner.store import TrialRepairs, newest_checkpoint, note_checkpoint
-from studies.leases import MAX_DEATHS, Lease, Leases, Outcome, Renewal
+from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
@@ -84,7 +84,7 @@ class Worker:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
         while True:
-            if (lease := wait_for(leases.claim)) is not None:
+            if (lease := wait_for(lambda: leases.claim(self.spec.budget.retries))) is not None:
                 assert lease.number is not None
                 return lease, self._trial(lease.number)
             if not wait_for(lambda: training_left(self.study, self.spec)):
@@ -179,7 +179,8 @@ class Worker:
     def _announce(self, lease: Lease, folder: Path) -> None:
         if lease.attempt_no == 1:
             return
-        why = f"lost its worker ({lease.deaths} of at most {MAX_DEATHS} times)" if lease.deaths else "goes on"
+        lost = f"lost its worker, for the {lease.deaths}. of at most {self.spec.budget.retries} times"
+        why = lost if lease.deaths else "goes on"
         self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
         known = self._outage.wait_for(
             lambda: newest_checkpoint(our_engine(self.study), self._uid, lease.number or 0)

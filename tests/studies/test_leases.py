@@ -15,9 +15,10 @@ from sqlalchemy.pool import StaticPool
 from smart_tuner.outage import Fenced
 from smart_tuner.store import open_storage
 from smart_tuner.tables import LEASES, TABLES
-from studies.leases import LIFE_SECONDS, MAX_DEATHS, WATCHED_SECONDS, Leases, Renewal, is_gone, this_process
+from studies.leases import LIFE_SECONDS, WATCHED_SECONDS, Leases, Renewal, is_gone, this_process
 
 BUDGET = 4
+RETRIES = 3
 
 
 class Elsewhere:
@@ -108,7 +109,7 @@ def test_a_lost_connection_starts_the_watch_anew(process, clock):
 
 def test_a_trial_that_kills_its_workers_is_given_up(process, clock):
     held(process(), 0)
-    for _ in range(MAX_DEATHS + 1):
+    for _ in range(RETRIES + 1):
         clock[0] += LIFE_SECONDS + 1
         other = process()
         other.claim()
@@ -117,7 +118,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(process, clock):
     assert lease is None
     [outcome] = other.decided()
     assert (outcome.number, outcome.state, outcome.value) == (0, "FAIL", None)
-    assert outcome.reason == f"its worker died {MAX_DEATHS + 1} times"
+    assert outcome.reason == f"its worker died {RETRIES + 1} times"
 
 
 def test_an_outcome_is_decided_once(process):

@@ -1,0 +1,284 @@
+"""Whether a study survives: workers are killed at random moments and at the worst ones, and started again.
+
+The study, its leases, its worker and its objective are the real ones; only the network is a toy, whose
+state and curve are a pure function of its parameters and step, so that a step which is lost, doubled or
+trained by two shows in its value. At the end every trial must have one terminal state and the value of a
+run that nobody disturbed, at most one checkpoint interval was trained again after each death, and nothing
+is left behind. Prints one row a configuration; the exit code is 1 when anything of that does not hold.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import optuna
+from optuna.trial import FrozenTrial
+from sqlalchemy import make_url
+
+from model import checkpoint
+from model.failpoint import VARIABLE
+from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
+from objectives.watched import Watched
+from smart_tuner.store import open_storage
+from studies.leases import Leases
+from studies.report import formatted
+from studies.space import suggest
+from studies.spec import Spec, load
+from studies.study import load_study, open_study, our_engine
+from studies.training import plan_of
+from studies.worker import Worker, trial_folder
+
+STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
+STEP_SECONDS = 0.01
+WORST = ("reserved", "asked", "bound", "ckpt-written", "ckpt-renamed", "row-written", "reported", "verdict")
+WORST_ENDS = ("decided", "telling")
+
+
+class Toy:
+    """A training of nothing: its state goes through a fixed chain of numbers, one link a step."""
+
+    def __init__(self, params: dict[str, Any], log: Path, seconds: float) -> None:
+        self.settings, self.corpus = None, SimpleNamespace(training=())
+        self.step, self.seconds, self._log, self._wait = 0, 0.0, log, seconds
+        self._key: int = int(1e9 * params["learning_rate"]) + params["batch_size"]
+        self._state: int = self._key
+
+    def advance(self, closely: bool = False) -> None:
+        self._state = (self._state * 6364136223846793005 + self._key) % 2**61
+        self.step += 1
+        self.note("step")
+        time.sleep(self._wait)
+
+    @property
+    def value(self) -> float:
+        return 10.0 / (1 + self.step) + self._state % 1000 / 500 + self._key % 7
+
+    def note(self, what: str) -> None:
+        with self._log.open("a") as file:
+            file.write(f"{os.getpid()} {what} {self.step}\n")
+
+    def save(self, folder: Path) -> None:
+        (folder / "toy.json").write_text(json.dumps([self.step, self._state]))
+
+    def restore(self, folder: Path) -> None:
+        self.step, self._state = json.loads((folder / "toy.json").read_text())
+
+
+class ToyObjective(Tacotron2Objective):
+    def _measure(self, watched: Watched) -> Measured:
+        toy: Any = watched.training
+        return Measured(toy.step, toy.value, None, 0.0, {}, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.0)
+
+    def _show(self, *_: object) -> None: ...
+
+    def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
+        toy: Any = watched.training
+        toy.note("start")
+        return super()._train(attempt, watched, history)
+
+
+class Quiet:
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+    def warned(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def toy_spec(trials: int, name: str = "toy") -> Spec:
+    data = load("quickstart").model_dump(mode="json")
+    data |= {"name": name, "rules": {"mode": "off"}}
+    data["budget"] |= {"trials": trials, "retries": 1_000_000}
+    data["pruner"] = {"name": "asha", "min_resource": MEASURE_EVERY, "reduction_factor": 3}
+    data["objective"] |= {
+        "steps": STEPS,
+        "measure_every": MEASURE_EVERY,
+        "checkpoint_every": CHECKPOINT_EVERY,
+    }
+    return Spec.parse(data, "the toy study")
+
+
+def one_worker(url: str, home: Path, seconds: float = STEP_SECONDS) -> None:
+    """A worker's whole life."""
+    study = load_study("toy", open_storage(url))
+    spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
+    plan = replace(plan_of(spec, "cpu"), rules=())
+    nothing: Any = SimpleNamespace(held_out=(), items=())
+    objective = ToyObjective(nothing, nothing, plan, display)
+
+    def run(attempt: Attempt) -> float:
+        params = suggest(attempt.trial, spec)
+        toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
+        return objective(attempt, toy)
+
+    Worker(spec, study, run, home / "toy", display).work()
+
+
+@dataclass
+class Loop:
+    """Starts workers, kills them, starts others."""
+
+    url: str
+    home: Path
+    count: int
+    kills: int
+    rng: random.Random
+    died: int = 0
+    trials: int = 0
+    faults: list[str] = field(default_factory=list)
+    deadline: float = field(default_factory=lambda: time.monotonic() + 3600)
+
+    def run(self) -> None:
+        storage = open_storage(self.url)
+        self.trials = max(4, self.kills // 2)
+        study = open_study(toy_spec(self.trials), storage)
+        self._work()
+        while self.died < self.kills and time.monotonic() < self.deadline:  # all trials ended too soon
+            self.trials += 4
+            study = open_study(toy_spec(self.trials), storage)
+            self._work()
+        self.faults += check(study, toy_spec(self.trials), self.home)
+        storage.engine.dispose()
+
+    def _work(self) -> None:
+        """Until every worker ended by itself; those that die are replaced."""
+        workers = [self._start() for _ in range(self.count)]
+        while workers:
+            for pair in list(workers):
+                worker, when = pair
+                code = worker.poll()
+                if code is None:
+                    if time.monotonic() > min(when, self.deadline):
+                        worker.kill()
+                    continue
+                workers.remove(pair)
+                if code == -9:
+                    self.died += 1
+                    workers += [self._start()] if time.monotonic() < self.deadline else []
+                elif code:
+                    self.faults.append(f"a worker ended with {code}")
+            time.sleep(0.02)
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], float]:
+        """With the instant at which it is killed, if it is not to kill itself."""
+        environment, when = dict(os.environ), float("inf")
+        if self.died < self.kills:
+            if self.rng.random() < 0.6:
+                place, nth = self.rng.choice(WORST), self.rng.randint(1, 4)
+                if self.rng.random() < 0.3:
+                    place, nth = self.rng.choice(WORST_ENDS), 1
+                environment[VARIABLE] = f"{place}:kill:{nth}"
+            else:
+                when = time.monotonic() + self.rng.uniform(2.0, 8.0)
+        call = [sys.executable, "-m", "benchmarks.chaos", "--worker", str(self.home)]
+        environment |= {"OPTUNA_STORAGE": self.url}
+        with (self.home / "workers.log").open("a") as said:
+            return subprocess.Popen(call, env=environment, stdout=said, stderr=said), when
+
+
+def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
+    """Everything that does not hold."""
+    trials = [t for t in study.get_trials() if t.state.name != "WAITING"]
+    if len(trials) != spec.budget.trials:
+        yield f"{len(trials)} trials instead of {spec.budget.trials}"
+    counts = Leases(our_engine(study), study.user_attrs["uid"]).counts()
+    if counts != {"done": len(trials)}:
+        yield f"leases are left: {counts}"
+    for trial in trials:
+        yield from check_trial(trial, home)
+    yield from (f"left behind: {path.name}" for path in home.rglob("*.tmp"))
+
+
+def check_trial(trial: FrozenTrial, home: Path) -> Iterator[str]:
+    name = f"trial {trial.number}"
+    if trial.state.name not in ("COMPLETE", "PRUNED"):
+        yield f"{name} ended as {trial.state.name}: {trial.user_attrs.get('reason')}"
+        return
+    expected = dict(undisturbed(trial.params))
+    values = trial.intermediate_values
+    if any(expected[step] != value for step, value in values.items()):
+        yield f"{name} reported {values}, undisturbed {expected}"
+    last = max(values)
+    wanted = min(expected.values()) if trial.state.name == "COMPLETE" else values[last]
+    if trial.value != wanted or (trial.state.name == "COMPLETE" and last != STEPS):
+        yield f"{name} has the value {trial.value} at step {last}, undisturbed {wanted}"
+    if list(values) != [step for step in expected if step <= last]:
+        yield f"{name} reported at steps {list(values)}"
+    yield from check_steps(name, home / f"steps-{trial.number}.log")
+    if checkpoint.newest(trial_folder(home / "toy", trial.number), lambda _: None) is None:
+        yield f"{name} has no sound checkpoint"
+
+
+def check_steps(name: str, log: Path) -> Iterator[str]:
+    """One process at a time trained it, and each went on from where the one before had saved."""
+    before, furthest, owner = 0, 0, ""
+    for line in log.read_text().splitlines():
+        process, what, text = line.split()
+        step = int(text)
+        if what == "start":
+            owner, before = process, step
+            if furthest - step > CHECKPOINT_EVERY:
+                yield f"{name} went back from step {furthest} to {step}"
+        elif process != owner or step != before + 1:
+            yield f"{name} was trained by two: {line} after step {before} by {owner}"
+        before, furthest = step, max(furthest, step)
+
+
+def undisturbed(params: dict[str, Any]) -> Iterator[tuple[int, float]]:
+    toy = Toy(params, Path(os.devnull), 0.0)
+    while toy.step < STEPS:
+        toy.advance()
+        if toy.step % MEASURE_EVERY == 0:
+            yield toy.step, toy.value
+
+
+@click.command(help=__doc__)
+@click.option("--kills", default=100, show_default=True, help="In each configuration.")
+@click.option("--workers", default="1,2,4", show_default=True)
+@click.option("--url", multiple=True, help="An empty database; may be repeated. Default: an SQLite file.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
+def main(kills: int, workers: str, url: tuple[str, ...], seed: int, form: str) -> None:
+    rows: list[dict[str, Any]] = []
+    for count in map(int, workers.split(",")):
+        for place in url or ("sqlite",):
+            rows.append(configuration(place, count, kills, seed))
+            for fault in rows[-1].pop("faults"):
+                click.echo(f"{rows[-1]['database']}, {count} workers, seed {seed}: {fault}", err=True)
+    click.echo(formatted(rows, form))
+    sys.exit(any(row["exceptions"] for row in rows))
+
+
+def configuration(url: str, count: int, kills: int, seed: int) -> dict[str, Any]:
+    home = Path(tempfile.mkdtemp(prefix="chaos-"))
+    began = time.monotonic()
+    loop = Loop(
+        f"sqlite:///{home}/study.db" if url == "sqlite" else url, home, count, kills, random.Random(seed)
+    )
+    loop.run()
+    return {
+        "database": make_url(loop.url).get_backend_name(),
+        "workers": count,
+        "kills": loop.died,
+        "trials": loop.trials,
+        "exceptions": len(loop.faults),
+        "seconds": round(time.monotonic() - began),
+        "faults": [*loop.faults, *([f"see {home}"] if loop.faults else [])],
+    }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "--worker":
+        one_worker(os.environ["OPTUNA_STORAGE"], Path(sys.argv[2]))
+    else:
+        main()
