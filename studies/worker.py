@@ -25,21 +25,10 @@ from smart_tuner.store import TrialRepairs
 from studies.signals import StopSignal, start_again
 from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
 from studies.spec import Spec
+from studies.stored import StudyBusy, StudyError, TooManyFailures
 
 # A trial whose worker died this often without releasing it is given up.
 MAX_LOSSES = 3
-
-
-class StudyError(RuntimeError):
-    """A study cannot start or go on; the message says what, why and what to do."""
-
-
-class StudyBusy(StudyError):
-    """Another process works on the study."""
-
-
-class TooManyFailures(StudyError):
-    """So many trials failed in a row that going on would waste the machine."""
 
 
 class Display(Protocol):
@@ -85,30 +74,6 @@ def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
     study.set_user_attr("policy", policy)
     study.set_user_attr("uid", study.user_attrs.get("uid", uuid.uuid4().hex))
     study.set_user_attr("spec", spec.model_dump_json())
-    return study
-
-
-def stored_spec(name: str, storage: optuna.storages.BaseStorage) -> Spec:
-    """The spec that study `name` was started with. Raises StudyError for an unknown name."""
-    study = load_study(name, storage)
-    return Spec.parse_json(study.user_attrs["spec"])
-
-
-def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
-    """An existing study of ours, for reading. Raises StudyError for an unknown name."""
-    known = optuna.get_all_study_names(storage)
-    if name not in known:
-        raise StudyError(
-            f'There is no study "{name}".\n'
-            f"The database has: {', '.join(known) or 'none yet'}.\n"
-            "Run: run_study.py list   or start one: run_study.py start quickstart"
-        )
-    study = optuna.load_study(study_name=name, storage=storage)
-    if "spec" not in study.user_attrs:
-        raise StudyError(
-            f'Study "{name}" was not started by run_study.py.\nIt holds no study file to go on with.\n'
-            "Look at it with Optuna's own tools."
-        )
     return study
 
 
