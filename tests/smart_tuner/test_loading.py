@@ -2,6 +2,8 @@
 
 import gc
 import math
+from functools import partial
+from pprint import pformat
 
 import optuna
 import pytest
@@ -60,8 +62,9 @@ def storage(tmp_path_factory):
 
 
 def both(storage, *question):
-    """As text, in which NaN equals NaN, and 1 is neither 1.0 nor True."""
-    return repr(storage._get_trials(*question)), repr(RDBStorage._get_trials(storage, *question))
+    """As text, in which NaN equals NaN, 1 is neither 1.0 nor True, and dictionaries are sorted by their keys."""
+    loaders = (storage._get_trials, partial(RDBStorage._get_trials, storage))
+    return tuple([pformat(vars(trial)) for trial in load(*question)] for load in loaders)
 
 
 @settings(max_examples=20)

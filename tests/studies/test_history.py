@@ -98,7 +98,7 @@ def test_what_only_reads_loads_no_torch(tmp_path):
     code = f"""
 import sys, run_study
 place = ["--storage", {url!r}, "--home", {str(tmp_path)!r}]
-for command in (["list"], ["status", {NAME!r}], ["best", {NAME!r}], ["trials", {NAME!r}], ["fixes", {NAME!r}]):
+for command in (["list"], *([verb, {NAME!r}] for verb in ("status", "best", "trials", "fixes"))):
     assert run_study.main([*place, *command]) == 0, command
 print(*sorted(sys.modules.keys() & {{"torch", "matplotlib", "scipy"}}), file=sys.stderr)
 """
