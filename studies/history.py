@@ -4,12 +4,15 @@ from collections import Counter
 from typing import Any
 
 import optuna
+from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Select, String, case, func, select, type_coerce
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES
 from studies.stored import database_of
+
+Kind = TrialValueModel.TrialValueType
 
 
 def states(study: optuna.Study) -> Counter[str]:
@@ -27,7 +30,7 @@ def started(study: optuna.Study) -> int:
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
     """The completed trial with the smallest distance, or None before there is one."""
-    kind = case({"INF_NEG": 0, "FINITE": 1}, value=type_coerce(VALUES.value_type, String), else_=2)
+    kind = case((VALUES.value_type == Kind.INF_NEG, 0), (VALUES.value_type == Kind.FINITE, 1), else_=2)
     query = (
         select(TRIALS.trial_id)
         .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)

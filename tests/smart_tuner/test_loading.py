@@ -62,7 +62,7 @@ def storage(tmp_path_factory):
 
 
 def both(storage, *question):
-    """As text, in which NaN equals NaN, 1 is neither 1.0 nor True, and dictionaries are sorted by their keys."""
+    """As text, in which NaN equals NaN, 1 is neither 1.0 nor True, and dictionaries are sorted."""
     loaders = (storage._get_trials, partial(RDBStorage._get_trials, storage))
     return tuple([pformat(vars(trial)) for trial in load(*question)] for load in loaders)
 
