@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import optuna
@@ -21,15 +22,30 @@ from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
 from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
-from model.warm_start import WarmStartError
-from objectives.tacotron2 import Interrupted, save_sample
 from smart_tuner.outage import StorageLost
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage, repairs_of
-from studies import data, doctor, fixes, pool, report, training, voices, worker
+from studies import fixes, history, pool, report
+from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
-from studies.study import StudyError, load_study, open_study, refuse_unwanted, set_wish
-from studies.terminal import Terminal
+from studies.study import (
+    StudyError,
+    TooManyFailures,
+    load_study,
+    open_study,
+    refuse_unwanted,
+    set_wish,
+)
+
+if TYPE_CHECKING:
+    from model import warm_start
+    from objectives import tacotron2
+    from studies import data, doctor, training, voices, worker
+    from studies import terminal as display
+else:  # they load torch, which takes longer than all that a command needs which only reads
+    warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
+    data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
+    training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
 FORMATS = click.option(
     "-f",
@@ -84,7 +100,7 @@ class Place:
 
     def sample(self, study: optuna.Study) -> str | None:
         """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
-        best = report.best_trial(study)
+        best = history.best_trial(study)
         if best is None:
             return None
         return str(worker.trial_folder(self.folder(study.study_name), best.number) / "sample")
@@ -164,7 +180,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     pool.end_with_parent()
     spec = place.study(name)[1]
     study = open_study(spec, place.storage())
-    with Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal:
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
 
@@ -211,13 +227,13 @@ def train(
 
 def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: int) -> None:
     refuse_unwanted(study)
-    with Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal:
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
             _run_workers(place, spec, device, workers, terminal)
     click.echo(report.summary(study, spec, place.sample(study)))
-    if report.best_trial(study) is None:
+    if history.best_trial(study) is None:
         raise click.exceptions.Exit(1)
 
 
@@ -226,7 +242,7 @@ def _run_trials(
     spec: Spec,
     study: optuna.Study,
     device: str,
-    terminal: Terminal,
+    terminal: "display.Terminal",
     max_trials: int | None = None,
     linger: bool = False,
 ) -> None:
@@ -235,12 +251,12 @@ def _run_trials(
     job = training.trainings(spec, study, corpus, device, terminal)
     try:
         worker.Worker(spec, study, job, place.folder(spec.name), terminal, linger).work(max_trials)
-    except Interrupted:
+    except tacotron2.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
         raise
 
 
-def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: Terminal) -> None:
+def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
     data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
     os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
@@ -282,7 +298,7 @@ def trials(place: Place, name: str, state: str | None, form: str) -> None:
 def best(place: Place, name: str, form: str) -> None:
     """The best trial of study NAME, in dB (smaller is better), and the bests with and without repairs."""
     study = place.study(name)[0]
-    found = report.best_trial(study)
+    found = history.best_trial(study)
     if found is None:
         raise StudyError(
             f'Study "{name}" has no completed trial yet.\nThere is no best.\nRun: run_study.py status {name}'
@@ -341,7 +357,7 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
     """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
     number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device)
-    stop = save_sample(voice, text, output, f"{name}, trial {number}")
+    stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
     if stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
@@ -375,7 +391,7 @@ def data_check(
     settings = (
         load(study).corpus_settings() if study else CorpusSettings(language, resample_from=resample_from)
     )
-    with Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
     for problem in found.problems:
         click.echo(f"line {problem.line}: {problem.id}: {problem.reason}: {problem.detail}")
@@ -391,7 +407,7 @@ def data_check(
 @click.pass_obj
 def data_prepare(place: Place, corpus: str) -> None:
     """Fetch CORPUS and lay it out for training."""
-    with Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal:
         click.echo(data.prepare_festvox_ru(place.home, terminal.progress))
 
 
@@ -407,11 +423,10 @@ def examine(place: Place, form: str) -> None:
 
 
 EXIT_CODES: dict[type[Exception], int] = {
-    worker.TooManyFailures: 8,
+    TooManyFailures: 8,
     StudyError: 2,
     SpecError: 2,
     TextError: 2,
-    WarmStartError: 2,
     DamagedCheckpoint: 1,
     StoreError: 4,
     StorageLost: 4,
@@ -433,15 +448,20 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except Interrupted as interrupted:
-        return 128 + interrupted.signal if interrupted.signal else 0
     except EXPECTED as error:
-        code = _exit_code(error)
-        if "--debug" in (arguments or sys.argv):
-            raise
-        click.echo(str(error), err=True)
-        return code
+        return _told(error, _exit_code(error), arguments)
+    except tacotron2.Interrupted as interrupted:
+        return 128 + interrupted.signal if interrupted.signal else 0
+    except warm_start.WarmStartError as error:
+        return _told(error, 2, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception, code: int, arguments: list[str] | None) -> int:
+    if "--debug" in (arguments or sys.argv):
+        raise error
+    click.echo(str(error), err=True)
+    return code
 
 
 def _exit_code(error: Exception) -> int:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import theilslopes
 
 KEPT = 400  # newest values of each measure
 PASSES = 3  # of each clip
+SURE = NormalDist().inv_cdf(0.975)  # standard deviations on either side of a 95 % interval
 Values = NDArray[np.float64]
 
 
@@ -136,8 +137,7 @@ class Health:
         steps, values = (row[-count:] for row in self._after(name))
         if len(values) < max(count, 3):
             return None
-        found = theilslopes(values, steps)
-        return Trend(float(found.slope), float(found.low_slope), float(found.high_slope))
+        return theil_sen(steps, values)
 
     def falls(self, name: str, count: int) -> bool | None:
         """Whether the measure surely fell over its newest `count` values; None when there are fewer."""
@@ -180,3 +180,15 @@ class Health:
 def spread(values: Values) -> float:
     """1.4826 times the median absolute deviation: a standard deviation that outliers leave alone."""
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def theil_sen(steps: Values, values: Values) -> Trend:
+    """The median of the slopes between any two values; the interval is equation 2.6 of Sen (1968)."""
+    runs, rises = (np.subtract.outer(row, row) for row in (steps, values))
+    slopes = np.sort(rises[runs > 0] / runs[runs > 0])
+    ties = [np.unique(row, return_counts=True)[1] for row in (steps, values)]
+    n, lost = len(values), sum((k * (k - 1) * (2 * k + 5)).sum() for k in ties)
+    reach = SURE * np.sqrt((n * (n - 1) * (2 * n + 5) - lost) / 18)
+    low = max(round((len(slopes) - reach) / 2) - 1, 0)
+    high = min(round((len(slopes) + reach) / 2), len(slopes) - 1)
+    return Trend(float(np.median(slopes)), float(slopes[low]), float(slopes[high]))

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from smart_tuner.loading import BulkLoading
 from smart_tuner.outage import UNREACHABLE, Fenced
 from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tables import CHECKPOINTS, LEASES, REPAIRS, TABLES
@@ -25,7 +26,7 @@ class StoreError(RuntimeError):
     """The database cannot be opened; the message says which, why and what to do."""
 
 
-class SQLiteStorage(RDBStorage):
+class SQLiteStorage(BulkLoading):
     """Optuna's storage on SQLite that never runs one queued trial twice.
 
     SQLite ignores FOR UPDATE, so Optuna's own way of claiming a trial lets two workers take the same
@@ -68,7 +69,7 @@ def open_storage(url: str) -> RDBStorage:
         if parsed.get_backend_name() == "sqlite":
             storage: RDBStorage = SQLiteStorage(escaped)
         else:
-            storage = RDBStorage(escaped, engine_kwargs={"pool_pre_ping": True})
+            storage = BulkLoading(escaped, engine_kwargs={"pool_pre_ping": True})
         TABLES.create_all(storage.engine)
         return storage
     except (ArgumentError, ImportError) as error:

@@ -2,19 +2,18 @@
 
 import datetime
 import json
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.table import Table
 
 from smart_tuner.repairs import Entry
-from studies import fixes
+from studies import fixes, history
+from studies.history import best_trial, three_bests
 from studies.spec import Spec
-from studies.study import consumed, started
 
 Record = dict[str, Any]
 
@@ -54,27 +53,6 @@ def trial_record(trial: FrozenTrial) -> Record:
     }
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The completed trial with the smallest distance, or None before there is one."""
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
-
-
-def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
-    """The best trial that no rule changed, the best that one did, and the best that began with the values
-    to which repairs had led another, and then needed none: only the last proves those values."""
-    kinds: dict[str, list[FrozenTrial]] = {"unassisted": [], "assisted": [], "verified_fresh": []}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        repaired = bool(trial.user_attrs.get("repairs"))
-        kinds["assisted" if repaired else "unassisted"].append(trial)
-        if not repaired and "fresh_of" in trial.user_attrs:
-            kinds["verified_fresh"].append(trial)
-    return {
-        kind: min(trials, key=lambda trial: (trial.value, trial.number), default=None)
-        for kind, trials in kinds.items()
-    }
-
-
 def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     """The best trial's record, and beside it which trials are best of each kind."""
     bests = three_bests(study)
@@ -84,22 +62,21 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
-    trials = study.get_trials(deepcopy=False)
-    steps, hours = consumed(study)
-    best, running = best_trial(study), [t for t in trials if t.state == TrialState.RUNNING]
-    states = Counter(trial.state.name.lower() for trial in trials)
+    steps, hours = history.consumed(study)
+    running = history.unfinished(study)
+    best, states, yardstick = best_trial(study), history.states(study), study.user_attrs.get("yardstick", {})
     return {
         "name": study.study_name,
-        "trials": f"{started(study)}/{spec.budget.trials}",
+        "trials": f"{history.started(study)}/{spec.budget.trials}",
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
-        "repaired": sum(bool(trial.user_attrs.get("repairs")) for trial in trials),
+        "repaired": history.repaired(study),
         "consumed_steps": steps,
         "hours": round(hours, 3),
         "best_value": best.value if best else None,
         "best_trial": best.number if best else None,
-        "ceiling": study.user_attrs.get("yardstick", {}).get("ceiling"),
-        "cap": study.user_attrs.get("yardstick", {}).get("cap"),
-        "unfinished": ", ".join(f"{t.number} (step {t.last_step or 0})" for t in running) or None,
+        "ceiling": yardstick.get("ceiling"),
+        "cap": yardstick.get("cap"),
+        "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
 
 

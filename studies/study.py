@@ -5,7 +5,6 @@ import uuid
 import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.trial import TrialState
 from sqlalchemy import Engine
 
 from smart_tuner.autofix import policy_hash
@@ -17,6 +16,10 @@ WISHES = ("run", "pause", "stop")
 
 class StudyError(RuntimeError):
     """A study cannot start or go on; the message says what, why and what to do."""
+
+
+class TooManyFailures(StudyError):
+    """So many trials failed in a row that going on would waste the machine."""
 
 
 def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
@@ -53,12 +56,6 @@ def open_study(spec: Spec, storage: optuna.storages.RDBStorage) -> optuna.Study:
     return study
 
 
-def stored_spec(name: str, storage: optuna.storages.BaseStorage) -> Spec:
-    """The spec that study `name` was started with. Raises StudyError for an unknown name."""
-    study = load_study(name, storage)
-    return Spec.parse_json(study.user_attrs["spec"])
-
-
 def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
     """An existing study of ours, for reading. Raises StudyError for an unknown name."""
     known = optuna.get_all_study_names(storage)
@@ -75,33 +72,6 @@ def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
             "Look at it with Optuna's own tools."
         )
     return study
-
-
-def started(study: optuna.Study) -> int:
-    """Trials that count against the budget: every number that was ever started."""
-    return sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
-
-
-def best_value(study: optuna.Study) -> float | None:
-    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    return min((value for value in values if value is not None), default=None)
-
-
-def consumed(study: optuna.Study) -> tuple[int, float]:
-    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
-    measures = [
-        t.user_attrs["measures"] for t in study.get_trials(deepcopy=False) if "measures" in t.user_attrs
-    ]
-    return sum(m[-1]["step"] for m in measures), sum(m[-1]["seconds"] for m in measures) / 3600
-
-
-def training_left(study: optuna.Study, spec: Spec) -> bool:
-    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
-    budget = spec.budget
-    if budget.consumed_steps is None and budget.hours is None:
-        return True
-    steps, hours = consumed(study)
-    return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
 
 
 def wish(study: optuna.Study) -> str:

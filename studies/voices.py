@@ -8,7 +8,7 @@ import optuna
 
 from model import checkpoint
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
-from studies.report import best_trial
+from studies.history import best_trial
 from studies.study import StudyError
 from studies.worker import trial_folder
 

@@ -15,18 +15,15 @@ from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
 from smart_tuner.outage import Fenced, Outage
 from smart_tuner.stall import Watchdog
 from smart_tuner.store import TrialRepairs, newest_checkpoint, note_checkpoint
+from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
-from studies.study import StudyError, best_value, our_engine, rdb, training_left, wish
+from studies.study import TooManyFailures, our_engine, rdb, wish
 from studies.training import Display, Job
 
 LINGER_SECONDS = 5.0
-
-
-class TooManyFailures(StudyError):
-    """So many trials failed in a row that going on would waste the machine."""
 
 
 @dataclass
@@ -220,8 +217,8 @@ class Worker:
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
-        best = self._outage.wait_for(lambda: best_value(self.study))
-        self.display.study(sum(counts.values()), self.spec, best)
+        best = self._outage.wait_for(lambda: best_trial(self.study))
+        self.display.study(sum(counts.values()), self.spec, best.value if best else None)
 
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import theilslopes
 
-from smart_tuner.health import KEPT, Health, Pace, Series, spread
+from smart_tuner.health import KEPT, Health, Pace, Series, Trend, spread, theil_sen
 
 PACE = Pace(400, 25)
 numbers = st.floats(-1e6, 1e6)
@@ -101,3 +102,11 @@ def test_the_spread_is_a_standard_deviation_that_outliers_do_not_move():
     values = np.random.default_rng(1).normal(3.0, 2.0, 4001)
     values[:300] = 1e6
     assert spread(values) == pytest.approx(2.0, rel=0.15)
+
+
+@given(st.lists(st.integers(-5, 5) | st.floats(-1e6, 1e6), min_size=3, max_size=40), st.integers(1, 50))
+def test_a_trend_is_what_scipy_calls_theilslopes(values, apart):
+    steps = apart * np.arange(len(values), dtype=float) + 7
+    found = theilslopes(np.array(values, dtype=float), steps)
+    expected = Trend(found.slope, found.low_slope, found.high_slope)
+    assert theil_sen(steps, np.array(values, dtype=float)) == expected

@@ -1,0 +1,101 @@
+"""What a study's past adds up to, asked of the database: its trials are not built one by one."""
+
+from collections import Counter
+from typing import Any
+
+import optuna
+from optuna.storages._rdb.models import TrialValueModel
+from optuna.trial import FrozenTrial, TrialState
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Select, case, func, select
+
+from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES
+from studies.spec import Spec
+from studies.study import rdb
+
+Kind = TrialValueModel.TrialValueType
+
+
+def states(study: optuna.Study) -> Counter[str]:
+    """How many trials are in each state, by its name in small letters."""
+    counts = select(TRIALS.state, func.count()).where(TRIALS.study_id == study._study_id)
+    return Counter(
+        {state.name.lower(): count for state, count in _rows(study, counts.group_by(TRIALS.state))}
+    )
+
+
+def started(study: optuna.Study) -> int:
+    """Trials that count against the budget: every number that was ever started."""
+    return sum(count for state, count in states(study).items() if state != "waiting")
+
+
+def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
+    """The completed trial with the smallest distance, or None before there is one."""
+    kind = case((VALUES.value_type == Kind.INF_NEG, 0), (VALUES.value_type == Kind.FINITE, 1), else_=2)
+    query = (
+        select(TRIALS.trial_id)
+        .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)
+        .where(TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE, *conditions)
+        .order_by(kind, VALUES.value, TRIALS.number)
+        .limit(1)
+    )
+    return next((study._storage.get_trial(trial) for (trial,) in _rows(study, query)), None)
+
+
+def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
+    """The best trial that no rule changed, the best that one did, and the best that began with the values
+    to which repairs had led another, and then needed none: only the last proves those values."""
+    repaired, fresh = _has("repairs"), _has("fresh_of")
+    return {
+        "unassisted": best_trial(study, ~repaired),
+        "assisted": best_trial(study, repaired),
+        "verified_fresh": best_trial(study, ~repaired, fresh),
+    }
+
+
+def repaired(study: optuna.Study) -> int:
+    """How many trials were repaired."""
+    count = select(func.count()).where(TRIALS.study_id == study._study_id, _has("repairs"))
+    return int(_rows(study, count)[0][0])
+
+
+def consumed(study: optuna.Study) -> tuple[int, float]:
+    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
+    measures = (
+        select(USER_ATTRS.value_json)
+        .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
+        .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
+    )
+    last = [rows[-1] for (text,) in _rows(study, measures) if (rows := from_json(text))]
+    return sum(measured["step"] for measured in last), sum(measured["seconds"] for measured in last) / 3600
+
+
+def training_left(study: optuna.Study, spec: Spec) -> bool:
+    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
+    budget = spec.budget
+    if budget.consumed_steps is None and budget.hours is None:
+        return True
+    steps, hours = consumed(study)
+    return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
+
+
+def unfinished(study: optuna.Study) -> list[tuple[int, int]]:
+    """Number of each trial that runs, or was interrupted, and the last step at which it was measured."""
+    query = (
+        select(TRIALS.number, func.coalesce(func.max(POINTS.step), 0))
+        .join_from(TRIALS.trial_id.table, POINTS.trial_id.table, isouter=True)
+        .where(TRIALS.study_id == study._study_id, TRIALS.state == TrialState.RUNNING)
+        .group_by(TRIALS.number)
+        .order_by(TRIALS.number)
+    )
+    return [(number, step) for number, step in _rows(study, query)]
+
+
+def _has(key: str) -> ColumnElement[bool]:
+    of_trial = USER_ATTRS.trial_id == TRIALS.trial_id
+    return select(USER_ATTRS.trial_id).where(of_trial, USER_ATTRS.key == key).exists()
+
+
+def _rows(study: optuna.Study, query: Select[Any]) -> list[Any]:
+    with rdb(study).engine.connect() as connection:
+        return list(connection.execute(query))

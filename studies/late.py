@@ -1,0 +1,14 @@
+"""A module that is imported when something of it is first asked for."""
+
+from importlib import import_module
+from typing import Any
+
+
+class Late:
+    """Stands for a module. It is no LazyLoader: that one breaks torch, whose import looks at all modules."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
