@@ -23,7 +23,7 @@ from model.text import TextError
 from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
 from smart_tuner.repairs import Entry
-from smart_tuner.store import StoreError, open_storage, repairs_of
+from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage, repairs_of
 from studies import data, doctor, fixes, report, voices, worker
 from studies.spec import Spec, SpecError, load, single_training
 from studies.terminal import Terminal
@@ -54,7 +54,7 @@ class Place:
     url: str
     console: Console
 
-    def storage(self) -> optuna.storages.RDBStorage:
+    def storage(self) -> Storage:
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,7 +71,7 @@ class Place:
         return study, Spec.parse_json(study.user_attrs["spec"])
 
     def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
-        return list(repairs_of(self.storage().engine, study.user_attrs["uid"], trial))
+        return list(repairs_of(self.storage().ours, study.user_attrs["uid"], trial))
 
     def sample(self, study: optuna.Study) -> str | None:
         """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
@@ -335,6 +335,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     TextError: 2,
     WarmStartError: 2,
     DamagedCheckpoint: 1,
+    ForeignTables: 2,
+    SchemaError: 7,
     StoreError: 4,
     OperationalError: 4,
     DataError: 5,

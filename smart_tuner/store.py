@@ -1,20 +1,33 @@
 """The one place that opens the database: Optuna's storage, and the repairs table beside it."""
 
+import fcntl
 import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event, func, select
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.schema import CreateSchema
 
+from smart_tuner import schema
+from smart_tuner.address import Address, parse
 from smart_tuner.repairs import Entry, in_force
-from smart_tuner.tables import REPAIRS, TABLES
+from smart_tuner.tables import REPAIRS
 
 BUSY_SECONDS = 60
+OPTUNAS, OUR_SCHEMA, MLFLOWS = "optuna", "smart_tuner", "mlflow"
+LOCK = 0x536D617274  # "Smart", the key of PostgreSQL's advisory lock
+# Per engine, of which a process has two: PostgreSQL's 100 connections are to serve many processes.
+FEW = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+# libpq asks for this time zone at every connection; Optuna's connects before any event can.
+os.environ["PGTZ"] = "UTC"
 
 OURS = {"id", "study_uid", "trial", "at", "policy"}  # columns that are not of an Entry
 
@@ -23,25 +36,77 @@ class StoreError(RuntimeError):
     """The database cannot be opened; the message says which, why and what to do."""
 
 
-class SQLiteStorage(RDBStorage):
+class SchemaError(StoreError):
+    """Its tables are of another version of this program or of Optuna."""
+
+
+class ForeignTables(StoreError):
+    """MLflow's tables are where Optuna's would be: neither could be upgraded any more."""
+
+
+class Storage(RDBStorage):
+    """Optuna's storage, and `ours`: the engine of our tables beside it."""
+
+    ours: Engine
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["ours"]
+        return state
+
+    def close(self) -> None:
+        """Give back all connections; one that is needed again is opened again."""
+        self.engine.dispose()
+        self.ours.dispose()
+
+
+class SQLiteStorage(Storage):
     """Optuna's storage on SQLite that never runs one queued trial twice.
 
     SQLite ignores FOR UPDATE, so Optuna's own way of claiming a trial lets two workers take the same
     one (optuna issues 4621 and 4002). Every transaction therefore takes the write lock at its start.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
-        _serialise_transactions(self.engine)
+    def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__(address.within(""), {"connect_args": {"timeout": BUSY_SECONDS}}, **options)
+        self._prepare()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        _serialise_transactions(self.engine)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.engine.dispose()  # Optuna has connected already, without these events
+        self.ours = _serialised(self.engine)
 
 
-def _serialise_transactions(engine: Engine) -> None:
-    engine.dispose()  # Optuna has connected already, without these events
+class PostgreSQLStorage(Storage):
+    """Optuna's storage in one schema of a PostgreSQL database, our tables in another."""
 
+    def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__(address.within(OPTUNAS), dict(FEW), **options)
+        self._address = address
+        self._prepare()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.engine.dispose()
+        _in_utc(self.engine)
+        self.ours = plain_engine(self._address, OUR_SCHEMA)
+
+
+def plain_engine(address: Address, name: str) -> Engine:
+    """Without Optuna: for one schema of PostgreSQL, or for SQLite's file."""
+    url = address.within(name)
+    if address.backend == "postgresql":
+        return _in_utc(create_engine(url, **FEW))
+    return _serialised(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
+
+
+def _serialised(engine: Engine) -> Engine:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are started by on_begin
@@ -52,42 +117,167 @@ def _serialise_transactions(engine: Engine) -> None:
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    return engine
 
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage at an SQLAlchemy URL; tables are made when there are none.
+
+def _in_utc(engine: Engine) -> Engine:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.commit()  # or the pool's rollback would take it back
+
+    return engine
+
+
+def open_storage(url: str) -> Storage:
+    """Optuna's storage at an SQLAlchemy URL; tables are made when there are none, by one process at a time.
 
     Raises:
         StoreError: the URL is wrong, or its database cannot be reached or was made by other versions.
     """
-    try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-        escaped = parsed.render_as_string(hide_password=False).replace("{", "%7B").replace("}", "%7D")
-        if parsed.get_backend_name() == "sqlite":
-            storage: RDBStorage = SQLiteStorage(escaped)
-        else:
-            storage = RDBStorage(escaped, engine_kwargs={"pool_pre_ping": True})
-        TABLES.create_all(storage.engine)
+    address = read_url(url)
+    with explained(address), locked(address) as engine:
+        refuse_foreign_tables(address, engine)
+        _refuse_other_revision(address, engine)
+        make_schemas(engine)
+        storage = raw_storage(address, engine)
+        try:
+            _refuse_other_optuna(address, storage)
+            with storage.ours.begin() as connection:
+                if schema.stamped(connection) is None:
+                    schema.bring_up_to_date(connection)
+        except BaseException:
+            storage.close()
+            raise
         return storage
-    except (ArgumentError, ImportError) as error:
+
+
+def read_url(url: str) -> Address:
+    try:
+        return parse(url)
+    except ArgumentError as error:
         raise StoreError(
             "Cannot understand the storage URL.\n"
-            f"{error}\nGive one like sqlite:///runs/study.db or postgresql+psycopg://user@host/name."
+            f"{error}\nGive one like sqlite:///runs/study.db or postgresql://user@host/name."
         ) from error
-    except DatabaseError as error:
+
+
+@contextmanager
+def explained(address: Address) -> Iterator[None]:
+    """What the database or its driver raises becomes a StoreError, which shows no password."""
+    try:
+        yield
+    except (DatabaseError, ArgumentError, OSError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
         raise StoreError(
-            f"Cannot open the database {shown}.\n{error.orig}\n"
+            f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."
         ) from error
-    except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise StoreError(f"Cannot use the database {shown}.\n{error}\nRun: optuna storage upgrade") from error
+
+
+@contextmanager
+def locked(address: Address) -> Iterator[Engine]:
+    """Whoever makes or changes tables does it alone, until the end of this context; an engine to look with."""
+    engine = plain_engine(address, OUR_SCHEMA)
+    try:
+        with _advisory_lock(engine) if address.file is None else _file_lock(address.file):
+            yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _file_lock(database: Path) -> Iterator[None]:
+    """Not on the database itself: closing it would lose SQLite's own locks."""
+    with database.with_name(f"{database.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = '{BUSY_SECONDS}s'"))
+        connection.execute(select(func.pg_advisory_lock(LOCK)))
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the server unlocks what a closed session held
+
+
+def refuse_foreign_tables(address: Address, engine: Engine) -> None:
+    place = optunas_place(engine)
+    names = set(inspect(engine).get_table_names(place))
+    if "experiments" in names or ("alembic_version" in names and "version_info" not in names):
+        raise ForeignTables(
+            f"Cannot use the database {address}{f', schema {place}' if place else ''}.\n"
+            "MLflow's tables, or another program's, are in it; both would keep their version in the table "
+            "alembic_version.\nGive another --storage, or move MLflow to a database of its own."
+        )
+
+
+def optunas_place(engine: Engine) -> str | None:
+    return OPTUNAS if engine.dialect.name == "postgresql" else None
+
+
+def _refuse_other_revision(address: Address, engine: Engine) -> None:
+    with engine.connect() as connection:
+        found, known = schema.current(connection), schema.revisions()
+    if found in known[:-1]:
+        raise SchemaError(
+            f"The tables of {address} are those of an older version.\n"
+            f"They are at revision {found}; this program needs {known[-1]}.\n"
+            "Bring them up to date, after a backup, with: run_study.py storage upgrade"
+        )
+    if found not in (None, known[-1]):
+        raise newer(address, found)
+
+
+def newer(address: Address, found: str | None) -> SchemaError:
+    return SchemaError(
+        f"The tables of {address} were made by another version.\n"
+        f"They are at revision {found}; this program knows {', '.join(schema.revisions())}.\n"
+        "Use the version of the program that made them, or a newer one."
+    )
+
+
+def _refuse_other_optuna(address: Address, storage: Storage) -> None:
+    found = storage.get_current_version()
+    if found != storage.get_head_version():
+        older = found in storage.get_all_versions()
+        raise SchemaError(
+            f"Optuna's tables in {address} are of another version.\n"
+            f"They are at revision {found}; Optuna {optuna.__version__} needs {storage.get_head_version()}.\n"
+            + (
+                "Bring them up to date, after a backup, with: run_study.py storage upgrade --optuna"
+                if older
+                else "Use the version of Optuna that made them, or a newer one."
+            )
+        )
+
+
+def make_schemas(engine: Engine) -> None:
+    """In PostgreSQL. Asked for only where one is missing: a plain user may not create any."""
+    if engine.dialect.name == "postgresql":
+        present = inspect(engine).get_schema_names()
+        with engine.begin() as connection:
+            for name in (OPTUNAS, OUR_SCHEMA, MLFLOWS):
+                if name not in present:
+                    connection.execute(CreateSchema(name))
+
+
+def raw_storage(address: Address, engine: Engine) -> Storage:
+    """Of whatever version. Optuna's tables are made unless they are complete: their version comes last."""
+    complete = inspect(engine).has_table("alembic_version", optunas_place(engine))
+    kind = PostgreSQLStorage if address.backend == "postgresql" else SQLiteStorage
+    return kind(address, skip_compatibility_check=True, skip_table_creation=complete)
 
 
 class TrialRepairs:
     """The repairs of one trial: rows are added, and never changed or removed."""
 
-    def __init__(self, storage: RDBStorage, study_uid: str, trial: int, policy: str) -> None:
-        self._engine, self._policy = storage.engine, policy
+    def __init__(self, storage: Storage, study_uid: str, trial: int, policy: str) -> None:
+        self._engine, self._policy = storage.ours, policy
         self._study_uid, self._trial = study_uid, trial
 
     def add(self, entry: Entry) -> Entry:

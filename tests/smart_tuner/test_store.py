@@ -95,8 +95,8 @@ def test_repairs_are_numbered_in_their_trial_and_come_back_as_they_were(storage)
     [first, second] = one.all()
     assert first == replace(SEEN, seq=1, evidence={"diagonal_score": 0.05, "norm": "nan"})
     assert second.step == 150
-    assert [trial for trial, _ in repairs_of(storage.engine, "study", None)] == [0, 0, 1]
-    assert list(repairs_of(storage.engine, "another", None)) == []
+    assert [trial for trial, _ in repairs_of(storage.ours, "study", None)] == [0, 0, 1]
+    assert list(repairs_of(storage.ours, "another", None)) == []
 
 
 def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
@@ -106,7 +106,7 @@ def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
     ledger.void_after(1, 150)
     assert [entry.step for entry in ledger.all()] == [100]
     ledger.void_after(1, 150)  # nothing is left to void
-    rows = list(repairs_of(storage.engine, "study", 0))
+    rows = list(repairs_of(storage.ours, "study", 0))
     assert [entry.kind for _, entry in rows] == ["repair"] * 3 + ["void"]
     assert ledger.add(SEEN).seq == 5
 
@@ -115,6 +115,6 @@ def test_a_database_from_before_there_were_repairs_gets_the_table(tmp_path):
     url = f"sqlite:///{tmp_path / 'old.db'}"
     optuna.create_study(storage=url, study_name="old")
     storage = open_storage(url)
-    assert list(repairs_of(storage.engine, "old", None)) == []
+    assert list(repairs_of(storage.ours, "old", None)) == []
     assert optuna.get_all_study_names(storage) == ["old"]
     storage.engine.dispose()
