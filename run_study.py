@@ -22,6 +22,7 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
+from smart_tuner import upkeep
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage, repairs_of
 from studies import data, doctor, fixes, report, voices, worker
@@ -315,6 +316,47 @@ def data_prepare(place: Place, corpus: str) -> None:
     """Fetch CORPUS and lay it out for training."""
     with Terminal(place.console) as terminal:
         click.echo(data.prepare_festvox_ru(place.home, terminal.progress))
+
+
+@cli.group("storage")
+def storage_group() -> None:
+    """Look at the database, make or upgrade its tables, or copy it."""
+
+
+@storage_group.command("info")
+@FORMATS
+@click.pass_obj
+def storage_info(place: Place, form: str) -> None:
+    """Which database it is, at which revisions, and how much it holds."""
+    click.echo(report.formatted(upkeep.info(place.url), form))
+
+
+@storage_group.command("init")
+@click.pass_obj
+def storage_init(place: Place) -> None:
+    """Make the tables, where there are none."""
+    place.storage().close()
+    click.echo(f"{upkeep.info(place.url)['url']} is ready.")
+
+
+@storage_group.command("upgrade")
+@click.option("--optuna", "with_optuna", is_flag=True, help="Optuna's tables, too.")
+@click.option("--no-backup", is_flag=True, help="You have one, or need none.")
+@FORMATS
+@click.pass_obj
+def storage_upgrade(place: Place, with_optuna: bool, no_backup: bool, form: str) -> None:
+    """Bring the tables up to date, after a backup (beside SQLite's file; of PostgreSQL in --home)."""
+    parts = ("smart_tuner", "optuna") if with_optuna else ("smart_tuner",)
+    click.echo(report.formatted(upkeep.upgrade(place.url, None if no_backup else place.home, parts), form))
+
+
+@storage_group.command("migrate")
+@click.argument("destination")
+@FORMATS
+@click.pass_obj
+def storage_migrate(place: Place, destination: str, form: str) -> None:
+    """Copy everything into the empty database at the URL DESTINATION; stop all workers first."""
+    click.echo(report.formatted(upkeep.migrate(place.url, destination), form))
 
 
 @cli.command("doctor")

@@ -65,7 +65,9 @@ def parse(text: str) -> Address:
     if login:
         user, colon, password = login.partition(":")
         url = url.set(username=unquote(user), password=unquote(password) if colon else None)
-    elif DRIVERS[scheme] == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
+    if isinstance(hidden := url.query.get("password"), str):
+        url = url.difference_update_query(["password"]).set(password=hidden)
+    if DRIVERS[scheme] == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
         raise ArgumentError("A database of SQLite must be a file, given by its path.")
     return Address(url)
 

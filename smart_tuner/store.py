@@ -142,7 +142,8 @@ def open_storage(url: str) -> Storage:
         make_schemas(engine)
         storage = raw_storage(address, engine)
         try:
-            _refuse_other_optuna(address, storage)
+            if storage.get_current_version() != storage.get_head_version():
+                raise other_optuna(address, storage)
             with storage.ours.begin() as connection:
                 if schema.stamped(connection) is None:
                     schema.bring_up_to_date(connection)
@@ -177,7 +178,7 @@ def explained(address: Address) -> Iterator[None]:
 
 @contextmanager
 def locked(address: Address) -> Iterator[Engine]:
-    """Whoever makes or changes tables does it alone, until the end of this context; an engine to look with."""
+    """Whoever makes or changes tables does so alone until this context ends; an engine to look with."""
     engine = plain_engine(address, OUR_SCHEMA)
     try:
         with _advisory_lock(engine) if address.file is None else _file_lock(address.file):
@@ -241,19 +242,18 @@ def newer(address: Address, found: str | None) -> SchemaError:
     )
 
 
-def _refuse_other_optuna(address: Address, storage: Storage) -> None:
+def other_optuna(address: Address, storage: Storage) -> SchemaError:
     found = storage.get_current_version()
-    if found != storage.get_head_version():
-        older = found in storage.get_all_versions()
-        raise SchemaError(
-            f"Optuna's tables in {address} are of another version.\n"
-            f"They are at revision {found}; Optuna {optuna.__version__} needs {storage.get_head_version()}.\n"
-            + (
-                "Bring them up to date, after a backup, with: run_study.py storage upgrade --optuna"
-                if older
-                else "Use the version of Optuna that made them, or a newer one."
-            )
+    older = found in storage.get_all_versions()
+    return SchemaError(
+        f"Optuna's tables in {address} are of another version.\n"
+        f"They are at revision {found}; Optuna {optuna.__version__} needs {storage.get_head_version()}.\n"
+        + (
+            "Bring them up to date, after a backup, with: run_study.py storage upgrade --optuna"
+            if older
+            else "Use the version of Optuna that made them, or a newer one."
         )
+    )
 
 
 def make_schemas(engine: Engine) -> None:

@@ -1,19 +1,17 @@
-"""What tests share: a made-up language that a tiny network can learn (every letter is a spectral bump of known
-length), and PostgreSQL.
-"""
+"""What tests share: PostgreSQL, and a language that a tiny network can learn (a letter is a spectral bump)."""
 
 import os
 
 import hypothesis
 import numpy as np
 import pytest
+from postgres import Server, programs
 
 from model.audio import SILENCE, MelSettings
 from model.corpus import Corpus, Utterance
 from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
-from postgres import Server, programs
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")

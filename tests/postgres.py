@@ -84,7 +84,9 @@ class Server:
 
     def _reachable(self, child):
         try:
-            subprocess.run([self.programs / "postgres", "--version"], check=True, capture_output=True, **child)
+            subprocess.run(
+                [self.programs / "postgres", "--version"], check=True, capture_output=True, **child
+            )
         except (PermissionError, subprocess.CalledProcessError):
             return False
         return True
@@ -92,11 +94,11 @@ class Server:
     def _initialise(self):
         data, secret = self._root / "data", self._root / "secret"
         secret.write_text(self.password + "\n")
+        chosen = ["-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C", "--no-sync"]
         if self._as_nobody:
             os.chown(secret, self._as_nobody["user"], self._as_nobody["group"])
         subprocess.run(
-            [self.programs / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}"]
-            + ["-E", "UTF8", "--locale=C", "--no-sync"],
+            [self.programs / "initdb", "-D", data, "-U", USER, *chosen],
             check=True,
             capture_output=True,
             cwd=self._root,
