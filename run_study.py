@@ -62,7 +62,9 @@ class Place:
             raise HomeError(
                 f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
             ) from error
-        return open_storage(self.url)
+        storage = open_storage(self.url)
+        click.get_current_context().call_on_close(storage.close)
+        return storage
 
     def folder(self, study: str) -> Path:
         return self.home / "studies" / study
@@ -335,7 +337,7 @@ def storage_info(place: Place, form: str) -> None:
 @click.pass_obj
 def storage_init(place: Place) -> None:
     """Make the tables, where there are none."""
-    place.storage().close()
+    place.storage()
     click.echo(f"{upkeep.info(place.url)['url']} is ready.")
 
 

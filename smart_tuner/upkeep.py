@@ -184,7 +184,7 @@ def migrate(source: str, destination: str) -> dict[str, int]:
                 one = select(table).limit(1)
                 if writing.execute(one, execution_options=_where(writing, table)).first():
                     raise _filled(place, f"the table {table.name} has rows")
-            return {table.name: _copied(table, reading, writing) for table in ALL_TABLES}
+            return {table.name: copied(table, reading, writing) for table in ALL_TABLES}
 
 
 def _filled(address: Address, why: str) -> StoreError:
@@ -199,11 +199,12 @@ def _where(connection: Connection, table: Table) -> dict[str, Any]:
     return {"schema_translate_map": {None: OUR_SCHEMA}} if ours else {}
 
 
-def _copied(table: Table, reading: Connection, writing: Connection) -> int:
+def copied(table: Table, reading: Connection, writing: Connection) -> int:
+    """How many rows were written; the next id that the database gives is a free one."""
     count = 0
-    numbered = enumerate(_rows(table, reading))
-    for _, rows in groupby(numbered, key=lambda item: (item[0] // ROWS, tuple(item[1]))):
-        batch = [row for _, row in rows]
+    numbered = enumerate(rows(table, reading))
+    for _, group in groupby(numbered, key=lambda item: (item[0] // ROWS, tuple(item[1]))):
+        batch = [row for _, row in group]
         writing.execute(insert(table), batch, execution_options=_where(writing, table))
         count += len(batch)
     if count and writing.dialect.name == "postgresql":
@@ -215,8 +216,8 @@ def _copied(table: Table, reading: Connection, writing: Connection) -> int:
     return count
 
 
-def _rows(table: Table, connection: Connection) -> Iterator[dict[str, Any]]:
-    """Without the columns that are NULL: a None would be written as the null of JSON, another value."""
+def rows(table: Table, connection: Connection) -> Iterator[dict[str, Any]]:
+    """A table's rows, without the columns that are NULL: None would be written as the null of JSON."""
     flags = [column.is_(null()).label(f"no {column.name}") for column in table.columns]
     query = select(table, *flags)
     found = connection.execute(query, execution_options=_where(connection, table) | {"yield_per": ROWS})

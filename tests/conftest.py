@@ -1,4 +1,4 @@
-"""What tests share: PostgreSQL, and a language that a tiny network can learn (a letter is a spectral bump)."""
+"""What tests share: PostgreSQL, and a language that a tiny network can learn, a spectral bump a letter."""
 
 import os
 

@@ -4,6 +4,7 @@ import pickle
 
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 
 from smart_tuner.store import ForeignTables, StoreError, open_storage
@@ -32,6 +33,14 @@ class TestOptunasOwnContract(StorageTestCase):
     @pytest.fixture
     def storage(self, storage):
         return storage
+
+    def test_pickle_storage(self, storage):
+        """Optuna's own leaves the copy's connections open."""
+        copy = pickle.loads(pickle.dumps(storage))
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE])
+        storage.set_study_system_attr(study_id, "key", "value")
+        assert copy.get_study_system_attrs(study_id) == {"key": "value"}
+        copy.close()
 
 
 def shown(engine, name):

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
+from smart_tuner import schema
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, TrialRepairs, open_storage, repairs_of
 
@@ -29,14 +30,14 @@ def take_all(url, taken):
         study.tell(trial, 0.0)
 
 
-def test_no_queued_trial_is_run_twice(tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = optuna.create_study(study_name="queue", storage=open_storage(url))
+def test_no_queued_trial_is_run_twice(empty_url):
+    storage = open_storage(empty_url)
+    study = optuna.create_study(study_name="queue", storage=storage)
     for number in range(QUEUED):
         study.enqueue_trial({"number": number})
     context = multiprocessing.get_context("spawn")
     taken = context.Queue()
-    workers = [context.Process(target=take_all, args=(url, taken)) for _ in range(3)]
+    workers = [context.Process(target=take_all, args=(empty_url, taken)) for _ in range(3)]
     for worker in workers:
         worker.start()
     numbers = sorted(taken.get(timeout=120) for _ in range(QUEUED))
@@ -44,6 +45,29 @@ def test_no_queued_trial_is_run_twice(tmp_path):
         worker.join(timeout=60)
         assert worker.exitcode == 0
     assert numbers == list(range(QUEUED))
+    storage.close()
+
+
+def open_at_once(url, together):
+    together.wait()
+    storage = open_storage(url)
+    with storage.ours.connect() as connection:
+        assert schema.stamped(connection) == schema.revisions()[-1]
+    optuna.create_study(storage=storage)
+
+
+def test_four_first_starts_at_once_all_succeed(empty_url):
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(4)
+    starts = [context.Process(target=open_at_once, args=(empty_url, together)) for _ in range(4)]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join(timeout=120)
+    assert [start.exitcode for start in starts] == [0] * 4
+    storage = open_storage(empty_url)
+    assert len(optuna.get_all_study_names(storage)) == 4
+    storage.close()
 
 
 def test_a_copied_storage_still_serialises(tmp_path):
@@ -52,7 +76,9 @@ def test_a_copied_storage_still_serialises(tmp_path):
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/none/study.db", "strange://host/db"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////proc/none/study.db", "strange://host/db", "postgresql://127.0.0.1:1/db"]
+)
 def test_what_cannot_be_opened_is_said_in_three_lines(url):
     with pytest.raises(StoreError) as error:
         open_storage(url)
@@ -66,10 +92,10 @@ def test_no_password_is_shown():
 
 
 @pytest.fixture
-def storage(tmp_path):
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+def storage(empty_url):
+    storage = open_storage(empty_url)
     yield storage
-    storage.engine.dispose()
+    storage.close()
 
 
 SEEN = Entry(
@@ -117,4 +143,4 @@ def test_a_database_from_before_there_were_repairs_gets_the_table(tmp_path):
     storage = open_storage(url)
     assert list(repairs_of(storage.ours, "old", None)) == []
     assert optuna.get_all_study_names(storage) == ["old"]
-    storage.engine.dispose()
+    storage.close()
