@@ -22,9 +22,11 @@ from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
 from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
+from smart_tuner import upkeep
 from smart_tuner.outage import StorageLost
+from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
-from smart_tuner.store import StoreError, open_storage, repairs_of
+from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
 from studies import fixes, history, pool, report
 from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
@@ -79,14 +81,16 @@ class Place:
     url: str
     console: Console
 
-    def storage(self) -> optuna.storages.RDBStorage:
+    def storage(self) -> Storage:
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HomeError(
                 f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
             ) from error
-        return open_storage(self.url)
+        storage = open_storage(self.url)
+        click.get_current_context().call_on_close(storage.close)
+        return storage
 
     def folder(self, study: str) -> Path:
         return self.home / "studies" / study
@@ -96,7 +100,7 @@ class Place:
         return study, Spec.parse_json(study.user_attrs["spec"])
 
     def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
-        return list(repairs_of(self.storage().engine, study.user_attrs["uid"], trial))
+        return list(repairs_of(self.storage().ours, study.user_attrs["uid"], trial))
 
     def sample(self, study: optuna.Study) -> str | None:
         """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
@@ -411,6 +415,47 @@ def data_prepare(place: Place, corpus: str) -> None:
         click.echo(data.prepare_festvox_ru(place.home, terminal.progress))
 
 
+@cli.group("storage")
+def storage_group() -> None:
+    """Look at the database, make or upgrade its tables, or copy it."""
+
+
+@storage_group.command("info")
+@FORMATS
+@click.pass_obj
+def storage_info(place: Place, form: str) -> None:
+    """Which database it is, at which revisions, and how much it holds."""
+    click.echo(report.formatted(upkeep.info(place.url), form))
+
+
+@storage_group.command("init")
+@click.pass_obj
+def storage_init(place: Place) -> None:
+    """Make the tables, where there are none."""
+    place.storage()
+    click.echo(f"{upkeep.info(place.url)['url']} is ready.")
+
+
+@storage_group.command("upgrade")
+@click.option("--optuna", "with_optuna", is_flag=True, help="Optuna's tables, too.")
+@click.option("--no-backup", is_flag=True, help="You have one, or need none.")
+@FORMATS
+@click.pass_obj
+def storage_upgrade(place: Place, with_optuna: bool, no_backup: bool, form: str) -> None:
+    """Bring the tables up to date, after a backup (beside SQLite's file; of PostgreSQL in --home)."""
+    parts = ("smart_tuner", "optuna") if with_optuna else ("smart_tuner",)
+    click.echo(report.formatted(upkeep.upgrade(place.url, None if no_backup else place.home, parts), form))
+
+
+@storage_group.command("migrate")
+@click.argument("destination")
+@FORMATS
+@click.pass_obj
+def storage_migrate(place: Place, destination: str, form: str) -> None:
+    """Copy everything into the empty database at the URL DESTINATION; stop all workers first."""
+    click.echo(report.formatted(upkeep.migrate(place.url, destination), form))
+
+
 @cli.command("doctor")
 @FORMATS
 @click.pass_obj
@@ -428,6 +473,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     SpecError: 2,
     TextError: 2,
     DamagedCheckpoint: 1,
+    ForeignTables: 2,
+    SchemaError: 7,
     StoreError: 4,
     StorageLost: 4,
     OperationalError: 4,

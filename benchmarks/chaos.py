@@ -34,7 +34,7 @@ from studies.leases import Leases
 from studies.report import formatted
 from studies.space import suggest
 from studies.spec import Spec, load
-from studies.study import load_study, open_study, our_engine
+from studies.study import load_study, open_study, rdb
 from studies.training import plan_of
 from studies.worker import Worker, trial_folder
 
@@ -191,7 +191,7 @@ def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
     trials = [t for t in study.get_trials() if t.state.name != "WAITING"]
     if len(trials) != spec.budget.trials:
         yield f"{len(trials)} trials instead of {spec.budget.trials}"
-    counts = Leases(our_engine(study), study.user_attrs["uid"]).counts()
+    counts = Leases(rdb(study).ours, study.user_attrs["uid"]).counts()
     if counts != {"done": len(trials)}:
         yield f"leases are left: {counts}"
     for trial in trials:

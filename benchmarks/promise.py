@@ -28,9 +28,10 @@ from model.training import ALIGNED_SHARE, StepMeasures, Training
 from objectives.quality import Judge, yardstick
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective, Unrepairable
 from smart_tuner.outage import Outage
+from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import Entry
 from smart_tuner.rules import RULES
-from smart_tuner.store import TrialRepairs, open_storage
+from smart_tuner.store import open_storage
 from studies import data, fixes
 from studies.report import formatted
 from studies.spec import Spec, load

@@ -1,50 +1,106 @@
-"""The one place that opens the database: Optuna's storage, and the repairs table beside it."""
+"""The one place that opens the database: Optuna's storage, and our tables beside it."""
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event, select
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.schema import CreateSchema
 
+from smart_tuner import schema
+from smart_tuner.address import Address, parse
 from smart_tuner.loading import BulkLoading
-from smart_tuner.outage import UNREACHABLE, Fenced
-from smart_tuner.repairs import Entry, in_force
-from smart_tuner.tables import CHECKPOINTS, LEASES, REPAIRS, TABLES
 
 BUSY_SECONDS = 60
-
-OURS = {"id", "study_uid", "trial", "at", "policy"}  # columns that are not of an Entry
+OPTUNAS, OUR_SCHEMA, MLFLOWS = "optuna", "smart_tuner", "mlflow"
+LOCK = 0x536D617274  # "Smart", the key of PostgreSQL's advisory lock
+# Per engine, of which a process has two: PostgreSQL's 100 connections are to serve many processes.
+FEW = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+# libpq asks for this time zone at every connection; Optuna's connects before any event can.
+os.environ["PGTZ"] = "UTC"
 
 
 class StoreError(RuntimeError):
     """The database cannot be opened; the message says which, why and what to do."""
 
 
-class SQLiteStorage(BulkLoading):
+class SchemaError(StoreError):
+    """Its tables are of another version of this program or of Optuna."""
+
+
+class ForeignTables(StoreError):
+    """MLflow's tables are where Optuna's would be: neither could be upgraded any more."""
+
+
+class Storage(BulkLoading):
+    """Optuna's storage, and `ours`: the engine of our tables beside it."""
+
+    ours: Engine
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["ours"]
+        return state
+
+    def close(self) -> None:
+        """Give back all connections; one that is needed again is opened again."""
+        self.engine.dispose()
+        self.ours.dispose()
+
+
+class SQLiteStorage(Storage):
     """Optuna's storage on SQLite that never runs one queued trial twice.
 
     SQLite ignores FOR UPDATE, so Optuna's own way of claiming a trial lets two workers take the same
     one (optuna issues 4621 and 4002). Every transaction therefore takes the write lock at its start.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
-        _serialise_transactions(self.engine)
+    def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__(address.within(""), {"connect_args": {"timeout": BUSY_SECONDS}}, **options)
+        self._prepare()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        _serialise_transactions(self.engine)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.engine.dispose()  # Optuna has connected already, without these events
+        self.ours = _serialised(self.engine)
 
 
-def _serialise_transactions(engine: Engine) -> None:
-    engine.dispose()  # Optuna has connected already, without these events
+class PostgreSQLStorage(Storage):
+    """Optuna's storage in one schema of a PostgreSQL database, our tables in another."""
 
+    def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__(address.within(OPTUNAS), dict(FEW), **options)
+        self._address = address
+        self._prepare()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.engine.dispose()
+        _in_utc(self.engine)
+        self.ours = plain_engine(self._address, OUR_SCHEMA)
+
+
+def plain_engine(address: Address, name: str) -> Engine:
+    """Without Optuna: for one schema of PostgreSQL, or for SQLite's file."""
+    url = address.within(name)
+    if address.backend == "postgresql":
+        return _in_utc(create_engine(url, **FEW))
+    return _serialised(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
+
+
+def _serialised(engine: Engine) -> Engine:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are started by on_begin
@@ -55,134 +111,160 @@ def _serialise_transactions(engine: Engine) -> None:
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    return engine
 
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage at an SQLAlchemy URL; tables are made when there are none.
+
+def _in_utc(engine: Engine) -> Engine:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.commit()  # or the pool's rollback would take it back
+
+    return engine
+
+
+def open_storage(url: str) -> Storage:
+    """Optuna's storage at an SQLAlchemy URL; tables are made when there are none, by one process at a time.
 
     Raises:
         StoreError: the URL is wrong, or its database cannot be reached or was made by other versions.
     """
-    try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-        escaped = parsed.render_as_string(hide_password=False).replace("{", "%7B").replace("}", "%7D")
-        if parsed.get_backend_name() == "sqlite":
-            storage: RDBStorage = SQLiteStorage(escaped)
-        else:
-            storage = BulkLoading(escaped, engine_kwargs={"pool_pre_ping": True})
-        TABLES.create_all(storage.engine)
+    address = read_url(url)
+    with explained(address), locked(address) as engine:
+        refuse_foreign_tables(address, engine)
+        _refuse_other_revision(address, engine)
+        make_schemas(engine)
+        storage = raw_storage(address, engine)
+        try:
+            if storage.get_current_version() != storage.get_head_version():
+                raise other_optuna(address, storage)
+            with storage.ours.begin() as connection:
+                if schema.stamped(connection) is None:
+                    schema.bring_up_to_date(connection)
+        except BaseException:
+            storage.close()
+            raise
         return storage
-    except (ArgumentError, ImportError) as error:
+
+
+def read_url(url: str) -> Address:
+    try:
+        return parse(url)
+    except ArgumentError as error:
         raise StoreError(
             "Cannot understand the storage URL.\n"
-            f"{error}\nGive one like sqlite:///runs/study.db or postgresql+psycopg://user@host/name."
+            f"{error}\nGive one like sqlite:///runs/study.db or postgresql://user@host/name."
         ) from error
-    except DatabaseError as error:
+
+
+@contextmanager
+def explained(address: Address) -> Iterator[None]:
+    """What the database or its driver raises becomes a StoreError, which shows no password."""
+    try:
+        yield
+    except (DatabaseError, ArgumentError, OSError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
         raise StoreError(
-            f"Cannot open the database {shown}.\n{error.orig}\n"
+            f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."
         ) from error
-    except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise StoreError(f"Cannot use the database {shown}.\n{error}\nRun: optuna storage upgrade") from error
 
 
-class TrialRepairs:
-    """The repairs of one trial: rows are added, and never changed or removed.
-
-    While the database is away they wait here, and in the trial's checkpoints, and are written later.
-
-    Args:
-        attempt_uid: only while this attempt holds the trial's lease may it write.
-    """
-
-    def __init__(
-        self, storage: RDBStorage, study_uid: str, trial: int, policy: str, attempt_uid: str | None = None
-    ) -> None:
-        self._engine, self._policy, self._attempt_uid = storage.engine, policy, attempt_uid
-        self._study_uid, self._trial = study_uid, trial
-        self._waiting: list[Entry] = []
-        rows = [entry.seq for _, entry in repairs_of(self._engine, study_uid, trial)]
-        self._newest = max(rows, default=0)
-
-    def add(self, entry: Entry) -> Entry:
-        """Returns the entry with its number."""
-        self._newest += 1
-        entry = replace(entry, seq=self._newest)
-        self._waiting.append(entry)
-        with suppress(*UNREACHABLE):  # whoever reports next flushes first, and waits if need be
-            self.flush()
-        return entry
-
-    def flush(self) -> None:
-        """Write what could not be written. Raises Fenced, or what the database raises."""
-        if not self._waiting:
-            return
-        of = {"study_uid": self._study_uid, "trial": self._trial, "policy": self._policy}
-        with self._engine.begin() as connection:
-            self._must_hold(connection)
-            connection.execute(REPAIRS.insert(), [{**of, **_plain(e.record())} for e in self._waiting])
-        self._waiting.clear()
-
-    def _must_hold(self, connection: Connection) -> None:
-        if self._attempt_uid is not None:
-            mine = LEASES.c.attempt_uid == self._attempt_uid, LEASES.c.state == "held"
-            if connection.execute(select(LEASES.c.id).where(*mine)).first() is None:
-                raise Fenced(f"trial {self._trial} was taken over; this attempt stops")
-
-    def take(self, entries: Sequence[Entry], step: int) -> None:
-        """A resume at `step` knows these: rows that never reached the database are written, and rows beyond
-        belong to what is trained anew."""
-        known = max((entry.seq for entry in entries), default=0)
-        if known > self._newest:
-            self._waiting += [entry for entry in entries if entry.seq > self._newest]
-            self._newest = known
-            self.flush()
-        rows = [entry for entry in self.all() if entry.seq > known]
-        if rows:
-            reason = f"trained anew from step {step}"
-            self.add(Entry("void", step, rows[0].rule, 0, 0, reason, parent=rows[0].seq))
-
-    def all(self) -> list[Entry]:
-        """Those in force, oldest first."""
-        return in_force(entry for _, entry in repairs_of(self._engine, self._study_uid, self._trial))
+@contextmanager
+def locked(address: Address) -> Iterator[Engine]:
+    """Whoever makes or changes tables does so alone until this context ends; an engine to look with."""
+    engine = plain_engine(address, OUR_SCHEMA)
+    try:
+        with _advisory_lock(engine) if address.file is None else _file_lock(address.file):
+            yield engine
+    finally:
+        engine.dispose()
 
 
-def repairs_of(engine: Engine, study_uid: str, trial: int | None) -> Iterator[tuple[int, Entry]]:
-    """Trial numbers and entries of a study, or of one trial, in their order; voided ones too."""
-    query = select(REPAIRS).where(REPAIRS.c.study_uid == study_uid).order_by(REPAIRS.c.trial, REPAIRS.c.seq)
-    if trial is not None:
-        query = query.where(REPAIRS.c.trial == trial)
+@contextmanager
+def _file_lock(database: Path) -> Iterator[None]:
+    """Not on the database itself: closing it would lose SQLite's own locks."""
+    with database.with_name(f"{database.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = '{BUSY_SECONDS}s'"))
+        connection.execute(select(func.pg_advisory_lock(LOCK)))
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the server unlocks what a closed session held
+
+
+def refuse_foreign_tables(address: Address, engine: Engine) -> None:
+    place = optunas_place(engine)
+    names = set(inspect(engine).get_table_names(place))
+    if "experiments" in names or ("alembic_version" in names and "version_info" not in names):
+        raise ForeignTables(
+            f"Cannot use the database {address}{f', schema {place}' if place else ''}.\n"
+            "MLflow's tables, or another program's, are in it; both would keep their version in the table "
+            "alembic_version.\nGive another --storage, or move MLflow to a database of its own."
+        )
+
+
+def optunas_place(engine: Engine) -> str | None:
+    return OPTUNAS if engine.dialect.name == "postgresql" else None
+
+
+def _refuse_other_revision(address: Address, engine: Engine) -> None:
     with engine.connect() as connection:
-        for row in connection.execute(query).mappings():
-            entry = {name: value for name, value in row.items() if name not in OURS}
-            yield row["trial"], Entry.from_record(entry)
+        found, known = schema.current(connection), schema.revisions()
+    if found in known[:-1]:
+        raise SchemaError(
+            f"The tables of {address} are those of an older version.\n"
+            f"They are at revision {found}; this program needs {known[-1]}.\n"
+            "Bring them up to date, after a backup, with: run_study.py storage upgrade"
+        )
+    if found not in (None, known[-1]):
+        raise newer(address, found)
 
 
-def note_checkpoint(
-    engine: Engine, study_uid: str, trial: int, attempt_uid: str, step: int, place: str, sha256: str
-) -> None:
-    """A checkpoint was written."""
-    row = {"study_uid": study_uid, "trial": trial, "attempt_uid": attempt_uid, "step": step}
-    with engine.begin() as connection:
-        connection.execute(CHECKPOINTS.insert(), {**row, "place": place, "sha256": sha256})
+def newer(address: Address, found: str | None) -> SchemaError:
+    return SchemaError(
+        f"The tables of {address} were made by another version.\n"
+        f"They are at revision {found}; this program knows {', '.join(schema.revisions())}.\n"
+        "Use the version of the program that made them, or a newer one."
+    )
 
 
-def newest_checkpoint(engine: Engine, study_uid: str, trial: int) -> tuple[int, str] | None:
-    """The step of the checkpoint that was written last, and where it was."""
-    mine = CHECKPOINTS.c.study_uid == study_uid, CHECKPOINTS.c.trial == trial
-    query = select(CHECKPOINTS.c.step, CHECKPOINTS.c.place).where(*mine).order_by(CHECKPOINTS.c.id.desc())
-    with engine.connect() as connection:
-        row = connection.execute(query.limit(1)).first()
-        return None if row is None else (row.step, row.place)
+def other_optuna(address: Address, storage: Storage) -> SchemaError:
+    found = storage.get_current_version()
+    older = found in storage.get_all_versions()
+    return SchemaError(
+        f"Optuna's tables in {address} are of another version.\n"
+        f"They are at revision {found}; Optuna {optuna.__version__} needs {storage.get_head_version()}.\n"
+        + (
+            "Bring them up to date, after a backup, with: run_study.py storage upgrade --optuna"
+            if older
+            else "Use the version of Optuna that made them, or a newer one."
+        )
+    )
 
 
-def _plain(value: Any) -> Any:
-    """For JSON columns, which know neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def make_schemas(engine: Engine) -> None:
+    """In PostgreSQL. Asked for only where one is missing: a plain user may not create any."""
+    if engine.dialect.name == "postgresql":
+        present = inspect(engine).get_schema_names()
+        with engine.begin() as connection:
+            for name in (OPTUNAS, OUR_SCHEMA, MLFLOWS):
+                if name not in present:
+                    connection.execute(CreateSchema(name))
+
+
+def raw_storage(address: Address, engine: Engine) -> Storage:
+    """Of whatever version. Optuna's tables are made unless they are complete: their version comes last."""
+    complete = inspect(engine).has_table("alembic_version", optunas_place(engine))
+    kind = PostgreSQLStorage if address.backend == "postgresql" else SQLiteStorage
+    return kind(address, skip_compatibility_check=True, skip_table_creation=complete)
 
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -3,11 +3,10 @@
 import uuid
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from sqlalchemy import Engine
 
 from smart_tuner.autofix import policy_hash
+from smart_tuner.store import Storage
 from studies.space import pruner, sampler
 from studies.spec import Spec
 
@@ -93,15 +92,10 @@ def refuse_unwanted(study: optuna.Study) -> None:
         )
 
 
-def rdb(study: optuna.Study) -> RDBStorage:
+def rdb(study: optuna.Study) -> Storage:
     """The storage that the database is reached by, below Optuna's cache."""
     storage = study._storage
     while isinstance(storage, _CachedStorage):
         storage = storage._backend
-    assert isinstance(storage, RDBStorage)
+    assert isinstance(storage, Storage)
     return storage
-
-
-def our_engine(study: optuna.Study) -> Engine:
-    """Where our tables are."""
-    return rdb(study).engine

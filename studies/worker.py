@@ -13,14 +13,14 @@ from model.failpoint import failpoint
 from model.training import NonFinite, OutOfMemory
 from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
 from smart_tuner.outage import Fenced, Outage
+from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
-from smart_tuner.store import TrialRepairs, newest_checkpoint, note_checkpoint
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
-from studies.study import TooManyFailures, our_engine, rdb, wish
+from studies.study import TooManyFailures, rdb, wish
 from studies.training import Display, Job
 
 LINGER_SECONDS = 5.0
@@ -44,7 +44,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
-        self._leases = Leases(our_engine(self.study), self._uid)
+        self._leases = Leases(rdb(self.study).ours, self._uid)
         self._stop = StopSignal(self.display.warned)
         self._outage = Outage(self.display.warned, stopping=lambda: self._stop.received is not None)
 
@@ -145,7 +145,7 @@ class Worker:
         def kept(path: Path) -> None:
             step, place = int(path.name[-8:]), str(path.relative_to(self.folder))
             row = (lease.number or 0, lease.attempt_uid, step, place, checkpoint.digest(path))
-            self._outage.attempt(lambda: note_checkpoint(our_engine(self.study), self._uid, *row))
+            self._outage.attempt(lambda: note_checkpoint(rdb(self.study).ours, self._uid, *row))
             failpoint("row-written")
 
         try:
@@ -180,7 +180,7 @@ class Worker:
         why = lost if lease.deaths else "goes on"
         self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
         known = self._outage.wait_for(
-            lambda: newest_checkpoint(our_engine(self.study), self._uid, lease.number or 0)
+            lambda: newest_checkpoint(rdb(self.study).ours, self._uid, lease.number or 0)
         )
         if known is not None and not checkpoint.all_in(folder):
             step, place = known

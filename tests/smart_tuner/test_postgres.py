@@ -1,0 +1,142 @@
+"""What is PostgreSQL's own: schemas, the clock, lost connections, passwords."""
+
+import pickle
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.testing.pytest_storages import StorageTestCase
+
+from smart_tuner.store import ForeignTables, StoreError, open_storage
+
+
+@pytest.fixture(scope="module")
+def filled(postgres):
+    """A database with all tables, to be copied."""
+    name = postgres.fresh()
+    open_storage(postgres.url(name)).close()
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def storage(postgres, filled):
+    name = postgres.fresh(filled)
+    storage = open_storage(postgres.url(name))
+    yield storage
+    storage.remove_session()
+    storage.close()
+    postgres.drop(name)
+
+
+class TestOptunasOwnContract(StorageTestCase):
+    @pytest.fixture
+    def storage(self, storage):
+        return storage
+
+    def test_pickle_storage(self, storage):
+        """Optuna's own leaves the copy's connections open."""
+        copy = pickle.loads(pickle.dumps(storage))
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE])
+        storage.set_study_system_attr(study_id, "key", "value")
+        assert copy.get_study_system_attrs(study_id) == {"key": "value"}
+        copy.close()
+
+
+def shown(engine, name):
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(f"SHOW {name}").scalar()
+
+
+def schemas(engine, table):
+    query = f"SELECT table_schema FROM information_schema.tables WHERE table_name = '{table}'"
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalars().all()
+
+
+def test_optuna_and_we_live_in_schemas_of_our_own_and_mlflow_gets_one(storage):
+    assert shown(storage.engine, "search_path") == "optuna"
+    assert shown(storage.ours, "search_path") == "smart_tuner"
+    assert schemas(storage.ours, "alembic_version") == ["optuna"]
+    assert schemas(storage.ours, "smart_tuner_alembic_version") == ["smart_tuner"]
+    assert schemas(storage.ours, "st_repair") == ["smart_tuner"]
+    with storage.ours.connect() as connection:
+        names = connection.exec_driver_sql("SELECT schema_name FROM information_schema.schemata").scalars()
+        assert "mlflow" in names.all()
+
+
+def test_the_time_zone_is_utc_at_every_checkout(storage, monkeypatch):
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    for engine in (storage.engine, storage.ours):
+        engine.dispose()
+        assert [shown(engine, "timezone") for _ in range(3)] == ["UTC"] * 3
+
+
+def test_a_connection_that_the_server_ended_between_two_calls_is_replaced(postgres, storage):
+    study = optuna.create_study(storage=storage)
+    ended = postgres.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{storage.engine.url.database}'"
+    )
+    assert ended
+    study.tell(study.ask(), 1.0)
+    assert study.best_value == 1.0
+    assert shown(storage.ours, "timezone") == "UTC"
+
+
+def test_a_copied_storage_works(storage):
+    copy = pickle.loads(pickle.dumps(storage))
+    try:
+        assert shown(copy.ours, "search_path") == "smart_tuner"
+        assert shown(copy.engine, "timezone") == "UTC"
+        assert optuna.get_all_study_names(copy) == []
+    finally:
+        copy.close()
+
+
+def test_few_connections_are_held(storage):
+    for engine in (storage.engine, storage.ours):
+        assert engine.pool.size() == 1
+        assert engine.pool._max_overflow == 2
+
+
+def test_a_wrong_password_is_refused_and_no_password_is_shown(postgres, postgres_url):
+    wrong = postgres_url.replace(postgres.password[:16], "secret{}%@:/word")
+    with pytest.raises(StoreError) as error:
+        open_storage(wrong)
+    assert "authentication failed" in str(error.value)
+    assert "secret" not in str(error.value)
+    assert "word@" not in str(error.value)
+
+
+def test_a_password_works_as_it_is_typed(postgres, postgres_url):
+    raw = f"postgresql+psycopg://tester:{postgres.password}@127.0.0.1:{postgres.port}/"
+    open_storage(raw + postgres_url.rpartition("/")[2]).close()
+
+
+def test_a_schema_with_mlflows_tables_is_refused_before_anything_is_written(postgres, postgres_url):
+    database = postgres_url.rpartition("/")[2]
+    postgres.run("CREATE SCHEMA optuna", database)
+    postgres.run("CREATE TABLE optuna.experiments (id integer)", database)
+    with pytest.raises(ForeignTables, match=r"MLflow(.|\n)*alembic_version"):
+        open_storage(postgres_url)
+    names = "SELECT table_name FROM information_schema.tables WHERE table_schema IN ('optuna', 'smart_tuner')"
+    assert postgres.run(names, database) == [("experiments",)]
+    assert postgres.run("SELECT 1 FROM pg_namespace WHERE nspname = 'smart_tuner'", database) == []
+
+
+def test_a_user_who_may_create_no_schema_can_work_where_they_are(postgres, filled):
+    name = postgres.fresh(filled)
+    postgres.run("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    try:
+        postgres.run(f"REVOKE CREATE ON DATABASE {name} FROM PUBLIC")
+        for schema in ("optuna", "smart_tuner"):
+            postgres.run(f"GRANT USAGE ON SCHEMA {schema} TO plain", name)
+            postgres.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO plain", name)
+            postgres.run(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO plain", name)
+        storage = open_storage(f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}")
+        optuna.create_study(storage=storage)
+        storage.close()
+    finally:
+        postgres.drop(name)
+        postgres.run("DROP ROLE plain")
