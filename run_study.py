@@ -24,7 +24,7 @@ from model.warm_start import WarmStartError
 from objectives.tacotron2 import Interrupted, save_sample
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage, repairs_of
-from studies import data, doctor, fixes, report, voices, worker
+from studies import data, doctor, fixes, launch, report, voices, worker
 from studies.spec import Spec, SpecError, load, single_training
 from studies.terminal import Terminal
 
@@ -110,12 +110,25 @@ def cli(context: click.Context, storage: str | None, home: Path, no_color: bool,
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @NO_FIXES
 @DEVICE
+@launch.flags
 @click.pass_obj
 def start(
-    place: Place, study: str, n_trials: int | None, seed: int | None, no_fixes: bool, device: str
+    place: Place,
+    study: str,
+    n_trials: int | None,
+    seed: int | None,
+    no_fixes: bool,
+    device: str,
+    launching: launch.Launch | None,
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
-    _work(place, _chosen(load(study).with_changes(n_trials, seed), no_fixes), device)
+    spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
+    if launching is None:
+        _work(place, spec, device)
+    else:
+        launching.check(place.url)
+        worker.open_study(spec, place.storage())
+        click.echo(launching.run(spec.name, place.home, place.url, device))
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -332,6 +345,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     worker.TooManyFailures: 8,
     worker.StudyError: 2,
     SpecError: 2,
+    launch.LaunchError: 2,
     TextError: 2,
     WarmStartError: 2,
     DamagedCheckpoint: 1,
