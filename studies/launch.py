@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LAST_LINES = 20
 
 SLURM_MINUTES = "240"
 SAVE_SECONDS = 300  # between the word to save and the end of a job or pod
+GRACE_SECONDS = 600  # how long a preempted job waits for its end
 REQUEUES = 100  # how often a job is queued again at its time limit
 AT_ONCE = 100_000  # submitit would let 256 jobs of an array run; how many shall is said by --jobs
 OWN_SBATCH = {"array", "error", "open_mode", "output", "requeue", "signal"}
@@ -225,13 +227,15 @@ class WorkerJob:
     submitit calls `checkpoint` when the scheduler's SIGUSR2 announces the limit.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = list(command)
+    def __init__(self, command: Sequence[str], grace: float = GRACE_SECONDS) -> None:
+        self.command, self.grace = list(command), grace
 
     def __call__(self) -> None:
         # Slurm signals every process of a job, and SIGUSR2 would end the worker before it saved.
         self.process = subprocess.Popen(self.command, preexec_fn=_ignore_announcement)
         code = self.process.wait()
+        if code == SAVED_AND_RELEASED:
+            time.sleep(self.grace)  # Slurm queues a preempted job again only when it has to end it itself
         if code:
             raise WorkerFailed(_told(code))
 
@@ -242,7 +246,7 @@ class WorkerJob:
         self.process.terminate()
         with suppress(ChildProcessError):  # it had ended by itself
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(WorkerJob(self.command))
+        return DelayedSubmission(WorkerJob(self.command, self.grace))
 
 
 def _ignore_announcement() -> None:

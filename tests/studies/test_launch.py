@@ -3,9 +3,7 @@
 import copy
 import os
 import stat
-import subprocess
 import sys
-from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -65,7 +63,8 @@ def test_of_a_failed_worker_the_exit_code_and_the_last_lines_are_told(local, tmp
 
 def test_at_its_time_limit_a_worker_saves_and_its_job_goes_on_from_there(local, tmp_path):
     text = """
-import pathlib, signal, sys, time
+import os, pathlib, signal, sys, time
+os.kill(os.getpid(), signal.SIGUSR2)  # as Slurm does: it signals every process of a job
 saved = pathlib.Path(sys.argv[1])
 def save(*_):
     time.sleep(0.5)
@@ -81,6 +80,15 @@ print("went on")
     assert job.result() is None
     assert (tmp_path / "saved").read_text() == "saved"
     assert job.stdout().count("went on") == 1
+
+
+def test_after_it_saved_a_preempted_worker_leaves_the_end_of_its_job_to_slurm(local, tmp_path):
+    """Slurm queues a job again only when it ended it: one that ends by itself in the grace time is lost."""
+    text = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch(); sys.exit(143)"
+    job = local.submit(launch.WorkerJob([*program(tmp_path, text), str(tmp_path / "saved")], grace=2))
+    assert "exit code 143" in str(job.exception())
+    ends = [path.stat().st_mtime for path in (tmp_path / "saved", job.paths.result_pickle)]
+    assert ends[1] - ends[0] > 2
 
 
 @pytest.fixture
@@ -166,11 +174,11 @@ def test_every_pod_is_a_worker_of_one_trial_that_is_replaced_when_it_saved():
     assert job["metadata"] == {"generateName": "smart-tuner-my-study-2-"}
     spec = job["spec"]
     assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (12, 12, "Indexed")
-    assert {"Ignore": [143], "FailIndex": [2, 5], "FailJob": [8]} == {
+    assert {
         rule["action"]: rule["onExitCodes"]["values"]
         for rule in spec["podFailurePolicy"]["rules"]
         if "onExitCodes" in rule
-    }
+    } == {"Ignore": [143], "FailIndex": [2, 5], "FailJob": [8]}
     pod = spec["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
     assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "disk"}
