@@ -64,7 +64,6 @@ def test_of_a_failed_worker_the_exit_code_and_the_last_lines_are_told(local, tmp
 def test_at_its_time_limit_a_worker_saves_and_its_job_goes_on_from_there(local, tmp_path):
     text = """
 import os, pathlib, signal, sys, time
-os.kill(os.getpid(), signal.SIGUSR2)  # as Slurm does: it signals every process of a job
 saved = pathlib.Path(sys.argv[1])
 def save(*_):
     time.sleep(0.5)
@@ -72,10 +71,11 @@ def save(*_):
     sys.exit(143)
 signal.signal(signal.SIGTERM, save)
 if not saved.exists():
+    for process in (os.getpid(), os.getppid()):  # as Slurm does: it signals every process of a job
+        os.kill(process, signal.SIGUSR2)
     time.sleep(50)
 print("went on")
 """
-    local.update_parameters(timeout_min=0.2, signal_delay_s=8)
     [job] = submitted([*program(tmp_path, text), str(tmp_path / "saved")], 1, local, tmp_path)
     assert job.result() is None
     assert (tmp_path / "saved").read_text() == "saved"
