@@ -27,7 +27,7 @@ from smart_tuner.outage import StorageLost
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
-from studies import fixes, history, pool, report
+from studies import fixes, history, launch, pool, report
 from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
@@ -140,6 +140,7 @@ def cli(context: click.Context, storage: str | None, home: Path, no_color: bool,
 @NO_FIXES
 @WORKERS
 @DEVICE
+@launch.flags
 @click.pass_obj
 def start(
     place: Place,
@@ -149,10 +150,17 @@ def start(
     no_fixes: bool,
     workers: int,
     device: str,
+    launching: launch.Launch | None,
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
     spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
-    _work(place, spec, open_study(spec, place.storage()), device, workers)
+    if launching is not None:
+        launching.check(place.url)
+    opened = open_study(spec, place.storage())
+    if launching is None:
+        _work(place, spec, opened, device, workers)
+    else:
+        click.echo(launching.run(spec.name, place.home, place.url, device))
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -471,6 +479,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     TooManyFailures: 8,
     StudyError: 2,
     SpecError: 2,
+    launch.LaunchError: 2,
     TextError: 2,
     DamagedCheckpoint: 1,
     ForeignTables: 2,
