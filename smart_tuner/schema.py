@@ -4,6 +4,7 @@ The scripts are in migrations/versions/. Optuna's tables have revisions of their
 table `alembic_version`; nothing here touches them.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ UNSTAMPED = {
 UNKNOWN = "unknown"
 
 
-def revisions() -> list[str]:
+@cache
+def revisions() -> tuple[str, ...]:
     """All that this program knows, oldest first."""
     found = ScriptDirectory.from_config(_config(None)).walk_revisions()
-    return [script.revision for script in found][::-1]
+    return tuple(script.revision for script in found)[::-1]
 
 
 def current(connection: Connection) -> str | None:

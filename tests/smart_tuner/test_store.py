@@ -64,7 +64,7 @@ def test_four_first_starts_at_once_all_succeed(empty_url):
     for start in starts:
         start.start()
     for start in starts:
-        start.join(timeout=120)
+        start.join(timeout=240)
     assert [start.exitcode for start in starts] == [0] * 4
     storage = open_storage(empty_url)
     assert len(optuna.get_all_study_names(storage)) == 4
