@@ -185,6 +185,49 @@ def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(home, fini
     assert home.values() == finished.values()
 
 
+def test_two_workers_share_a_study_and_its_budget(home, finished):
+    done = home.run("start", "small.toml", "--workers", "2")
+    assert "worker 1: trial" in done.stderr
+    assert "worker 2: trial" in done.stderr
+    assert "Best: trial" in done.stdout
+    assert len(home.values()) == 2
+    home.run("worker", "small")  # nothing is left to do
+    assert len(home.values()) == 2
+
+
+def test_a_killed_worker_of_a_pool_is_started_again(home, finished):
+    running = home.begin("start", "small.toml", "--workers", "2")
+    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+    told = subprocess.run(["ps", "--ppid", str(running.pid), "-o", "pid="], capture_output=True, text=True)
+    os.kill(int(told.stdout.split()[0]), signal.SIGKILL)
+    _, said = running.communicate(timeout=240)
+    assert running.returncode == 0, said
+    assert "was killed by signal 9; starting it again" in said
+    states = [row["state"] for row in json.loads(home.run("trials", "small", "-f", "json").stdout)]
+    assert states == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_study_is_paused_and_stopped_through_the_database(home, finished):
+    (home.folder / "small.toml").write_text(STUDY.replace("trials = 2", "trials = 6"))
+    running = home.begin("start", "small.toml")
+    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+    assert "resume small" in home.run("pause", "small").stdout
+    _, heard = running.communicate(timeout=240)
+    assert running.returncode in (0, 1), heard  # 1: nothing was complete yet
+    assert "the study was asked to pause" in heard
+    before = home.values()
+    assert None not in before
+    assert len(before) < 6
+    assert "asked its workers to pause" in home.run("start", "small.toml", code=2).stderr
+    home.run("worker", "small")
+    assert home.values() == before
+    home.run("resume", "small")
+    assert len(home.values()) == 6
+    assert home.values()[:2] == finished.values()
+    home.run("stop", "small")
+    assert "asked its workers to stop" in home.run("start", "small.toml", code=2).stderr
+
+
 def wait_for(home, running, found):
     deadline = time.monotonic() + 120
     while not found():
