@@ -6,9 +6,10 @@ changes one thing, waits, and judges what came of it: improved, no effect (taken
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Generic, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
-POLICY_VERSION = 1  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 2  # of this file and of what the rules' code does with their thresholds
 
 
 def policy_hash(rules: Sequence[Rule]) -> str:
@@ -234,7 +235,7 @@ class AutoFix(Generic[S]):
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         if action is None:
             tried = sum(entry.rule == rule.name for entry in self.repairs())
-            left = f"{self._redone} of at most {self._most_redone:.0f} steps were redone"
+            left = f"{self._redone} of at most {self._most_redone} steps were redone"
             self._give_up(rule, alarm, f"nothing is left to try after {tried} such repairs ({left})")
         elif len(counted) >= MAX_REPAIRS:
             self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
@@ -316,14 +317,21 @@ class AutoFix(Generic[S]):
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
             does = goes_back or action.fresh or action.exclude or self._changes(action)
-            redone = self._redone + (0 if target is None else self.health.step - target)
-            if does and redone <= self._most_redone:
+            if does and self._affordable(target):
                 return rung, action, target
+            if ladder[rung].back_to == "good" and self._changes(ladder[rung]):
+                stays = f"{ladder[rung].what} (from here: going back would redo too many steps)"
+                return rung, replace(ladder[rung], what=stays, back_to=None), None
         return len(ladder), None, None
 
+    def _affordable(self, target: int | None) -> bool:
+        return target is None or self._redone + self.health.step - target <= self._most_redone
+
     @property
-    def _most_redone(self) -> float:
-        return MAX_REDONE * self.health.pace.planned
+    def _most_redone(self) -> int:
+        """Rounded up to a whole validation, at which most alarms come."""
+        every = self.health.pace.validate_every
+        return math.ceil(MAX_REDONE * self.health.pace.planned / every) * every
 
     def _spent(self, rule: Rule) -> bool:
         return self._next_action(rule)[1] is None

@@ -174,12 +174,14 @@ class OversizedSteps(_Diverging):
     rungs: ClassVar[int] = 2
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound
     first_steps: int = 2000
+    looks: int = 5  # over which the median is taken: a single look scatters by a third
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        looks = [values for name in health.names("update/") if len(values := health.values(name, 2))]
+        parts = health.names("update/")
+        looks = [values for name in parts if len(values := health.values(name, self.looks))]
         if not looks or health.age > health.pace(self.first_steps, 100):
             return None
-        size = float(np.median(looks, axis=0).min())
+        size = float(np.median(np.median(looks, axis=0)))
         if size <= self.max_update:
             return None
         reason = f"a step changes half of the network's parts by more than {10**size:.1%} of their size"

@@ -288,10 +288,13 @@ def test_redone_work_has_a_limit():
         ward.fix.not_finite("gradient is inf", [])
     assert ward.fix.redone == 95  # nothing had proved good yet
     ward.days(60)  # in which the checkpoint of step 100 could not prove itself
-    with pytest.raises(GivenUp, match="95 of at most 120 steps were redone") as end:
-        for _ in range(4):
+    with pytest.raises(GivenUp, match="95 of at most 125 steps were redone") as end:
+        for _ in range(40):
             ward.fix.not_finite("gradient is inf", [])
     assert end.value.state == "PRUNED"
+    first, *others = ward.patient.kinds("repair")
+    assert (first.back_to, {row.back_to for row in others}) == (0, {None})
+    assert all("going back would redo too many steps" in row.action for row in others)
 
 
 def test_a_trial_gets_no_more_than_five_repairs():

@@ -253,14 +253,17 @@ def test_rules_have_distinct_names_and_causes_come_first():
 @pytest.mark.parametrize(
     ("updates", "steps", "seen"),
     [
-        ([-1.6, -1.6], 60, True),
-        ([-1.7, -1.6], 60, False),  # both of the newest two looks
-        ([-1.66, -1.66], 60, False),
-        ([-1.6, -1.6], 101, False),  # later, another rule's matter
+        ([-1.6] * 5, 60, True),
+        ([-1.3, -1.3, -1.3, -1.7, -1.7], 60, True),  # a look or two may scatter
+        ([-1.3, -1.3, -1.7, -1.7, -1.7], 60, False),
+        ([-1.3] * 4, 60, False),  # too few looks
+        ([-1.66] * 5, 60, False),
+        ([-1.6] * 5, 101, False),  # later, another rule's matter
     ],
 )
 def test_steps_are_too_large_only_from_the_start_and_for_half_of_the_parts(updates, steps, seen):
-    health = chart(steps=steps, update__a=updates, update__b=updates, update__c=[-2.3, -2.3])
+    small = [-2.3] * len(updates)
+    health = chart(steps=steps, update__a=updates, update__b=updates, update__c=small)
     assert (OversizedSteps().sees(health, S) is not None) == seen
-    quiet = chart(steps=steps, update__a=updates, update__b=[-2.3, -2.3], update__c=[-2.3, -2.3])
+    quiet = chart(steps=steps, update__a=updates, update__b=small, update__c=small)
     assert OversizedSteps().sees(quiet, S) is None
