@@ -17,6 +17,8 @@ import click
 import yaml
 from sqlalchemy.engine import make_url
 
+from studies.sections import Budget
+
 if TYPE_CHECKING:
     import submitit
     from submitit.helpers import DelayedSubmission
@@ -39,7 +41,7 @@ SECRET_KEY = "storage-url"
 USELESS_TO_RETRY = [2, 5]  # wrong usage, refused speech data
 TOO_MANY_FAILURES = 8
 SAVED_AND_RELEASED = 143
-DIED_OFTEN = 3  # as worker.MAX_LOSSES: then it is not the machine
+DIED_OFTEN = Budget.model_fields["retries"].default  # then it is not the machine
 
 FLAGS = (
     click.option(

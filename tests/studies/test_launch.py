@@ -35,6 +35,12 @@ def submitted(command, jobs, executor, folder):
     return launch.slurm(command, {"OPTUNA_STORAGE": SECRET_URL}, jobs, folder, {}, executor)
 
 
+def test_the_command_of_a_job_is_one_that_the_program_knows(tmp_path):
+    command = launch.worker_command([], str(tmp_path), "no study of that name", "cpu")
+    done = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert "There is no study" in str(done.exception)
+
+
 def test_every_job_runs_the_command_and_knows_the_storage_only_from_its_environment(local, tmp_path):
     text = (
         "import os, pathlib, sys\n"
