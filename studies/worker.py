@@ -12,7 +12,7 @@ from model import checkpoint
 from model.failpoint import failpoint
 from model.training import NonFinite, OutOfMemory
 from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
-from smart_tuner.outage import Fenced, Outage
+from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies.history import best_trial, training_left
@@ -33,6 +33,7 @@ class Worker:
     Args:
         folder: the study's, for checkpoints and samples; all workers of a study share it.
         linger: wait for trials that other workers may leave behind.
+        patience: seconds for which the database may be away.
     """
 
     spec: Spec
@@ -41,12 +42,13 @@ class Worker:
     folder: Path
     display: Display
     linger: bool = False
+    patience: float = BUDGET_SECONDS
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
         self._leases = Leases(rdb(self.study).ours, self._uid)
         self._stop = StopSignal(self.display.warned)
-        self._outage = Outage(self.display.warned, stopping=lambda: self._stop.received is not None)
+        self._outage = Outage(self.display.warned, self.patience, lambda: self._stop.received is not None)
 
     def work(self, max_trials: int | None = None) -> None:
         """Run trials until the budget is met, or as many as `max_trials`.
