@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from studies.signals import stopping
+
 POLL_SECONDS = 0.2
 MAX_RESTARTS = 3  # of a worker that a signal killed
 PARENT = "SMART_TUNER_PARENT"  # environment: the process whose end is a worker's, too
@@ -28,7 +30,7 @@ class Pool:
 
     def run(self) -> int:
         """The exit code: 0 when all ended well, else the first worker's that did not."""
-        before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, self._stop) for n in stopping()}
         try:
             for number in range(1, self._count + 1):
                 self._start(number)
