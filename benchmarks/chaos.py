@@ -124,7 +124,7 @@ def one_worker(
     objective = ToyObjective(nothing, nothing, plan, display)
 
     def run(attempt: Attempt) -> float:
-        params = suggest(attempt.trial, spec)
+        params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
         toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
         return objective(attempt, toy)
 

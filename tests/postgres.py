@@ -64,9 +64,13 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        if getattr(self, "_process", None) is not None:
+        if getattr(self, "_process", None) is not None and self.runs:
             self.stop()
         shutil.rmtree(self._root)
+
+    @property
+    def runs(self):
+        return self._process.poll() is None
 
     def stop(self, number=signal.SIGINT):
         """SIGINT ends all sessions and shuts down in order, SIGQUIT leaves at once, as after a crash."""

@@ -56,6 +56,7 @@ class ToyStudy:
         self.url, self.home, self.spec = url, home, toy_spec(trials)
         self.storage = open_storage(url)
         self.study = open_study(self.spec, self.storage)
+        self.uid = self.study.user_attrs["uid"]
         self.workers = []
 
     def begin(
@@ -114,7 +115,7 @@ class ToyStudy:
 
     def lease(self, number):
         with self.storage.ours.begin() as connection:
-            mine = LEASES.c.study_uid == self.study.user_attrs["uid"], LEASES.c.number == number
+            mine = LEASES.c.study_uid == self.uid, LEASES.c.number == number
             return connection.execute(select(LEASES).where(*mine)).mappings().first()
 
     def run_out(self, number):
