@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -94,7 +93,9 @@ def end_with_parent(check_seconds: float = 2.0) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(check_seconds)
-        print("the parent of this worker is gone: stopping", file=sys.stderr)
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        for listened_to in (1, 2):  # by the parent: a broken pipe would end this process unsaved
+            os.dup2(nobody, listened_to)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
