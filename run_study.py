@@ -32,11 +32,13 @@ from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
     StudyError,
+    StudyGone,
     TooManyFailures,
     load_study,
     open_study,
     refuse_unwanted,
     set_wish,
+    under_its_name,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +90,14 @@ class Place:
             raise HomeError(
                 f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
             ) from error
-        storage = open_storage(self.url)
+        try:
+            storage = open_storage(self.url)
+        except StoreError as error:
+            if self.url.startswith(f"sqlite:///{self.home}/") and not os.access(self.home, os.W_OK):
+                raise HomeError(
+                    f"Cannot write in {self.home}.\n{error}\nGive another folder with --home."
+                ) from error
+            raise
         click.get_current_context().call_on_close(storage.close)
         return storage
 
@@ -97,7 +106,10 @@ class Place:
 
     def study(self, name: str) -> tuple[optuna.Study, Spec]:
         study = load_study(name, self.storage())
-        return study, Spec.parse_json(study.user_attrs["spec"])
+        spec, before = under_its_name(study), self.folder(Spec.parse_json(study.user_attrs["spec"]).name)
+        if spec.name != before.name and before.is_dir() and not self.folder(name).exists():
+            before.rename(self.folder(name))
+        return study, spec
 
     def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
         return list(repairs_of(self.storage().ours, study.user_attrs["uid"], trial))
@@ -476,6 +488,7 @@ def examine(place: Place, form: str) -> None:
 
 
 EXIT_CODES: dict[type[Exception], int] = {
+    StudyGone: 1,
     TooManyFailures: 8,
     StudyError: 2,
     SpecError: 2,
@@ -492,7 +505,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     HomeError: 6,
 }
 EXPECTED: tuple[type[Exception], ...] = (*EXIT_CODES, OSError)
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -516,7 +529,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _told(error: Exception, code: int, arguments: list[str] | None) -> int:
     if "--debug" in (arguments or sys.argv):
         raise error
-    click.echo(str(error), err=True)
+    if isinstance(error, OSError) and code == 6:
+        click.echo(f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.", err=True)
+        click.echo("What was saved before is kept: make room, or allow it, and go on as before.", err=True)
+    else:
+        click.echo(str(error), err=True)
     return code
 
 

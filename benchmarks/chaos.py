@@ -29,6 +29,7 @@ from model import checkpoint
 from model.failpoint import VARIABLE
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
+from smart_tuner.outage import BUDGET_SECONDS
 from smart_tuner.store import open_storage
 from studies.leases import Leases
 from studies.report import formatted
@@ -108,8 +109,14 @@ def toy_spec(trials: int, name: str = "toy") -> Spec:
     return Spec.parse(data, "the toy study")
 
 
-def one_worker(url: str, home: Path, seconds: float = STEP_SECONDS) -> None:
-    """A worker's whole life."""
+def one_worker(
+    url: str,
+    home: Path,
+    seconds: float = STEP_SECONDS,
+    linger: bool = False,
+    patience: float = BUDGET_SECONDS,
+) -> None:
+    """A worker's whole life; a step takes so many seconds."""
     study = load_study("toy", open_storage(url))
     spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
     plan = replace(plan_of(spec, "cpu"), rules=())
@@ -117,11 +124,11 @@ def one_worker(url: str, home: Path, seconds: float = STEP_SECONDS) -> None:
     objective = ToyObjective(nothing, nothing, plan, display)
 
     def run(attempt: Attempt) -> float:
-        params = suggest(attempt.trial, spec)
+        params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
         toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
         return objective(attempt, toy)
 
-    Worker(spec, study, run, home / "toy", display).work()
+    Worker(spec, study, run, home / "toy", display, linger, patience).work()
 
 
 @dataclass
@@ -148,7 +155,7 @@ class Loop:
             study = open_study(toy_spec(self.trials), storage)
             self._work()
         self.faults += check(study, toy_spec(self.trials), self.home)
-        storage.engine.dispose()
+        storage.close()
 
     def _work(self) -> None:
         """Until every worker ended by itself; those that die are replaced."""

@@ -71,6 +71,15 @@ def verify(path: Path) -> None:
             raise DamagedCheckpoint(f"{path.name}: {name} was changed (sha256)")
 
 
+def set_aside(parent: Path, after: int) -> None:
+    """Take the checkpoints of later steps out of the way: they are damaged, or of another version."""
+    for path in all_in(parent):
+        if path > at(parent, after):
+            aside = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of the manifest, and so of everything in the checkpoint."""
     return _sha256(path / MANIFEST)

@@ -24,6 +24,7 @@ from sqlalchemy.sql.elements import literal_column
 
 from smart_tuner.outage import UNREACHABLE, Fenced
 from smart_tuner.tables import LEASES
+from studies.study import StudyGone
 
 RENEW_SECONDS = 15.0
 LIFE_SECONDS = 90.0
@@ -276,15 +277,15 @@ class Renewal:
         seconds: float = RENEW_SECONDS,
     ) -> None:
         self._leases, self._lease, self._also, self._seconds = leases, lease, also, seconds
-        self._fenced: Fenced | None = None
+        self._end: Fenced | StudyGone | None = None
         self.wish: str | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def check(self) -> None:
-        """Raises Fenced when the lease is lost."""
-        if self._fenced is not None:
-            raise self._fenced
+        """Raises Fenced when the lease is lost, or StudyGone."""
+        if self._end is not None:
+            raise self._end
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -301,8 +302,8 @@ class Renewal:
             try:
                 self._leases.renew(self._lease)
                 self.wish = self.wish or self._also()
-            except Fenced as fenced:
-                self._fenced = fenced
+            except (Fenced, StudyGone) as end:
+                self._end = end
                 return
             except UNREACHABLE:
                 continue  # the lease lives on while nobody can see that it ran out

@@ -3,11 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import IO
+
+from studies.signals import stopping
 
 POLL_SECONDS = 0.2
 MAX_RESTARTS = 3  # of a worker that a signal killed
@@ -28,7 +29,7 @@ class Pool:
 
     def run(self) -> int:
         """The exit code: 0 when all ended well, else the first worker's that did not."""
-        before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, self._stop) for n in stopping()}
         try:
             for number in range(1, self._count + 1):
                 self._start(number)
@@ -92,7 +93,9 @@ def end_with_parent(check_seconds: float = 2.0) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(check_seconds)
-        print("the parent of this worker is gone: stopping", file=sys.stderr)
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        for listened_to in (1, 2):  # by the parent: a broken pipe would end this process unsaved
+            os.dup2(nobody, listened_to)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -8,8 +8,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+def stopping() -> list[int]:
+    """The signals that ask for a stop; a closed terminal is nothing to a process under nohup."""
+    closed = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *closed]
+
+
 class StopSignal:
-    """Ctrl-C or SIGTERM asks for a stop at the next step; a second one ends the process at once."""
+    """Ctrl-C, SIGTERM or a closed terminal asks for a stop at the next step; the same again ends at once."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.received: int | None = None
@@ -28,7 +34,7 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        before = {n: signal.signal(n, self) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, self) for n in stopping()}
         try:
             yield
         finally:

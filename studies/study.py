@@ -1,5 +1,6 @@
 """A study in the database: created or taken up, its stored file, its budget, and what people wish of it."""
 
+import json
 import uuid
 
 import optuna
@@ -15,6 +16,10 @@ WISHES = ("run", "pause", "stop")
 
 class StudyError(RuntimeError):
     """A study cannot start or go on; the message says what, why and what to do."""
+
+
+class StudyGone(RuntimeError):
+    """A study was deleted or renamed while its workers ran."""
 
 
 class TooManyFailures(StudyError):
@@ -71,6 +76,43 @@ def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
             "Look at it with Optuna's own tools."
         )
     return study
+
+
+def under_its_name(study: optuna.Study) -> Spec:
+    """The study's file, under the name that the study has now. Raises StudyError for a copy of a study."""
+    stored = study.user_attrs["spec"]
+    spec = Spec.parse_json(stored)
+    if spec.name == study.study_name:
+        return spec
+    if other := _name_of(study._storage, study.user_attrs["uid"], study.study_name):
+        raise StudyError(
+            f'Cannot use study "{study.study_name}".\n'
+            f'It is a copy of "{other}", whose trials and files it would share.\n'
+            f'Use "{other}", or delete it if the copy is to take its place.'
+        )
+    return Spec.parse({**json.loads(stored), "name": study.study_name}, "the study under its new name")
+
+
+def gone(study: optuna.Study, uid: str) -> StudyGone:
+    """What to say of a study that the database has no more under its id."""
+    new = _name_of(study._storage, uid, "")
+    if new is None:
+        return StudyGone(
+            f'Study "{study.study_name}" was deleted while it ran.\n'
+            "Its workers stopped; the files of its trials are kept.\n"
+            "Remove them by hand, if they are not wanted either."
+        )
+    return StudyGone(
+        f'Study "{study.study_name}" was renamed to "{new}" while it ran.\n'
+        "Its workers stopped; what they trained is in its checkpoints.\n"
+        f"Go on with: run_study.py resume {new}"
+    )
+
+
+def _name_of(storage: optuna.storages.BaseStorage, uid: str, but: str) -> str | None:
+    """Of the study with this uid, whatever its id is by now."""
+    known = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    return next((s.study_name for s in known if s.user_attrs.get("uid") == uid and s.study_name != but), None)
 
 
 def wish(study: optuna.Study) -> str:

@@ -12,7 +12,7 @@ from model import checkpoint
 from model.failpoint import failpoint
 from model.training import NonFinite, OutOfMemory
 from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
-from smart_tuner.outage import Fenced, Outage
+from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies.history import best_trial, training_left
@@ -20,7 +20,7 @@ from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
-from studies.study import TooManyFailures, rdb, wish
+from studies.study import TooManyFailures, gone, rdb, wish
 from studies.training import Display, Job
 
 LINGER_SECONDS = 5.0
@@ -33,6 +33,7 @@ class Worker:
     Args:
         folder: the study's, for checkpoints and samples; all workers of a study share it.
         linger: wait for trials that other workers may leave behind.
+        patience: seconds for which the database may be away.
     """
 
     spec: Spec
@@ -41,12 +42,13 @@ class Worker:
     folder: Path
     display: Display
     linger: bool = False
+    patience: float = BUDGET_SECONDS
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
         self._leases = Leases(rdb(self.study).ours, self._uid)
         self._stop = StopSignal(self.display.warned)
-        self._outage = Outage(self.display.warned, stopping=lambda: self._stop.received is not None)
+        self._outage = Outage(self.display.warned, self.patience, lambda: self._stop.received is not None)
 
     def work(self, max_trials: int | None = None) -> None:
         """Run trials until the budget is met, or as many as `max_trials`.
@@ -54,14 +56,21 @@ class Worker:
         Raises:
             Interrupted: a signal or a person asked for a stop; the running trial can go on.
             StorageLost: the database stayed away; the running trial can go on.
-            TooManyFailures, StudyError: see there.
+            TooManyFailures, StudyGone: see there.
         """
+        try:
+            self._work(max_trials)
+        except KeyError:  # so Optuna says that a study, or its trial, is not in the database
+            self._wish()
+            raise
+
+    def _work(self, max_trials: int | None) -> None:
         with self._stop.listening():
             ran = 0
             while max_trials is None or ran < max_trials:
                 if self._stop.received is not None:
                     raise Interrupted(self._stop.received)
-                if (wanted := self._outage.wait_for(lambda: wish(self.study))) != "run":
+                if (wanted := self._outage.wait_for(self._wish)) != "run":
                     self.display.warned(f"the study was asked to {wanted}")
                     return
                 self._outage.wait_for(self._look_after)
@@ -74,6 +83,12 @@ class Worker:
                     time.sleep(LINGER_SECONDS)
                 else:
                     return
+
+    def _wish(self) -> str:
+        try:
+            return wish(self.study)
+        except KeyError as error:
+            raise gone(self.study, self._uid) from error
 
     # Taking
 
@@ -123,7 +138,7 @@ class Worker:
         assert lease.number is not None
         folder = attempt_folder(self.folder, lease.number, lease.attempt_no)
         self._announce(lease, folder)
-        renewal = Renewal(self._leases, lease, lambda: wish(self.study))
+        renewal = Renewal(self._leases, lease, self._wish)
         with renewal, Watchdog(start_again) as watchdog:
             self._stop.beat = watchdog.beat
             try:
@@ -207,13 +222,14 @@ class Worker:
                 trial.set_user_attr("reason", outcome.reason)
             if outcome.state == "COMPLETE":
                 _enqueue_fresh(self.study, self.spec, number)
+            failpoint("telling")
+            state = TrialState[outcome.state]
+            self.study.tell(number, outcome.value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass  # another worker has just told it
-        failpoint("telling")
-        state = TrialState[outcome.state]
-        told = self.study.tell(number, outcome.value, state, skip_if_finished=True)
         self._leases.told(number)
-        self.display.trial_ended(number, outcome.state, told.value, outcome.reason)
+        value = self.study._storage.get_trial(trial._trial_id).value
+        self.display.trial_ended(number, outcome.state, value, outcome.reason)
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)

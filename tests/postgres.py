@@ -57,17 +57,37 @@ class Server:
         try:
             self._as_nobody = self._someone_else()
             self._initialise()
-            self._start()
+            self._begin()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        if getattr(self, "_process", None) is not None:
-            self._process.send_signal(signal.SIGINT)  # ends all sessions, then shuts down in order
-            self._process.wait()
+        if getattr(self, "_process", None) is not None and self.runs:
+            self.stop()
         shutil.rmtree(self._root)
+
+    @property
+    def runs(self):
+        return self._process.poll() is None
+
+    def stop(self, number=signal.SIGINT):
+        """SIGINT ends all sessions and shuts down in order, SIGQUIT leaves at once, as after a crash."""
+        self._process.send_signal(number)
+        self._process.wait()
+
+    def start(self):
+        """Again, after `stop`: in the same place."""
+        with (self._root / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self._root / "data", "-p", str(self.port), *self._chosen],
+                stdout=log,
+                stderr=log,
+                cwd=self._root,
+                **self._as_nobody,
+            )
+        self._wait()
 
     def _someone_else(self):
         """How to start a child: PostgreSQL refuses to run as root."""
@@ -106,21 +126,13 @@ class Server:
         )
         secret.unlink()
 
-    def _start(self):
+    def _begin(self):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
-        chosen = [f"--{name}={value}" for name, value in settings.items()]
-        with (self._root / "log").open("w") as log:
-            self._process = subprocess.Popen(
-                [self.programs / "postgres", "-D", self._root / "data", "-p", str(self.port), *chosen],
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                **self._as_nobody,
-            )
-        self._wait()
+        self._chosen = [f"--{name}={value}" for name, value in settings.items()]
+        self.start()
 
     def _wait(self):
         give_up = time.monotonic() + PATIENCE_SECONDS

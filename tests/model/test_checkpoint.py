@@ -91,3 +91,15 @@ def test_the_same_step_can_be_written_again(tmp_path):
     path = checkpoint.write(tmp_path, 10, fill(b"new"))
     assert (path / "a.bin").read_bytes() == b"new"
     checkpoint.verify(path)
+
+
+def test_what_is_set_aside_is_neither_found_nor_in_the_way(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.write(tmp_path, step, lambda folder: (folder / "x").write_text("x"))
+    checkpoint.set_aside(tmp_path, 1)
+    checkpoint.set_aside(tmp_path, 1)
+    assert [path.name for path in checkpoint.all_in(tmp_path)] == ["ckpt-00000001"]
+    assert sorted(path.name for path in tmp_path.glob("damaged-*")) == [
+        "damaged-ckpt-00000002",
+        "damaged-ckpt-00000003",
+    ]

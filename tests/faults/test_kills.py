@@ -1,0 +1,46 @@
+"""Workers that are killed: at every worst moment, and at random ones."""
+
+import os
+import random
+import signal
+
+import pytest
+from faults.toys import wait_for
+
+from benchmarks.chaos import Loop
+from model.failpoint import PLACES
+
+NTH = {"verdict": 2, "ckpt-written": 3, "ckpt-renamed": 3, "row-written": 3}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_worker_killed_at_any_point_is_as_if_it_had_not_been(toy, place):
+    killed = toy.begin(failpoint=f"{place}:kill:{NTH.get(place, 1)}")
+    if place == "released":
+        wait_for(lambda: toy.steps(0) > 5, alive=[killed])
+        os.kill(killed.pid, signal.SIGTERM)
+    assert toy.end(killed) == -signal.SIGKILL
+    toy.finish()
+    assert toy.faults() == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_random_kills_leave_no_trace(backend, tmp_path, request):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    if backend == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    loop = Loop(url, tmp_path, 2, 6, random.Random(7))
+    loop.run()
+    assert loop.faults == [], f"seed 7; see {tmp_path / 'workers.log'}"
+    assert loop.died >= 6
+
+
+def test_a_killed_worker_is_named_and_its_trial_goes_on_from_its_last_checkpoint(toy):
+    killed = toy.begin(seconds=0.02)
+    wait_for(lambda: toy.checkpoints(0), alive=[killed])
+    os.kill(killed.pid, signal.SIGKILL)
+    toy.end(killed)
+    toy.finish()
+    assert toy.faults() == []
+    assert "trial 0 lost its worker" in toy.said
+    assert "attempt 2" in toy.said

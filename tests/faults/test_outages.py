@@ -1,0 +1,139 @@
+"""The database goes away, ends sessions, refuses connections or is held by somebody."""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+
+import optuna
+import psycopg
+import pytest
+from faults.toys import wait_for
+from sqlalchemy import make_url
+
+BACK = "the database is back"
+AWAY = "the database cannot be reached"
+
+
+@pytest.fixture
+def server(postgres):
+    yield postgres
+    if not postgres.runs:
+        postgres.start()
+
+
+def undisturbed(toy):
+    """Every trial once, by one attempt each, with the values of a run that nothing disturbed."""
+    assert toy.faults() == []
+    numbers = range(toy.spec.budget.trials)
+    assert [toy.lease(n)["attempt_no"] for n in numbers] == [1 for _ in numbers]
+    return True
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"),
+    [
+        (signal.SIGQUIT, 0),
+        (signal.SIGINT, 3),
+        pytest.param(signal.SIGINT, 60, marks=pytest.mark.slow),
+    ],
+)
+def test_a_database_that_is_started_again_disturbs_nothing(
+    begin_study, server, postgres_url, number, seconds
+):
+    """While workers report, tell and renew."""
+    toy = begin_study(postgres_url, trials=6)
+    workers = [toy.begin(renew=0.05, seconds=0.02) for _ in range(2)]
+    for trial in (0, 2):
+        wait_for(lambda trial=trial: toy.steps(trial) > 15, alive=workers)
+        before = toy.said.count(AWAY)
+        server.stop(number)
+        stopped = time.monotonic()
+        wait_for(lambda before=before: toy.said.count(AWAY) > before, alive=workers)
+        wait_for(lambda stopped=stopped: time.monotonic() > stopped + seconds, alive=workers)
+        server.start()
+    assert [toy.end(begun) for begun in workers] == [0, 0], toy.said
+    assert undisturbed(toy)
+    assert toy.said.count(AWAY) == toy.said.count(BACK) >= 2
+
+
+def test_a_database_that_stays_away_ends_the_run_which_goes_on_later(begin_study, server, postgres_url):
+    toy = begin_study(postgres_url)
+    begun = toy.begin(seconds=0.02, patience=1.0)
+    wait_for(lambda: toy.steps(0) > 15, alive=[begun])
+    server.stop()
+    assert toy.end(begun) == 4, toy.said
+    assert "The database has been away for" in toy.said
+    assert "resume the study" in toy.said
+    assert "Traceback" not in toy.said
+    server.start()
+    toy.finish()
+    assert toy.faults() == []
+
+
+def test_ctrl_c_during_an_outage_is_not_waited_for(begin_study, server, postgres_url):
+    toy = begin_study(postgres_url)
+    begun = toy.begin(seconds=0.02)
+    wait_for(lambda: toy.steps(0) > 15, alive=[begun])
+    server.stop()
+    wait_for(lambda: AWAY in toy.said, alive=[begun])
+    os.kill(begun.pid, signal.SIGINT)
+    assert toy.end(begun) in (4, 130), toy.said
+    assert "Traceback" not in toy.said
+    server.start()
+    toy.finish()
+    assert toy.faults() == []
+
+
+def test_sessions_that_the_server_ends_are_opened_again(begin_study, postgres, postgres_url):
+    toy = begin_study(postgres_url, trials=3)
+    database = make_url(postgres_url).database
+    begun = toy.begin(renew=0.05, seconds=0.02)
+    mine = f"datname = '{database}' AND pid <> pg_backend_pid()"
+    for step in range(5, 100, 5):
+        wait_for(lambda step=step: sum(map(toy.steps, range(3))) > step, alive=[begun])
+        postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}", database)
+    assert toy.end(begun) == 0, toy.said
+    assert undisturbed(toy)
+
+
+def test_too_many_connections_are_waited_for(begin_study, postgres, postgres_url):
+    toy = begin_study(postgres_url)
+    database = make_url(postgres_url).database
+    name = f"plain_{database}"
+    postgres.run(f"CREATE ROLE {name} LOGIN PASSWORD 'x' CONNECTION LIMIT 20 IN ROLE pg_write_all_data")
+    for schema in ("optuna", "smart_tuner"):
+        postgres.run(f"GRANT ALL ON SCHEMA {schema} TO {name}", database)
+        postgres.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {name}", database)
+        postgres.run(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {name}", database)
+    toy.url = make_url(postgres_url).set(username=name, password="x").render_as_string(hide_password=False)
+    begun = toy.begin(seconds=0.02, renew=0.05)
+    wait_for(lambda: toy.steps(0) > 5, alive=[begun])
+    postgres.run(f"ALTER ROLE {name} CONNECTION LIMIT 0")
+    mine = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'"
+    postgres.run(mine)
+    wait_for(lambda: AWAY in toy.said, alive=[begun])
+    postgres.run(f"ALTER ROLE {name} CONNECTION LIMIT 20")
+    assert toy.end(begun) == 0, toy.said
+    assert undisturbed(toy)
+    toy.storage.close()
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
+        connection.execute(f"DROP OWNED BY {name}")
+        connection.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("seconds", [7, pytest.param(90, marks=pytest.mark.slow)])
+def test_an_sqlite_file_that_another_process_holds_is_waited_for(toy, seconds):
+    begun = toy.begin(seconds=0.02, renew=0.5)
+    wait_for(lambda: toy.steps(0) > 5, alive=[begun])
+    with closing(sqlite3.connect(toy.home / "study.db", isolation_level=None)) as holder:
+        holder.execute("PRAGMA busy_timeout=60000")
+        holder.execute("BEGIN IMMEDIATE")
+        since = time.monotonic()
+        wait_for(lambda: time.monotonic() > since + seconds, alive=[begun])
+        holder.execute("ROLLBACK")
+    assert toy.end(begun) == 0, toy.said
+    assert undisturbed(toy)
+    assert (AWAY in toy.said) == (seconds > 60)
+    assert all(t.state == optuna.trial.TrialState.COMPLETE for t in toy.study.get_trials()[:1])
