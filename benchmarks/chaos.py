@@ -30,6 +30,7 @@ from model.failpoint import VARIABLE
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.store import open_storage
+from studies.artifacts import Artifacts
 from studies.leases import Leases
 from studies.report import formatted
 from studies.space import suggest
@@ -108,9 +109,12 @@ def toy_spec(trials: int, name: str = "toy") -> Spec:
     return Spec.parse(data, "the toy study")
 
 
-def one_worker(url: str, home: Path, seconds: float = STEP_SECONDS) -> None:
+def one_worker(
+    url: str, home: Path, seconds: float = STEP_SECONDS, artifacts: Artifacts | None = None
+) -> None:
     """A worker's whole life."""
-    study = load_study("toy", open_storage(url))
+    storage = open_storage(url)
+    study = load_study("toy", storage)
     spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
     plan = replace(plan_of(spec, "cpu"), rules=())
     nothing: Any = SimpleNamespace(held_out=(), items=())
@@ -121,7 +125,10 @@ def one_worker(url: str, home: Path, seconds: float = STEP_SECONDS) -> None:
         toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
         return objective(attempt, toy)
 
-    Worker(spec, study, run, home / "toy", display).work()
+    try:
+        Worker(spec, study, run, home / "toy", display, artifacts=artifacts).work()
+    finally:
+        storage.close()
 
 
 @dataclass
@@ -279,6 +286,8 @@ def configuration(url: str, count: int, kills: int, seed: int) -> dict[str, Any]
 
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "--worker":
-        one_worker(os.environ["OPTUNA_STORAGE"], Path(sys.argv[2]))
+        store = os.environ.get("SMART_TUNER_ARTIFACTS")
+        shared = Artifacts.at(store) if store else None
+        one_worker(os.environ["OPTUNA_STORAGE"], Path(sys.argv[2]), artifacts=shared)
     else:
         main()
