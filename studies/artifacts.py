@@ -254,7 +254,8 @@ class Sending:
             self._send()
 
     def _send(self) -> None:
-        of, failures = self._of, (*UNREACHABLE, *self._of.artifacts.failures)
+        of = self._of
+        failures: tuple[type[Exception], ...] = (*UNREACHABLE, *of.artifacts.failures)
         try:
             if not of.send_all(self._attempt_uid):
                 self._wanted.set()
