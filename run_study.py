@@ -44,10 +44,11 @@ from studies.study import (
 if TYPE_CHECKING:
     from model import warm_start
     from objectives import tacotron2
-    from studies import data, doctor, training, voices, worker
+    from studies import artifacts, data, doctor, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
     warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
+    artifacts = Late("studies.artifacts")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
     training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
@@ -82,6 +83,7 @@ class Place:
     home: Path
     url: str
     console: Console
+    store_url: str | None
 
     def storage(self) -> Storage:
         try:
@@ -103,6 +105,9 @@ class Place:
 
     def folder(self, study: str) -> Path:
         return self.home / "studies" / study
+
+    def store(self) -> "artifacts.Artifacts | None":
+        return artifacts.Artifacts.at(self.store_url) if self.store_url else None
 
     def study(self, name: str) -> tuple[optuna.Study, Spec]:
         study = load_study(name, self.storage())
@@ -134,13 +139,21 @@ class Place:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for corpora, checkpoints and samples.",
 )
+@click.option(
+    "--artifacts",
+    "store",
+    envvar="SMART_TUNER_ARTIFACTS",
+    help="Keep checkpoints there, too: s3://bucket/prefix or file:///folder.",
+)
 @click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")
 @click.option("--debug", is_flag=True, help="Show the trace of an error.")
 @click.version_option(package_name="smart-tuner")
 @click.pass_context
-def cli(context: click.Context, storage: str | None, home: Path, no_color: bool, debug: bool) -> None:
+def cli(
+    context: click.Context, storage: str | None, home: Path, store: str | None, no_color: bool, debug: bool
+) -> None:
     console = Console(stderr=True, no_color=no_color)
-    context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console)
+    context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console, store)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -274,7 +287,8 @@ def _run_trials(
     training.check_sample_text(spec, corpus)
     job = training.trainings(spec, study, corpus, device, terminal)
     try:
-        worker.Worker(spec, study, job, place.folder(spec.name), terminal, linger).work(max_trials)
+        folder, store = place.folder(spec.name), place.store()
+        worker.Worker(spec, study, job, folder, terminal, linger, artifacts=store).work(max_trials)
     except tacotron2.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
         raise
@@ -284,6 +298,8 @@ def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "d
     data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
     os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
+    if place.store_url:
+        os.environ["SMART_TUNER_ARTIFACTS"] = place.store_url
     if code := pool.Pool(command, count, terminal.warned).run():
         raise click.exceptions.Exit(code)
 
@@ -380,7 +396,7 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
 @click.pass_obj
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
     """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
-    number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device)
+    number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
     if stop == "limit":
@@ -394,7 +410,7 @@ def speak(place: Place, name: str, text: str, trial: int | None, output: Path, d
 @click.pass_obj
 def export(place: Place, name: str, trial: int | None, output: Path) -> None:
     """Copy a trial's voice (weights, symbols, settings, scores) into a folder of its own."""
-    click.echo(voices.export(place.study(name)[0], trial, place.folder(name), output))
+    click.echo(voices.export(place.study(name)[0], trial, place.folder(name), output, place.store()))
 
 
 @cli.group("data")
@@ -521,8 +537,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(error, _exit_code(error), arguments)
     except tacotron2.Interrupted as interrupted:
         return 128 + interrupted.signal if interrupted.signal else 0
-    except warm_start.WarmStartError as error:
+    except (warm_start.WarmStartError, artifacts.ArtifactsError) as error:
         return _told(error, 2, arguments)
+    except artifacts.ArtifactsLost as error:
+        return _told(error, 4, arguments)
     return result if isinstance(result, int) else 0
 
 

@@ -31,6 +31,7 @@ from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.outage import BUDGET_SECONDS
 from smart_tuner.store import open_storage
+from studies.artifacts import Artifacts
 from studies.leases import Leases
 from studies.report import formatted
 from studies.space import suggest
@@ -115,9 +116,11 @@ def one_worker(
     seconds: float = STEP_SECONDS,
     linger: bool = False,
     patience: float = BUDGET_SECONDS,
+    artifacts: Artifacts | None = None,
 ) -> None:
     """A worker's whole life; a step takes so many seconds."""
-    study = load_study("toy", open_storage(url))
+    storage = open_storage(url)
+    study = load_study("toy", storage)
     spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
     plan = replace(plan_of(spec, "cpu"), rules=())
     nothing: Any = SimpleNamespace(held_out=(), items=())
@@ -128,7 +131,10 @@ def one_worker(
         toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
         return objective(attempt, toy)
 
-    Worker(spec, study, run, home / "toy", display, linger, patience).work()
+    try:
+        Worker(spec, study, run, home / "toy", display, linger, patience, artifacts).work()
+    finally:
+        storage.close()
 
 
 @dataclass
@@ -286,6 +292,8 @@ def configuration(url: str, count: int, kills: int, seed: int) -> dict[str, Any]
 
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "--worker":
-        one_worker(os.environ["OPTUNA_STORAGE"], Path(sys.argv[2]))
+        store = os.environ.get("SMART_TUNER_ARTIFACTS")
+        shared = Artifacts.at(store) if store else None
+        one_worker(os.environ["OPTUNA_STORAGE"], Path(sys.argv[2]), artifacts=shared)
     else:
         main()

@@ -55,15 +55,7 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
 
 def verify(path: Path) -> None:
     """Raises DamagedCheckpoint with the reason when a file is missing, cut or changed."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        schema = manifest["schema"]
-        files = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedCheckpoint(f"{path.name} has no readable manifest") from error
-    if schema != SCHEMA:
-        raise DamagedCheckpoint(f"{path.name} has schema {schema}, but this program reads {SCHEMA}")
-    for name, size, digest in files:
+    for name, size, digest in _listed(path):
         file = path / name
         if not file.is_file() or file.stat().st_size != size:
             raise DamagedCheckpoint(f"{path.name}: {name} is missing or cut")
@@ -78,6 +70,24 @@ def set_aside(parent: Path, after: int) -> None:
             aside = path.with_name(f"damaged-{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
+
+
+def files(path: Path) -> list[Path]:
+    """All that a checkpoint consists of. Raises DamagedCheckpoint when its manifest is."""
+    return [path / MANIFEST, *(path / name for name, _, _ in _listed(path))]
+
+
+def _listed(path: Path) -> list[tuple[str, int, str]]:
+    """Name, size and SHA-256 of each file, by the manifest."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        schema = manifest["schema"]
+        found = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpoint(f"{path.name} has no readable manifest") from error
+    if schema != SCHEMA:
+        raise DamagedCheckpoint(f"{path.name} has schema {schema}, but this program reads {SCHEMA}")
+    return found
 
 
 def digest(path: Path) -> str:
@@ -100,6 +110,10 @@ def newest(parent: Path, warn: Callable[[str], None]) -> Path | None:
 def at(parent: Path, step: int) -> Path:
     """Where the checkpoint of `step` is, or would be."""
     return parent / f"ckpt-{step:08d}"
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
 
 
 def all_in(parent: Path) -> list[Path]:

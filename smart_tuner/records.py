@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, delete, select, update
 from sqlalchemy.engine import Connection
 
 from smart_tuner.outage import UNREACHABLE, Fenced
@@ -15,6 +15,16 @@ from smart_tuner.store import Storage
 from smart_tuner.tables import CHECKPOINTS, LEASES, REPAIRS
 
 OURS = {"id", "study_uid", "trial", "at", "policy"}  # columns that are not of an Entry
+STORED = "store:"  # before an id in the artifact store, where a checkpoint's place is no folder
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint in the artifact store."""
+
+    step: int
+    name: str
+    sha256: str
 
 
 class TrialRepairs:
@@ -50,15 +60,10 @@ class TrialRepairs:
             return
         of = {"study_uid": self._study_uid, "trial": self._trial, "policy": self._policy}
         with self._engine.begin() as connection:
-            self._must_hold(connection)
+            if self._attempt_uid is not None:
+                _must_hold(connection, self._trial, self._attempt_uid)
             connection.execute(REPAIRS.insert(), [{**of, **_plain(e.record())} for e in self._waiting])
         self._waiting.clear()
-
-    def _must_hold(self, connection: Connection) -> None:
-        if self._attempt_uid is not None:
-            mine = LEASES.c.attempt_uid == self._attempt_uid, LEASES.c.state == "held"
-            if connection.execute(select(LEASES.c.id).where(*mine)).first() is None:
-                raise Fenced(f"trial {self._trial} was taken over; this attempt stops")
 
     def take(self, entries: Sequence[Entry], step: int) -> None:
         """A resume at `step` knows these: rows that never reached the database are written, and rows beyond
@@ -105,6 +110,45 @@ def newest_checkpoint(engine: Engine, study_uid: str, trial: int) -> tuple[int, 
     with engine.connect() as connection:
         row = connection.execute(query.limit(1)).first()
         return None if row is None else (row.step, row.place)
+
+
+def stored_checkpoints(engine: Engine, study_uid: str, trial: int) -> list[Stored]:
+    """Those of a trial that are in the artifact store, oldest first."""
+    columns = [CHECKPOINTS.c[name] for name in ("step", "place", "sha256")]
+    query = select(*columns).where(*_stored(study_uid, trial)).order_by(CHECKPOINTS.c.id)
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    return [Stored(step, place.removeprefix(STORED), sha256) for step, place, sha256 in rows]
+
+
+def note_stored(engine: Engine, study_uid: str, trial: int, attempt_uid: str, stored: Stored) -> None:
+    """A checkpoint is in the artifact store now: so says its row, or a new one. Raises Fenced."""
+    row = {"study_uid": study_uid, "trial": trial, "step": stored.step, "sha256": stored.sha256}
+    place = {"place": STORED + stored.name}
+    with engine.begin() as connection:
+        _must_hold(connection, trial, attempt_uid)
+        same = [CHECKPOINTS.c[name] == value for name, value in row.items()]
+        if not connection.execute(update(CHECKPOINTS).where(*same).values(**place)).rowcount:
+            connection.execute(CHECKPOINTS.insert(), {**row, **place, "attempt_uid": attempt_uid})
+
+
+def forget_stored(engine: Engine, study_uid: str, trial: int, attempt_uid: str, name: str) -> None:
+    """It is in the artifact store no more. Raises Fenced."""
+    this = *_stored(study_uid, trial), CHECKPOINTS.c.place == STORED + name
+    with engine.begin() as connection:
+        _must_hold(connection, trial, attempt_uid)
+        connection.execute(delete(CHECKPOINTS).where(*this))
+
+
+def _stored(study_uid: str, trial: int) -> list[ColumnElement[bool]]:
+    mine = [CHECKPOINTS.c.study_uid == study_uid, CHECKPOINTS.c.trial == trial]
+    return [*mine, CHECKPOINTS.c.place.startswith(STORED)]
+
+
+def _must_hold(connection: Connection, trial: int, attempt_uid: str) -> None:
+    mine = LEASES.c.attempt_uid == attempt_uid, LEASES.c.state == "held"
+    if connection.execute(select(LEASES.c.id).where(*mine)).first() is None:
+        raise Fenced(f"trial {trial} was taken over; this attempt stops")
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,9 @@ of leases are seconds since 1970 by the database's clock, the only one that all 
 from sqlalchemy import (
     JSON,
     Column,
+    ColumnElement,
     DateTime,
+    Engine,
     Float,
     Index,
     Integer,
@@ -17,8 +19,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
 )
 
+NOW = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "postgresql": "extract(epoch from clock_timestamp())::float8",
+}
 TABLES = MetaData()
 REPAIRS = Table(
     "st_repair",
@@ -98,3 +105,8 @@ OUTBOX = Table(  # what is to leave the machine, in the order it happened
     UniqueConstraint("study_uid", "channel", "key"),
     Index("st_outbox_by_state", "channel", "state", "id"),
 )
+
+
+def instant(engine: Engine) -> ColumnElement[float]:
+    """The present one, by the database's clock."""
+    return literal_column(NOW[engine.dialect.name])

@@ -20,10 +20,9 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Engine, delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult, RowMapping
-from sqlalchemy.sql.elements import literal_column
 
 from smart_tuner.outage import UNREACHABLE, Fenced
-from smart_tuner.tables import LEASES
+from smart_tuner.tables import LEASES, instant
 from studies.study import StudyGone
 
 RENEW_SECONDS = 15.0
@@ -72,7 +71,7 @@ class Leases:
     ) -> None:
         self._engine, self._study_uid = engine, study_uid
         self._owner = this_process() if owner is None else owner
-        self._now = now or (lambda: literal_column(NOW[engine.dialect.name]))
+        self._now = now or (lambda: instant(engine))
         self._monotonic = monotonic
         self._seen: dict[int, tuple[int, float]] = {}  # of leases that ran out: beat, and since when
 
@@ -250,12 +249,6 @@ class Leases:
                 key = int(self._study_uid[:15], 16)
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield connection
-
-
-NOW = {
-    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
-    "postgresql": "extract(epoch from clock_timestamp())::float8",
-}
 
 
 def _outcome(state: str, value: float | None, reason: str) -> dict[str, Any]:

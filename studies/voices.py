@@ -8,17 +8,24 @@ import optuna
 
 from model import checkpoint
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
+from studies.artifacts import Artifacts, TrialArtifacts
 from studies.history import best_trial
-from studies.study import StudyError
+from studies.study import StudyError, rdb
 from studies.worker import trial_folder
 
 
-def best_checkpoint(study: optuna.Study, number: int | None, folder: Path) -> tuple[int, Path]:
+def best_checkpoint(
+    study: optuna.Study, number: int | None, folder: Path, artifacts: Artifacts | None = None
+) -> tuple[int, Path]:
     """Number and best checkpoint of a trial; without a number of the best trial.
+
+    Args:
+        artifacts: where it is fetched from if it is not in the study's `folder`.
 
     Raises:
         StudyError: no such trial, nothing measured yet, or its files are not on this machine.
         DamagedCheckpoint: the files were changed.
+        ArtifactsLost: the store cannot be reached.
     """
     if number is None:
         best = best_trial(study)
@@ -41,23 +48,30 @@ def best_checkpoint(study: optuna.Study, number: int | None, folder: Path) -> tu
         )
     step = min(measures, key=lambda measured: measured["value"])["step"]
     path = checkpoint.at(trial_folder(folder, number), step)
+    if artifacts is not None and not path.is_dir():
+        engine, uid = rdb(study).ours, study.user_attrs["uid"]
+        TrialArtifacts(artifacts, engine, uid, number, path.parent, lambda _: None).bring(step)
     if not path.is_dir():
         raise StudyError(
             f"The checkpoint of trial {number} is not here.\nExpected: {path}\n"
-            "Run this where the study ran, or give its folder with --home."
+            "Run this where the study ran, or give its folder with --home, or its store with --artifacts."
         )
     checkpoint.verify(path)
     return number, path
 
 
-def voice_of(study: optuna.Study, number: int | None, folder: Path, device: str) -> tuple[int, Voice]:
-    number, path = best_checkpoint(study, number, folder)
+def voice_of(
+    study: optuna.Study, number: int | None, folder: Path, device: str, artifacts: Artifacts | None = None
+) -> tuple[int, Voice]:
+    number, path = best_checkpoint(study, number, folder, artifacts)
     return number, load_voice(path, device)
 
 
-def export(study: optuna.Study, number: int | None, folder: Path, target: Path) -> Path:
+def export(
+    study: optuna.Study, number: int | None, folder: Path, target: Path, artifacts: Artifacts | None = None
+) -> Path:
     """Copy a trial's voice into a new folder with all that is needed to speak, and where it is from."""
-    number, path = best_checkpoint(study, number, folder)
+    number, path = best_checkpoint(study, number, folder, artifacts)
     if target.exists():
         raise StudyError(f"Cannot export to {target}.\nIt exists already.\nGive a new folder with -o.")
     target.mkdir(parents=True)

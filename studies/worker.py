@@ -15,6 +15,7 @@ from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
 from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
+from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, start_again
@@ -31,9 +32,10 @@ class Worker:
     """One process that works on a study.
 
     Args:
-        folder: the study's, for checkpoints and samples; all workers of a study share it.
+        folder: the study's, for checkpoints and samples; all workers of a study share it, or `artifacts`.
         linger: wait for trials that other workers may leave behind.
         patience: seconds for which the database may be away.
+        artifacts: where checkpoints are kept, too, if workers do not share the folder.
     """
 
     spec: Spec
@@ -43,6 +45,7 @@ class Worker:
     display: Display
     linger: bool = False
     patience: float = BUDGET_SECONDS
+    artifacts: Artifacts | None = None
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
@@ -137,7 +140,7 @@ class Worker:
         """Run a trial to its end, and tell it; whether it came to one here."""
         assert lease.number is not None
         folder = attempt_folder(self.folder, lease.number, lease.attempt_no)
-        self._announce(lease, folder)
+        self._announce(lease)
         renewal = Renewal(self._leases, lease, self._wish)
         with renewal, Watchdog(start_again) as watchdog:
             self._stop.beat = watchdog.beat
@@ -158,17 +161,20 @@ class Worker:
             return 0 if renewal.wish == "stop" else self._stop.asked()
 
         def kept(path: Path) -> None:
-            step, place = int(path.name[-8:]), str(path.relative_to(self.folder))
+            step, place = checkpoint.step_of(path), str(path.relative_to(self.folder))
             row = (lease.number or 0, lease.attempt_uid, step, place, checkpoint.digest(path))
             self._outage.attempt(lambda: note_checkpoint(rdb(self.study).ours, self._uid, *row))
             failpoint("row-written")
+            send()
 
         try:
+            self._bring_here(lease, folder)
             ledger = self._outage.wait_for(lambda: self._ledger(lease))
-            state, value, reason = self._ended(
-                Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept)
-            )
-        except (Interrupted, OSError):
+            with sending(self._artifacts_of(lease, folder), lease.attempt_uid) as send:
+                state, value, reason = self._ended(
+                    Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept)
+                )
+        except (Interrupted, OSError, ArtifactsLost):
             self._outage.attempt(lambda: self._leases.release(lease))
             failpoint("released")
             raise
@@ -188,12 +194,25 @@ class Worker:
         policy = self.study.user_attrs["policy"]
         return TrialRepairs(rdb(self.study), self._uid, lease.number, policy, lease.attempt_uid)
 
-    def _announce(self, lease: Lease, folder: Path) -> None:
+    def _announce(self, lease: Lease) -> None:
         if lease.attempt_no == 1:
             return
         lost = f"lost its worker, for the {lease.deaths}. of at most {self.spec.budget.retries} times"
         why = lost if lease.deaths else "goes on"
         self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
+
+    def _artifacts_of(self, lease: Lease, folder: Path) -> TrialArtifacts | None:
+        if self.artifacts is None or lease.number is None:
+            return None
+        engine, warned = rdb(self.study).ours, self.display.warned
+        return TrialArtifacts(self.artifacts, engine, self._uid, lease.number, folder, warned)
+
+    def _bring_here(self, lease: Lease, folder: Path) -> None:
+        """What an attempt before this one left, wherever it was."""
+        if lease.attempt_no == 1:
+            return
+        if (stored := self._artifacts_of(lease, folder)) is not None:
+            self._outage.wait_for(stored.bring_here)
         known = self._outage.wait_for(
             lambda: newest_checkpoint(rdb(self.study).ours, self._uid, lease.number or 0)
         )
@@ -201,7 +220,7 @@ class Worker:
             step, place = known
             self.display.warned(
                 f"trial {lease.number}: its checkpoint of step {step} ({place}) is not under {self.folder}; "
-                "it begins anew. To go on with it, give the --home that holds it."
+                "it begins anew. To go on with it, give the --home or --artifacts that holds it."
             )
 
     # Looking after

@@ -1,0 +1,130 @@
+"""What is to leave the machine is kept as rows, and sent in their order when the other side can be reached.
+
+A row is sent at least once: exactly once unless a process dies between sending and noting it, or takes
+longer than a claim lasts. Its key lets the receiver see that it knows it already. Rows are in the order in
+which one process put them; of two processes that put at the same time, either may be first.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from smart_tuner.tables import OUTBOX, instant
+
+INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+CLAIM_SECONDS = 300.0  # a row that is being sent is left alone for so long
+FIRST_WAIT, LONGEST_WAIT = 5.0, 600.0  # seconds
+Payload = dict[str, Any]
+
+
+def put(
+    where: Connection | Engine,
+    study_uid: str,
+    trial: int | None,
+    channel: str,
+    key: str,
+    payload: Payload,
+    most: int | None = None,
+) -> None:
+    """Keep `payload` to be sent; with a connection, together with the event that it tells of.
+
+    Args:
+        key: KIND:NAME of the event within the study and channel; the same one is kept once.
+        payload: JSON, so without NaN and infinity.
+        most: of this kind, study and channel, only so many newest may wait; older ones are dropped.
+    """
+    if isinstance(where, Engine):
+        with where.begin() as connection:
+            return put(connection, study_uid, trial, channel, key, payload, most)
+    of = {"study_uid": study_uid, "channel": channel}
+    row = {
+        **of,
+        "trial": trial,
+        "key": key,
+        "payload": payload,
+        "tries": 0,
+        "due_at": 0.0,
+        "state": "waiting",
+    }
+    where.execute(INSERTS[where.dialect.name](OUTBOX).values(**row).on_conflict_do_nothing())
+    if most is not None:
+        same = [OUTBOX.c[name] == value for name, value in of.items()]
+        same += [OUTBOX.c.key.startswith(f"{key.partition(':')[0]}:", autoescape=True)]
+        waiting = select(OUTBOX.c.id).where(*same, OUTBOX.c.state == "waiting").order_by(OUTBOX.c.id.desc())
+        too_many = where.execute(waiting.offset(most)).scalars().all()
+        still = OUTBOX.c.id.in_(too_many), OUTBOX.c.state == "waiting"
+        where.execute(update(OUTBOX).where(*still).values(state="dropped"))
+
+
+def counts(engine: Engine, study_uid: str) -> dict[str, dict[str, int]]:
+    """By channel, how many rows of a study are in each state: waiting, sent, dropped."""
+    found: dict[str, dict[str, int]] = {}
+    query = select(OUTBOX.c.channel, OUTBOX.c.state, func.count()).where(OUTBOX.c.study_uid == study_uid)
+    with engine.connect() as connection:
+        for channel, state, count in connection.execute(query.group_by(OUTBOX.c.channel, OUTBOX.c.state)):
+            found.setdefault(channel, {})[state] = count
+    return found
+
+
+class Publisher:
+    """Sends the rows of one channel. Any number may run, in any process: one at a time sends.
+
+    Args:
+        failures: what `send` raises when the other side cannot be reached: the row is sent again later.
+        now: the instant, in seconds, as the database knows it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        channel: str,
+        send: Callable[[Payload], None],
+        failures: tuple[type[Exception], ...],
+        now: Callable[[], ColumnElement[float]] | None = None,
+    ) -> None:
+        self._engine, self._channel, self._send, self._failures = engine, channel, send, failures
+        self._now = now or (lambda: instant(engine))
+
+    def drain(self) -> float | None:
+        """Send all that is due. Returns after how many seconds there is more to do; None: nothing waits."""
+        while True:
+            with self._engine.begin() as connection:
+                oldest = self._oldest(connection)
+                if oldest is None:
+                    return None
+                number, tries, wait, payload = oldest
+                if wait > 0:
+                    return float(wait)  # it failed, or another publisher is sending it; none overtakes it
+                if not self._claim(connection, number, tries):
+                    continue
+            self._publish(number, tries + 1, payload)
+
+    def _oldest(self, connection: Connection) -> tuple[int, int, float, Payload] | None:
+        wait = OUTBOX.c.due_at - self._now()
+        query = select(OUTBOX.c.id, OUTBOX.c.tries, wait, OUTBOX.c.payload).order_by(OUTBOX.c.id).limit(1)
+        row = connection.execute(query.where(OUTBOX.c.channel == self._channel, self._waiting)).first()
+        return None if row is None else (row[0], row[1], row[2], row[3])
+
+    def _claim(self, connection: Connection, number: int, tries: int) -> bool:
+        as_seen = OUTBOX.c.id == number, OUTBOX.c.tries == tries, self._waiting
+        claim = {"tries": tries + 1, "due_at": self._now() + CLAIM_SECONDS}
+        return bool(connection.execute(update(OUTBOX).where(*as_seen).values(**claim)).rowcount)
+
+    def _publish(self, number: int, tries: int, payload: Payload) -> None:
+        mine = OUTBOX.c.id == number, OUTBOX.c.tries == tries
+        try:
+            self._send(payload)
+        except self._failures as error:
+            later = self._now() + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
+            with self._engine.begin() as connection:
+                connection.execute(update(OUTBOX).where(*mine).values(due_at=later, error=str(error)))
+        else:
+            with self._engine.begin() as connection:
+                connection.execute(update(OUTBOX).where(*mine).values(state="sent", error=None))
+
+    @property
+    def _waiting(self) -> ColumnElement[bool]:
+        return OUTBOX.c.state == "waiting"
