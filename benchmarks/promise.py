@@ -2,8 +2,9 @@
 
 Every run is a trial of the real objective on the quickstart's corpus, planned for 400 steps (b: 200). A
 repaired one may take up to 1.3 times as many, since redone steps are made up for. Healthy is: aligned,
-stopping in the right place, and a value no worse than the worst of the clean runs at their end. Finished
-runs are kept in HOME/promise.jsonl, so that the command can be stopped and called again.
+stopping in the right place, and a value no worse than the worst of the clean runs after as many steps; after
+200 steps not every clean run is. Finished runs are kept in HOME/promise.jsonl, so that the command can be
+stopped and called again.
 """
 
 import json
@@ -178,12 +179,14 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             worst = max((v for v in values if v is not None), default=float("nan"))
             limit = round(MOST * case.steps)
             good = sum(healthy(row, worst, limit) for row in mine)
+            whole = [healthy(row, worst, case.steps) for row in clean]
             best = [best_value(row, limit) for row in mine]
             shown.append(
                 {
                     "case": f"{name}: {case.what}",
                     "arm": arm,
                     "healthy": f"{good}/{len(mine)}",
+                    "clean runs healthy": f"{sum(whole)}/{len(clean)}",
                     "clean range": f"{min(v for v in values if v):.2f}-{worst:.2f}" if values else "",
                     "values, dB": ", ".join("-" if v is None else f"{v:.2f}" for v in best),
                     "states": ", ".join(sorted({row["state"] for row in mine})),
