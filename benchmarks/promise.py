@@ -3,8 +3,8 @@
 Every run is a trial of the real objective on the quickstart's corpus, planned for 400 steps (b: 200). A
 repaired one may take up to 1.3 times as many, since redone steps are made up for. Healthy is: aligned,
 stopping in the right place, and a value no worse than the worst of the clean runs after as many steps; after
-200 steps not every clean run is. Finished runs are kept in HOME/promise.jsonl, so that the command can be
-stopped and called again.
+200 steps not every clean run is. Of e, only runs that were aligned before the fault count. Finished runs
+are kept in HOME/promise.jsonl, so that the command can be stopped and called again.
 """
 
 import json
@@ -156,6 +156,12 @@ def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
     return bool(best <= worst and last["aligned_share"] >= ALIGNED_SHARE and last["gate_accuracy"] >= 0.7)
 
 
+def was_aligned(row: Mapping[str, Any]) -> bool:
+    """Where the fault is the loss of attention: whether there was any to lose. A late seed has none yet."""
+    before = [m for m in row["curve"] if m["step"] <= (FAULTS | HEALTHY)[row["case"]].judged_after]
+    return not before or bool(before[-1]["aligned_share"] >= ALIGNED_SHARE)
+
+
 def judged(row: Mapping[str, Any], steps: int) -> list[dict[str, float]]:
     after = (FAULTS | HEALTHY)[row["case"]].judged_after
     return [m for m in row["curve"] if after < m["step"] <= steps]
@@ -170,9 +176,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     shown = []
     for name, case in (FAULTS | HEALTHY).items():
         for arm in ("off", "rules"):
-            mine = sorted(
-                (row for row in rows if row["case"] == name and row["arm"] == arm), key=lambda r: r["seed"]
-            )
+            of_case = [row for row in rows if (row["case"], row["arm"]) == (name, arm) and was_aligned(row)]
+            mine = sorted(of_case, key=lambda row: row["seed"])
             if not mine:
                 continue
             values = [best_value(row, case.steps) for row in clean]
