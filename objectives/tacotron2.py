@@ -228,7 +228,7 @@ class Tacotron2Objective:
         """All that the database does not know yet."""
         trial = attempt.trial
         attempt.ledger.flush()
-        reported = trial.study._storage.get_trial(trial._trial_id).intermediate_values
+        reported = trial._cached_frozen_trial.intermediate_values  # read when the attempt began
         for measured in history:
             if measured.step not in reported:
                 trial.report(measured.value, measured.step)

@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna import Study
 from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
@@ -34,11 +35,30 @@ class GracePruner(BasePruner):
         if lost:
             study, trial = _without(study, trial), copy.copy(trial)
             trial._system_attrs = {k: v for k, v in trial.system_attrs.items() if k not in lost}
+        study, passed = copy.copy(study), {key for key in trial.system_attrs if key.startswith(RUNG)}
+        storage, before = study._storage, len(passed)
+        study._storage = _Noting(storage, passed)  # type: ignore[assignment]
         pruned = self._wrapped_pruner.prune(study, trial)
-        now = study._storage.get_trial(trial._trial_id).system_attrs
-        passed = sum(key.startswith(RUNG) for key in now)
-        study._storage.set_trial_user_attr(trial._trial_id, VERDICT, [step, pruned, passed])
+        if pruned or len(passed) > before:  # else asked again, it says "go on" again
+            verdict = [step, pruned, len(passed)]
+            storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
+            trial.user_attrs[VERDICT] = verdict  # the running trial reads its attributes only once
         return pruned
+
+
+class _Noting:
+    """A storage that notes at which rungs a trial leaves its value."""
+
+    def __init__(self, storage: BaseStorage, passed: set[str]) -> None:
+        self._storage, self._passed = storage, passed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._storage.set_trial_system_attr(trial_id, key, value)
+        if key.startswith(RUNG):
+            self._passed.add(key)
 
 
 def _without(study: Study, trial: FrozenTrial) -> Study:

@@ -150,7 +150,7 @@ class Worker:
                 self.display.warned(str(fenced))
                 return False
         failpoint("decided")
-        self._outage.wait_for(self._look_after)
+        self._outage.wait_for(self._tell_decided)
         return True
 
     def _attempt(self, lease: Lease, trial: optuna.Trial, folder: Path, renewal: Renewal) -> None:
@@ -230,6 +230,9 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         running = [t.number for t in trials if t.state == TrialState.RUNNING]
         self._leases.adopt(running, [t.number for t in trials if t.state.is_finished()])
+        self._tell_decided()
+
+    def _tell_decided(self) -> None:
         for outcome in self._leases.decided():
             self._tell(outcome)
 

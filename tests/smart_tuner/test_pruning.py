@@ -1,7 +1,7 @@
 import optuna
 import pytest
 
-from smart_tuner.pruning import GRACE, GracePruner
+from smart_tuner.pruning import GRACE, VERDICT, GracePruner
 from smart_tuner.store import open_storage
 
 
@@ -46,3 +46,25 @@ def test_a_rung_passed_in_grace_is_judged_after_it(tmp_path):
     repaired.report(8.0, 150)
     assert repaired.should_prune()
     storage.engine.dispose()
+
+
+def test_what_was_left_at_a_rung_stays(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    asha = optuna.pruners.SuccessiveHalvingPruner(min_resource=100, reduction_factor=3)
+    study = optuna.create_study(storage=storage, direction="minimize", pruner=GracePruner(asha))
+    trial = study.ask()
+    for step, value in ((100, 5.0), (200, 4.0), (300, 3.0)):
+        trial.report(value, step)
+        assert not trial.should_prune()
+    found = storage.get_trial(trial._trial_id)
+    rungs = {key: value for key, value in found.system_attrs.items() if key.startswith("completed")}
+    assert rungs == {"completed_rung_0": 5.0, "completed_rung_1": 3.0}
+    assert found.user_attrs[VERDICT] == [300, False, 2]
+    storage.close()
+
+
+def test_a_verdict_is_written_only_where_a_rung_was_passed(trial, monkeypatch):
+    monkeypatch.setattr(Always, "prune", lambda *_: False)
+    trial.report(1.0, 100)
+    assert not trial.should_prune()
+    assert VERDICT not in trial.storage.get_trial(trial._trial_id).user_attrs

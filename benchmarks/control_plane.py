@@ -1,0 +1,233 @@
+"""What a trial costs besides its training: the real worker beside plain Optuna on one database, in turns.
+
+A trial of ours is taken (claim, reserve, ask, bind), draws six parameters, is reported and judged under ASHA
+ten times with its measures, has its lease renewed once, is decided and told. Plain Optuna's is asked for,
+draws, is reported and judged as often, gets the same user attributes, and is told. Nothing is trained and no
+checkpoint is written. Without --url it runs on SQLite files; with --postgres on a server of its own
+(in a checkout: that of the tests); with --url on an empty database of any server.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import optuna
+from optuna.pruners import SuccessiveHalvingPruner
+from sqlalchemy import Engine, event
+
+from benchmarks.chaos import Quiet
+from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
+from objectives.watched import Watched
+from smart_tuner.address import parse
+from smart_tuner.store import OPTUNAS, Storage, open_storage
+from studies.leases import Lease
+from studies.report import formatted
+from studies.space import suggest
+from studies.spec import Spec, load
+from studies.study import open_study, wish
+from studies.training import plan_of
+from studies.worker import Worker
+
+REPORTS = 10
+STARTUP = 10
+TARGET = 1.5
+
+
+class Renewing(Worker):
+    """Renews its lease when it is told, not by the clock."""
+
+    def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
+        self.lease = lease
+        return super()._run(lease, trial)
+
+    def renew(self) -> None:
+        self._leases.renew(self.lease)
+        wish(self.study)
+
+
+class Untrained(Tacotron2Objective):
+    """Measures what it is told, and saves nothing."""
+
+    def _measure(self, watched: Watched) -> Measured:
+        training: Any = watched.training
+        return measured(training.number, training.step)
+
+    def _save(self, *_: object) -> None: ...
+    def _show(self, *_: object) -> None: ...
+
+
+def measured(number: int, step: int) -> Measured:
+    """Every trial is a little better than all before it, so that none is pruned."""
+    value = 100.0 - 0.01 * number - step
+    return Measured(step, value, 0.1, 0.1, {"skipped": 1}, 0.9, 1.1, 0.8, 0.7, 0.9, 0.2, 0.1 * step)
+
+
+def spec_of(trials: int) -> Spec:
+    data = load("quickstart").model_dump(mode="json")
+    data |= {"name": "ours", "rules": {"mode": "off"}}
+    data["budget"] |= {"trials": trials}
+    data["sampler"] |= {"n_startup_trials": STARTUP}
+    data["pruner"] = {"name": "asha", "min_resource": 1, "reduction_factor": 3}
+    data["objective"] |= {"steps": REPORTS, "measure_every": 1, "checkpoint_every": REPORTS}
+    return Spec.parse(data, "the benchmark's study")
+
+
+def ours(spec: Spec, storage: Storage, folder: Path) -> Callable[[], None]:
+    """What runs one trial."""
+    study, nothing, display = open_study(spec, storage), SimpleNamespace(held_out=(), items=()), Quiet()
+    stub: Any = nothing
+    objective = Untrained(stub, stub, plan_of(spec, "cpu"), display)
+
+    def run(attempt: Attempt) -> float:
+        trial = attempt.trial
+        settings = spec.settings(suggest(trial, spec))
+        trial.set_user_attr("settings", asdict(settings))
+        trial.set_user_attr("policy", trial.study.user_attrs["policy"])
+        training: Any = SimpleNamespace(
+            settings=settings, corpus=SimpleNamespace(training=()), step=0, seconds=0.0, number=trial.number
+        )
+
+        def advance(closely: bool = False) -> None:
+            training.step += 1
+
+        training.advance = advance
+        value = objective(attempt, training)
+        worker.renew()
+        return value
+
+    worker = Renewing(spec, study, run, folder, display)
+    return lambda: worker.work(1)
+
+
+def plain(spec: Spec, url: str) -> tuple[optuna.Study, Callable[[], None]]:
+    """A study of Optuna's own, and what runs one trial of it."""
+    study = optuna.create_study(
+        study_name="plain",
+        storage=url,
+        sampler=optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP, multivariate=True, group=True, seed=spec.seed
+        ),
+        pruner=SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+    )
+
+    def run() -> None:
+        trial = study.ask()
+        trial.set_user_attr("settings", asdict(spec.settings(suggest(trial, spec))))
+        trial.set_user_attr("policy", "off")
+        history: list[Measured] = []
+        for step in range(1, REPORTS + 1):
+            history.append(measured(trial.number, step))
+            trial.report(history[-1].value, step)
+            trial.set_user_attr("measures", [asdict(row) for row in history])
+            if trial.should_prune():
+                raise click.ClickException("a trial was pruned; all were to be alike")
+        study.tell(trial, min(row.value for row in history))
+
+    return study, run
+
+
+@contextmanager
+def counting(*engines: Engine) -> Iterator[Counter[str]]:
+    """Statements and transactions that pass meanwhile; statements also by their first words and table."""
+    counts: Counter[str] = Counter()
+
+    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        counts["statements"] += 1
+        counts[" ".join(statement.split())[:60]] += 1
+
+    def committed(_: Any) -> None:
+        counts["commits"] += 1
+
+    for engine in engines:
+        event.listen(engine, "after_cursor_execute", executed)
+        event.listen(engine, "commit", committed)
+    try:
+        yield counts
+    finally:
+        for engine in engines:
+            event.remove(engine, "after_cursor_execute", executed)
+            event.remove(engine, "commit", committed)
+
+
+def compared(url: str, plain_url: str, folder: Path, trials: int, show: int) -> list[dict[str, Any]]:
+    spec = spec_of(trials + STARTUP + 2)
+    storage = open_storage(url)
+    study, run_plain = plain(spec, plain_url)
+    kept: Any = study._storage
+    runs = {"smart_tuner": ours(spec, storage, folder), "optuna": run_plain}
+    engines = {"smart_tuner": {storage.engine, storage.ours}, "optuna": {kept._backend.engine}}
+    for _ in range(STARTUP + 1):
+        for run in runs.values():
+            run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(trials):
+        for name in sorted(runs, reverse=bool(turn % 2)):
+            began = time.perf_counter()
+            runs[name]()
+            times[name].append(1000 * (time.perf_counter() - began))
+    rows = []
+    for name, run in runs.items():
+        with counting(*engines[name]) as counts:
+            run()
+        rows.append({"trial of": name, **_quartiles(times[name])})
+        rows[-1] |= {key: counts.pop(key) for key in ("statements", "commits")}
+        for text, count in counts.most_common(show):
+            click.echo(f"{name:12} {count:4} {text}", err=True)
+    median = rows[1]["median_ms"]
+    for row in rows:
+        row["ratio"] = round(row["median_ms"] / median, 2)
+    storage.close()
+    kept._backend.engine.dispose()
+    return rows
+
+
+def _quartiles(times: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(times, n=4)
+    return {"median_ms": round(median, 1), "q1_ms": round(low, 1), "q3_ms": round(high, 1)}
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """An empty database on a PostgreSQL server that lives as long as this."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    import postgres  # type: ignore[import-not-found]
+
+    found = postgres.programs()
+    if found is None:
+        raise click.ClickException("PostgreSQL's programs were not found: install postgresql, or give --url")
+    with postgres.Server(found) as running:
+        yield running.url(running.fresh())
+
+
+@click.command(help=__doc__)
+@click.option("--url", help="An empty database; default: temporary SQLite files.")
+@click.option("--postgres", is_flag=True, help="On a PostgreSQL server of its own.")
+@click.option("--trials", default=100, show_default=True)
+@click.option("--show", default=0, help="So many of the commonest statements.")
+@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
+def main(url: str | None, postgres: bool, trials: int, show: int, form: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if postgres:
+            with server() as url:
+                rows = compared(url, parse(url).within(OPTUNAS), folder, trials, show)
+        elif url:
+            rows = compared(url, parse(url).within(OPTUNAS), folder, trials, show)
+        else:
+            files = f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/plain.db"
+            rows = compared(*files, folder, trials, show)
+    click.echo(formatted(rows, form))
+    sys.exit(rows[0]["ratio"] > TARGET)
+
+
+if __name__ == "__main__":
+    main()
