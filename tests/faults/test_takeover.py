@@ -1,10 +1,13 @@
-"""A worker that was frozen for so long that another one took its trial."""
+"""Two workers with one trial: a frozen one and who took it over, and two that tell it at once."""
 
 import os
 import signal
+from contextlib import closing
 
+import psycopg
 import pytest
 from faults.toys import is_stopped, wait_for
+from sqlalchemy import make_url
 
 from benchmarks.chaos import CHECKPOINT_EVERY, STEPS
 
@@ -57,3 +60,17 @@ def test_a_frozen_worker_whose_lease_lasts_keeps_its_trial(begin_study):
     thawed(toy, frozen)
     assert toy.faults() == []
     assert toy.steps(0) == STEPS
+
+
+def test_two_that_tell_the_same_trial_at_once_both_go_on(begin_study, postgres, postgres_url):
+    toy = begin_study(postgres_url)
+    assert toy.end(toy.begin(failpoint="decided:kill")) == -signal.SIGKILL
+    blocked = f"""SELECT count(*) FROM pg_stat_activity WHERE wait_event IN ('transactionid', 'tuple')
+        AND datname = '{make_url(postgres_url).database}'"""
+    with closing(psycopg.connect(postgres_url)) as holder:
+        holder.execute("SELECT * FROM optuna.trials FOR UPDATE")
+        both = [toy.begin() for _ in range(2)]
+        wait_for(lambda: postgres.run(blocked) == [(2,)], alive=both)  # both have seen that it runs
+        holder.rollback()
+    assert [toy.end(begun) for begun in both] == [0, 0], toy.said
+    assert toy.faults() == []
