@@ -174,7 +174,7 @@ def compared(url: str, plain_url: str, folder: Path, trials: int, show: int) -> 
             began = time.perf_counter()
             runs[name]()
             times[name].append(1000 * (time.perf_counter() - began))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, run in runs.items():
         with counting(*engines[name]) as counts:
             run()

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from smart_tuner.tables import OUTBOX, instant
 
-INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 CLAIM_SECONDS = 300.0  # a row that is being sent is left alone for so long
 FIRST_WAIT, LONGEST_WAIT = 5.0, 600.0  # seconds
 Payload = dict[str, Any]
