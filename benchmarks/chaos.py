@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +24,8 @@ from typing import Any
 import click
 import optuna
 from optuna.trial import FrozenTrial
-from sqlalchemy import make_url
 
+from benchmarks import postgresql_server
 from model import checkpoint
 from model.failpoint import VARIABLE
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
@@ -258,29 +259,29 @@ def undisturbed(params: dict[str, Any]) -> Iterator[tuple[int, float]]:
 @click.command(help=__doc__)
 @click.option("--kills", default=100, show_default=True, help="In each configuration.")
 @click.option("--workers", default="1,2,4", show_default=True)
-@click.option("--url", multiple=True, help="An empty database; may be repeated. Default: an SQLite file.")
+@click.option("--databases", default="sqlite,postgresql", show_default=True, help="On servers of its own.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
-def main(kills: int, workers: str, url: tuple[str, ...], seed: int, form: str) -> None:
+def main(kills: int, workers: str, databases: str, seed: int, form: str) -> None:
     rows: list[dict[str, Any]] = []
-    for count in map(int, workers.split(",")):
-        for place in url or ("sqlite",):
-            rows.append(configuration(place, count, kills, seed))
+    for database in databases.split(","):
+        for count in map(int, workers.split(",")):
+            rows.append(configuration(database, count, kills, seed))
             for fault in rows[-1].pop("faults"):
-                click.echo(f"{rows[-1]['database']}, {count} workers, seed {seed}: {fault}", err=True)
+                click.echo(f"{database}, {count} workers, seed {seed}: {fault}", err=True)
+            click.echo(json.dumps(rows[-1]), err=True)
     click.echo(formatted(rows, form))
     sys.exit(any(row["exceptions"] for row in rows))
 
 
-def configuration(url: str, count: int, kills: int, seed: int) -> dict[str, Any]:
+def configuration(database: str, count: int, kills: int, seed: int) -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(prefix="chaos-"))
     began = time.monotonic()
-    loop = Loop(
-        f"sqlite:///{home}/study.db" if url == "sqlite" else url, home, count, kills, random.Random(seed)
-    )
-    loop.run()
+    with nullcontext(f"sqlite:///{home}/study.db") if database == "sqlite" else postgresql_server() as url:
+        loop = Loop(url, home, count, kills, random.Random(seed))
+        loop.run()
     return {
-        "database": make_url(loop.url).get_backend_name(),
+        "database": database,
         "workers": count,
         "kills": loop.died,
         "trials": loop.trials,

@@ -24,6 +24,7 @@ import optuna
 from optuna.pruners import SuccessiveHalvingPruner
 from sqlalchemy import Engine, event
 
+from benchmarks import postgresql_server
 from benchmarks.chaos import Quiet
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
@@ -195,19 +196,6 @@ def _quartiles(times: list[float]) -> dict[str, float]:
     return {"median_ms": round(median, 1), "q1_ms": round(low, 1), "q3_ms": round(high, 1)}
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """An empty database on a PostgreSQL server that lives as long as this."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests"))
-    import postgres  # type: ignore[import-not-found]
-
-    found = postgres.programs()
-    if found is None:
-        raise click.ClickException("PostgreSQL's programs were not found: install postgresql, or give --url")
-    with postgres.Server(found) as running:
-        yield running.url(running.fresh())
-
-
 @click.command(help=__doc__)
 @click.option("--url", help="An empty database; default: temporary SQLite files.")
 @click.option("--postgres", is_flag=True, help="On a PostgreSQL server of its own.")
@@ -218,7 +206,7 @@ def main(url: str | None, postgres: bool, trials: int, show: int, form: str) -> 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if postgres:
-            with server() as url:
+            with postgresql_server() as url:
                 rows = compared(url, parse(url).within(OPTUNAS), folder, trials, show)
         elif url:
             rows = compared(url, parse(url).within(OPTUNAS), folder, trials, show)
