@@ -14,16 +14,28 @@ import run_study
 from model import checkpoint
 
 
-@pytest.fixture
-def small_disk(toy):
-    """The study's folder is a file system of its own, of 256 kB."""
-    folder = toy.home / "toy"
+@contextlib.contextmanager
+def mounted(folder, kilobytes):
+    """A folder that is a small file system of its own."""
     folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "tmpfs", str(folder)]
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=777", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mounting, capture_output=True, check=False).returncode != 0:
         pytest.skip("only root can make a small file system")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(toy):
+    """That of the study's folder."""
+    with mounted(toy.home / "toy", 256) as folder:
+        yield folder
+
+
+@pytest.fixture
+def small_databases_disk(tmp_path):
+    with mounted(tmp_path / "database", 4096) as folder:
+        yield folder
 
 
 def fill(folder):
@@ -50,6 +62,20 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint_and_a_free_trial(toy, 
     filler.unlink()
     toy.finish()
     assert toy.lease(0)["deaths"] == 0
+    assert toy.faults() == []
+
+
+def test_a_full_disk_of_the_database_is_like_its_absence(small_databases_disk, begin_study):
+    toy = begin_study(f"sqlite:///{small_databases_disk / 'study.db'}")
+    begun = toy.begin(seconds=0.05, patience=1.0)
+    wait_for(lambda: toy.steps(0) > 3, alive=[begun])
+    filler = fill(small_databases_disk)
+    assert toy.end(begun) == 4, toy.said
+    assert "database or disk is full" in toy.said
+    assert "resume the study" in toy.said
+    assert [trial.state.name for trial in toy.study.get_trials()] == ["RUNNING"]  # nothing was half told
+    filler.unlink()
+    toy.finish()
     assert toy.faults() == []
 
 
