@@ -40,7 +40,7 @@ def undisturbed(toy):
     ],
 )
 def test_a_database_that_is_started_again_disturbs_nothing(
-    begin_study, server, postgres_url, number, seconds
+    begin_study, postgres_url, server, number, seconds
 ):
     """While workers report, tell and renew."""
     toy = begin_study(postgres_url, trials=6)
@@ -58,7 +58,7 @@ def test_a_database_that_is_started_again_disturbs_nothing(
     assert toy.said.count(AWAY) == toy.said.count(BACK) >= 2
 
 
-def test_a_database_that_stays_away_ends_the_run_which_goes_on_later(begin_study, server, postgres_url):
+def test_a_database_that_stays_away_ends_the_run_which_goes_on_later(begin_study, postgres_url, server):
     toy = begin_study(postgres_url)
     begun = toy.begin(seconds=0.02, patience=1.0)
     wait_for(lambda: toy.steps(0) > 15, alive=[begun])
@@ -72,7 +72,7 @@ def test_a_database_that_stays_away_ends_the_run_which_goes_on_later(begin_study
     assert toy.faults() == []
 
 
-def test_ctrl_c_during_an_outage_is_not_waited_for(begin_study, server, postgres_url):
+def test_ctrl_c_during_an_outage_is_not_waited_for(begin_study, postgres_url, server):
     toy = begin_study(postgres_url)
     begun = toy.begin(seconds=0.02)
     wait_for(lambda: toy.steps(0) > 15, alive=[begun])
