@@ -6,6 +6,7 @@ worker, and what it raises becomes its exit code as the command line has it.
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -32,6 +33,7 @@ def live(url, home, environment, options):
     """The whole life of a worker's process."""
     os.environ.update({VARIABLE: "", **environment})
     time.tzset()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     said = os.open(home / "said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
