@@ -64,8 +64,9 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_counts(toy):
 
 
 POOL = """
-import os, sys
+import os, signal, sys
 from studies.pool import Pool
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this test may run under nohup
 command = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
 sys.exit(Pool(command, 2, lambda text: print(text, flush=True)).run())
 """

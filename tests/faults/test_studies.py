@@ -49,7 +49,7 @@ def test_a_renamed_study_goes_on_under_its_new_name_with_its_files(toy):
     wait_for(lambda: toy.steps(0) > 5, alive=[begun])
     copied_and_deleted(toy.study, "other")
     toy.end(begun)
-    place = run_study.Place(toy.home, toy.url, None)
+    place = run_study.Place(toy.home, toy.url, None, None)
     (toy.home / "studies").mkdir()
     (toy.home / "toy").rename(place.folder("toy"))
     other = optuna.load_study(study_name="other", storage=toy.storage)

@@ -76,7 +76,7 @@ def run(url, tmp_path):
     def run(name, store):
         home = tmp_path / name
         home.mkdir(exist_ok=True)
-        chaos.one_worker(url, home, 0.0, store)
+        chaos.one_worker(url, home, 0.0, artifacts=store)
         return home
 
     return run
