@@ -257,8 +257,7 @@ class Sending:
         of = self._of
         failures: tuple[type[Exception], ...] = (*UNREACHABLE, *of.artifacts.failures)
         try:
-            if not of.send_all(self._attempt_uid):
-                self._wanted.set()
+            whole = of.send_all(self._attempt_uid)
         except Fenced:
             self._fenced = True
         except failures as error:
@@ -266,6 +265,9 @@ class Sending:
                 self._failing = True
                 of.warn(f"trial {of.trial}: checkpoints are only here, the store failed ({error}); going on")
         else:
+            if not whole:
+                self._wanted.set()
+                return
             if self._failing:
                 of.warn(f"trial {of.trial}: its checkpoints are stored again")
             self._failing = False
