@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from studies.signals import stopping
+from studies.signals import heard_by
 
 POLL_SECONDS = 0.2
 MAX_RESTARTS = 3  # of a worker that a signal killed
@@ -29,14 +29,12 @@ class Pool:
 
     def run(self) -> int:
         """The exit code: 0 when all ended well, else the first worker's that did not."""
-        before = {n: signal.signal(n, self._stop) for n in stopping()}
         try:
-            for number in range(1, self._count + 1):
-                self._start(number)
-            return self._watch()
+            with heard_by(self._stop):
+                for number in range(1, self._count + 1):
+                    self._start(number)
+                return self._watch()
         finally:
-            for number, old in before.items():
-                signal.signal(number, old)
             for worker in self._workers.values():
                 worker.kill()
             for reader in self._readers:

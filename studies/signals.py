@@ -8,10 +8,21 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-def stopping() -> list[int]:
+def _stopping() -> list[int]:
     """The signals that ask for a stop; a closed terminal is nothing to a process under nohup."""
     closed = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
     return [signal.SIGINT, signal.SIGTERM, *closed]
+
+
+@contextmanager
+def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """The signals that ask for a stop go to `handler`; afterwards, to whoever had them before."""
+    before = {number: signal.signal(number, handler) for number in _stopping()}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 class StopSignal:
@@ -32,18 +43,9 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
         self._warn("finishing the step and saving; press Ctrl-C again to quit at once")
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        before = {n: signal.signal(n, self) for n in stopping()}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
 
 def start_again(silent: float) -> None:
     """Replace this process by a new one that goes on from the newest checkpoint. The hung trial counts as
-    lost, so that one that hangs again and again is given up (worker.MAX_LOSSES)."""
+    lost, so that one that hangs again and again is given up (budget.retries)."""
     print(f"no step for {silent:.0f} s (stacks above): starting again", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -18,7 +18,7 @@ from smart_tuner.stall import Watchdog
 from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
-from studies.signals import StopSignal, start_again
+from studies.signals import StopSignal, heard_by, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
 from studies.study import TooManyFailures, gone, rdb, wish
@@ -68,7 +68,7 @@ class Worker:
             raise
 
     def _work(self, max_trials: int | None) -> None:
-        with self._stop.listening():
+        with heard_by(self._stop):
             ran = 0
             while max_trials is None or ran < max_trials:
                 if self._stop.received is not None:
