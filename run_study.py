@@ -36,6 +36,7 @@ from studies.study import (
     TooManyFailures,
     load_study,
     open_study,
+    rdb,
     refuse_unwanted,
     set_wish,
     under_its_name,
@@ -115,9 +116,6 @@ class Place:
         if spec.name != before.name and before.is_dir() and not self.folder(name).exists():
             before.rename(self.folder(name))
         return study, spec
-
-    def repairs(self, study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
-        return list(repairs_of(self.storage().ours, study.user_attrs["uid"], trial))
 
     def sample(self, study: optuna.Study) -> str | None:
         """Where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
@@ -200,8 +198,9 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @click.pass_obj
 def resume(place: Place, name: str, n_trials: int | None, workers: int, device: str) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
-    spec = place.study(name)[1].with_changes(n_trials, None)
-    study = open_study(spec, place.storage())
+    stored, spec = place.study(name)
+    spec = spec.with_changes(n_trials, None)
+    study = open_study(spec, rdb(stored))
     set_wish(study, "run")
     _work(place, spec, study, device, workers)
 
@@ -215,8 +214,8 @@ def resume(place: Place, name: str, n_trials: int | None, workers: int, device: 
 def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str) -> None:
     """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
     pool.end_with_parent()
-    spec = place.study(name)[1]
-    study = open_study(spec, place.storage())
+    stored, spec = place.study(name)
+    study = open_study(spec, rdb(stored))
     with display.Terminal(place.console) as terminal:
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
@@ -346,6 +345,10 @@ def best(place: Place, name: str, form: str) -> None:
     click.echo(report.formatted(report.best_record(study, found), form))
 
 
+def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:
+    return list(repairs_of(rdb(study).ours, study.user_attrs["uid"], trial))
+
+
 @cli.command("fixes")
 @click.argument("name")
 @click.option("--trial", type=click.IntRange(min=0), help="Only this one.")
@@ -354,7 +357,7 @@ def best(place: Place, name: str, form: str) -> None:
 @click.pass_obj
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
     """What rules saw in study NAME, what was changed, and what came of it."""
-    rows = place.repairs(place.study(name)[0], trial)
+    rows = _repairs(place.study(name)[0], trial)
     if explain:
         click.echo(fixes.explained(rows) or "Nothing was repaired.")
     else:
@@ -377,7 +380,7 @@ def show_rules(study: str) -> None:
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown."""
     study, spec = place.study(name)
-    text = report.markdown(study, spec, place.sample(study), place.repairs(study))
+    text = report.markdown(study, spec, place.sample(study), _repairs(study))
     if output is None:
         click.echo(text)
     else:
