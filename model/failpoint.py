@@ -1,6 +1,6 @@
-"""Places where a test may end, freeze or fail this process.
+"""Places where a test may end, freeze or delay this process.
 
-SMART_TUNER_FAILPOINT=PLACE:ACTION[:NTH] with the actions kill, stop, raise and sleep, at the NTH passing
+SMART_TUNER_FAILPOINT=PLACE:ACTION[:NTH] with the actions kill, stop and sleep, at the NTH passing
 (the first by default).
 """
 
@@ -26,10 +26,6 @@ PLACES = (
 _passed: Counter[str] = Counter()
 
 
-class Failed(RuntimeError):
-    """What the action "raise" raises."""
-
-
 def failpoint(place: str) -> None:
     """Does nothing, unless the environment asks for a fault here."""
     wanted, _, rest = os.environ.get(VARIABLE, "").partition(":")
@@ -39,8 +35,6 @@ def failpoint(place: str) -> None:
     _passed[place] += 1
     if _passed[place] != int(nth or 1):
         return
-    if action == "raise":
-        raise Failed(place)
     if action == "sleep":
         time.sleep(30)
     else:

@@ -215,7 +215,7 @@ class Tacotron2Objective:
         newest = checkpoint.newest(attempt.folder, self._watcher.warned)
         if newest is None and checkpoint.all_in(attempt.folder):
             self._watcher.warned(f"trial {attempt.trial.number}: no checkpoint is sound; it begins anew")
-        checkpoint.set_aside(attempt.folder, -1 if newest is None else int(newest.name[-8:]))
+        checkpoint.set_aside(attempt.folder, -1 if newest is None else checkpoint.step_of(newest))
         if newest is not None:
             watched.training.restore(newest)
             progress = json.loads((newest / PROGRESS).read_text())

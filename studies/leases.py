@@ -180,13 +180,6 @@ class Leases:
         with self._engine.begin() as connection:
             return {state: count for state, count in connection.execute(query)}
 
-    def holders(self) -> list[RowMapping]:
-        """Number, owner, attempt and deaths of the trials that are held now."""
-        columns = [LEASES.c[name] for name in ("number", "owner", "attempt_no", "deaths", "beat")]
-        with self._engine.begin() as connection:
-            query = select(*columns).where(self._mine, LEASES.c.state == "held").order_by(LEASES.c.number)
-            return list(connection.execute(query).mappings())
-
     # Within
 
     @property

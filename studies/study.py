@@ -11,8 +11,6 @@ from smart_tuner.store import Storage
 from studies.space import pruner, sampler
 from studies.spec import Spec
 
-WISHES = ("run", "pause", "stop")
-
 
 class StudyError(RuntimeError):
     """A study cannot start or go on; the message says what, why and what to do."""
