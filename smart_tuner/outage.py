@@ -30,6 +30,7 @@ class Outage:
         warn: told once when an outage begins and once when it is over.
         budget: seconds after which a run gives up.
         stopping: whether the run was asked to stop; then nothing is waited for.
+        over: called when the database is back.
     """
 
     def __init__(
@@ -37,11 +38,9 @@ class Outage:
         warn: Callable[[str], None],
         budget: float = BUDGET_SECONDS,
         stopping: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        over: Callable[[], None] = lambda: None,
     ) -> None:
-        self._warn, self._budget, self._stopping = warn, budget, stopping
-        self._clock, self._sleep = clock, sleep
+        self._warn, self._budget, self._stopping, self._over = warn, budget, stopping, over
         self._since: float | None = None
 
     def wait_for(self, call: Callable[[], T]) -> T:
@@ -54,7 +53,7 @@ class Outage:
                 self._away(error)
                 if self._stopping():
                     raise StorageLost(self._lost(error)) from error
-                self._sleep(wait * random.uniform(0.5, 1.0))
+                time.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 self._back()
@@ -76,7 +75,7 @@ class Outage:
     def _away(self, error: Exception) -> None:
         if isinstance(error, DBAPIError) and not error.connection_invalidated and "no such" in str(error):
             raise error  # the database answers, and what it says will not change
-        now = self._clock()
+        now = time.monotonic()
         if self._since is None:
             self._since = now
             self._warn(f"the database cannot be reached ({_short(error)}); going on, and trying again")
@@ -85,13 +84,14 @@ class Outage:
 
     def _back(self) -> None:
         if self._since is not None:
-            self._warn(f"the database is back after {self._clock() - self._since:.0f} s; nothing was lost")
+            self._warn(f"the database is back after {time.monotonic() - self._since:.0f} s; nothing was lost")
             self._since = None
+            self._over()
 
     def _lost(self, error: Exception) -> str:
         assert self._since is not None
         return (
-            f"The database has been away for {self._clock() - self._since:.0f} s.\n{_short(error)}\n"
+            f"The database has been away for {time.monotonic() - self._since:.0f} s.\n{_short(error)}\n"
             "Everything is in the trial's checkpoint; when the database is back, resume the study."
         )
 

@@ -49,9 +49,15 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
-        self._leases = Leases(rdb(self.study).ours, self._uid)
+        self._engine = rdb(self.study).ours
+        self._leases = Leases(self._engine, self._uid)
         self._stop = StopSignal(self.display.warned)
-        self._outage = Outage(self.display.warned, self.patience, lambda: self._stop.received is not None)
+        self._outage = Outage(
+            self.display.warned,
+            self.patience,
+            lambda: self._stop.received is not None,
+            self._leases.forget_watched,
+        )
 
     def work(self, max_trials: int | None = None) -> None:
         """Run trials until the budget is met, or as many as `max_trials`.
