@@ -144,8 +144,7 @@ class Worker:
 
     def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
         """Run a trial to its end, and tell it; whether it came to one here."""
-        assert lease.number is not None
-        folder = attempt_folder(self.folder, lease.number, lease.attempt_no)
+        folder = attempt_folder(self.folder, trial.number, lease.attempt_no)
         self._announce(lease)
         renewal = Renewal(self._leases, lease, self._wish)
         with renewal, Watchdog(start_again) as watchdog:
@@ -168,15 +167,16 @@ class Worker:
 
         def kept(path: Path) -> None:
             step, place = checkpoint.step_of(path), str(path.relative_to(self.folder))
-            row = (lease.number or 0, lease.attempt_uid, step, place, checkpoint.digest(path))
-            self._outage.attempt(lambda: note_checkpoint(rdb(self.study).ours, self._uid, *row))
+            row = (trial.number, lease.attempt_uid, step, place, checkpoint.digest(path))
+            self._outage.attempt(lambda: note_checkpoint(self._engine, self._uid, *row))
             failpoint("row-written")
             send()
 
         try:
-            self._bring_here(lease, folder)
-            ledger = self._outage.wait_for(lambda: self._ledger(lease))
-            with sending(self._artifacts_of(lease, folder), lease.attempt_uid) as send:
+            if lease.attempt_no > 1:
+                self._bring_here(trial.number, folder)
+            ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
+            with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
                 state, value, reason = self._ended(
                     Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept)
                 )
@@ -195,10 +195,9 @@ class Worker:
         except (NonFinite, OutOfMemory, Unrepairable) as fault:
             return "FAIL", None, str(fault)
 
-    def _ledger(self, lease: Lease) -> TrialRepairs:
-        assert lease.number is not None
+    def _ledger(self, number: int, attempt_uid: str) -> TrialRepairs:
         policy = self.study.user_attrs["policy"]
-        return TrialRepairs(rdb(self.study), self._uid, lease.number, policy, lease.attempt_uid)
+        return TrialRepairs(rdb(self.study), self._uid, number, policy, attempt_uid)
 
     def _announce(self, lease: Lease) -> None:
         if lease.attempt_no == 1:
@@ -207,25 +206,20 @@ class Worker:
         why = lost if lease.deaths else "goes on"
         self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
 
-    def _artifacts_of(self, lease: Lease, folder: Path) -> TrialArtifacts | None:
-        if self.artifacts is None or lease.number is None:
+    def _artifacts_of(self, number: int, folder: Path) -> TrialArtifacts | None:
+        if self.artifacts is None:
             return None
-        engine, warned = rdb(self.study).ours, self.display.warned
-        return TrialArtifacts(self.artifacts, engine, self._uid, lease.number, folder, warned)
+        return TrialArtifacts(self.artifacts, self._engine, self._uid, number, folder, self.display.warned)
 
-    def _bring_here(self, lease: Lease, folder: Path) -> None:
+    def _bring_here(self, number: int, folder: Path) -> None:
         """What an attempt before this one left, wherever it was."""
-        if lease.attempt_no == 1:
-            return
-        if (stored := self._artifacts_of(lease, folder)) is not None:
+        if (stored := self._artifacts_of(number, folder)) is not None:
             self._outage.wait_for(stored.bring_here)
-        known = self._outage.wait_for(
-            lambda: newest_checkpoint(rdb(self.study).ours, self._uid, lease.number or 0)
-        )
+        known = self._outage.wait_for(lambda: newest_checkpoint(self._engine, self._uid, number))
         if known is not None and not checkpoint.all_in(folder):
             step, place = known
             self.display.warned(
-                f"trial {lease.number}: its checkpoint of step {step} ({place}) is not under {self.folder}; "
+                f"trial {number}: its checkpoint of step {step} ({place}) is not under {self.folder}; "
                 "it begins anew. To go on with it, give the --home or --artifacts that holds it."
             )
 
