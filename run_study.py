@@ -24,10 +24,12 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from smart_tuner import upkeep
 from smart_tuner.outage import StorageLost
+from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
 from studies import fixes, history, launch, pool, report
+from studies.folders import trial_folder
 from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
@@ -107,7 +109,7 @@ class Place:
         best = history.best_trial(study)
         if best is None:
             return None
-        return str(worker.trial_folder(self.folder(study.study_name), best.number) / "sample")
+        return str(trial_folder(self.folder(study.study_name), best.number) / "sample")
 
 
 @click.group(
@@ -349,7 +351,8 @@ def show_rules(study: str) -> None:
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown."""
     study, spec = place.study(name)
-    text = report.markdown(study, spec, place.sample(study), place.repairs(study))
+    ratings = ratings_of(place.storage().ours, study.user_attrs["uid"])
+    text = report.markdown(study, spec, place.sample(study), place.repairs(study), ratings)
     if output is None:
         click.echo(text)
     else:

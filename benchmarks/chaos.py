@@ -30,13 +30,14 @@ from model.failpoint import VARIABLE
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.store import open_storage
+from studies.folders import trial_folder
 from studies.leases import Leases
 from studies.report import formatted
 from studies.space import suggest
 from studies.spec import Spec, load
 from studies.study import load_study, open_study, rdb
 from studies.training import plan_of
-from studies.worker import Worker, trial_folder
+from studies.worker import Worker
 
 STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
 STEP_SECONDS = 0.01

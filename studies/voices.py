@@ -8,9 +8,9 @@ import optuna
 
 from model import checkpoint
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
+from studies.folders import trial_folder
 from studies.history import best_trial
 from studies.study import StudyError
-from studies.worker import trial_folder
 
 
 def best_checkpoint(study: optuna.Study, number: int | None, folder: Path) -> tuple[int, Path]:
