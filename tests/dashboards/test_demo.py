@@ -6,10 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import httpx
 import numpy as np
 import pytest
-from anyio import from_thread
+from starlette.testclient import TestClient
 
 from benchmarks import history as made_up
 from dashboards import demo
@@ -68,21 +67,7 @@ def home(tmp_path):
 def client(home, mouth):
     folder, url, storage = home
     app = Guard(hosts(5003)).asgi(demo.app(storage, url, folder, speaker=mouth))
-    with from_thread.start_blocking_portal() as portal:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        inner = httpx.AsyncClient(transport=transport, base_url="http://localhost:5003")
-
-        class Client:
-            cookies = inner.cookies
-
-            def get(self, path, **more):
-                return portal.call(lambda: inner.get(path, **more))
-
-            def post(self, path, **more):
-                return portal.call(lambda: inner.post(path, **more))
-
-        yield Client()
-        portal.call(inner.aclose)
+    return TestClient(app, "http://localhost:5003", raise_server_exceptions=False)
 
 
 def test_the_page_is_one_file_that_runs_only_its_own_script(client):
