@@ -6,14 +6,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import httpx
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from pages_running import free_ports
 
 from benchmarks import history as made_up
 from dashboards import demo
 from dashboards.demo import PAGE, policy
 from dashboards.guard import Guard, hosts
+from dashboards.serve import InThread
 from dashboards.speaker import Busy, Lost, Speaker
 from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import Entry
@@ -65,9 +67,15 @@ def home(tmp_path):
 
 @pytest.fixture
 def client(home, mouth):
+    """Over HTTP, as a browser does."""
     folder, url, storage = home
-    app = Guard(hosts(5003)).asgi(demo.app(storage, url, folder, speaker=mouth))
-    return TestClient(app, "http://localhost:5003", raise_server_exceptions=False)
+    [port] = free_ports(1)
+    server = InThread(
+        Guard(hosts(port)).asgi(demo.app(storage, url, folder, speaker=mouth)), "127.0.0.1", port
+    )
+    with httpx.Client(base_url=f"http://localhost:{port}", timeout=120, trust_env=False) as client:
+        yield client
+    server.end()
 
 
 def test_the_page_is_one_file_that_runs_only_its_own_script(client):

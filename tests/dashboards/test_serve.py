@@ -143,7 +143,7 @@ def test_mlflow_gets_secrets_by_its_environment_and_is_never_served_unguarded(tm
     assert (told.hosts, told.password) == (guard.hosts, guard.password)
     command = " ".join(mlflow_server.command(tmp_path, "127.0.0.1", 5000, guard))
     assert "secret" not in command and "hidden" not in command
-    with pytest.raises(RuntimeError, match="run_study.py pages"):
+    with pytest.raises(RuntimeError, match="started by"):
         mlflow_server.guard_from({})
     assert mlflow_url("sqlite:///x/study.db", tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
 
