@@ -88,7 +88,7 @@ class Served:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, f"{waiting}: {self.said()}"
             try:
-                if httpx.get(self.url(waiting[0]), timeout=20, trust_env=False).status_code == 200:
+                if httpx.get(self.url(waiting[0]), timeout=20, trust_env=False).status_code < 400:
                     waiting.pop(0)
             except httpx.HTTPError:
                 time.sleep(0.3)
