@@ -74,14 +74,14 @@ def taken(driver: webdriver.Chrome, url: str, width: int, russian: bool, path: P
     driver.get(url)
     theme, words = ("dark", "ru") if russian else ("light", "en")
     stored = f"localStorage.setItem('theme', '{theme}'); localStorage.setItem('language', '{words}')"
-    driver.execute_script(stored)  # type: ignore[no-untyped-call]
+    driver.execute_script(stored)
     driver.refresh()
     until(lambda: driver.find_elements(By.CSS_SELECTOR, "#trial audio, #trial img"))
     until(lambda: driver.find_element(By.ID, "speak").is_enabled())
     driver.find_element(By.ID, "speak").click()
     until(lambda: driver.find_elements(By.CSS_SELECTOR, "#voices canvas"))
     time.sleep(2)
-    height = driver.execute_script("return document.documentElement.scrollHeight")  # type: ignore[no-untyped-call]
+    height = driver.execute_script("return document.documentElement.scrollHeight")
     driver.set_window_size(width, min(int(height) + 160, 2600))
     time.sleep(1)
     driver.save_screenshot(str(path))

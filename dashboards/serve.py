@@ -196,7 +196,8 @@ class InChild:
 def bound(host: str, port: int) -> socket.socket:
     """A socket on that port. Raises OSError when somebody else has it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends answers at once only over sockets that name their protocol
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
