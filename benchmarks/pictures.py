@@ -69,7 +69,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 
 def taken(driver: webdriver.Chrome, url: str, width: int, russian: bool, path: Path) -> None:
-    """The page as it is with a sentence spoken, as high as it is, in light or (Russian) in dark."""
+    """The page with a sentence spoken, in light or (Russian) in dark."""
     driver.set_window_size(width, 1000)
     driver.get(url)
     theme, words = ("dark", "ru") if russian else ("light", "en")
@@ -81,8 +81,8 @@ def taken(driver: webdriver.Chrome, url: str, width: int, russian: bool, path: P
     driver.find_element(By.ID, "speak").click()
     until(lambda: driver.find_elements(By.CSS_SELECTOR, "#voices canvas"))
     time.sleep(2)
-    height = driver.execute_script("return document.documentElement.scrollHeight")
-    driver.set_window_size(width, min(int(height) + 160, 2600))
+    driver.set_window_size(width, 1700)
+    driver.execute_script("window.scrollTo(0, 0)")
     time.sleep(1)
     driver.save_screenshot(str(path))
     click.echo(path)
