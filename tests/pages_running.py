@@ -82,6 +82,15 @@ class Served:
         return Path(self.log.name).read_text()
 
     def wait(self, pages=PAGES, seconds=240):
+        """Ended, too, when they do not come: no fixture would."""
+        try:
+            self._wait(pages, seconds)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def _wait(self, pages, seconds):
         deadline = time.monotonic() + seconds
         waiting = list(pages)
         while waiting:
@@ -92,7 +101,6 @@ class Served:
                     waiting.pop(0)
             except httpx.HTTPError:
                 time.sleep(0.3)
-        return self
 
     def end(self):
         if self.process.poll() is None:
