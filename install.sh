@@ -9,11 +9,12 @@ ITEMS=(
   "2|data|fetch the recorded Russian corpus, or check a folder: data DIR|do_data"
   "3|study|run a study (default: quickstart)|do_study"
   "4|train|train one voice with automatic fixes|do_train"
-  "5|fixes|what was repaired in a study, and what came of it: fixes NAME|do_fixes"
+  "5|pages|look at studies in a browser, and talk to their voices|do_pages"
   "6|status|list the studies, or show one: status NAME|do_status"
   "7|speak|let a study's best voice say something: speak NAME \"text\"|do_speak"
   "8|test|set up and run the tests|do_test"
   "9|doctor|check this machine and the installation|do_doctor"
+  "10|fixes|what was repaired in a study, and what came of it: fixes NAME|do_fixes"
   "0|quit|leave|do_quit"
 )
 
@@ -53,6 +54,7 @@ do_data() {
 }
 do_study() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program start "$@"; }
 do_train() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
+do_pages() { set_up espeak; program pages "$@"; }
 do_fixes() { set_up espeak; [ $# -gt 0 ] || set -- quickstart; program fixes "$@" --explain; }
 do_status() { set_up espeak; if [ $# -eq 0 ]; then program list; else program status "$@"; fi; }
 do_speak() {
@@ -78,7 +80,7 @@ help_text() {
   local item number word text
   for item in "${ITEMS[@]}"; do
     IFS='|' read -r number word text _ <<<"$item"
-    printf '  %s  %-7s %s\n' "$number" "$word" "$text"
+    printf '  %2s  %-7s %s\n' "$number" "$word" "$text"
   done
 }
 

@@ -9,25 +9,30 @@
 import errno
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import optuna
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
+from dashboards.state import PagesError
+from dashboards.state import stop as stop_pages
 from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
 from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from smart_tuner import upkeep
 from smart_tuner.outage import StorageLost
+from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
 from studies import fixes, history, launch, pool, report
+from studies.folders import trial_folder
 from studies.late import Late
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
@@ -43,11 +48,13 @@ from studies.study import (
 )
 
 if TYPE_CHECKING:
+    from dashboards import serve
     from model import warm_start
     from objectives import tacotron2
     from studies import artifacts, data, doctor, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
+    serve = Late("dashboards.serve")
     warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
     artifacts = Late("studies.artifacts")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
@@ -122,7 +129,7 @@ class Place:
         best = history.best_trial(study)
         if best is None:
             return None
-        return str(worker.trial_folder(self.folder(study.study_name), best.number) / "sample")
+        return str(trial_folder(self.folder(study.study_name), best.number) / "sample")
 
 
 @click.group(
@@ -160,6 +167,7 @@ def cli(
 @click.argument("study")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
+@click.option("--with-pages", is_flag=True, help="Serve the pages while it runs.")
 @NO_FIXES
 @WORKERS
 @DEVICE
@@ -170,6 +178,7 @@ def start(
     study: str,
     n_trials: int | None,
     seed: int | None,
+    with_pages: bool,
     no_fixes: bool,
     workers: int,
     device: str,
@@ -181,9 +190,22 @@ def start(
         launching.check(place.url)
     opened = open_study(spec, place.storage())
     if launching is None:
-        _work(place, spec, opened, device, workers)
+        with _pages(place) if with_pages else nullcontext():
+            _work(place, spec, opened, device, workers)
     else:
         click.echo(launching.run(spec.name, place.home, place.url, device))
+
+
+def _pages(place: Place) -> AbstractContextManager[None]:
+    _share(place)
+    return serve.beside([sys.executable, __file__, "pages"])
+
+
+def _share(place: Place) -> None:
+    """With child processes; a command line would show the database's password."""
+    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
+    if place.store_url:
+        os.environ["SMART_TUNER_ARTIFACTS"] = place.store_url
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -296,9 +318,7 @@ def _run_trials(
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
     data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
-    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
-    if place.store_url:
-        os.environ["SMART_TUNER_ARTIFACTS"] = place.store_url
+    _share(place)
     if code := pool.Pool(command, count, terminal.warned).run():
         raise click.exceptions.Exit(code)
 
@@ -380,7 +400,8 @@ def show_rules(study: str) -> None:
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown."""
     study, spec = place.study(name)
-    text = report.markdown(study, spec, place.sample(study), _repairs(study))
+    ratings = ratings_of(rdb(study), study.user_attrs["uid"])
+    text = report.markdown(study, spec, place.sample(study), _repairs(study), ratings)
     if output is None:
         click.echo(text)
     else:
@@ -414,6 +435,33 @@ def speak(place: Place, name: str, text: str, trial: int | None, output: Path, d
 def export(place: Place, name: str, trial: int | None, output: Path) -> None:
     """Copy a trial's voice (weights, symbols, settings, scores) into a folder of its own."""
     click.echo(voices.export(place.study(name)[0], trial, place.folder(name), output, place.store()))
+
+
+@cli.command("pages")
+@click.option("--only", metavar="PAGES", help="Some of mlflow,tensorboard,optuna,home.")
+@click.option("--port", "ports", multiple=True, metavar="PAGE=N", help="Another port; may be repeated.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name to be called by, too.")
+@click.option("--insecure", "open_to_all", is_flag=True, help="Beyond this machine without a password.")
+@click.option("--allow-edit", is_flag=True, help="Let optuna-dashboard delete, rename and tell.")
+@click.option("--status", "look", is_flag=True, help="Which pages are served, and whether they answer.")
+@click.option("--stop", "end", is_flag=True, help="End the process that serves them.")
+@FORMATS
+@click.pass_obj
+def show_pages(
+    place: Place, /, only: str | None, ports: tuple[str, ...], look: bool, end: bool, form: str, **others: Any
+) -> int:
+    """Serve studies to a browser: home and a voice to talk to, optuna-dashboard, TensorBoard, MLflow."""
+    if end:
+        click.echo("The pages ended." if stop_pages(place.home) else "No pages are served.")
+        return 0
+    if look:
+        served = serve.status(place.home)
+        click.echo(report.formatted(served, form) if served or form == "json" else "No pages are served.")
+        return 0 if served and all(row["up"] for row in served) else 1
+    pool.end_with_parent()
+    options = serve.Options.parsed(only, ports, **others)
+    return serve.Pages(options, place.storage(), place.url, place.home, click.echo).run()
 
 
 @cli.group("data")
@@ -507,6 +555,7 @@ def examine(place: Place, form: str) -> None:
 
 
 EXIT_CODES: dict[type[Exception], int] = {
+    PagesError: 2,
     StudyGone: 1,
     TooManyFailures: 8,
     StudyError: 2,

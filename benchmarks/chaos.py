@@ -33,13 +33,14 @@ from objectives.watched import Watched
 from smart_tuner.outage import BUDGET_SECONDS
 from smart_tuner.store import open_storage
 from studies.artifacts import Artifacts
+from studies.folders import trial_folder
 from studies.leases import Leases
 from studies.report import formatted
 from studies.space import suggest
 from studies.spec import Spec, load
 from studies.study import load_study, open_study, rdb
 from studies.training import plan_of
-from studies.worker import Worker, trial_folder
+from studies.worker import Worker
 
 STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
 STEP_SECONDS = 0.01

@@ -17,6 +17,7 @@ from model.failpoint import failpoint
 from model.training import StepMeasures, Training, Validation
 from model.voice import Voice
 from objectives.pictures import save_alignment
+from objectives.progress import Progress
 from objectives.quality import Judge, Judgement
 from objectives.watched import Ledger, Watched
 from smart_tuner.autofix import GivenUp
@@ -136,7 +137,7 @@ class Tacotron2Objective:
             raise optuna.TrialPruned(str(end)) from end
 
     def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
-        training = watched.training
+        training, live = watched.training, Progress(attempt.folder)
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
                 if training.step >= self._plan.steps + watched.redone:
@@ -145,7 +146,7 @@ class Tacotron2Objective:
                     return best(history).value
                 if self._falls_behind(attempt, watched, history):
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
-            self._train_to_next_measure(attempt, watched, history)
+            self._train_to_next_measure(attempt, watched, history, live)
             history.append(self._measure(watched))
             self._save(attempt, watched, history)
             self._show(training, attempt.folder, history)
@@ -162,12 +163,16 @@ class Tacotron2Objective:
 
         return attempt.outage.attempt(tell) and verdicts[-1]
 
-    def _train_to_next_measure(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
+    def _train_to_next_measure(
+        self, attempt: Attempt, watched: Watched, history: list[Measured], live: Progress
+    ) -> None:
         every, training = self._plan.measure_every, watched.training
         measure = (training.step // every + 1) * every
         # redone steps are made up for, so that a repaired trial ends later
         while training.step < (target := min(self._plan.steps + watched.redone, measure)):
-            self._watcher.stepped(watched.advance())
+            measures = watched.advance()
+            self._watcher.stepped(measures)
+            live.stepped(measures, self._plan.steps + watched.redone, watched.diagonal_score)
             if watched.changed:
                 self._check_credit(watched)
                 self._save(attempt, watched, history)

@@ -134,6 +134,11 @@ class Watched:
         return 0 if self.autofix is None else self.autofix.redone
 
     @property
+    def diagonal_score(self) -> float | None:
+        """Of the newest validation since the last repair."""
+        return None if self.autofix is None else self.autofix.health.last("diagonal_score")
+
+    @property
     def changed(self) -> bool:
         """Whether a repair or verdict came since the last checkpoint."""
         return self.autofix is not None and self.autofix.changed

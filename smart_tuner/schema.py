@@ -21,6 +21,7 @@ VERSION_TABLE = "smart_tuner_alembic_version"
 UNSTAMPED = {
     frozenset({"st_repair"}): "0001",
     frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox"}): "0002",
+    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox", "st_rating"}): "0003",
 }
 UNKNOWN = "unknown"
 

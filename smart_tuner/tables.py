@@ -6,6 +6,7 @@ of leases are seconds since 1970 by the database's clock, the only one that all 
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     ColumnElement,
     DateTime,
@@ -104,6 +105,23 @@ OUTBOX = Table(  # what is to leave the machine, in the order it happened
     Column("error", Text),
     UniqueConstraint("study_uid", "channel", "key"),
     Index("st_outbox_by_state", "channel", "state", "id"),
+)
+RATINGS = Table(  # what people think of what they heard; one row a sample and rater
+    "st_rating",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("study_uid", String(32), nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("step", Integer, nullable=False),  # of the checkpoint that spoke
+    Column("sample", String(64), nullable=False),  # SHA-256 of the weights, the text and the seed
+    Column("text", Text, nullable=False),
+    Column("rater", String(32), nullable=False),
+    Column("score", Integer, nullable=False),  # 1 to 5
+    Column("comment", Text, nullable=False),
+    Column("blind", Boolean, nullable=False),  # not knowing which trial it was
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("sample", "rater"),
+    Index("st_rating_by_trial", "study_uid", "trial"),
 )
 
 

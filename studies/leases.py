@@ -297,7 +297,11 @@ class Renewal:
 
 def this_process() -> Owner:
     """What tells this process from every other one, wherever it runs."""
-    pid = os.getpid()
+    return process(os.getpid())
+
+
+def process(pid: int) -> Owner:
+    """The same of another process of this machine."""
     return {
         "host": socket.gethostname(),
         "boot": _read("/proc/sys/kernel/random/boot_id"),

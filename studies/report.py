@@ -155,7 +155,11 @@ def _is_float(trial: FrozenTrial, name: str) -> bool:
 
 
 def markdown(
-    study: optuna.Study, spec: Spec, sample: str | None, repairs: Iterable[tuple[int, Entry]]
+    study: optuna.Study,
+    spec: Spec,
+    sample: str | None,
+    repairs: Iterable[tuple[int, Entry]],
+    ratings: list[Record],
 ) -> str:
     """The study's story as Markdown: what was asked, tried, repaired and found."""
     status = status_record(study, spec)
@@ -176,6 +180,8 @@ def markdown(
     rows = list(repairs)
     if rows:
         lines += ["", "## Repairs", "", "```", fixes.explained(rows), "```"]
+    if ratings:
+        lines += ["", "## Ratings, 1 to 5, by people who listened", "", *_markdown_table(ratings)]
     return "\n".join(lines)
 
 

@@ -9,9 +9,9 @@ import optuna
 from model import checkpoint
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
 from studies.artifacts import Artifacts, TrialArtifacts
+from studies.folders import trial_folder
 from studies.history import best_trial
 from studies.study import StudyError, rdb
-from studies.worker import trial_folder
 
 
 def best_checkpoint(

@@ -16,6 +16,7 @@ from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
+from studies.folders import attempt_folder
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, heard_by, start_again
@@ -281,25 +282,3 @@ def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     room = len(fresh) < spec.rules.fresh_share * spec.budget.trials
     if params != trial.params and number not in fresh and room:
         study.enqueue_trial(params, user_attrs={"fresh_of": number}, skip_if_exists=True)
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    """Where a trial's newest attempt keeps its checkpoints and samples; the first one's, if there is none."""
-    name = f"trial-{number:04d}"
-    found = {path: _attempt_no(path) for path in (folder / name, *folder.glob(f"{name}-attempt-*"))}
-    return max((path for path in found if path.is_dir()), key=found.__getitem__, default=folder / name)
-
-
-def attempt_folder(folder: Path, number: int, attempt_no: int) -> Path:
-    """The trial's folder, named anew: an attempt that lost its lease unknowingly finds nothing to spoil."""
-    before, path = trial_folder(folder, number), folder / f"trial-{number:04d}"
-    if attempt_no > 1:
-        path = path.with_name(f"{path.name}-attempt-{attempt_no}")
-    if before.is_dir() and before != path:
-        before.rename(path)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _attempt_no(path: Path) -> int:
-    return int(path.name.rpartition("-attempt-")[2]) if "-attempt-" in path.name else 1

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("model", "smart_tuner", "objectives", "studies")
+PACKAGES = ("model", "smart_tuner", "objectives", "studies", "dashboards")
 MAY_IMPORT = {
     "model": set(),
     "smart_tuner": set(),
     "objectives": {"model", "smart_tuner"},
     "studies": {"model", "smart_tuner", "objectives"},
+    "dashboards": {"model", "smart_tuner", "studies"},
 }
 FILES = [
     ROOT / "run_study.py",

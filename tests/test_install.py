@@ -43,6 +43,9 @@ def fresh(tmp_path):
         (["study", "russian", "--n-trials", "1"], "start russian --n-trials 1"),
         (["4"], "train quickstart"),
         (["train", "russian"], "train russian"),
+        (["5"], "pages"),
+        (["pages", "--only", "home"], "pages --only home"),
+        (["10"], "fixes quickstart --explain"),
         (["6"], "list"),
         (["status", "quickstart"], "status quickstart"),
         (["7", "quickstart", "two words"], "speak quickstart two words"),
@@ -73,7 +76,7 @@ def test_without_a_terminal_the_menu_is_only_shown(fresh):
 
 
 def test_readme_lists_the_menu():
-    menu = re.findall(r'^  "\d\|(\w+)\|', (ROOT / "install.sh").read_text(), re.MULTILINE)
+    menu = re.findall(r'^  "\d+\|(\w+)\|', (ROOT / "install.sh").read_text(), re.MULTILINE)
     table = re.findall(r"^\| `\./install\.sh (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert table == [word for word in menu if word != "quit"]
 

@@ -1,0 +1,1 @@
+"""Pages in a browser: what studies do, and a voice to talk to."""

@@ -1,0 +1,373 @@
+"""The pages' processes: three servers in this one, MLflow in a child; each is started again when it dies."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import uvicorn
+from a2wsgi import WSGIMiddleware
+
+from dashboards import demo, mlflow_server, programs, state
+from dashboards.guard import ASGI, Guard, hosts
+from dashboards.state import PagesError
+from smart_tuner.store import Storage
+from studies.pool import PARENT
+
+PORTS = {"mlflow": 5000, "tensorboard": 5001, "optuna": 5002, "home": 5003}
+WHAT = {
+    "home": "studies as they run, what was fixed, a voice to talk to",
+    "optuna": "optuna-dashboard: history, importance, parameters",
+    "tensorboard": "TensorBoard: curves, pictures and sounds along training",
+    "mlflow": "MLflow: runs, parameters, artifacts",
+}
+LOCAL = ("127.0.0.1", "::1", "localhost")
+ANY = ("0.0.0.0", "::")
+PASSWORD = "SMART_TUNER_PAGES_PASSWORD"  # environment
+FEWEST_CHARACTERS = 12
+POLL_SECONDS = 0.5
+FIRST_PAUSE, LONGEST_PAUSE, SOUND_SECONDS = 1.0, 60.0, 120.0  # before a dead page is started again
+END_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for.
+
+    Args:
+        names: by which the pages may be called besides localhost.
+        open_to_all: without a password, beyond this machine.
+    """
+
+    only: tuple[str, ...] = tuple(PORTS)
+    ports: dict[str, int] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
+    open_to_all: bool = False
+    allow_edit: bool = False
+
+    @classmethod
+    def parsed(cls, only: str | None, ports: Sequence[str], **others: Any) -> "Options":
+        """From the command line: names with commas, and PAGE=N. Raises PagesError for what is neither."""
+        chosen = tuple(PORTS) if only is None else tuple(name.strip() for name in only.split(","))
+        given = dict[str, int]()
+        for text in ports:
+            page, _, number = text.partition("=")
+            if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+                raise PagesError(
+                    f'Cannot read "{text}".\nIt is no page with a port.\nGive one like home=5103.'
+                )
+            given[page] = int(number)
+        if unknown := [name for name in (*chosen, *given) if name not in PORTS]:
+            raise PagesError(
+                f"There is no page {', '.join(unknown)}.\nThe pages are: {', '.join(PORTS)}.\n"
+                "Name some of them, with commas between."
+            )
+        options = cls(chosen, given, **others)
+        if len({options.port(page) for page in chosen}) < len(chosen):
+            raise PagesError("Two pages cannot have one port.\nGive each its own with --port PAGE=N.")
+        return options
+
+    def port(self, page: str) -> int:
+        return self.ports.get(page, PORTS[page])
+
+    def address(self, page: str) -> str:
+        name = self.names[0] if self.host in ANY else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port(page)}/"
+
+    def guard(self, page: str, password: str | None) -> Guard:
+        own = () if self.host in (*LOCAL, *ANY) else (f"[{self.host}]" if ":" in self.host else self.host,)
+        known = hosts(self.port(page), (*own, *self.names))
+        if page == "optuna":
+            writes = None if self.allow_edit else programs.NOTES
+            return Guard(known, password, writes, programs.OPTUNA_ARTIFACTS)
+        return Guard(known, password)
+
+    def password(self) -> str | None:
+        """None on this machine alone. Raises PagesError for what would be open by mistake."""
+        if self.host in LOCAL and not self.names:
+            return None
+        if self.host in ANY and not self.names:
+            raise PagesError(
+                f"With --host {self.host} the pages must know their name.\n"
+                "Requests by any other name are refused.\nGive it: --allow-host box.example"
+            )
+        if self.open_to_all:
+            return None
+        password = os.environ.get(PASSWORD) or secrets.token_urlsafe(18)
+        if len(password) < FEWEST_CHARACTERS:
+            raise PagesError(
+                f"The password in {PASSWORD} is too short.\nIt has {len(password)} characters, and needs "
+                f"{FEWEST_CHARACTERS}.\nWithout one in the environment, one is made up and shown."
+            )
+        return password
+
+
+class Server(Protocol):
+    """What runs one page."""
+
+    def alive(self) -> bool: ...
+    def ask_to_end(self) -> None: ...
+    def end(self) -> None: ...
+    @property
+    def child(self) -> int | None: ...
+
+
+class InThread:
+    """A server of an ASGI application in a thread of this process."""
+
+    child = None
+
+    def __init__(self, app: ASGI, host: str, port: int) -> None:
+        self._socket = bound(host, port)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=32_768,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name=f"port {port}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.closing(self._socket):
+            self._server.run(sockets=[self._socket])
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def ask_to_end(self) -> None:
+        self._server.should_exit = True
+
+    def end(self) -> None:
+        self.ask_to_end()
+        self._thread.join(END_SECONDS)
+
+
+class InChild:
+    """A server that is a program of its own; what it says goes into a file."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def child(self) -> int | None:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask_to_end(self) -> None:
+        if self.alive():
+            self._process.terminate()
+
+    def end(self) -> None:
+        self.ask_to_end()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+            self._process.wait()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket on that port. Raises OSError when somebody else has it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends answers at once only over sockets that name their protocol
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+        taken.listen(128)
+    except OSError:
+        taken.close()
+        raise
+    return taken
+
+
+class Pages:
+    """All pages that were asked for, kept alive until somebody wants them to end.
+
+    Args:
+        say: told what a person should know.
+    """
+
+    def __init__(
+        self, options: Options, storage: Storage, url: str, home: Path, say: Callable[[str], None]
+    ) -> None:
+        self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
+        self._password = options.password()
+        self._servers: dict[str, Server] = {}
+        self._begun: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
+        self._due: dict[str, float] = {}
+        self._up: dict[str, bool] = {}
+        self._over = threading.Event()
+        self.signal: int | None = None
+
+    def run(self) -> int:
+        """Serve until a signal comes; the exit code. Raises PagesError for a port that is taken."""
+        with state.alone(self._home) as write:
+            self._check_ports()
+            before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                for page in self._options.only:
+                    self._start(page)
+                self._write(write)
+                self._welcome()
+                threading.Thread(target=self._look, name="look", daemon=True).start()
+                self._watch(write)
+            finally:
+                for number, old in before.items():
+                    signal.signal(number, old)
+                for server in self._servers.values():
+                    server.ask_to_end()
+                for server in self._servers.values():
+                    server.end()
+        return 128 + (self.signal or 0) if self.signal else 0
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _stop(self, number: int, _: object) -> None:
+        self.signal = number
+        self._over.set()
+
+    def _check_ports(self) -> None:
+        for page in self._options.only:
+            port = self._options.port(page)
+            try:
+                bound(self._options.host, port).close()
+            except OSError as error:
+                raise PagesError(
+                    f"Cannot serve {page} on port {port} of {self._options.host}.\n{error.strerror}.\n"
+                    f"End what has it, or give another: --port {page}={port + 100}"
+                ) from error
+
+    def _welcome(self) -> None:
+        for page in sorted(self._options.only, key=list(WHAT).index):
+            self._say(f"{page:<12} {self._options.address(page):<26} {WHAT[page]}")
+        if self._password is not None:
+            self._say(f"Password (any user name): {self._password}")
+        elif self._options.host not in LOCAL:
+            self._say("Anybody who reaches this machine can read and write these pages (--insecure).")
+
+    def _start(self, page: str) -> None:
+        self._begun[page] = time.monotonic()
+        self._servers[page] = self._made(page)
+
+    def _made(self, page: str) -> Server:
+        host, port = self._options.host, self._options.port(page)
+        guard = self._options.guard(page, self._password)
+        if page == "mlflow":
+            command = mlflow_server.command(self._home, host, port, guard)
+            environment = mlflow_server.environment(self._url, self._home, guard)
+            return InChild(command, environment, self._home / "pages-mlflow.log")
+        return InThread(guard.asgi(self._app(page)), host, port)
+
+    def _app(self, page: str) -> ASGI:
+        if page == "home":
+            return demo.app(self._storage, self._url, self._home, self.known)
+        made: dict[str, Callable[[], Any]] = {
+            "tensorboard": lambda: programs.tensorboard(self._home),
+            "optuna": lambda: programs.optuna_board(self._storage, self._home),
+        }
+        app: Any = WSGIMiddleware(made[page](), workers=6)
+        return app  # type: ignore[no-any-return]
+
+    def _watch(self, write: Callable[[dict[str, str], list[int]], None]) -> None:
+        """A page that dies is started again, after a pause that doubles until it lives for a while."""
+        while not self._over.wait(POLL_SECONDS):
+            now = time.monotonic()
+            for page, server in self._servers.items():
+                if server.alive():
+                    continue
+                if page not in self._due:
+                    lived = now - self._begun[page]
+                    pause = FIRST_PAUSE if lived > SOUND_SECONDS else self._pauses.get(page, FIRST_PAUSE)
+                    self._due[page], self._pauses[page] = now + pause, min(2 * pause, LONGEST_PAUSE)
+                    self._say(f"{page} ended; starting it again in {pause:.0f} s")
+                elif now >= self._due[page]:
+                    del self._due[page]
+                    with contextlib.suppress(OSError):  # its port is taken: the next time, perhaps
+                        self._start(page)
+                        self._write(write)
+
+    def _write(self, write: Callable[[dict[str, str], list[int]], None]) -> None:
+        children = [server.child for server in self._servers.values() if server.child is not None]
+        write({page: self._options.address(page) for page in self._options.only}, children)
+
+    def known(self) -> list[dict[str, Any]]:
+        """Name and port of each page, and whether it answered lately; None before it was asked."""
+        return [
+            {"name": page, "port": self._options.port(page), "up": page == "home" or self._up.get(page)}
+            for page in WHAT
+            if page in self._options.only
+        ]
+
+    def _look(self) -> None:
+        """Ask the pages whether they are there, and say once when all are."""
+        said, host = False, self._options.host
+        while not self._over.wait(POLL_SECONDS if not said else 5.0):
+            for page in self._options.only:
+                port = self._options.port(page)
+                self._up[page] = answers("127.0.0.1" if host in ANY else host, port)
+            if not said and all(self._up.values()):
+                said = True
+                self._say("All pages answer. Ctrl-C, or run_study.py pages --stop, ends them.")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a page answers at all: one that asks for a password does."""
+    name = f"[{host}]" if ":" in host else host
+    try:
+        return httpx.get(f"http://{name}:{port}/", timeout=3.0, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def status(home: Path) -> list[dict[str, Any]]:
+    """One record a page of the process that serves this home; none where none does."""
+    found = state.running(home)
+    if found is None:
+        return []
+    rows = []
+    for page, address in found.addresses.items():
+        url = httpx.URL(address)
+        rows.append({"page": page, "url": address, "up": answers(url.host, url.port or 80), "pid": found.pid})
+    return rows
+
+
+@contextlib.contextmanager
+def beside(command: Sequence[str]) -> Iterator[None]:
+    """Pages in a process of their own while something else runs; they end with it."""
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    with subprocess.Popen(list(command), env=environment, stdout=sys.stderr, start_new_session=True) as child:
+        try:
+            yield
+        finally:
+            child.terminate()
+            child.wait()

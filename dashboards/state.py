@@ -1,0 +1,127 @@
+"""Who serves the pages of a home: written down while they run, so that they are found again and stopped."""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studies.leases import is_gone, process, this_process
+
+STATE, LOCK = "pages.json", "pages.lock"
+STOP_SECONDS = 20.0
+
+
+class PagesError(RuntimeError):
+    """The pages cannot be served; the message says what, why and what to do."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The process that serves, its children, and the address of each page."""
+
+    owner: dict[str, Any]
+    addresses: dict[str, str]
+    children: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        return int(self.owner["pid"])
+
+
+def running(home: Path) -> Running | None:
+    """The process that serves this home's pages, if it still lives; on another machine, if it did not end."""
+    found = _written(home)
+    return None if found is None or is_gone(found.owner) else found
+
+
+def _written(home: Path) -> Running | None:
+    try:
+        return Running(**json.loads((home / STATE).read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[Callable[[dict[str, str], list[int]], None]]:
+    """Be the one who serves; gives a function that writes down addresses, and the pids of children.
+
+    Raises:
+        PagesError: another process does.
+    """
+    with (home / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = running(home)
+            where = f"by process {other.pid}: {', '.join(other.addresses.values())}" if other else "already"
+            raise PagesError(
+                f"The pages of {home} are served {where}.\nThere can be one such process.\n"
+                "Look with: run_study.py pages --status   or end it with: run_study.py pages --stop"
+            ) from error
+        _end_orphans(home)
+
+        def write(addresses: dict[str, str], children: list[int]) -> None:
+            state = {
+                "owner": this_process(),
+                "addresses": addresses,
+                "children": [process(c) for c in children],
+            }
+            temporary = home / f"{STATE}.tmp"
+            temporary.write_text(json.dumps(state, indent=1), "utf-8")
+            os.replace(temporary, home / STATE)
+
+        try:
+            yield write
+        finally:
+            (home / STATE).unlink(missing_ok=True)
+
+
+def stop(home: Path) -> bool:
+    """End the process that serves, and wait until it has; False where none does.
+
+    Raises:
+        PagesError: it runs on another machine, or does not end.
+    """
+    found = _written(home)
+    if found is None:
+        return False
+    here = this_process()
+    if found.owner["host"] != here["host"]:
+        raise PagesError(
+            f"The pages of {home} are served on another machine.\nIt is {found.owner['host']}.\n"
+            "Run there: run_study.py pages --stop"
+        )
+    served = _ended(found.owner)
+    _end_orphans(home)
+    return served
+
+
+def _ended(owner: dict[str, Any]) -> bool:
+    """Only a process that is surely the one that was written down is asked to end."""
+    if is_gone(owner):
+        return False
+    os.kill(owner["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while not is_gone(owner):
+        if time.monotonic() > deadline:
+            raise PagesError(
+                f"Process {owner['pid']} does not end.\nIt was asked to {STOP_SECONDS:.0f} s ago.\n"
+                f"See what it does, or end it with: kill -9 {owner['pid']}"
+            )
+        time.sleep(0.1)
+    return True
+
+
+def _end_orphans(home: Path) -> None:
+    """Children of a process that was killed before it could end them."""
+    found = _written(home)
+    if found is not None and is_gone(found.owner):
+        for child in found.children:
+            _ended(child)
+        (home / STATE).unlink(missing_ok=True)

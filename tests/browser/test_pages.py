@@ -1,0 +1,225 @@
+"""The pages in a real browser, on a small study that was really run."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pages_running import Served, small_study
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+DRIVER = Path("/usr/bin/chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not DRIVER.exists(), reason="no browser: apt-get install chromium chromium-driver"),
+    pytest.mark.timeout(900),
+]
+SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    served = Served(small_study(tmp_path_factory.mktemp("browser")))
+    yield served.wait()
+    served.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    for flag in (
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync"),
+        *("disable-component-update", "no-first-run", "window-size=1280,1800", "lang=en"),
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_page_load_timeout(SECONDS)
+    driver.set_script_timeout(SECONDS)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def home(browser, served):
+    browser.get(served.url("home"))
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#trials tr"))
+    return browser
+
+
+def until(found):
+    deadline = time.monotonic() + SECONDS
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return value
+
+
+def text(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector).text
+
+
+def faults(browser):
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def asked_hosts(browser):
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+    return {url.split("/")[2] for url in urls if url.startswith(("http", "ws"))}
+
+
+def loudness(browser, selector):
+    """The length and the loudest sample of what an audio element plays."""
+    return browser.execute_async_script(
+        """
+        const [selector, done] = arguments;
+        fetch(document.querySelector(selector).src).then((answer) => answer.arrayBuffer())
+          .then((bytes) => new OfflineAudioContext(1, 1, 22050).decodeAudioData(bytes))
+          .then((sound) => done([sound.duration, Math.max(...sound.getChannelData(0).map(Math.abs))]));
+        """,
+        selector,
+    )
+
+
+def say(browser, words):
+    field = browser.find_element(By.ID, "text")
+    field.clear()
+    field.send_keys(words)
+    browser.find_element(By.ID, "speak").click()
+    until(lambda: browser.find_element(By.ID, "speak").is_enabled())
+
+
+def test_home_shows_the_study_its_trials_and_the_best_ones_sound(home, served):
+    assert text(home, "#question") == "Does the whole chain hold?"
+    assert len(home.find_elements(By.CSS_SELECTOR, "#trials tr")) == 2
+    assert "2" in text(home, "#facts dd")
+    until(lambda: home.find_elements(By.CSS_SELECTOR, "#trial audio"))
+    seconds, loudest = loudness(home, "#trial audio")
+    assert seconds > 0.02  # how long is for a trained voice to know
+    assert loudest > 0.01
+    until(lambda: home.execute_script("return document.querySelector('#trial audio').readyState") >= 1)
+    assert home.execute_script("return document.querySelector('#trial img').naturalWidth") > 100
+    assert home.find_elements(By.CSS_SELECTOR, "#best-chart svg .curve")
+    assert faults(home) == []
+    assert asked_hosts(home) == {f"localhost:{served.ports['home']}"}
+
+
+def test_a_typed_sentence_is_said_and_its_rating_arrives_in_the_database(home, served):
+    say(home, "a new sentence")
+    assert text(home, "#said-message") == ""
+    seconds, loudest = loudness(home, "#voices audio")
+    assert seconds > 0.02  # how long is for a trained voice to know
+    assert loudest > 0.005
+    pictures = home.find_elements(By.CSS_SELECTOR, "#voices canvas")
+    assert len(pictures) == 2
+    assert all(picture.get_attribute("aria-label") for picture in pictures)
+    home.find_elements(By.CSS_SELECTOR, "#voices .stars button")[3].click()
+    until(lambda: "4" in text(home, "#voices .stars [role=status]"))
+    with closing(sqlite3.connect(served.folder / "runs" / "study.db")) as database:
+        rows = database.execute("SELECT text, score FROM st_rating").fetchall()
+    assert ("a new sentence", 4) in rows
+    until(lambda: "4.0 (1)" in text(home, "#trials"))
+    assert "## Ratings" in served.run("report", "small").stdout
+    home.refresh()
+    until(lambda: home.find_elements(By.CSS_SELECTOR, "#trials tr"))
+    say(home, "a new sentence")
+    assert "4" in text(home, "#voices .stars [role=status]")
+    assert faults(home) == []
+
+
+def test_two_trials_are_compared_without_names_until_both_are_rated(home):
+    Select(home.find_element(By.ID, "one")).select_by_value("0")
+    Select(home.find_element(By.ID, "two")).select_by_value("1")
+    home.find_element(By.ID, "blind").click()
+    say(home, "which is better")
+    titles = [title.text for title in home.find_elements(By.CSS_SELECTOR, "#voices h3")]
+    assert titles == ["First voice", "Second voice"]
+    for fieldset in home.find_elements(By.CSS_SELECTOR, "#voices .stars"):
+        fieldset.find_elements(By.TAG_NAME, "button")[2].click()
+    until(lambda: "trial" in text(home, "#voices h3"))
+
+
+def test_what_cannot_be_said_is_refused_in_words(home):
+    home.execute_script("document.getElementById('text').value = 'a'.repeat(501)")
+    home.find_element(By.ID, "speak").click()
+    until(lambda: "at most 500" in text(home, "#said-message"))
+    say(home, "привет")
+    assert "U+043F" in text(home, "#said-message")
+
+
+def test_both_languages_and_a_phones_width(home):
+    home.find_element(By.ID, "language").click()
+    assert text(home, "#speak") == "Произнести"
+    assert home.find_element(By.TAG_NAME, "html").get_attribute("lang") == "ru"
+    size = home.get_window_size()
+    home.set_window_size(390, 900)
+    wide = home.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    home.set_window_size(size["width"], size["height"])
+    home.find_element(By.ID, "language").click()
+    assert wide <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_light_and_dark(home, scheme):
+    home.execute_script(f"document.documentElement.dataset.theme = '{scheme}'")
+    worst = home.execute_script(
+        """
+        const style = getComputedStyle(document.documentElement);
+        const light = (name) => {
+          const hex = style.getPropertyValue(name).trim().slice(1);
+          const [r, g, b] = [0, 2, 4].map((n) => parseInt(hex.slice(n, n + 2), 16) / 255)
+            .map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+          return .2126 * r + .7152 * g + .0722 * b;
+        };
+        const contrast = (a, b) => {
+          const [low, high] = [light(a), light(b)].sort((one, two) => one - two);
+          return (high + .05) / (low + .05);
+        };
+        const inks = ["--ink", "--soft", "--accent", "--good", "--warn", "--bad"];
+        const grounds = ["--paper", "--card"];
+        const all = inks.flatMap((ink) => grounds.map((ground) => contrast(ink, ground)));
+        return Math.min(contrast("--accent-ink", "--accent"), ...all);
+        """
+    )
+    assert worst >= 4.5
+
+
+def test_everything_is_reached_by_the_keyboard(home):
+    names = home.execute_script(
+        """
+        const all = [...document.querySelectorAll("a[href], button, select, textarea, input")];
+        return all.filter((item) => item.tabIndex < 0 || !(item.textContent.trim() || item.ariaLabel
+          || item.labels && item.labels.length)).map((item) => item.outerHTML);
+        """
+    )
+    assert names == []
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "shown"),
+    [
+        ("optuna", "/dashboard", "small"),
+        ("tensorboard", "/", "TensorBoard"),
+        ("mlflow", "/", "MLflow"),
+    ],
+)
+def test_the_other_pages_open_without_faults_or_requests_elsewhere(browser, served, page, path, shown):
+    browser.get("about:blank")
+    faults(browser), asked_hosts(browser)
+    browser.get(served.url(page, path))
+    until(
+        lambda: (
+            shown in browser.page_source
+            and browser.execute_script("return document.readyState") == "complete"
+        )
+    )
+    time.sleep(3)  # late requests
+    assert asked_hosts(browser) == {f"localhost:{served.ports[page]}"}
+    # MLflow asks itself whether users may log in, and takes "not found" for no
+    assert [fault for fault in faults(browser) if "/mlflow/users/current" not in fault] == []
