@@ -157,6 +157,14 @@ def read_url(url: str) -> Address:
         ) from error
 
 
+def mlflow_url(url: str, home: Path) -> str:
+    """Where MLflow keeps its tables, with the password: beside ours, but never among them."""
+    address = read_url(url)
+    return (
+        f"sqlite:///{home.resolve() / 'mlflow.db'}" if address.file is not None else address.within(MLFLOWS)
+    )
+
+
 @contextmanager
 def explained(address: Address) -> Iterator[None]:
     """What the database or its driver raises becomes a StoreError, which shows no password."""
