@@ -16,26 +16,26 @@ class Curves:
     """Args: first_step: what an attempt before this one wrote from there on is not shown any more."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=first_step, flush_secs=FLUSH_SECONDS)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=first_step, flush_secs=FLUSH_SECONDS)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step)
 
     def text(self, step: int, name: str, text: str) -> None:
-        self._writer.add_text(name, text, step)  # type: ignore[no-untyped-call]
+        self._writer.add_text(name, text, step)
 
     def picture(self, step: int, name: str, file: Path) -> None:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"))
-        self._writer.add_image(name, pixels, step, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def sound(self, step: int, name: str, file: Path) -> None:
         wave, rate = soundfile.read(file, dtype="float32")
-        self._writer.add_audio(name, torch.from_numpy(wave)[None], step, rate)  # type: ignore[no-untyped-call]
+        self._writer.add_audio(name, torch.from_numpy(wave)[None], step, rate)
 
     def flush(self) -> None:
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -25,6 +25,7 @@ ENVIRONMENT = {  # read by MLflow when it is imported
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 

@@ -1,6 +1,7 @@
 """A study's story as one HTML file that needs nothing else: text, pictures, the best trial's sound."""
 
 import base64
+import warnings
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -139,7 +140,14 @@ def _importance(study: optuna.Study, trials: list[FrozenTrial]) -> Iterator[str]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params]
     if len({trial.value for trial in complete}) < 2:
         return
-    found = optuna.importance.get_param_importances(study)
+    yield "<h2>Which parameters matter</h2>"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            found = optuna.importance.get_param_importances(study)
+        except UserWarning:  # so Optuna says that it has too few trials for a good answer
+            yield "<p>The completed trials are too few to tell.</p>"
+            return
     bars = []
     for row, (name, share) in enumerate(found.items()):
         y = 24 * row
@@ -148,7 +156,7 @@ def _importance(study: optuna.Study, trials: list[FrozenTrial]) -> Iterator[str]
             f'<rect x="220" y="{y + 4}" width="{max(1.0, 340 * share):.1f}" height="16" fill="currentColor"'
             f' opacity=".5"/><text x="{568}" y="{y + 16}">{share:.0%}</text>'
         )
-    yield "<h2>Which parameters matter</h2>\n" + _svg("importance of parameters", 24 * len(bars) + 4, bars)
+    yield _svg("importance of parameters", 24 * len(bars) + 4, bars)
 
 
 def _svg(label: str, height: int, parts: list[str]) -> str:

@@ -18,7 +18,7 @@ from smart_tuner.curves import Curves
 from smart_tuner.outage import UNREACHABLE, Fenced
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry, in_force
-from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel
+from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
 from studies import fixes
 from studies.leases import Leases
 from studies.spec import Spec
@@ -134,6 +134,7 @@ class _Attempt:
         self._number: int = attempt.trial.number
         self._rows: TrialRows | None = None
         self._thinned = Thinned(1)
+        self._settings: dict[str, float] = {}
         self._drawn: Curves | None = None
         self._story: list[Entry] | None = None
 
@@ -143,6 +144,7 @@ class _Attempt:
             rows = TrialRows(self._study, self._number, self._attempt.folder.name, self._machine)
             rows.started({**settings, **params}, settings)
             rows.flush()
+            self._settings = settings
             return rows
 
         self._thinned = Thinned(plan.steps)
@@ -179,7 +181,7 @@ class _Attempt:
         new = {name: value for name, (_, value) in entry.changes.items()}
         curves = self._curves(entry.step)
         curves.text(entry.step, "repairs", line)
-        curves.numbers(entry.step, {f"hp/{name}": value for name, value in new.items()})
+        curves.numbers(entry.step, knobs(new))
         if self._rows is not None and entry.kind in fixes.DEEDS:
             lines = [fixes.told(e) for e in story if e.kind in fixes.DEEDS]
             self._rows.repaired(entry.seq, entry.step, line, new, lines)
@@ -239,7 +241,9 @@ class _Attempt:
         """Opened at the first step, which tells where this attempt goes on."""
         if self._drawn is None:
             folder = self._home / "tensorboard" / self._study.name / f"trial-{self._number:04d}"
-            self._drawn = Curves(folder, step)
+            self._drawn = Curves(folder, step if step > 1 else 0)
+            if step == 1:
+                self._drawn.numbers(0, knobs(self._settings))
         return self._drawn
 
     def _with(self, entry: Entry) -> list[Entry]:
