@@ -15,6 +15,7 @@ from studies.history import best_trial, three_bests
 from studies.spec import Spec
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 48, 30
+LEAST_TRIALS, TOO_FEW = 10, "<p>The completed trials are too few to tell.</p>"  # of importance
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --good: #1a7f37; --bad: #b35900; }
 @media (prefers-color-scheme: dark) { :root { --good: #4cc269; --bad: #f0a35e; } }
@@ -138,15 +139,16 @@ def _curves(trials: list[FrozenTrial]) -> str:
 def _importance(study: optuna.Study, trials: list[FrozenTrial]) -> Iterator[str]:
     """How much of the differences each parameter explains, where there are any."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params]
-    if len({trial.value for trial in complete}) < 2:
-        return
     yield "<h2>Which parameters matter</h2>"
+    if len({trial.value for trial in complete}) < LEAST_TRIALS:
+        yield TOO_FEW
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
             found = optuna.importance.get_param_importances(study)
         except UserWarning:  # so Optuna says that it has too few trials for a good answer
-            yield "<p>The completed trials are too few to tell.</p>"
+            yield TOO_FEW
             return
     bars = []
     for row, (name, share) in enumerate(found.items()):

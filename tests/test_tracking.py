@@ -115,7 +115,7 @@ def test_runs_trials_and_leases_agree_with_their_states(tracked, client):
     assert [run.info.status for run in runs] == [STATUS[t.state.name] for t in trials]
     assert [run.data.tags["outcome"] for run in runs] == [t.state.name.lower() for t in trials]
     assert runs[2].data.tags["reason"] == trials[2].user_attrs["reason"]
-    [parent] = [run for run in runs_of(client) if run not in runs]
+    [parent] = [run for run in runs_of(client) if "trial_uid" not in run.data.tags]
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     assert (parent.info.status, parent.data.tags["study_uid"]) == ("FINISHED", uid)
     assert len(waiting) == 2
@@ -158,7 +158,8 @@ def test_optunas_artifacts_play_and_show_and_each_trial_has_a_note(tracked):
             for name in ("sample.png", "mels.png"):
                 with Image.open(place / found[name].artifact_id) as image:
                     assert np.asarray(image.convert("L")).std() > 1
-            note = get_note_from_system_attrs(study.system_attrs, trial._trial_id)["body"]
+            notes = storage.get_study_system_attrs(study._study_id)
+            note = get_note_from_system_attrs(notes, trial._trial_id)["body"]
             assert note.endswith("Nothing was repaired.")
             assert trial.user_attrs.get("reason", "") in note
         assert len(list(place.iterdir())) == 3 * len(study.trials)

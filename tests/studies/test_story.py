@@ -88,7 +88,7 @@ def test_it_holds_everything_itself_and_its_sound_plays(study, sample):
     assert shown.links
     assert all(link.startswith("data:") for link in shown.links)
     assert not re.search(
-        r"https?:|//[a-z]|url\(|@import|<script|<link|<iframe", text.replace("base64,//", "")
+        r"https?:|//[a-z]|url\(|@import|<script|<link|<iframe", re.sub("base64,[A-Za-z0-9+/=]+", "", text)
     )
     [sound] = [link for link in shown.links if link.startswith("data:audio/wav;base64,")]
     wave, rate = soundfile.read(BytesIO(base64.b64decode(sound.partition(",")[2])))
