@@ -72,7 +72,7 @@ def tracked(tmp_path_factory):
     """A finished study of a killed and resumed, a pruned, a failed and a completed trial."""
     home = Home(tmp_path_factory.mktemp("tracked"), UNLUCKY)
     options = {"program": "tests/unlucky.py"}
-    home.run("start", "small.toml", code=-9, **options, **{VARIABLE: "ckpt-renamed:kill:5"})
+    home.run("start", "small.toml", code=-9, **options, **{VARIABLE: "ckpt-written:kill:5"})
     home.run("resume", "small", **options)
     home.send_all()
     return home
