@@ -9,8 +9,9 @@
 import errno
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,14 @@ if TYPE_CHECKING:
     from dashboards import serve
     from model import warm_start
     from objectives import tacotron2
-    from studies import artifacts, data, doctor, training, voices, worker
+    from smart_tuner import publishing
+    from studies import artifacts, data, doctor, story, tracked, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
     serve = Late("dashboards.serve")
     warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
-    artifacts = Late("studies.artifacts")
+    artifacts, publishing = Late("studies.artifacts"), Late("smart_tuner.publishing")
+    story, tracked = Late("studies.story"), Late("studies.tracked")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
     training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
@@ -80,6 +83,20 @@ LINGER = click.option(
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
 
+def _chosen_tracking(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    context.obj = replace(context.obj, tracking=wanted)
+
+
+TRACKING = click.option(
+    "--tracking/--no-tracking",
+    envvar="SMART_TUNER_TRACKING",
+    default=True,
+    expose_value=False,
+    callback=_chosen_tracking,
+    help="Whether MLflow, TensorBoard and optuna-dashboard get numbers, pictures and sounds.",
+)
+
+
 class HomeError(RuntimeError):
     """The folder for everything cannot be made."""
 
@@ -92,6 +109,7 @@ class Place:
     url: str
     console: Console
     store_url: str | None
+    tracking: bool = True
 
     def storage(self) -> Storage:
         try:
@@ -172,6 +190,7 @@ def cli(
 @WORKERS
 @DEVICE
 @launch.flags
+@TRACKING
 @click.pass_obj
 def start(
     place: Place,
@@ -217,6 +236,7 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @WORKERS
 @DEVICE
+@TRACKING
 @click.pass_obj
 def resume(place: Place, name: str, n_trials: int | None, workers: int, device: str) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
@@ -232,13 +252,14 @@ def resume(place: Place, name: str, n_trials: int | None, workers: int, device: 
 @click.option("--max-trials", type=click.IntRange(min=1), help="End after so many trials.")
 @LINGER
 @DEVICE
+@TRACKING
 @click.pass_obj
 def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str) -> None:
     """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
     pool.end_with_parent()
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored))
-    with display.Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal, _publisher(place):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
 
@@ -267,6 +288,7 @@ def stop(place: Place, name: str) -> None:
 @click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
 @NO_FIXES
 @DEVICE
+@TRACKING
 @click.pass_obj
 def train(
     place: Place,
@@ -285,7 +307,7 @@ def train(
 
 def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: int) -> None:
     refuse_unwanted(study)
-    with display.Terminal(place.console) as terminal:
+    with display.Terminal(place.console) as terminal, _publisher(place):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
@@ -293,6 +315,26 @@ def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: i
     click.echo(report.summary(study, spec, place.sample(study)))
     if history.best_trial(study) is None:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _publisher(place: Place) -> Iterator[None]:
+    """Beside the workers, one process that sends to MLflow what they put into the outbox."""
+    if not place.tracking or pool.PARENT in os.environ:
+        yield
+        return
+    _share(place)
+    with pool.beside(
+        [sys.executable, __file__, "track", "--follow"],
+        place.home / "track.log",
+        publishing.FLUSH_SECONDS + publishing.GRACE_SECONDS,
+    ):
+        yield
+
+
+def _share(place: Place) -> None:
+    """With child processes; a command line would show the database's password."""
+    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
 
 
 def _run_trials(
@@ -306,19 +348,26 @@ def _run_trials(
 ) -> None:
     corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
     training.check_sample_text(spec, corpus)
-    job = training.trainings(spec, study, corpus, device, terminal)
+    folder, store = place.folder(spec.name), place.store()
+    told = tracked.tracking(terminal, study, place.home) if place.tracking else nullcontext((terminal, _same))
     try:
-        folder, store = place.folder(spec.name), place.store()
-        worker.Worker(spec, study, job, folder, terminal, linger, artifacts=store).work(max_trials)
+        with told as (shown, with_tracking):
+            job = with_tracking(training.trainings(spec, study, corpus, device, shown))
+            worker.Worker(spec, study, job, folder, shown, linger, artifacts=store).work(max_trials)
     except tacotron2.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
         raise
+
+
+def _same(job: "training.Job") -> "training.Job":
+    return job
 
 
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
     data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
     _share(place)
+    os.environ["SMART_TUNER_TRACKING"] = str(int(place.tracking))
     if code := pool.Pool(command, count, terminal.warned).run():
         raise click.exceptions.Exit(code)
 
@@ -398,10 +447,12 @@ def show_rules(study: str) -> None:
 )
 @click.pass_obj
 def write_report(place: Place, name: str, output: Path | None) -> None:
-    """The story of study NAME as Markdown."""
+    """The story of study NAME as Markdown, or, in a file that ends with .html, with pictures and sound."""
     study, spec = place.study(name)
-    ratings = ratings_of(rdb(study), study.user_attrs["uid"])
-    text = report.markdown(study, spec, place.sample(study), _repairs(study), ratings)
+    rows, sample = _repairs(study), place.sample(study)
+    ratings = ratings_of(rdb(study).ours, study.user_attrs["uid"])
+    as_page = output is not None and output.suffix.lower() in (".html", ".htm")
+    text = (story.page if as_page else report.markdown)(study, spec, sample, rows, ratings)
     if output is None:
         click.echo(text)
     else:
@@ -462,6 +513,19 @@ def show_pages(
     pool.end_with_parent()
     options = serve.Options.parsed(only, ports, **others)
     return serve.Pages(options, place.storage(), place.url, place.home, click.echo).run()
+
+
+@cli.command("track")
+@click.option("--follow", is_flag=True, help="Go on until asked to stop; workers run this beside them.")
+@click.pass_obj
+def track(place: Place, follow: bool) -> None:
+    """Send to MLflow what waits for it (MLFLOW_TRACKING_URI, or the database below --home)."""
+    pool.end_with_parent()
+    storage = place.storage()
+    if follow:
+        publishing.Following(storage, place.url, place.home).run()
+    else:
+        click.echo(publishing.send_once(storage, place.url, place.home))
 
 
 @cli.group("data")

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from model.text import FrontEnd
 from model.voice import Speech
@@ -21,3 +23,19 @@ def save_alignment(path: Path, speech: Speech, symbols: list[int], front_end: Fr
     figure.colorbar(picture, ax=bottom, label="ln magnitude")
     bottom.set(xlabel="mel frame", ylabel="mel band")
     figure.savefig(path, dpi=110)
+
+
+def save_mels(path: Path, recorded: NDArray[np.float32], spoken: NDArray[np.float32], title: str) -> None:
+    """PNG of the mel spectrogram (F, 80) of a held-out recording, above that of the voice's own reading."""
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    rows = figure.subplots(2, 1, sharex=True)
+    low, high = float(recorded.min()), float(recorded.max())
+    for row, mel, name in zip(rows, (recorded, spoken), ("recorded", "spoken freely"), strict=True):
+        picture = row.imshow(
+            mel.T, aspect="auto", origin="lower", interpolation="nearest", vmin=low, vmax=high
+        )
+        row.set(ylabel=f"{name}\nmel band", xlim=(0, max(len(recorded), len(spoken))))
+    rows[0].set_title(title)
+    rows[1].set_xlabel("mel frame")
+    figure.colorbar(picture, ax=list(rows), label="ln magnitude")
+    figure.savefig(path, dpi=90)

@@ -16,7 +16,7 @@ from model.corpus import Corpus
 from model.failpoint import failpoint
 from model.training import StepMeasures, Training, Validation
 from model.voice import Voice
-from objectives.pictures import save_alignment
+from objectives.pictures import save_alignment, save_mels
 from objectives.progress import Progress
 from objectives.quality import Judge, Judgement
 from objectives.watched import Ledger, Watched
@@ -27,6 +27,7 @@ from smart_tuner.pruning import GRACE
 from smart_tuner.repairs import Entry, Rule
 
 PROGRESS = "trial.json"
+SAMPLE, ALIGNMENT, MELS = "sample.wav", "sample.png", "mels.png"  # of the trial's best state
 KEPT_CHECKPOINTS = 2
 
 
@@ -98,6 +99,8 @@ class Watcher(Protocol):
     def stepped(self, measures: StepMeasures) -> None: ...
     def repaired(self, entry: Entry) -> None: ...
     def measured(self, measured: Measured) -> None: ...
+    def saving(self, step: int) -> None: ...
+    def sampled(self, step: int) -> None: ...
     def warned(self, text: str) -> None: ...
 
 
@@ -205,6 +208,7 @@ class Tacotron2Objective:
             progress = {"measures": [asdict(measured) for measured in history], "watch": watched.state()}
             (target / PROGRESS).write_text(json.dumps(progress))
 
+        self._watcher.saving(step)
         needed = watched.saving(step) | ({best(history).step} if history else set())
         try:
             path = checkpoint.write(attempt.folder, step, fill)
@@ -246,8 +250,12 @@ class Tacotron2Objective:
     def _show(self, training: Training, folder: Path, history: list[Measured]) -> None:
         """Keep a sample and a picture of the trial's best state beside its checkpoints."""
         if best(history) is history[-1]:
-            title = f"step {training.step}, {history[-1].value:.2f} dB"
-            save_sample(training.voice(), self._plan.sample_text, folder / "sample.wav", title)
+            title, voice = f"step {training.step}, {history[-1].value:.2f} dB", training.voice()
+            save_sample(voice, self._plan.sample_text, folder / SAMPLE, title)
+            item = self._judge.items[0]
+            spoken = voice.read([item.symbols.tolist()], [0])[0]
+            save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
+            self._watcher.sampled(training.step)
 
 
 @dataclass(frozen=True)

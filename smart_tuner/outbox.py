@@ -20,6 +20,10 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 600.0  # seconds
 Payload = dict[str, Any]
 
 
+class Refused(Exception):
+    """The other side can be reached and will never take this row."""
+
+
 def put(
     where: Connection | Engine,
     study_uid: str,
@@ -69,10 +73,20 @@ def counts(engine: Engine, study_uid: str) -> dict[str, dict[str, int]]:
     return found
 
 
+def newest(engine: Engine, study_uid: str, trial: int, channel: str, kind: str) -> Payload | None:
+    """What was last put of a kind of event of a trial, whether it was sent or not."""
+    these = OUTBOX.c.study_uid == study_uid, OUTBOX.c.trial == trial, OUTBOX.c.channel == channel
+    query = select(OUTBOX.c.payload).where(*these, OUTBOX.c.key.startswith(f"{kind}:", autoescape=True))
+    with engine.connect() as connection:
+        found: Payload | None = connection.execute(query.order_by(OUTBOX.c.id.desc()).limit(1)).scalar()
+        return found
+
+
 class Publisher:
     """Sends the rows of one channel. Any number may run, in any process: one at a time sends.
 
     Args:
+        send: raises Refused for a row that is to be dropped, so that the others can pass.
         failures: what `send` raises when the other side cannot be reached: the row is sent again later.
         now: the instant, in seconds, as the database knows it.
     """
@@ -88,9 +102,13 @@ class Publisher:
         self._engine, self._channel, self._send, self._failures = engine, channel, send, failures
         self._now = now or (lambda: instant(engine))
 
-    def drain(self) -> float | None:
-        """Send all that is due. Returns after how many seconds there is more to do; None: nothing waits."""
-        while True:
+    def drain(self, going_on: Callable[[], bool] = lambda: True) -> float | None:
+        """Send all that is due. Returns after how many seconds there is more to do; None: nothing waits.
+
+        Args:
+            going_on: asked before each row.
+        """
+        while going_on():
             with self._engine.begin() as connection:
                 oldest = self._oldest(connection)
                 if oldest is None:
@@ -101,6 +119,7 @@ class Publisher:
                 if not self._claim(connection, number, tries):
                     continue
             self._publish(number, tries + 1, payload)
+        return 0.0
 
     def _oldest(self, connection: Connection) -> tuple[int, int, float, Payload] | None:
         wait = OUTBOX.c.due_at - self._now()
@@ -121,6 +140,9 @@ class Publisher:
             later = self._now() + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
             with self._engine.begin() as connection:
                 connection.execute(update(OUTBOX).where(*mine).values(due_at=later, error=str(error)))
+        except Refused as refusal:
+            with self._engine.begin() as connection:
+                connection.execute(update(OUTBOX).where(*mine).values(state="dropped", error=str(refusal)))
         else:
             with self._engine.begin() as connection:
                 connection.execute(update(OUTBOX).where(*mine).values(state="sent", error=None))

@@ -7,6 +7,8 @@ from typing import Any
 from model.settings import Settings
 from smart_tuner.repairs import Entry, Rule, in_force
 
+DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
+LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
 KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
 
 
@@ -98,6 +100,36 @@ def _paragraph(entry: Entry) -> Iterator[str]:
         yield f"    {_compared(entry)}."
     else:
         yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {entry.reason}; {entry.action}."
+
+
+def note(entries: Iterable[Entry], reason: str) -> str:
+    """A trial's repairs as a short Markdown table, cut where it would be long."""
+    entries = list(entries)
+    verdicts = {entry.parent: entry.verdict for entry in entries if entry.kind == "verdict"}
+    rows = [
+        f"| {entry.step} | {entry.rule} | {_cell(entry.reason)} | {changes(entry) or _cell(entry.action)} "
+        f"| {verdicts.get(entry.seq) or ('gave up' if entry.kind == 'end' else 'none')} |"
+        for entry in entries
+        if entry.kind in ("repair", "end")
+    ]
+    lines = [_cut(reason, 200), ""] if reason else []
+    if not rows:
+        return "\n".join([*lines, "Nothing was repaired."])
+    lines += ["| step | rule | evidence | old → new | verdict |", "|---|---|---|---|---|"]
+    for number, row in enumerate(rows):
+        left = f"\n{len(rows) - number} more: run_study.py fixes NAME --trial N"
+        if len("\n".join([*lines, row, left]).encode()) > LONGEST_NOTE:
+            return "\n".join([*lines, left])
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return _cut(text.replace("|", "/").replace("\n", " "), 120)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _number(value: float | str) -> str:

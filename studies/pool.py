@@ -5,7 +5,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from studies.signals import heard_by
@@ -80,6 +82,29 @@ class Pool:
         for worker in self._workers.values():
             worker.send_signal(signal.SIGKILL if self._stopping else number)
         self._stopping = number
+
+
+@contextmanager
+def beside(command: Sequence[str], log: Path, end_seconds: float) -> Iterator[None]:
+    """Run `command` as long as this context lasts; at its end it has so long to end itself."""
+    with log.open("ab") as said:
+        child = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, PARENT: str(os.getpid())},
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(end_seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def end_with_parent(check_seconds: float = 2.0) -> None:

@@ -16,6 +16,11 @@ from studies.history import best_trial, three_bests
 from studies.spec import Spec
 
 Record = dict[str, Any]
+BESTS = {
+    "unassisted": "without repairs",
+    "assisted": "with repairs",
+    "verified_fresh": "begun anew with repaired values",
+}
 
 
 def study_records(storage: optuna.storages.BaseStorage) -> list[Record]:
@@ -86,7 +91,7 @@ def formatted(found: Record | list[Record], form: str) -> str:
         return json.dumps(_plain(found), ensure_ascii=False)
     records = [flat(record) for record in (found if isinstance(found, list) else [found])]
     names = list(dict.fromkeys(name for record in records for name in record))
-    rows = [[_shown(record.get(name)) for name in names] for record in records]
+    rows = [[shown(record.get(name)) for name in names] for record in records]
     if form == "value":
         return "\n".join(" ".join(row) for row in rows)
     table = Table(*names)
@@ -116,10 +121,10 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | None) else _shown(value)
+    return value if isinstance(value, str | int | float | None) else shown(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime.datetime):
@@ -164,11 +169,11 @@ def markdown(
     """The study's story as Markdown: what was asked, tried, repaired and found."""
     status = status_record(study, spec)
     lines = [f"# {study.study_name}", "", spec.question, ""]
-    lines += [f"- {name}: {_shown(value)}" for name, value in status.items() if value is not None]
+    lines += [f"- {name}: {shown(value)}" for name, value in status.items() if value is not None]
     best = best_trial(study)
     if best:
-        lines += ["", f"## Best: trial {best.number}", "", _measure_line(best, status), ""]
-        lines += [f"- {name}: {_shown(value)}" for name, value in best.params.items()]
+        lines += ["", f"## Best: trial {best.number}", "", measure_line(best, status), ""]
+        lines += [f"- {name}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample else []
         lines += ["", "## Bests", "", *_bests_lines(study), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
@@ -186,18 +191,13 @@ def markdown(
 
 
 def _bests_lines(study: optuna.Study) -> list[str]:
-    names = {
-        "unassisted": "without repairs",
-        "assisted": "with repairs",
-        "verified_fresh": "begun anew with repaired values",
-    }
     return [
-        f"- {names[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
+        f"- {BESTS[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
         for kind, trial in three_bests(study).items()
     ]
 
 
-def _measure_line(best: FrozenTrial, status: Record) -> str:
+def measure_line(best: FrozenTrial, status: Record) -> str:
     measured = min(best.user_attrs["measures"], key=lambda m: m["value"])
     return (
         f"{best.value:.2f} dB from the recordings; copy-synthesis reaches {status['ceiling']:.2f} dB, "
@@ -209,7 +209,7 @@ def _measure_line(best: FrozenTrial, status: Record) -> str:
 
 def _markdown_table(records: list[Record]) -> list[str]:
     names = list(dict.fromkeys(name for record in records for name in record))
-    rows = [[_shown(record.get(name)) for name in names] for record in records]
+    rows = [[shown(record.get(name)) for name in names] for record in records]
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
 
 
@@ -219,8 +219,8 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
     parts = [rendered(trials_table(study))]
     if best is None:
         return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
-    settings = ", ".join(f"{key} {_shown(value)}" for key, value in best.params.items())
-    parts += ["", f"Best: trial {best.number}. {_measure_line(best, status_record(study, spec))}"]
+    settings = ", ".join(f"{key} {shown(value)}" for key, value in best.params.items())
+    parts += ["", f"Best: trial {best.number}. {measure_line(best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:
         parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]

@@ -89,6 +89,10 @@ class Terminal:
     def repaired(self, entry: Entry) -> None:
         self._line(f"  {told(entry)}")
 
+    def saving(self, step: int) -> None: ...
+
+    def sampled(self, step: int) -> None: ...
+
     def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._hide("trial")
         shown = "" if value is None else f" {value:.2f} dB"

@@ -250,9 +250,9 @@ class Worker:
             self.study.tell(number, outcome.value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass  # another worker has just told it
-        self._leases.told(number)
         value = self.study._storage.get_trial(trial._trial_id).value
         self.display.trial_ended(number, outcome.state, value, outcome.reason)
+        self._leases.told(number)  # last: whoever dies before this leaves it all to be told again
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)

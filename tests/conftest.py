@@ -13,6 +13,7 @@ from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
 
+os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 

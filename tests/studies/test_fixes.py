@@ -179,3 +179,18 @@ def test_thresholds_of_a_study_reach_its_rules():
 def test_the_page_of_rules_is_made_from_the_rules():
     page = (Path(__file__).parent.parent.parent / "docs" / "rules.md").read_text("utf-8")
     assert fixes.rules_page(RULES) in page, "run: run_study.py rules > …, and put it into docs/rules.md"
+
+
+def test_a_note_says_in_a_table_what_was_changed_why_and_what_came_of_it():
+    shown = fixes.note([REPAIR, VERDICT], "")
+    assert "| 175 | poor_alignment | diagonal score 0.05 is below 0.3 at step 175 |" in shown
+    assert "guided_attention_weight 0 → 1 | improved |" in shown
+
+
+def test_a_note_stays_short_and_says_what_it_leaves_out():
+    many = [replace(REPAIR, step=100 * number, seq=number, reason="б|в" * 99) for number in range(1, 30)]
+    shown = fixes.note(many, "step 3000: " + "behind " * 99)
+    assert len(shown.encode()) <= 1000
+    rows = [line for line in shown.splitlines() if line.startswith("| 1")]
+    assert all(line.count("|") == 6 for line in rows)
+    assert "more: run_study.py fixes" in shown

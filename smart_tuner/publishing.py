@@ -1,0 +1,100 @@
+"""The process that sends what waits for MLflow: one a home, beside the workers, ended with them."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select
+
+from smart_tuner.outage import UNREACHABLE
+from smart_tuner.outbox import Publisher
+from smart_tuner.store import Storage, mlflow_url
+from smart_tuner.tables import OUTBOX
+from smart_tuner.tracking import CHANNEL, files_channel
+
+URI = "MLFLOW_TRACKING_URI"
+POLL_SECONDS = 1.0
+FLUSH_SECONDS, GRACE_SECONDS = 5.0, 3.0  # at the end, and for a row that is on its way then
+ENVIRONMENT = {  # read by MLflow when it is imported
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
+    """Imports MLflow, which takes seconds and some 200 MB."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+    from smart_tuner import runs
+
+    server = os.environ.get(URI)
+    sender = runs.Runs(server or mlflow_url(url, home), home, direct=not server)
+    engine: Engine = storage.ours
+    return [Publisher(engine, name, sender.send, runs.UNREACHABLE) for name in (CHANNEL, files_channel(home))]
+
+
+def send_once(storage: Storage, url: str, home: Path) -> str:
+    """Send what can be sent now; says what still waits, and why."""
+    with alone(home) as first:
+        if not first:
+            return "Another process sends for this home."
+        for publisher in publishers(storage, url, home):
+            publisher.drain()
+    waiting = OUTBOX.c.state == "waiting", OUTBOX.c.channel.startswith(CHANNEL)
+    with storage.ours.connect() as connection:
+        count, why = connection.execute(select(func.count(), func.max(OUTBOX.c.error)).where(*waiting)).one()
+    return f"{count} rows wait: {why or 'they are being sent'}" if count else "Nothing waits."
+
+
+class Following:
+    """Sends as long as it is not asked to stop, and then for some seconds more."""
+
+    def __init__(self, storage: Storage, url: str, home: Path) -> None:
+        self._storage, self._url, self._home = storage, url, home
+        self._asked = threading.Event()
+        self._until = float("inf")
+
+    def stop(self, *_: object) -> None:
+        if not self._asked.is_set():
+            self._until = time.monotonic() + FLUSH_SECONDS
+            self._asked.set()
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT comes; waits while another process sends for this home."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        while not self._asked.is_set():
+            with alone(self._home) as first:
+                if first:
+                    return self._follow()
+            self._asked.wait(POLL_SECONDS)
+
+    def _follow(self) -> None:
+        sending = publishers(self._storage, self._url, self._home)
+        while not self._asked.wait(POLL_SECONDS):
+            self._drain(sending, lambda: not self._asked.is_set())
+        self._drain(sending, lambda: time.monotonic() < self._until)
+
+    def _drain(self, sending: list[Publisher], going_on: Callable[[], bool]) -> None:
+        with suppress(*UNREACHABLE):  # our own database is away: all stays in it
+            for publisher in sending:
+                publisher.drain(going_on)
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[bool]:
+    """Whether no other process sends for this home, until this context ends."""
+    with (home / "track.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

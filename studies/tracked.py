@@ -1,0 +1,286 @@
+"""What a worker tells MLflow, TensorBoard and optuna-dashboard of its trials, beside what a person sees."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna_dashboard import save_note
+
+from model.training import NonFinite, OutOfMemory, StepMeasures
+from objectives.tacotron2 import ALIGNMENT, MELS, SAMPLE, Attempt, Interrupted, Measured, Plan, Unrepairable
+from smart_tuner.curves import Curves
+from smart_tuner.outage import UNREACHABLE, Fenced
+from smart_tuner.records import repairs_of
+from smart_tuner.repairs import Entry, in_force
+from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
+from studies import fixes
+from studies.leases import Leases
+from studies.spec import Spec
+from studies.study import rdb
+from studies.training import Display, Job
+
+ENDS = (optuna.TrialPruned, NonFinite, OutOfMemory, Unrepairable)
+KINDS = {SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"}
+Tracking = tuple[Display, Callable[[Job], Job]]
+
+
+@contextmanager
+def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Tracking]:
+    """A display that tells both, and what a worker's job becomes; at the end, how the study is."""
+    engine, uid = rdb(study).ours, study.user_attrs["uid"]
+    whole = OfStudy(engine, study.study_name, uid)
+    tracked = Tracked(display, whole, home)
+    try:
+        yield tracked, tracked.job
+    finally:
+        with suppress(*UNREACHABLE):
+            counts = Leases(engine, uid).counts()
+            if not counts.get("held"):
+                left = Spec.parse_json(study.user_attrs["spec"]).budget.trials - sum(counts.values())
+                whole.rests("SCHEDULED" if left > 0 or counts.get("released") else "FINISHED")
+
+
+class Tracked:
+    """A display of a worker that runs one trial after the other."""
+
+    def __init__(self, display: Display, study: OfStudy, home: Path) -> None:
+        self._display, self._study, self._home = display, study, home.resolve()
+        self._machine = Machine()
+        self._attempt: _Attempt | None = None
+
+    def job(self, job: Job) -> Job:
+        def run(attempt: Attempt) -> float:
+            self._attempt = mine = _Attempt(attempt, self._study, self._home, self._now)
+            try:
+                value = job(attempt)
+            except Interrupted:
+                mine.released()
+                raise
+            except ENDS as end:
+                mine.conclude(str(end))
+                raise
+            else:
+                mine.conclude("")
+                return value
+            finally:
+                mine.close()
+                self._attempt = None
+
+        return run
+
+    def _now(self) -> dict[str, float]:
+        found = self._machine()
+        for device in range(torch.cuda.device_count()):
+            found[f"system/gpu_{device}_memory_mb"] = torch.cuda.memory_reserved(device) / 1e6
+        return found
+
+    # What a display hears
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None:
+        self._display.study(done, spec, best)
+
+    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None:
+        self._display.trial_started(number, params, plan, step)
+        if self._attempt is not None:
+            self._attempt.started(params, plan)
+
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+        """Whoever ran it. Raises what the database raises: then it is told again."""
+        self._study.ended(number, state, value, reason)
+        self._display.trial_ended(number, state, value, reason)
+
+    def stepped(self, measures: StepMeasures) -> None:
+        if self._attempt is not None:
+            self._attempt.stepped(measures)
+        self._display.stepped(measures)
+
+    def repaired(self, entry: Entry) -> None:
+        if self._attempt is not None:
+            self._attempt.repaired(entry)
+        self._display.repaired(entry)
+
+    def measured(self, measured: Measured) -> None:
+        if self._attempt is not None:
+            self._attempt.measured(measured)
+        self._display.measured(measured)
+
+    def saving(self, step: int) -> None:
+        if self._attempt is not None:
+            self._attempt.saving()
+        self._display.saving(step)
+
+    def sampled(self, step: int) -> None:
+        if self._attempt is not None:
+            self._attempt.sampled(step)
+        self._display.sampled(step)
+
+    def warned(self, text: str) -> None:
+        self._display.warned(text)
+
+
+class _Attempt:
+    """Where the numbers, pictures and sounds of one attempt go."""
+
+    def __init__(
+        self, attempt: Attempt, study: OfStudy, home: Path, machine: Callable[[], dict[str, float]]
+    ) -> None:
+        self._attempt, self._study, self._home, self._machine = attempt, study, home, machine
+        self._number: int = attempt.trial.number
+        self._rows: TrialRows | None = None
+        self._thinned = Thinned(1)
+        self._settings: dict[str, float] = {}
+        self._drawn: Curves | None = None
+        self._story: list[Entry] | None = None
+
+    def started(self, params: dict[str, object], plan: Plan) -> None:
+        def begin() -> TrialRows:
+            settings = self._attempt.trial.user_attrs["settings"]
+            rows = TrialRows(self._study, self._number, self._attempt.folder.name, self._machine)
+            rows.started({**settings, **params}, settings)
+            rows.flush()
+            self._settings = settings
+            return rows
+
+        self._thinned = Thinned(plan.steps)
+        self._rows = self._attempt.outage.wait_for(begin)
+
+    def stepped(self, m: StepMeasures) -> None:
+        values = {
+            "train/loss": m.loss,
+            "train/mel_l1": m.mel_l1,
+            "train/gate": m.gate,
+            "train/off_diagonal": m.guided,
+            "train/gradient_norm": m.grad_norm,
+            "train/learning_rate": m.learning_rate,
+            "train/step_seconds": m.seconds,
+        }
+        self._curves(m.step)
+        self._tell(self._thinned.add(m.step, values))
+
+    def measured(self, m: Measured) -> None:
+        values = {
+            "measure/distance_db": m.value,
+            "measure/failure_share": m.failure_share,
+            "measure/aligned_share": m.aligned_share,
+            "measure/diagonal_score": m.diagonal_score,
+            "measure/gate_accuracy": m.gate_accuracy,
+            "measure/mel_l1": m.mel_l1,
+        }
+        self._curves(m.step).numbers(m.step, values)
+        if self._rows is not None:
+            self._rows.measured(m.step, values)
+
+    def repaired(self, entry: Entry) -> None:
+        line, story = fixes.told(entry), self._with(entry)
+        new = {name: value for name, (_, value) in entry.changes.items()}
+        curves = self._curves(entry.step)
+        curves.text(entry.step, "repairs", line)
+        curves.numbers(entry.step, knobs(new))
+        if self._rows is not None and entry.kind in fixes.DEEDS:
+            lines = [fixes.told(e) for e in story if e.kind in fixes.DEEDS]
+            self._rows.repaired(entry.seq, entry.step, line, new, lines)
+
+    def saving(self) -> None:
+        """What comes before a checkpoint is never trained again, so it is kept now."""
+        self._tell(self._thinned.rest())
+        if self._rows is not None:
+            self._rows.flush_if_reachable()
+        if self._drawn is not None:
+            self._drawn.flush()
+
+    def sampled(self, step: int) -> None:
+        folder, curves = self._attempt.folder, self._curves(step)
+        curves.sound(step, "sample", folder / SAMPLE)
+        curves.picture(step, "alignment", folder / ALIGNMENT)
+        curves.picture(step, "mels", folder / MELS)
+
+    def released(self) -> None:
+        if self._rows is not None:
+            self._rows.released()
+            self._attempt.outage.attempt(self._rows.flush)
+
+    def conclude(self, reason: str) -> None:
+        """What finished trials take no more is given to Optuna before it is told; raises Fenced."""
+        if self._rows is None:
+            return
+        rows, outage = self._rows, self._attempt.outage
+        self._tell(self._thinned.rest())
+        entries = outage.wait_for(self._entries)
+        found = [name for name in KINDS if (self._attempt.folder / name).is_file()]
+        outage.wait_for(lambda: self._upload(found))
+        outage.wait_for(lambda: save_note(self._attempt.trial, fixes.note(entries, reason)))
+        attributes = outage.wait_for(lambda: self._attempt.trial.user_attrs)
+        effective = {**attributes["settings"], **attributes.get("effective", {})}
+        rows.keep(
+            {name: str((self._attempt.folder / name).resolve().relative_to(self._home)) for name in found},
+            {
+                "effective.json": json.dumps(effective, indent=1),
+                "interventions.json": _json([entry.record() for entry in entries]),
+            },
+            files_channel(self._home),
+        )
+        outage.wait_for(rows.flush)
+
+    def close(self) -> None:
+        if self._drawn is not None:
+            self._drawn.close()
+
+    def _tell(self, point: dict[str, Any] | None) -> None:
+        if point is not None:
+            self._curves(point["step"]).numbers(point["step"], point["values"])
+            if self._rows is not None:
+                self._rows.stepped(point)
+
+    def _curves(self, step: int) -> Curves:
+        """Opened at the first step, which tells where this attempt goes on."""
+        if self._drawn is None:
+            folder = self._home / "tensorboard" / self._study.name / f"trial-{self._number:04d}"
+            self._drawn = Curves(folder, step if step > 1 else 0)
+            if step == 1:
+                self._drawn.numbers(0, knobs(self._settings))
+        return self._drawn
+
+    def _with(self, entry: Entry) -> list[Entry]:
+        """The repairs that count, up to this one."""
+        if self._story is None:
+            self._story = []
+            with suppress(*UNREACHABLE):
+                self._story = [e for e in self._entries() if e.seq < entry.seq]
+        self._story.append(entry)
+        return self._story
+
+    def _entries(self) -> list[Entry]:
+        found = repairs_of(self._study.engine, self._study.uid, self._number)
+        return list(in_force(entry for _, entry in found))
+
+    def _upload(self, names: list[str]) -> None:
+        """An attempt that died at its end may have been here before."""
+        place = self._home / "artifacts" / "optuna"
+        place.mkdir(parents=True, exist_ok=True)
+        trial, store = self._attempt.trial, FileSystemArtifactStore(str(place))
+        there = {(meta.filename, _content(place / meta.artifact_id)) for meta in get_all_artifact_meta(trial)}
+        for name in names:
+            file = self._attempt.folder / name
+            if (name, _content(file)) in there:
+                continue
+            try:
+                upload_artifact(
+                    artifact_store=store, file_path=str(file), study_or_trial=trial, mimetype=KINDS[name]
+                )
+            except UpdateFinishedTrialError as error:
+                raise Fenced(f"trial {trial.number} was ended by another attempt") from error
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _json(found: Any) -> str:
+    """What is no number stands as text: JSON has no infinity."""
+    return json.dumps(json.loads(json.dumps(found), parse_constant=str), indent=1, ensure_ascii=False)

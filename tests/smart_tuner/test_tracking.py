@@ -1,0 +1,273 @@
+"""What a trial tells MLflow arrives once, whatever happens on the way; MLflow itself is real."""
+
+import os
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from smart_tuner import tracking
+from smart_tuner.outbox import Publisher, counts
+from smart_tuner.store import mlflow_url, open_storage
+from smart_tuner.tables import OUTBOX
+from smart_tuner.tracking import BATCH, CHANNEL, OfStudy, Thinned, TrialRows, files_channel, point
+
+UID = "0123456789abcdef0123456789abcdef"
+SETTINGS = {"learning_rate": 1e-3, "batch_size": 16}
+
+
+def idle():
+    return {"system/cpu_percent": 3.0}
+
+
+@pytest.fixture
+def engine(tmp_path):
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        yield storage.ours
+
+
+@pytest.fixture
+def study(engine):
+    return OfStudy(engine, "voices", UID)
+
+
+def rows_of(engine):
+    with engine.connect() as connection:
+        return connection.execute(select(OUTBOX.c.key, OUTBOX.c.payload).order_by(OUTBOX.c.id)).all()
+
+
+def attempt(study, name="trial-0007"):
+    return TrialRows(study, 7, name, idle)
+
+
+def stepped(rows, steps):
+    for step in steps:
+        rows.stepped(point(step, {"train/loss": 1.0 / step}))
+
+
+def steps_in(engine):
+    return [p["step"] for key, row in rows_of(engine) if key.startswith("points:") for p in row["points"]]
+
+
+def test_steps_come_in_batches_and_the_rest_with_the_checkpoint(engine, study):
+    rows = attempt(study)
+    stepped(rows, range(1, BATCH + 11))
+    assert steps_in(engine) == list(range(1, BATCH + 1))
+    rows.flush()
+    assert steps_in(engine) == list(range(1, BATCH + 11))
+    last = rows_of(engine)[-1].payload["points"][-1]
+    assert last["values"] == {"train/loss": 1.0 / (BATCH + 10), "system/cpu_percent": 3.0}
+
+
+def test_what_an_attempt_before_has_told_is_not_told_again(engine, study):
+    before = attempt(study)
+    stepped(before, range(1, 21))
+    before.flush()  # and then it died, its checkpoint being that of step 15
+    again = attempt(study, "trial-0007-attempt-2")
+    stepped(again, range(16, 31))
+    again.measured(20, {"measure/distance_db": 8.0})
+    again.flush()
+    assert steps_in(engine) == list(range(1, 31))
+    measured = [row for key, row in rows_of(engine) if key.startswith("numbers:")]
+    assert [row["points"][0]["step"] for row in measured] == [20]
+
+
+def test_while_the_database_is_away_all_waits_in_its_order(engine, study, monkeypatch):
+    rows = attempt(study)
+    rows.started({"size": "tiny"}, SETTINGS)
+
+    def away(*_):
+        raise OperationalError("", {}, Exception("gone"))
+
+    monkeypatch.setattr(tracking, "put", away)
+    stepped(rows, range(1, 2 * BATCH + 1))
+    with pytest.raises(OperationalError):
+        rows.flush()
+    monkeypatch.undo()
+    assert rows_of(engine) == []
+    rows.flush()
+    assert [key.split(":")[0] for key, _ in rows_of(engine)] == ["start", "numbers", "points", "points"]
+    assert steps_in(engine) == list(range(1, 2 * BATCH + 1))
+
+
+def test_of_a_long_trial_a_point_is_the_mean_of_several_steps():
+    thinned = Thinned(2500)
+    found = [thinned.add(step, {"loss": float(step), "odd": float("nan")}) for step in range(1, 9)]
+    shown = [(p["step"], p["values"]) for p in found if p]
+    assert shown == [(3, {"loss": 2.0}), (6, {"loss": 5.0})]
+    rest = thinned.rest()
+    assert (rest["step"], rest["values"]) == (8, {"loss": 7.5})
+    assert thinned.rest() is None
+
+
+def test_what_is_not_finite_is_left_out():
+    assert point(1, {"a": float("nan"), "b": float("inf"), "c": 1})["values"] == {"c": 1.0}
+
+
+class MLflow:
+    """A database of MLflow's, written to by what the publisher sends with."""
+
+    def __init__(self, url, home, engine):
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        from mlflow import MlflowClient
+
+        from smart_tuner import runs
+
+        self.uri, self.home, self.engine = mlflow_url(url, home), home, engine
+        self.sender = runs.Runs(self.uri, home, direct=True)
+        self.publishers = [
+            Publisher(engine, name, self.sender.send, runs.UNREACHABLE)
+            for name in (CHANNEL, files_channel(home))
+        ]
+        self.client = MlflowClient(tracking_uri=self.uri)
+
+    def drain(self):
+        for publisher in self.publishers:
+            publisher.drain()
+
+    def all(self):
+        found = [e.experiment_id for e in self.client.search_experiments() if e.name != "Default"]
+        return self.client.search_runs(found) if found else []
+
+    def trial(self):
+        [run] = [run for run in self.all() if "trial_uid" in run.data.tags]
+        return run
+
+    def history(self, name):
+        run = self.trial().info.run_id
+        return [(m.step, m.value) for m in self.client.get_metric_history(run, name)]
+
+
+@pytest.fixture
+def mlflow(tmp_path, engine):
+    return MLflow(f"sqlite:///{tmp_path / 'study.db'}", tmp_path, engine)
+
+
+def whole_trial(study, home):
+    """Everything that a trial may tell."""
+    rows = attempt(study)
+    rows.started({"size": "tiny", **SETTINGS}, SETTINGS)
+    stepped(rows, range(1, 13))
+    story = ["step 5: repair poor_alignment"]
+    rows.repaired(1, 5, story[0], {"guided_attention_weight": 2.0}, story)
+    story.append("step 10: verdict on poor_alignment: improved")
+    rows.repaired(2, 10, story[1], {}, story)
+    rows.measured(12, {"measure/distance_db": 7.5})
+    (home / "sample.wav").write_bytes(b"RIFF")
+    rows.keep({"sample.wav": "sample.wav"}, {"effective.json": "{}"}, files_channel(home))
+    rows.flush()
+    study.ended(7, "PRUNED", 7.5, "step 12: behind the other trials")
+    study.rests("SCHEDULED")
+
+
+def test_a_trial_is_one_run_with_its_values_repairs_files_and_end(tmp_path, engine, study, mlflow):
+    whole_trial(study, tmp_path)
+    mlflow.drain()
+    assert counts(engine, UID)[CHANNEL].keys() == {"sent"}
+    run = mlflow.trial()
+    assert run.info.status == "KILLED"
+    assert run.data.params == {"size": "tiny", "learning_rate": "0.001", "batch_size": "16"}
+    assert run.data.tags["outcome"] == "pruned"
+    assert run.data.tags["reason"] == "step 12: behind the other trials"
+    assert run.data.tags["fix.001"] == "step 5: repair poor_alignment"
+    assert run.data.tags["fix.002"].startswith("step 10: verdict")
+    assert run.data.tags["mlflow.note.content"].splitlines() == [
+        run.data.tags["fix.001"],
+        run.data.tags["fix.002"],
+    ]
+    assert mlflow.history("hp/guided_attention_weight") == [(5, 2.0)]
+    assert mlflow.history("train/loss") == [(step, 1.0 / step) for step in range(1, 13)]
+    files = {file.path for file in mlflow.client.list_artifacts(run.info.run_id)}
+    assert files == {"sample.wav", "effective.json"}
+    [parent] = [run for run in mlflow.all() if "trial_uid" not in run.data.tags]
+    assert (parent.info.status, parent.data.metrics) == ("SCHEDULED", {"value": 7.5})
+
+
+def test_rows_that_are_sent_twice_are_there_once(tmp_path, engine, study, mlflow):
+    whole_trial(study, tmp_path)
+    mlflow.drain()
+    before = {name: mlflow.history(name) for name in mlflow.trial().data.metrics}
+    again = MLflow(f"sqlite:///{tmp_path / 'study.db'}", tmp_path, engine)  # which knows nothing of before
+    for _, row in rows_of(engine):
+        again.sender.send(row)
+    assert {name: again.history(name) for name in again.trial().data.metrics} == before
+    assert len(again.all()) == 2
+
+
+def test_a_trial_that_waits_and_is_taken_up_goes_on_in_its_run(study, mlflow):
+    rows = attempt(study)
+    rows.started(SETTINGS, SETTINGS)
+    rows.released()
+    rows.flush()
+    mlflow.drain()
+    assert mlflow.trial().info.status == "SCHEDULED"
+    again = attempt(study, "trial-0007-attempt-2")
+    again.started(SETTINGS, SETTINGS)
+    again.flush()
+    mlflow.drain()
+    assert mlflow.trial().info.status == "RUNNING"
+    assert mlflow.history("hp/batch_size") == [(0, 16.0)]
+
+
+def test_a_run_that_somebody_deleted_does_not_hold_up_the_others(study, mlflow):
+    rows = attempt(study)
+    stepped(rows, [1])
+    rows.flush()
+    mlflow.drain()
+    mlflow.client.delete_run(mlflow.trial().info.run_id)
+    stepped(rows, [2])
+    rows.flush()
+    mlflow.drain()
+    assert mlflow.history("train/loss") == [(2, 0.5)]
+
+
+def test_a_row_that_mlflow_never_takes_is_dropped_and_counted(engine, study, mlflow):
+    rows = attempt(study)
+    rows.measured(1, {"no such name: %": 1.0})
+    rows.measured(2, {"measure/distance_db": 9.0})
+    rows.flush()
+    mlflow.drain()
+    assert counts(engine, UID) == {CHANNEL: {"dropped": 1, "sent": 1}}
+    assert mlflow.history("measure/distance_db") == [(2, 9.0)]
+
+
+def test_files_wait_until_the_run_is_there_and_a_lost_one_is_dropped(tmp_path, engine, study, mlflow):
+    rows = attempt(study)
+    rows.keep({"sample.wav": "sample.wav"}, {}, files_channel(tmp_path))
+    rows.flush()
+    mlflow.drain()
+    assert counts(engine, UID) == {files_channel(tmp_path): {"waiting": 1}}
+    stepped(rows, [1])
+    rows.flush()
+    mlflow.publishers[0].drain()
+    mlflow.publishers[1] = Publisher(engine, files_channel(tmp_path), mlflow.sender.send, ())
+    with engine.begin() as connection:
+        connection.execute(OUTBOX.update().values(due_at=0.0))
+    mlflow.drain()
+    assert counts(engine, UID)[files_channel(tmp_path)] == {"dropped": 1}
+
+
+def test_a_study_of_the_name_of_another_one_gets_an_experiment_of_its_own(engine, study, mlflow):
+    for uid in (UID, "f" * 32):
+        rows = TrialRows(OfStudy(engine, "voices", uid), 0, "trial-0000", idle)
+        stepped(rows, [1])
+        rows.flush()
+    mlflow.drain()
+    named = sorted(e.name for e in mlflow.client.search_experiments() if e.name != "Default")
+    assert named == ["voices", "voices ffffffff"]
+
+
+def test_mlflows_tables_lie_apart_in_postgresql(postgres_url, tmp_path):
+    with closing(open_storage(postgres_url)) as storage:
+        study = OfStudy(storage.ours, "voices", UID)
+        mlflow = MLflow(postgres_url, tmp_path, storage.ours)
+        whole_trial(study, tmp_path)
+        mlflow.drain()
+        assert mlflow.history("train/loss") == [(step, 1.0 / step) for step in range(1, 13)]
+        with storage.ours.connect() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name = 'experiments'"
+            )
+            assert [schema for (schema,) in found] == ["mlflow"]
+    open_storage(postgres_url).close()  # which refuses MLflow's tables among its own

@@ -1,0 +1,122 @@
+"""The story of a study as one HTML file: complete, without anything from elsewhere, and safe."""
+
+import base64
+import re
+from contextlib import closing
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import optuna
+import pytest
+import soundfile
+from PIL import Image
+
+from smart_tuner.repairs import Entry
+from smart_tuner.store import open_storage
+from studies.spec import load
+from studies.story import page
+from studies.study import open_study
+
+EMPTY = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.tags, self.text = [], [], set(), ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "action")]
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        self.text += text
+
+
+def finish(study, value, state=None, **params):
+    study.enqueue_trial(params)
+    trial = study.ask()
+    trial.set_user_attr("measures", [{**MEASURED, "step": step, "value": value} for step in (100, 200)])
+    for name in params:
+        trial.suggest_float(name, 1e-4, 1e-1)
+    for step in (100, 200):
+        trial.report(value + 100 / step, step)
+    if state is None:
+        study.tell(trial, value)
+    else:
+        trial.set_user_attr("reason", "step 200: <behind> the other trials")
+        study.tell(trial, state=state)
+
+
+MEASURED = {"failure_share": 0.0, "aligned_share": 1.0, "shortest": 0.9, "longest": 1.1, "seconds": 1.0}
+
+
+@pytest.fixture
+def study(tmp_path):
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        study = open_study(load("quickstart"), storage)
+        study.set_user_attr("yardstick", {"cap": 10.0, "ceiling": 1.5})
+        yield optuna.load_study(study_name=study.study_name, storage=storage)
+
+
+@pytest.fixture
+def sample(tmp_path):
+    wave = 0.3 * np.sin(np.arange(22050) / 20)
+    soundfile.write(tmp_path / "sample.wav", wave, 22050)
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "sample.png")
+    return str(tmp_path / "sample")
+
+
+def test_it_holds_everything_itself_and_its_sound_plays(study, sample):
+    for number in range(24):
+        finish(study, 6.0 + number, learning_rate=1e-3 * (number + 1))
+    finish(study, 9.5, optuna.trial.TrialState.PRUNED, learning_rate=5e-2)
+    repair = Entry("repair", 150, "poor_alignment", 5, 8, "score 0.05 < 0.3", action="guide <it>", seq=1)
+    text = page(study, load("quickstart"), sample, [(2, repair)])
+    shown = Page(text)
+    assert shown.links
+    assert all(link.startswith("data:") for link in shown.links)
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import|<script|<link|<iframe", re.sub("base64,[A-Za-z0-9+/=]+", "", text)
+    )
+    [sound] = [link for link in shown.links if link.startswith("data:audio/wav;base64,")]
+    wave, rate = soundfile.read(BytesIO(base64.b64decode(sound.partition(",")[2])))
+    assert (len(wave), rate) == (22050, 22050)
+    [picture] = [link for link in shown.links if link.startswith("data:image/png;base64,")]
+    assert Image.open(BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (60, 40)
+    for part in ("Best: trial 0", "6.00 dB", "Which parameters matter", "100%", "<behind>", "guide <it>"):
+        assert part in shown.text, part
+    assert text.count("<polyline") == 25
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_a_study_without_results_says_so(study):
+    shown = Page(page(study, load("quickstart"), None, []))
+    assert "No trial completed" in shown.text
+    assert "Nothing was measured yet" in shown.text
+    assert "Nothing was repaired" in shown.text
+
+
+def test_few_trials_have_no_importance(study, tmp_path):
+    for number in range(2):
+        finish(study, 6.0 + number, learning_rate=1e-3 * (number + 1))
+    assert "too few to tell" in Page(page(study, load("quickstart"), None, [])).text
+
+
+def test_files_that_are_elsewhere_are_said_to_be(study, tmp_path):
+    finish(study, 6.0)
+    shown = Page(page(study, load("quickstart"), str(tmp_path / "none"), []))
+    assert "not on this machine" in shown.text
+    assert shown.links == []

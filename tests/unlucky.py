@@ -1,0 +1,42 @@
+"""The command line on a study whose second trial is pruned at its first rung and whose third one fails.
+
+Everything is real but those two ends.
+"""
+
+import sys
+from pathlib import Path
+
+import optuna
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import run_study
+from model.training import NonFinite
+from objectives.watched import Watched
+from studies import training
+
+PRUNED, FAILED = 1, 2
+running = [0]
+trainings, advance = training.trainings, Watched.advance
+
+
+def noted(*arguments):
+    job = trainings(*arguments)
+
+    def run(attempt):
+        running[0] = attempt.trial.number
+        return job(attempt)
+
+    return run
+
+
+def breaks(watched):
+    if running[0] == FAILED and watched.training.step == 7:
+        raise NonFinite("step 8: loss is nan, gradient norm is nan", ())
+    return advance(watched)
+
+
+if __name__ == "__main__":
+    training.trainings, Watched.advance = noted, breaks
+    optuna.Trial.should_prune = lambda trial: trial.number == PRUNED
+    sys.exit(run_study.main())
