@@ -20,7 +20,7 @@ import optuna
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from dashboards.state import PagesError
+from dashboards.state import STOP_SECONDS, PagesError
 from dashboards.state import stop as stop_pages
 from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
@@ -217,12 +217,13 @@ def start(
 
 def _pages(place: Place) -> AbstractContextManager[None]:
     _share(place)
-    return serve.beside([sys.executable, __file__, "pages"])
+    return pool.beside([sys.executable, __file__, "pages"], STOP_SECONDS)
 
 
 def _share(place: Place) -> None:
     """With child processes; a command line would show the database's password."""
     os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
+    os.environ["SMART_TUNER_TRACKING"] = str(int(place.tracking))
     if place.store_url:
         os.environ["SMART_TUNER_ARTIFACTS"] = place.store_url
 
@@ -324,17 +325,9 @@ def _publisher(place: Place) -> Iterator[None]:
         yield
         return
     _share(place)
-    with pool.beside(
-        [sys.executable, __file__, "track", "--follow"],
-        place.home / "track.log",
-        publishing.FLUSH_SECONDS + publishing.GRACE_SECONDS,
-    ):
+    command = [sys.executable, __file__, "track", "--follow"]
+    with pool.beside(command, publishing.END_SECONDS, place.home / "track.log"):
         yield
-
-
-def _share(place: Place) -> None:
-    """With child processes; a command line would show the database's password."""
-    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
 
 
 def _run_trials(
@@ -367,7 +360,6 @@ def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "d
     data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
     _share(place)
-    os.environ["SMART_TUNER_TRACKING"] = str(int(place.tracking))
     if code := pool.Pool(command, count, terminal.warned).run():
         raise click.exceptions.Exit(code)
 

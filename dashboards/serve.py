@@ -6,10 +6,9 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,6 @@ from dashboards import demo, mlflow_server, programs, state
 from dashboards.guard import ASGI, Guard, hosts
 from dashboards.state import PagesError
 from smart_tuner.store import Storage
-from studies.pool import PARENT
 
 PORTS = {"mlflow": 5000, "tensorboard": 5001, "optuna": 5002, "home": 5003}
 WHAT = {
@@ -359,15 +357,3 @@ def status(home: Path) -> list[dict[str, Any]]:
         url = httpx.URL(address)
         rows.append({"page": page, "url": address, "up": answers(url.host, url.port or 80), "pid": found.pid})
     return rows
-
-
-@contextlib.contextmanager
-def beside(command: Sequence[str]) -> Iterator[None]:
-    """Pages in a process of their own while something else runs; they end with it."""
-    environment = {**os.environ, PARENT: str(os.getpid())}
-    with subprocess.Popen(list(command), env=environment, stdout=sys.stderr, start_new_session=True) as child:
-        try:
-            yield
-        finally:
-            child.terminate()
-            child.wait()

@@ -19,7 +19,8 @@ from smart_tuner.tracking import CHANNEL, files_channel
 
 URI = "MLFLOW_TRACKING_URI"
 POLL_SECONDS = 1.0
-FLUSH_SECONDS, GRACE_SECONDS = 5.0, 3.0  # at the end, and for a row that is on its way then
+FLUSH_SECONDS = 5.0  # at the end
+END_SECONDS = FLUSH_SECONDS + 3.0  # with a row that is on its way then
 ENVIRONMENT = {  # read by MLflow when it is imported
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -174,6 +174,13 @@ class Leases:
                     connection.execute(insert(LEASES).values(**row | orphan))
             connection.execute(delete(LEASES).where(LEASES.c.id.in_(slots)))
 
+    def holders(self) -> list[RowMapping]:
+        """Number, owner and attempt of the trials that are held now."""
+        columns = [LEASES.c[name] for name in ("number", "owner", "attempt_no")]
+        with self._engine.begin() as connection:
+            query = select(*columns).where(self._mine, LEASES.c.state == "held").order_by(LEASES.c.number)
+            return list(connection.execute(query).mappings())
+
     def counts(self) -> dict[str, int]:
         """How many leases are in each state."""
         query = select(LEASES.c.state, func.count()).where(self._mine).group_by(LEASES.c.state)

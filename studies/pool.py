@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -85,9 +86,13 @@ class Pool:
 
 
 @contextmanager
-def beside(command: Sequence[str], log: Path, end_seconds: float) -> Iterator[None]:
-    """Run `command` as long as this context lasts; at its end it has so long to end itself."""
-    with log.open("ab") as said:
+def beside(command: Sequence[str], end_seconds: float, log: Path | None = None) -> Iterator[None]:
+    """Run `command` as long as this context lasts; at its end it has so long to end itself.
+
+    Args:
+        log: where it says what it has to say; None: the error output.
+    """
+    with log.open("ab") if log else nullcontext(sys.stderr) as said:
         child = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
