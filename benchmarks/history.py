@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,9 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, insert
 
-from smart_tuner.store import open_storage
+from benchmarks import postgresql_server
+from smart_tuner.address import parse
+from smart_tuner.store import OPTUNAS, open_storage
 from studies import history, space
 from studies.report import formatted
 from studies.spec import Spec, load
@@ -211,23 +214,27 @@ def compared(name: str, ours: list[str], plain: list[str], runs: int) -> dict[st
 def measured(url: str, spec: Spec, home: Path, runs: int) -> Iterator[dict[str, Any]]:
     program = [sys.executable, "run_study.py", "--storage", url, "--home", str(home)]
     sources = {name: distribution_to_json(source) for name, source in space.distributions(spec).items()}
-    best = [sys.executable, "-c", PLAIN_BEST, url, NAME]
+    plain = parse(url).within(OPTUNAS)
+    best = [sys.executable, "-c", PLAIN_BEST, plain, NAME]
     for verb in ("status", "best"):
         yield compared(verb, [*program, verb, NAME, "-f", "value"], best, runs)
     asked = [sys.executable, "-m", "benchmarks.history", "--ask", "--url", url]
-    yield compared("ask", asked, [sys.executable, "-c", PLAIN_ASK, url, NAME, json.dumps(sources)], runs)
+    yield compared("ask", asked, [sys.executable, "-c", PLAIN_ASK, plain, NAME, json.dumps(sources)], runs)
 
 
 @click.command(help=__doc__)
 @click.option("--trials", default=10_000, show_default=True)
 @click.option("--url", help="An empty database; default: a temporary SQLite file.")
+@click.option("--postgres", is_flag=True, help="On a PostgreSQL server of its own.")
 @click.option("--runs", default=3, show_default=True)
 @click.option("--ask", "only_ask", is_flag=True, help="Only ask for a trial, in this process.")
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
-def main(trials: int, url: str | None, runs: int, only_ask: bool, form: str) -> None:
+def main(trials: int, url: str | None, postgres: bool, runs: int, only_ask: bool, form: str) -> None:
     if only_ask and url:
         return ask(url)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as server:
+        if postgres:
+            url = server.enter_context(postgresql_server())
         url = url or f"sqlite:///{folder}/study.db"
         spec = written(url, trials)
         click.echo(formatted(list(measured(url, spec, Path(folder), runs)), form))

@@ -14,9 +14,9 @@ from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Connection, String, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, bindparam, select, type_coerce
 
-# Trials asked for by one statement; SQLite allows 32,766 values in one, PostgreSQL 65,535.
+# Trials asked for by one statement; their rows are in memory together.
 AT_ONCE = 5000
 
 TRIALS = models.TrialModel.__table__.c
@@ -49,7 +49,7 @@ class BulkLoading(RDBStorage):
         if states is not None:
             of_study = of_study.where(TRIALS.state.in_([state for state in TrialState if state in states]))
         newer = of_study.where(TRIALS.trial_id > trial_id_greater_than)
-        queries = [*(of_study.where(TRIALS.trial_id.in_(ids)) for ids in _batches(older)), newer]
+        queries = [*(of_study.where(_among(TRIALS.trial_id, ids)) for ids in _batches(older)), newer]
         with _create_scoped_session(self.scoped_session) as session, _uncollected():
             models.StudyModel.find_or_raise_by_id(study_id, session)
             connection = session.connection()
@@ -91,6 +91,11 @@ def _batches(ids: list[int]) -> Iterator[list[int]]:
     return (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
 
 
+def _among(column: ColumnElement[Any], ids: list[int]) -> ColumnElement[bool]:
+    """Written into the statement: thousands of parameters take a driver longer than the query itself."""
+    return column.in_(bindparam("ids", ids, expanding=True, literal_execute=True))
+
+
 def _bare(
     trial_id: int, number: int, state: TrialState, began: datetime | None, ended: datetime | None
 ) -> FrozenTrial:
@@ -110,7 +115,7 @@ def _fill(connection: Connection, trials: Trials, ids: list[int]) -> None:
     """Values, parameters, curves and attributes of the trials with these ids."""
 
     def rows(*columns: ColumnElement[Any], order: ColumnElement[Any] | None = None) -> Iterable[Any]:
-        return connection.execute(select(*columns).where(columns[0].in_(ids)).order_by(order))
+        return connection.execute(select(*columns).where(_among(columns[0], ids)).order_by(order)).all()
 
     for trial, value, kind in rows(*_VALUE, order=VALUES.objective):
         trials[trial]._values = [*(trials[trial]._values or ()), _number(value, kind)]
