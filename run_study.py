@@ -443,8 +443,10 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
     study, spec = place.study(name)
     rows, sample = _repairs(study), place.sample(study)
     ratings = ratings_of(rdb(study).ours, study.user_attrs["uid"])
-    as_page = output is not None and output.suffix.lower() in (".html", ".htm")
-    text = (story.page if as_page else report.markdown)(study, spec, sample, rows, ratings)
+    if output is not None and output.suffix.lower() in (".html", ".htm"):
+        text = story.page(study, spec, sample, rows, ratings, place.folder(name))
+    else:
+        text = report.markdown(study, spec, sample, rows, ratings)
     if output is None:
         click.echo(text)
     else:

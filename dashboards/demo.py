@@ -37,6 +37,7 @@ YEAR = 365 * 24 * 3600
 NO_STORE = {"cache-control": "no-store", "content-security-policy": "default-src 'none'"}
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]
+Picture = Annotated[str, Field(pattern=r"^attention-\d{4,9}\.png$")]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]{0,63}$")]
 
 
@@ -225,6 +226,14 @@ def _samples_of_trials(web: FastAPI, records: Records, samples: Samples, storage
         records.load(name)
         path = records.folder(name, number) / f"sample.{kind}"
         if kind not in ("wav", "png") or not path.is_file():
+            raise Refused(404, "no_sample")
+        return FileResponse(path, headers=NO_STORE)
+
+    @web.get("/api/study/{name}/trial/{number}/{picture}")
+    def attention(name: Name, number: Number, picture: Picture) -> Response:
+        records.load(name)
+        path = records.folder(name, number) / picture
+        if not path.is_file():
             raise Refused(404, "no_sample")
         return FileResponse(path, headers=NO_STORE)
 

@@ -12,6 +12,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, select
 
+from smart_tuner import outbox
 from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
@@ -76,6 +77,7 @@ class Records:
         bests = {kind: t and _best(t) for kind, t in history.three_bests(study).items()}
         best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
         uid = study.user_attrs["uid"]
+        queues = outbox.counts(self._storage.ours, uid)
         return {
             "name": name,
             "question": spec.question,
@@ -90,6 +92,8 @@ class Records:
             "hours": sum(_last(t).get("seconds", 0.0) for t in trials) / 3600,
             "repaired": history.repaired(study),
             "yardstick": study.user_attrs.get("yardstick"),
+            "skipped": study.user_attrs.get("skipped"),
+            "queue": {channel: n["waiting"] for channel, n in queues.items() if n.get("waiting")},
             "best": best,
             "bests": bests,
             "running": running,
@@ -112,7 +116,11 @@ class Records:
         study, _ = self.load(name)
         rows = list(fixes.counting(repairs_of(self._storage.ours, study.user_attrs["uid"], None)))
         verdicts = {(number, e.parent): e for number, e in rows if e.kind == "verdict"}
-        found = [_fix(number, e, verdicts.get((number, e.seq))) for number, e in rows if e.kind != "verdict"]
+        found = [
+            _fix(number, e, verdicts.get((number, e.seq)), self.folder(name, number))
+            for number, e in rows
+            if e.kind != "verdict"
+        ]
         return sorted(found, key=lambda fix: (-fix["trial"], fix["seq"]))
 
     def importance(self, name: str) -> Record:
@@ -217,12 +225,13 @@ def _last(trial: FrozenTrial) -> Record:
     return measures[-1] if measures else {}
 
 
-def _fix(number: int, entry: Entry, verdict: Entry | None) -> Record:
+def _fix(number: int, entry: Entry, verdict: Entry | None, folder: Path) -> Record:
     found = {
         name: getattr(entry, name)
         for name in ("seq", "step", "kind", "rule", "reason", "action", "evidence", "suppressed", "changes")
     }
     found |= {"trial": number, "back_to": entry.back_to, "clips": entry.clips, "verify_at": entry.verify_at}
+    found["picture"] = _picture(entry, folder)
     if verdict is not None:
         both = [name for name in verdict.before if name in verdict.after]
         found["verdict"] = {
@@ -231,8 +240,13 @@ def _fix(number: int, entry: Entry, verdict: Entry | None) -> Record:
             "action": verdict.action,
             "changes": verdict.changes,
             "numbers": {name: [verdict.before[name], verdict.after[name]] for name in both},
+            "picture": _picture(verdict, folder),
         }
     return found
+
+
+def _picture(entry: Entry, folder: Path) -> str | None:
+    return entry.picture if (folder / entry.picture).is_file() else None
 
 
 def _left(trials: list[FrozenTrial], spec: Spec, running: list[Record]) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.alignment import AlignmentMeasures, measure
@@ -67,6 +68,7 @@ class Validation:
     gate_accuracy: float  # share of items whose gate opens within 10 frames of their end
     gate_late: float  # share whose gate opens later than that, or never
     alignments: tuple[AlignmentMeasures, ...]
+    attention: NDArray[np.float32]  # (decoder steps, symbols) of the first item
 
     @property
     def diagonal_score(self) -> float:
@@ -293,6 +295,7 @@ class Training:
             gate_accuracy(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
             gate_late(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
             tuple(self._alignments(prediction.alignments, batch)),
+            self._attention_of_first(prediction.alignments, batch),
         )
 
     def text_gain(self, items: Sequence[Utterance]) -> float:
@@ -300,6 +303,10 @@ class Training:
         the text is ignored. Needs two items."""
         swapped = [replace(item, symbols=items[i - 1].symbols) for i, item in enumerate(items)]
         return self.validate(swapped).mel_l1 / self.validate(items).mel_l1 - 1
+
+    def _attention_of_first(self, alignments: Tensor, batch: Batch) -> NDArray[np.float32]:
+        n_steps = int(decoder_steps(batch.mel_lengths[0], self.settings.n_frames_per_step))
+        return alignments[0, :n_steps, : int(batch.text_lengths[0])].float().cpu().numpy()
 
     def _alignments(self, alignments: Tensor, batch: Batch) -> Iterator[AlignmentMeasures]:
         spoken = self.corpus.front_end.spoken()

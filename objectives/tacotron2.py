@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -124,7 +124,8 @@ class Tacotron2Objective:
             plan.rules,
             self._judge.items,
             attempt.folder,
-            _Told(attempt.ledger, self._watcher),
+            attempt.ledger,
+            self._watcher.repaired,
         )
         self._restore(attempt, watched, history)
         try:
@@ -256,25 +257,6 @@ class Tacotron2Objective:
             spoken = voice.read([item.symbols.tolist()], [0])[0]
             save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
             self._watcher.sampled(training.step)
-
-
-@dataclass(frozen=True)
-class _Told:
-    """The repairs of a trial, told as they are kept."""
-
-    ledger: Ledger
-    watcher: Watcher
-
-    def add(self, entry: Entry) -> Entry:
-        entry = self.ledger.add(entry)
-        self.watcher.repaired(entry)
-        return entry
-
-    def flush(self) -> None:
-        self.ledger.flush()
-
-    def take(self, entries: Sequence[Entry], step: int) -> None:
-        self.ledger.take(entries, step)
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:

@@ -1,6 +1,7 @@
 """A training under watch: measures go to AutoFix, its repairs go to the training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,7 @@ from model import checkpoint
 from model.corpus import Utterance
 from model.settings import LIMITS, Settings
 from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
+from objectives.pictures import save_attention
 from smart_tuner.autofix import AutoFix
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
@@ -31,6 +33,7 @@ class Watched:
     Args:
         items: held-out clips for the teacher-forced validations.
         folder: where the trial's checkpoints are.
+        told: of each entry, after it and its picture are kept.
     """
 
     def __init__(
@@ -41,16 +44,19 @@ class Watched:
         items: Sequence[Utterance],
         folder: Path,
         ledger: Ledger,
+        told: Callable[[Entry], None] = lambda _: None,
     ) -> None:
         self.training, self._pace, self._items = training, pace, items
-        self._folder, self._ledger = folder, ledger
+        self._folder, self._ledger, self._told = folder, ledger, told
+        self._seen: Validation | None = None  # since the last repair
         self._look_every = pace(50, 20)
         n_clips = len(training.corpus.training)
         self.autofix: AutoFix[Settings] | None = None
         if rules:
             most = training.model.dimensions.max_frames_per_step
             limits = LIMITS | {"n_frames_per_step": (1, most)}
-            self.autofix = AutoFix(self, training.settings, rules, limits, n_clips, Health(pace), ledger.add)
+            health = Health(pace)
+            self.autofix = AutoFix(self, training.settings, rules, limits, n_clips, health, self._record)
 
     # What AutoFix may do
 
@@ -64,6 +70,22 @@ class Watched:
 
     def exclude(self, clips: Sequence[str]) -> None:
         self.training.exclude(clips)
+
+    def _record(self, entry: Entry) -> Entry:
+        """With what the attention looked like, if it was seen: before a repair, and at its verdict."""
+        entry = self._ledger.add(entry)
+        if entry.kind != "alarm" and self._seen is not None:
+            with suppress(OSError):  # no picture is worth a run
+                self._draw(self._folder / entry.picture, self._seen)
+        if entry.kind == "repair":
+            self._seen = None
+        self._told(entry)
+        return entry
+
+    def _draw(self, path: Path, seen: Validation) -> None:
+        item, front_end = self._items[0], self.training.corpus.front_end
+        title = f"step {seen.step}, clip {item.id}"
+        save_attention(path, seen.attention, item.symbols.tolist(), front_end, title)
 
     # What the objective does
 
@@ -110,7 +132,8 @@ class Watched:
 
     def validate(self) -> dict[str, float]:
         """With text_gain, which takes two more validations, only of a run that is late to align."""
-        found = validation_measures(self.training.validate(self._items))
+        self._seen = self.training.validate(self._items)
+        found = validation_measures(self._seen)
         assert self.autofix is not None
         late = self.training.step >= self._pace.planned // 8
         if late and self.autofix.health.first_aligned is None and not found["aligned"]:

@@ -107,6 +107,11 @@ class Entry:
     parent: int | None = None  # seq of the repair that a verdict judges; of a void, of the first voided row
     seq: int = 0  # given by the table
 
+    @property
+    def picture(self) -> str:
+        """The file in the trial's folder that shows what its attention was like, if it had been seen."""
+        return f"attention-{self.seq:04d}.png"
+
     def record(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repairs import Entry
 from studies import fixes, report
+from studies.folders import trial_folder
 from studies.history import best_trial, three_bests
 from studies.spec import Spec
 
@@ -25,6 +26,8 @@ svg, img, audio { width: 100%; height: auto; } img { background: #fff; }
 audio { height: 3rem; }
 svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 svg .COMPLETE { stroke: var(--good); } svg .PRUNED, svg .FAIL, svg .RUNNING { stroke: var(--bad); }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; margin: 1rem 0; }
+.pair figcaption { grid-column: 1 / -1; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -38,9 +41,14 @@ def page(
     sample: str | None,
     repairs: Iterable[tuple[int, Entry]],
     ratings: list[report.Record],
+    folder: Path,
 ) -> str:
-    """Args: sample: where the best trial's sound (.wav) and picture (.png) lie, without the ending."""
-    parts = "\n".join([*_parts(study, spec, sample, list(repairs)), *_rated(ratings)])
+    """Args:
+    sample: where the best trial's sound (.wav) and picture (.png) lie, without the ending.
+    folder: where the folders of the study's trials are.
+    """
+    rows = list(fixes.counting(repairs))
+    parts = "\n".join([*_parts(study, spec, sample, rows), *_pictures(rows, folder), *_rated(ratings)])
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -72,6 +80,22 @@ def _parts(
         yield f"<h2>Why trials ended</h2>\n<ul>{listed}</ul>"
     told = fixes.explained(repairs)
     yield f"<h2>Repairs</h2>\n<pre>{escape(told or 'Nothing was repaired.')}</pre>"
+
+
+def _pictures(repairs: list[tuple[int, Entry]], folder: Path) -> Iterator[str]:
+    """What the attention was like before each repair, and at its verdict."""
+    verdicts = {(number, entry.parent): entry for number, entry in repairs if entry.kind == "verdict"}
+    for number, entry in repairs:
+        pair = {"before": entry, "after": verdicts.get((number, entry.seq))}
+        files = {when: trial_folder(folder, number) / e.picture for when, e in pair.items() if e is not None}
+        images = "".join(
+            f'<img alt="attention {when} it" src="{_inline(file, "image/png")}">'
+            for when, file in files.items()
+            if file.is_file()
+        )
+        if entry.kind == "repair" and images:
+            told = escape(f"trial {number}, step {entry.step}: attention before and after {entry.rule}")
+            yield f'<figure class="pair"><figcaption>{told}</figcaption>{images}</figure>'
 
 
 def _rated(ratings: list[report.Record]) -> Iterator[str]:

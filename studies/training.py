@@ -8,6 +8,7 @@ from typing import Protocol
 import optuna
 
 from model.corpus import Corpus
+from model.preflight import by_reason
 from model.training import StepMeasures, Training
 from model.warm_start import warm_start
 from objectives.quality import Judge, Yardstick, yardstick
@@ -100,6 +101,8 @@ def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
     known = study.user_attrs.get("corpus")
     if known is None:
         study.set_user_attr("corpus", corpus.fingerprint)
+        if problems := corpus.report.problems:
+            study.set_user_attr("skipped", f"{by_reason(problems)}, of {corpus.report.total} clips")
     elif known != corpus.fingerprint:
         raise StudyError(
             f'Cannot continue study "{study.study_name}".\n'

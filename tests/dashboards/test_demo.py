@@ -17,6 +17,7 @@ from dashboards.demo import PAGE, policy
 from dashboards.guard import Guard, hosts
 from dashboards.serve import InThread
 from dashboards.speaker import Busy, Lost, Speaker
+from smart_tuner.outbox import put
 from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import Entry
 from smart_tuner.store import open_storage
@@ -173,6 +174,36 @@ def test_a_repair_is_told_with_what_came_of_it(client, home):
     [fix] = client.get("/api/study/history/fixes").json()
     assert fix["verdict"]["verdict"] == "improved"
     assert fix["verdict"]["numbers"] == {"d": [0.1, 0.6]}
+    assert (fix["picture"], fix["verdict"]["picture"]) == (None, None)
+
+
+def test_the_attention_before_and_after_a_repair_is_shown_where_it_was_drawn(client, home):
+    folder, _, storage = home
+    repairs = TrialRepairs(storage, storage.get_study_user_attrs(1)["uid"], 3, "policy")
+    repair = repairs.add(Entry("repair", 100, "poor_alignment", 5, 8, "diagonal 0.1", verify_at=200))
+    verdict = repairs.add(Entry("verdict", 200, "poor_alignment", 5, 8, "", verdict="improved", parent=1))
+    place = folder / "studies" / "history" / "trial-0003"
+    place.mkdir(parents=True)
+    for entry in (repair, verdict):
+        (place / entry.picture).write_bytes(f"picture {entry.seq}".encode())
+    [fix] = client.get("/api/study/history/fixes").json()
+    shown = [
+        client.get(f"/api/study/history/trial/3/{name}")
+        for name in (fix["picture"], fix["verdict"]["picture"])
+    ]
+    assert [picture.text for picture in shown] == ["picture 1", "picture 2"]
+    assert shown[0].headers["content-type"] == "image/png"
+
+
+def test_what_was_left_out_of_the_data_and_what_waits_to_be_sent_are_told(client, home):
+    found = client.get("/api/study/history").json()
+    assert (found["skipped"], found["queue"]) == (None, {})
+    storage, uid = home[2], home[2].get_study_user_attrs(1)["uid"]
+    storage.set_study_user_attr(1, "skipped", "2 too short (a, b), of 60 clips")
+    for key in ("end:1", "end:2"):
+        put(storage.ours, uid, 1, "mlflow", key, {})
+    found = client.get("/api/study/history").json()
+    assert (found["skipped"], found["queue"]) == ("2 too short (a, b), of 60 clips", {"mlflow": 2})
 
 
 def test_a_text_is_said_heard_and_rated_and_the_score_survives(client, home):
@@ -258,6 +289,7 @@ def test_a_busy_or_lost_voice_is_told(client, mouth):
         "/api/study/history/trial/99",
         "/api/study/history/trial/1/sample.wav",
         "/api/study/history/trial/1/sample.toml",
+        "/api/study/history/trial/1/attention-0001.png",
         "/api/said/" + "0" * 64 + ".wav",
         "/nowhere",
         "/docs",

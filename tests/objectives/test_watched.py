@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from matplotlib.image import imread
 
 from model.training import NonFinite, Training
 from objectives.quality import Judge, yardstick
@@ -212,6 +213,25 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
     assert any(row.changes for row in rows)
     for step, used in seen.items():
         assert settings_at(step, sick.settings, rows) == used
+
+
+def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(trial, settings):
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200)
+    told = []
+    sick.objective._watcher.repaired = lambda entry: told.append((entry, drawn(entry).is_file()))
+
+    def drawn(entry):
+        return sick.folder / "trial" / entry.picture
+
+    sick.run_to_the_end(sick.training())
+    assert [entry for entry, _ in told] == sick.ledger.all()
+    there = {entry.seq: is_file for entry, is_file in told}
+    [first, *_] = [entry for entry in sick.ledger.all() if entry.kind == "repair"]
+    [verdict, *_] = [entry for entry in sick.ledger.all() if entry.parent == first.seq]
+    assert there[first.seq] and there[verdict.seq]
+    before, after = imread(drawn(first)), imread(drawn(verdict))
+    assert before.shape == after.shape and (before != after).any()
+    assert not any(there[entry.seq] for entry in sick.ledger.all() if entry.kind == "alarm")
 
 
 def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clean_value(trial, settings):

@@ -78,12 +78,17 @@ def sample(tmp_path):
     return str(tmp_path / "sample")
 
 
-def test_it_holds_everything_itself_and_its_sound_plays(study, sample):
+def test_it_holds_everything_itself_and_its_sound_plays(study, sample, tmp_path):
     for number in range(24):
         finish(study, 6.0 + number, learning_rate=1e-3 * (number + 1))
     finish(study, 9.5, optuna.trial.TrialState.PRUNED, learning_rate=5e-2)
     repair = Entry("repair", 150, "poor_alignment", 5, 8, "score 0.05 < 0.3", action="guide <it>", seq=1)
-    text = page(study, load("quickstart"), sample, [(2, repair)])
+    verdict = Entry("verdict", 250, "poor_alignment", 5, 8, "", verdict="improved", parent=1, seq=2)
+    (tmp_path / "trial-0002").mkdir()
+    for entry, colour in ((repair, "blue"), (verdict, "green")):
+        Image.new("RGB", (30, 20), colour).save(tmp_path / "trial-0002" / entry.picture)
+    ratings = [{"trial": 0, "ratings": 2, "mean": 4.5}]
+    text = page(study, load("quickstart"), sample, [(2, repair), (2, verdict)], ratings, tmp_path)
     shown = Page(text)
     assert shown.links
     assert all(link.startswith("data:") for link in shown.links)
@@ -93,8 +98,11 @@ def test_it_holds_everything_itself_and_its_sound_plays(study, sample):
     [sound] = [link for link in shown.links if link.startswith("data:audio/wav;base64,")]
     wave, rate = soundfile.read(BytesIO(base64.b64decode(sound.partition(",")[2])))
     assert (len(wave), rate) == (22050, 22050)
-    [picture] = [link for link in shown.links if link.startswith("data:image/png;base64,")]
-    assert Image.open(BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (60, 40)
+    pictures = [link for link in shown.links if link.startswith("data:image/png;base64,")]
+    sizes = [Image.open(BytesIO(base64.b64decode(p.partition(",")[2]))).size for p in pictures]
+    assert sizes == [(60, 40), (30, 20), (30, 20)]
+    for part in ("attention before and after poor_alignment", "Ratings", "4.5"):
+        assert part in shown.text, part
     for part in ("Best: trial 0", "6.00 dB", "Which parameters matter", "100%", "<behind>", "guide <it>"):
         assert part in shown.text, part
     assert text.count("<polyline") == 25
@@ -102,8 +110,8 @@ def test_it_holds_everything_itself_and_its_sound_plays(study, sample):
     assert 'name="viewport"' in text
 
 
-def test_a_study_without_results_says_so(study):
-    shown = Page(page(study, load("quickstart"), None, []))
+def test_a_study_without_results_says_so(study, tmp_path):
+    shown = Page(page(study, load("quickstart"), None, [], [], tmp_path))
     assert "No trial completed" in shown.text
     assert "Nothing was measured yet" in shown.text
     assert "Nothing was repaired" in shown.text
@@ -112,11 +120,11 @@ def test_a_study_without_results_says_so(study):
 def test_few_trials_have_no_importance(study, tmp_path):
     for number in range(2):
         finish(study, 6.0 + number, learning_rate=1e-3 * (number + 1))
-    assert "too few to tell" in Page(page(study, load("quickstart"), None, [])).text
+    assert "too few to tell" in Page(page(study, load("quickstart"), None, [], [], tmp_path)).text
 
 
 def test_files_that_are_elsewhere_are_said_to_be(study, tmp_path):
     finish(study, 6.0)
-    shown = Page(page(study, load("quickstart"), str(tmp_path / "none"), []))
+    shown = Page(page(study, load("quickstart"), str(tmp_path / "none"), [], [], tmp_path))
     assert "not on this machine" in shown.text
     assert shown.links == []
