@@ -602,11 +602,12 @@ def storage_migrate(place: Place, destination: str, form: str) -> None:
 
 
 @cli.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what can be mended.")
 @FORMATS
 @click.pass_obj
-def examine(place: Place, form: str) -> None:
+def examine(place: Place, fix: bool, form: str) -> None:
     """Check this machine, the installation and the database."""
-    findings = doctor.examine(place.home, place.storage)
+    findings = doctor.examine(place.home, place.storage, fix)
     click.echo(report.formatted(findings, form))
     if any(finding["state"] == "FAULT" for finding in findings):
         raise click.exceptions.Exit(3)

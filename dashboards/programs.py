@@ -9,6 +9,7 @@ from tensorboard import program
 
 from dashboards.guard import WSGI
 from smart_tuner.store import Storage
+from studies.attachments import attached
 
 # optuna-dashboard's notes may be edited; what deletes, renames or tells may not, unless asked for.
 NOTES = (r"PUT /api/studies/\d+/note", r"PUT /api/studies/\d+/\d+/note")
@@ -46,7 +47,7 @@ def tensorboard(home: Path) -> WSGI:
 
 def optuna_board(storage: Storage, home: Path) -> WSGI:
     """Serves our own storage object: a URL would be opened another way, and shown by ps."""
-    folder = home / "artifacts" / "optuna"
-    folder.mkdir(parents=True, exist_ok=True)
-    app: WSGI = optuna_dashboard.wsgi(storage, artifact_store=FileSystemArtifactStore(str(folder)))
+    attached(home).mkdir(parents=True, exist_ok=True)
+    store = FileSystemArtifactStore(str(attached(home)))
+    app: WSGI = optuna_dashboard.wsgi(storage, artifact_store=store)
     return app

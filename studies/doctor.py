@@ -12,17 +12,22 @@ import torch
 from optuna.trial import TrialState
 from packaging.requirements import Requirement
 
-from smart_tuner.store import StoreError
+from smart_tuner.store import Storage, StoreError
+from studies import attachments
 
 LEAST_FREE_GIGABYTES = 2.0
 Finding = dict[str, str]
 
 
-def examine(home: Path, open_storage: Callable[[], optuna.storages.BaseStorage]) -> list[Finding]:
-    """Findings with check, state ("ok" or "FAULT") and detail."""
+def examine(home: Path, open_storage: Callable[[], Storage], fix: bool) -> list[Finding]:
+    """Findings with check, state ("ok" or "FAULT") and detail.
+
+    Args:
+        fix: mend what can be mended, and say so.
+    """
     return [
         {"check": check, "state": "ok" if sound else "FAULT", "detail": detail}
-        for check, sound, detail in (*_machine(home), *_packages(), *_database(open_storage))
+        for check, sound, detail in (*_machine(home), *_packages(), *_database(home, open_storage, fix))
     ]
 
 
@@ -65,7 +70,7 @@ def _packages() -> Iterator[tuple[str, bool, str]]:
             yield wanted.name, wanted.specifier.contains(found), f"{found} ({wanted.specifier} is needed)"
 
 
-def _database(open_storage: Callable[[], optuna.storages.BaseStorage]) -> Iterator[tuple[str, bool, str]]:
+def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Iterator[tuple[str, bool, str]]:
     try:
         storage = open_storage()
     except StoreError as error:
@@ -79,3 +84,9 @@ def _database(open_storage: Callable[[], optuna.storages.BaseStorage]) -> Iterat
         if open_trials:
             detail = f"{open_trials} unfinished; go on with: run_study.py resume {summary.study_name}"
             yield f"study {summary.study_name}", True, detail
+    if not (found := attachments.unmatched(storage, home)):
+        yield "artifacts", True, "each has its row and its file"
+    elif fix:
+        yield "artifacts", True, attachments.mend(storage, home, found)
+    else:
+        yield "artifacts", False, f"{found}; mend them with: run_study.py doctor --fix"

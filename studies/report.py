@@ -81,6 +81,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "best_trial": best.number if best else None,
         "ceiling": yardstick.get("ceiling"),
         "cap": yardstick.get("cap"),
+        "skipped": study.user_attrs.get("skipped"),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
 

@@ -8,18 +8,17 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna_dashboard import save_note
 
 from model.training import NonFinite, OutOfMemory, StepMeasures
 from objectives.tacotron2 import ALIGNMENT, MELS, SAMPLE, Attempt, Interrupted, Measured, Plan, Unrepairable
 from smart_tuner.curves import Curves
-from smart_tuner.outage import UNREACHABLE, Fenced
+from smart_tuner.outage import UNREACHABLE
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
 from studies import fixes
+from studies.attachments import attach
 from studies.leases import Leases
 from studies.spec import Spec
 from studies.study import rdb
@@ -213,10 +212,12 @@ class _Attempt:
         self._tell(self._thinned.rest())
         entries = outage.wait_for(self._entries)
         found = [name for name in KINDS if (self._attempt.folder / name).is_file()]
-        outage.wait_for(lambda: self._upload(found))
+        files = {self._attempt.folder / name: KINDS[name] for name in found}
+        outage.wait_for(lambda: attach(self._attempt.trial, files, self._home))
         outage.wait_for(lambda: save_note(self._attempt.trial, fixes.note(entries, reason)))
         attributes = outage.wait_for(lambda: self._attempt.trial.user_attrs)
         effective = {**attributes["settings"], **attributes.get("effective", {})}
+        found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
         rows.keep(
             {name: str((self._attempt.folder / name).resolve().relative_to(self._home)) for name in found},
             {
@@ -258,27 +259,6 @@ class _Attempt:
     def _entries(self) -> list[Entry]:
         found = repairs_of(self._study.engine, self._study.uid, self._number)
         return list(in_force(entry for _, entry in found))
-
-    def _upload(self, names: list[str]) -> None:
-        """An attempt that died at its end may have been here before."""
-        place = self._home / "artifacts" / "optuna"
-        place.mkdir(parents=True, exist_ok=True)
-        trial, store = self._attempt.trial, FileSystemArtifactStore(str(place))
-        there = {(meta.filename, _content(place / meta.artifact_id)) for meta in get_all_artifact_meta(trial)}
-        for name in names:
-            file = self._attempt.folder / name
-            if (name, _content(file)) in there:
-                continue
-            try:
-                upload_artifact(
-                    artifact_store=store, file_path=str(file), study_or_trial=trial, mimetype=KINDS[name]
-                )
-            except UpdateFinishedTrialError as error:
-                raise Fenced(f"trial {trial.number} was ended by another attempt") from error
-
-
-def _content(file: Path) -> bytes | None:
-    return file.read_bytes() if file.is_file() else None
 
 
 def _json(found: Any) -> str:

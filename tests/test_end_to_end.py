@@ -428,6 +428,8 @@ def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(home
     done = home.run("start", "mine.toml")
     assert "skipped, of 61 clips: 1 missing audio (gone)" in done.stderr
     assert "gone" in (home.folder / "runs" / "mine-problems.txt").read_text()
+    status = json.loads(home.run("status", "mine", "-f", "json").stdout)
+    assert status["skipped"] == "1 missing audio (gone), of 61 clips"
 
 
 def test_cyrillic_text_is_never_dropped_silently(home, finished):

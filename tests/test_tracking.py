@@ -165,6 +165,21 @@ def test_optunas_artifacts_play_and_show_and_each_trial_has_a_note(tracked):
         assert len(list(place.iterdir())) == 3 * len(study.trials)
 
 
+def test_doctor_tells_of_a_lost_artifact_and_mends_it(tracked):
+    file = next((tracked.runs / "artifacts" / "optuna").iterdir())
+    content = file.read_bytes()
+    file.unlink()
+
+    def looked_at(*options, code):
+        found = json.loads(tracked.run("doctor", "-f", "json", *options, code=code))
+        return next(row for row in found if row["check"] == "artifacts")
+
+    assert "rows without their files: 1" in looked_at(code=3)["detail"]
+    assert looked_at("--fix", code=0)["detail"].startswith("files restored: 1, rows taken out: 0")
+    assert file.read_bytes() == content
+    assert looked_at(code=0)["state"] == "ok"
+
+
 def test_artifacts_of_a_run_are_plain_files(tracked, client):
     client = client(mlflow_url(tracked.url, tracked.runs))
     for run in trials_of(client):

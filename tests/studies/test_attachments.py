@@ -1,0 +1,103 @@
+"""Sounds and pictures for optuna-dashboard: kept once, and mended where a death tore row and file apart."""
+
+from contextlib import closing
+
+import httpx
+import optuna
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+
+from dashboards.programs import optuna_board
+from smart_tuner.store import open_storage
+from studies import attachments
+from studies.leases import Leases
+from studies.spec import load
+from studies.study import open_study
+
+
+@pytest.fixture
+def storage(tmp_path):
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        yield storage
+
+
+@pytest.fixture
+def trial(storage, tmp_path):
+    """One whose sample is attached."""
+    trial = open_study(load("quickstart"), storage).ask()
+    folder = tmp_path / "studies" / "quickstart" / f"trial-{trial.number:04d}"
+    folder.mkdir(parents=True)
+    (folder / "sample.wav").write_bytes(b"RIFF")
+    attachments.attach(trial, {folder / "sample.wav": "audio/wav"}, tmp_path)
+    return trial
+
+
+def board(storage, home):
+    transport = httpx.WSGITransport(optuna_board(storage, home), raise_app_exceptions=False)
+    return httpx.Client(transport=transport, base_url="http://board")
+
+
+def names(trial, storage):
+    return [meta.filename for meta in get_all_artifact_meta(trial, storage=storage)]
+
+
+def test_an_attempt_that_was_here_before_has_attached_it_once(trial, storage, tmp_path):
+    file = tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav"
+    attachments.attach(trial, {file: "audio/wav"}, tmp_path)
+    assert names(trial, storage) == ["sample.wav"]
+    file.write_bytes(b"RIFF, another")
+    attachments.attach(trial, {file: "audio/wav"}, tmp_path)
+    assert names(trial, storage) == ["sample.wav"] * 2
+    assert not attachments.unmatched(storage, tmp_path)
+
+
+def test_a_row_without_its_file_gets_it_again_from_the_trials_folder(trial, storage, tmp_path):
+    [file] = attachments.attached(tmp_path).iterdir()
+    file.unlink()
+    assert not attachments.unmatched(storage, tmp_path)  # it may be on its way
+    trial.study.tell(trial, 1.0)
+    found = attachments.unmatched(storage, tmp_path)
+    assert str(found) == "rows without their files: 1, files without their rows: 0"
+    attachments.mend(storage, tmp_path, found)
+    assert file.read_bytes() == b"RIFF"
+    assert not attachments.unmatched(storage, tmp_path)
+
+
+def test_a_row_of_which_nothing_is_left_is_taken_out_and_the_study_can_be_deleted(trial, storage, tmp_path):
+    [file] = attachments.attached(tmp_path).iterdir()
+    file.unlink()
+    (tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav").unlink()
+    trial.study.tell(trial, 1.0)
+    with board(storage, tmp_path) as browser:
+        artifact = f"/artifacts/{trial.study._study_id}/{trial._trial_id}/{file.name}"
+        assert browser.get(artifact).status_code >= 500
+        assert browser.delete(f"/api/studies/{trial.study._study_id}").status_code >= 500
+        attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
+        assert names(trial.study.trials[0], storage) == []
+        assert browser.delete(f"/api/studies/{trial.study._study_id}").status_code == 204
+    assert optuna.get_all_study_names(storage) == []
+
+
+def test_files_that_no_row_knows_are_set_aside_and_found_again_by_the_database_that_does(
+    trial, storage, tmp_path
+):
+    with closing(open_storage(f"sqlite:///{tmp_path / 'other.db'}")) as other:
+        found = attachments.unmatched(other, tmp_path)
+        assert (len(found.rows), len(found.files)) == (0, 1)
+        attachments.mend(other, tmp_path, found)
+    assert list(attachments.attached(tmp_path).iterdir()) == []
+    (tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav").unlink()
+    trial.study.tell(trial, 1.0)
+    attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
+    [file] = attachments.attached(tmp_path).iterdir()
+    assert file.read_bytes() == b"RIFF"
+
+
+def test_what_another_machine_has_is_no_fault_here(trial, storage, tmp_path):
+    owner = {"host": "elsewhere", "boot": "b", "pids": "p", "pid": 1, "started": "1"}
+    leases = Leases(storage.ours, trial.study.user_attrs["uid"], owner=owner)
+    leases.bind(leases.reserve(9), trial.number)
+    trial.study.tell(trial, 1.0)
+    [file] = attachments.attached(tmp_path).iterdir()
+    file.unlink()
+    assert not attachments.unmatched(storage, tmp_path)
