@@ -84,7 +84,7 @@ class Unmatched:
 
 
 def unmatched(storage: Storage, home: Path) -> Unmatched:
-    """Of this machine: files of trials that another one ran are there, and those of running trials to come."""
+    """Of this machine: what another one ran has its files there. Running trials get theirs at their end."""
     place, known, lost = attached(home), set[str](), list[Row]()
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
