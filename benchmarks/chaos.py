@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial
 from benchmarks import postgresql_server
 from model import checkpoint
 from model.failpoint import VARIABLE
+from model.training import StepMeasures
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.outage import BUDGET_SECONDS
@@ -48,6 +49,10 @@ WORST = ("reserved", "asked", "bound", "ckpt-written", "ckpt-renamed", "row-writ
 WORST_ENDS = ("decided", "telling")
 
 
+def nothing_measured(step: int) -> StepMeasures:
+    return StepMeasures(step, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1e-3, 0.0, {})
+
+
 class Toy:
     """A training of nothing: its state goes through a fixed chain of numbers, one link a step."""
 
@@ -57,11 +62,12 @@ class Toy:
         self._key: int = int(1e9 * params["learning_rate"]) + params["batch_size"]
         self._state: int = self._key
 
-    def advance(self, closely: bool = False) -> None:
+    def advance(self, closely: bool = False) -> StepMeasures:
         self._state = (self._state * 6364136223846793005 + self._key) % 2**61
         self.step += 1
         self.note("step")
         time.sleep(self._wait)
+        return nothing_measured(self.step)
 
     @property
     def value(self) -> float:

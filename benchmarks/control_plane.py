@@ -25,7 +25,8 @@ from optuna.pruners import SuccessiveHalvingPruner
 from sqlalchemy import Engine, event
 
 from benchmarks import postgresql_server
-from benchmarks.chaos import Quiet
+from benchmarks.chaos import Quiet, nothing_measured
+from model.training import StepMeasures
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.address import parse
@@ -97,8 +98,9 @@ def ours(spec: Spec, storage: Storage, folder: Path) -> Callable[[], None]:
             settings=settings, corpus=SimpleNamespace(training=()), step=0, seconds=0.0, number=trial.number
         )
 
-        def advance(closely: bool = False) -> None:
+        def advance(closely: bool = False) -> StepMeasures:
             training.step += 1
+            return nothing_measured(training.step)
 
         training.advance = advance
         value = objective(attempt, training)

@@ -88,9 +88,10 @@ def stopped(run, tmp_path, monkeypatch):
 
     def stopped(store):
         def advance(toy, closely=False):
-            before(toy)
+            measures = before(toy)
             if toy.step == STOPPED_AT:
                 os.kill(os.getpid(), signal.SIGTERM)
+            return measures
 
         before = chaos.Toy.advance
         with monkeypatch.context() as patch:
@@ -175,9 +176,10 @@ def test_training_goes_on_while_the_store_is_away(run, look, store, folder, caps
 
 def test_what_could_not_be_stored_is_stored_later(run, look, store, folder, capsys, monkeypatch):
     def advance(toy, closely=False):
-        before(toy)
+        measures = before(toy)
         if toy.step == 40:
             folder.mkdir(exist_ok=True)
+        return measures
 
     before = chaos.Toy.advance
     monkeypatch.setattr(chaos.Toy, "advance", advance)
