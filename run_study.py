@@ -77,6 +77,7 @@ NO_FIXES = click.option(
 WORKERS = click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine."
 )
+WITH_PAGES = click.option("--with-pages", is_flag=True, help="Serve the pages while it runs.")
 LINGER = click.option(
     "--linger", is_flag=True, help="Wait for trials that other workers run, to take up those that die."
 )
@@ -185,7 +186,7 @@ def cli(
 @click.argument("study")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
-@click.option("--with-pages", is_flag=True, help="Serve the pages while it runs.")
+@WITH_PAGES
 @NO_FIXES
 @WORKERS
 @DEVICE
@@ -209,13 +210,15 @@ def start(
         launching.check(place.url)
     opened = open_study(spec, place.storage())
     if launching is None:
-        with _pages(place) if with_pages else nullcontext():
+        with _pages(place, with_pages):
             _work(place, spec, opened, device, workers)
     else:
         click.echo(launching.run(spec.name, place.home, place.url, device))
 
 
-def _pages(place: Place) -> AbstractContextManager[None]:
+def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
+    if not wanted:
+        return nullcontext()
     _share(place)
     return pool.beside([sys.executable, __file__, "pages"], STOP_SECONDS)
 
@@ -235,17 +238,21 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @cli.command()
 @click.argument("name")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@WITH_PAGES
 @WORKERS
 @DEVICE
 @TRACKING
 @click.pass_obj
-def resume(place: Place, name: str, n_trials: int | None, workers: int, device: str) -> None:
+def resume(
+    place: Place, name: str, n_trials: int | None, with_pages: bool, workers: int, device: str
+) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
     spec = spec.with_changes(n_trials, None)
     study = open_study(spec, rdb(stored))
     set_wish(study, "run")
-    _work(place, spec, study, device, workers)
+    with _pages(place, with_pages):
+        _work(place, spec, study, device, workers)
 
 
 @cli.command("worker")
@@ -484,7 +491,14 @@ def export(place: Place, name: str, trial: int | None, output: Path) -> None:
 
 @cli.command("pages")
 @click.option("--only", metavar="PAGES", help="Some of mlflow,tensorboard,optuna,home.")
-@click.option("--port", "ports", multiple=True, metavar="PAGE=N", help="Another port; may be repeated.")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    envvar="SMART_TUNER_PORTS",
+    metavar="PAGE=N",
+    help="Another port; may be repeated.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name to be called by, too.")
 @click.option("--insecure", "open_to_all", is_flag=True, help="Beyond this machine without a password.")

@@ -79,7 +79,7 @@ def written(url: str, trials: int) -> Spec:
             for model, rows in tables.items():
                 connection.execute(insert(model.__table__), rows)
             _count_on(connection, "trials", "trial_id")
-    storage.engine.dispose()
+    storage.close()
     return spec
 
 

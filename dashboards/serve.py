@@ -270,7 +270,7 @@ class Pages:
             self._say(f"{page:<12} {self._options.address(page):<26} {WHAT[page]}")
         if self._password is not None:
             self._say(f"Password (any user name): {self._password}")
-        elif self._options.host not in LOCAL:
+        elif self._options.host not in LOCAL or self._options.names:
             self._say("Anybody who reaches this machine can read and write these pages (--insecure).")
 
     def _start(self, page: str) -> None:

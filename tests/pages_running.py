@@ -81,23 +81,23 @@ class Served:
     def said(self):
         return Path(self.log.name).read_text()
 
-    def wait(self, pages=PAGES, seconds=240):
-        """Ended, too, when they do not come: no fixture would."""
+    def wait(self, pages=PAGES, seconds=240, below=400):
+        """Until they answer with such a status. Ended, too, when they do not come: no fixture would."""
         try:
-            self._wait(pages, seconds)
+            self._wait(pages, seconds, below)
         except BaseException:
             self.end()
             raise
         return self
 
-    def _wait(self, pages, seconds):
+    def _wait(self, pages, seconds, below):
         deadline = time.monotonic() + seconds
         waiting = list(pages)
         while waiting:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, f"{waiting}: {self.said()}"
             try:
-                if httpx.get(self.url(waiting[0]), timeout=20, trust_env=False).status_code < 400:
+                if httpx.get(self.url(waiting[0]), timeout=20, trust_env=False).status_code < below:
                     waiting.pop(0)
             except httpx.HTTPError:
                 time.sleep(0.3)

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -375,6 +376,38 @@ def test_of_fifty_at_once_a_few_are_spoken_and_the_rest_are_sent_away(tmp_path):
     speaker.close()
     assert answers.count(None) == 45
     assert len({answer for answer in answers if answer}) == 5
+
+
+def speaking(pipe, *_):
+    """A child whose every sentence takes a while."""
+    pipe.send(None)
+    while True:
+        pipe.recv()
+        time.sleep(0.3)
+        pipe.send({**SAID, "alignment": dict(GRID), "mel": dict(GRID)})
+
+
+def test_fifty_requests_at_once_are_answered_or_sent_away_and_the_server_lives(home):
+    folder, url, storage = home
+    [port] = free_ports(1)
+    app = demo.app(storage, url, folder, speaker=Speaker(speaking, (url, folder)))
+    server = InThread(Guard(hosts(port)).asgi(app), "127.0.0.1", port)
+    limits = httpx.Limits(max_connections=60)
+    with httpx.Client(
+        base_url=f"http://localhost:{port}", timeout=120, trust_env=False, limits=limits
+    ) as client:
+
+        def speak(number):
+            wanted = {"study": "history", "trial": 0, "text": f"sentence {number}"}
+            return client.post("/api/speak", json=wanted)
+
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(speak, range(50)))
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert {a.json()["error"] for a in answers if a.status_code == 429} == {"busy"}
+        assert speak(51).status_code == 200
+        assert client.get("/").status_code == 200
+    server.end()
 
 
 def test_grids_keep_their_shape():

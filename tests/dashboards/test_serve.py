@@ -1,14 +1,20 @@
 """All four pages as processes: started, guarded, found again, and ended."""
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
-from pages_running import PAGES, ROOT, Served, state
+from pages_running import PAGES, ROOT, STUDY, Served, free_ports, state
+from sqlalchemy import make_url
 
+from benchmarks import history as made_up
 from dashboards import mlflow_server
 from dashboards.guard import Guard
 from dashboards.serve import Options, Pages
@@ -93,6 +99,80 @@ def test_stop_ends_them_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "runs" / "pages.json").exists()
     assert served.run("pages", "--stop").stdout.strip() == "No pages are served."
     assert served.run("pages", "--status").returncode == 1
+
+
+def test_a_page_with_another_name_asks_for_a_password_once_for_all_ports(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", "a long enough password")
+    served = Served(tmp_path, "--only", "home,optuna", "--allow-host", "box.example")
+    served.wait(["home", "optuna"], below=500)
+    home, optuna = f"box.example:{served.ports['home']}", f"box.example:{served.ports['optuna']}"
+    assert ask("GET", served.url("home"), host=home).status_code == 401
+    assert ask("GET", served.url("home", "/api/home"), host=home).status_code == 401
+    wrong = httpx.BasicAuth("me", "another long password")
+    assert httpx.get(served.url("home"), auth=wrong, trust_env=False).status_code == 401
+    right = httpx.BasicAuth("me", "a long enough password")
+    opened = httpx.get(served.url("home"), auth=right, headers={"host": home}, trust_env=False)
+    assert opened.status_code == 200
+    cookie = "; ".join(f"{name}={value}" for name, value in opened.cookies.items())
+    assert ask("GET", served.url("optuna", "/api/studies"), host=optuna, cookie=cookie).status_code == 200
+    assert ask("GET", served.url("home"), host=f"evil.example:{served.ports['home']}").status_code == 421
+    assert served.end() == 128 + signal.SIGTERM
+    assert "a long enough password" in served.said()
+
+
+def test_whoever_insists_gets_pages_without_a_password_and_is_told(tmp_path):
+    served = Served(tmp_path, "--only", "home", "--allow-host", "box.example", "--insecure").wait(["home"])
+    named = f"box.example:{served.ports['home']}"
+    assert ask("GET", served.url("home"), host=named).status_code == 200
+    assert ask("GET", served.url("home"), host="evil.example").status_code == 421
+    served.end()
+    assert "--insecure" in served.said()
+
+
+def test_pages_run_beside_a_study_and_end_with_it(tmp_path):
+    (tmp_path / "small.toml").write_text(STUDY)
+    ports = dict(zip(PAGES, free_ports(4), strict=True))
+    told = " ".join(f"{page}={port}" for page, port in ports.items())
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "run_study.py"), "start", "small.toml", "--with-pages"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "SMART_TUNER_PORTS": told},
+    ) as begun:
+        seen = set()
+        while begun.poll() is None:
+            with contextlib.suppress(httpx.HTTPError, KeyError):
+                found = httpx.get(
+                    f"http://localhost:{ports['home']}/api/study/small", timeout=5, trust_env=False
+                ).json()
+                seen |= {trial["state"] for trial in found["running"] if trial["live"]}
+            time.sleep(0.2)
+        said = begun.stderr.read()
+    assert begun.returncode == 0, said
+    assert seen == {"running"}, said
+    assert f"http://127.0.0.1:{ports['home']}/" in said
+    assert not (tmp_path / "runs" / "pages.json").exists()
+
+
+def test_all_pages_serve_a_postgresql_database_and_show_its_password_to_nobody(
+    tmp_path, postgres_url, monkeypatch
+):
+    made_up.written(postgres_url, 5)
+    monkeypatch.setenv("OPTUNA_STORAGE", postgres_url)
+    served = Served(tmp_path).wait()
+    [study] = httpx.get(served.url("home", "/api/home"), trust_env=False).json()["studies"]
+    assert study["name"] == "history"
+    found = httpx.get(served.url("optuna", "/api/studies"), trust_env=False).json()["study_summaries"]
+    assert [summary["study_name"] for summary in found] == ["history"]
+    url = served.url("mlflow", "/api/2.0/mlflow/experiments/create")
+    assert httpx.post(url, json={"name": "tried"}, timeout=60, trust_env=False).status_code == 200
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    secret = make_url(postgres_url).password
+    shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
+    assert not any(secret.encode() in line for line in shown)
+    assert served.end() == 128 + signal.SIGTERM
+    assert secret not in served.said()
 
 
 def test_a_taken_port_is_told_with_the_flag_that_changes_it(tmp_path):
