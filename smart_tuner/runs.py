@@ -21,6 +21,7 @@ from smart_tuner.outbox import Payload, Refused
 UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
 REFUSALS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, INVALID_STATE, ABSENT)}
 STUDY_UID, TRIAL_UID, OUTCOME = "study_uid", "trial_uid", "outcome"
+OF_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page shows runs, not traces
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 MOST_METRICS, MOST_PARAMETERS, LONGEST_TAG, LONGEST_PARAMETER = 1000, 100, 8000, 6000
 
@@ -181,7 +182,7 @@ class Runs:
         if self._client.get_experiment_by_name(name) is not None:
             name = f"{name} {uid[:8]}"
         place = (artifacts_of(self._home) / uid).as_uri() if self._direct else None
-        return str(self._client.create_experiment(name, place, {STUDY_UID: uid}))
+        return str(self._client.create_experiment(name, place, {STUDY_UID: uid, **OF_TRAINING}))
 
 
 def artifacts_of(home: Path) -> Path:

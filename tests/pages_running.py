@@ -117,7 +117,7 @@ def small_study(folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "SMART_TUNER_TRACKING": "1"},
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -3,9 +3,10 @@
 import json
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from pages_running import Served, small_study
 from selenium import webdriver
@@ -79,9 +80,10 @@ def loudness(browser, selector):
     return browser.execute_async_script(
         """
         const [selector, done] = arguments;
-        fetch(document.querySelector(selector).src).then((answer) => answer.arrayBuffer())
+        fetch(document.querySelector(selector).currentSrc).then((answer) => answer.arrayBuffer())
           .then((bytes) => new OfflineAudioContext(1, 1, 22050).decodeAudioData(bytes))
-          .then((sound) => done([sound.duration, Math.max(...sound.getChannelData(0).map(Math.abs))]));
+          .then((sound) => done([sound.duration, Math.max(...sound.getChannelData(0).map(Math.abs))]))
+          .catch((fault) => done([String(fault), 0]));
         """,
         selector,
     )
@@ -201,25 +203,71 @@ def test_everything_is_reached_by_the_keyboard(home):
     assert names == []
 
 
-@pytest.mark.parametrize(
-    ("page", "path", "shown"),
-    [
-        ("optuna", "/dashboard", "small"),
-        ("tensorboard", "/", "TensorBoard"),
-        ("mlflow", "/", "MLflow"),
-    ],
-)
-def test_the_other_pages_open_without_faults_or_requests_elsewhere(browser, served, page, path, shown):
+@contextmanager
+def opened(browser, served, page, path):
+    """Afterwards nothing went wrong, and nobody else was asked."""
     browser.get("about:blank")
     faults(browser), asked_hosts(browser)
     browser.get(served.url(page, path))
-    until(
-        lambda: (
-            shown in browser.page_source
-            and browser.execute_script("return document.readyState") == "complete"
-        )
-    )
+    yield
     time.sleep(3)  # late requests
     assert asked_hosts(browser) == {f"localhost:{served.ports[page]}"}
     # MLflow asks itself whether users may log in, and takes "not found" for no
     assert [fault for fault in faults(browser) if "/mlflow/users/current" not in fault] == []
+
+
+def pictures_shown(browser):
+    """How many pictures with something in them."""
+    return browser.execute_script("return [...document.images].filter((i) => i.naturalWidth > 100).length")
+
+
+def test_optunas_page_plays_and_shows_a_trial_with_its_note(browser, served):
+    with opened(browser, served, "optuna", "/dashboard/studies/1/trials?numbers=0"):
+        until(lambda: browser.find_elements(By.TAG_NAME, "audio"))
+        seconds, loudest = loudness(browser, "audio")
+        assert seconds > 0.02 and loudest > 0.005
+        until(lambda: pictures_shown(browser) == 2)
+        shown = text(browser, "body")
+        assert "Nothing was repaired." in shown
+        assert "settings" in shown and "learning_rate" in shown
+
+
+def test_tensorboard_shows_the_alignment_of_each_trial(browser, served):
+    with opened(browser, served, "tensorboard", "/#timeseries"):
+        until(lambda: pictures_shown(browser) >= 2)
+        shown = text(browser, "body")
+        assert "small/trial-0000" in shown and "small/trial-0001" in shown
+        assert "alignment" in shown
+
+
+def test_mlflow_shows_the_study_as_a_run_with_a_run_for_each_trial(browser, served):
+    asked = {"experiment_ids": [experiment_of(served)], "max_results": 10}
+    url = served.url("mlflow", "/api/2.0/mlflow/runs/search")
+    runs = httpx.post(url, json=asked, timeout=60, trust_env=False).json()["runs"]
+    states = {run["info"]["run_name"]: run["info"]["status"] for run in runs}
+    assert states == {"small": "FINISHED", "trial 0000": "FINISHED", "trial 0001": "FINISHED"}
+    path = f"/#/experiments/{experiment_of(served)}/runs?workflowType=machine_learning"
+    with opened(browser, served, "mlflow", path):
+        until(lambda: "3 matching runs" in text(browser, "body"))
+        assert "small" in text(browser, "body")
+
+
+def experiment_of(served):
+    url = served.url("mlflow", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=small")
+    return httpx.get(url, timeout=60, trust_env=False).json()["experiment"]["experiment_id"]
+
+
+def test_a_report_as_one_file_plays_and_shows_without_anything_else(browser, served):
+    file = served.folder / "report.html"
+    assert served.run("report", "small", "-o", str(file)).returncode == 0
+    browser.get("about:blank")
+    faults(browser), asked_hosts(browser)
+    browser.get(file.as_uri())
+    until(lambda: browser.execute_script("return document.querySelector('audio').readyState") >= 1)
+    assert browser.execute_script("return document.querySelector('audio').duration") > 0.02
+    assert pictures_shown(browser) == 1
+    assert "Best: trial" in text(browser, "body")
+    wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0
+    assert faults(browser) == []
+    assert asked_hosts(browser) == set()
