@@ -213,7 +213,7 @@ def start(
         with _pages(place, with_pages):
             _work(place, spec, opened, device, workers)
     else:
-        click.echo(launching.run(spec.name, place.home, place.url, device))
+        click.echo(launching.run(spec.name, place.home, place.url, place.store_url, device))
 
 
 def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 PROGRAM = Path(__file__).resolve().parents[1] / "run_study.py"
-STORAGE_VARIABLE = "OPTUNA_STORAGE"
+STORAGE_VARIABLE, ARTIFACTS_VARIABLE = "OPTUNA_STORAGE", "SMART_TUNER_ARTIFACTS"
 LAST_LINES = 20
 
 SLURM_MINUTES = "240"
@@ -92,11 +92,17 @@ class Launch:
                 f"Set {STORAGE_VARIABLE} to one like postgresql+psycopg://user:password@host/name."
             )
 
-    def run(self, study: str, home: Path, url: str, device: str) -> str:
-        """Launch the workers of an existing study. Returns what is to be told."""
+    def run(self, study: str, home: Path, url: str, store: str | None, device: str) -> str:
+        """Launch the workers of an existing study. Returns what is to be told.
+
+        Args:
+            store: the URL of the store of checkpoints, if there is one.
+        """
+        shared = {ARTIFACTS_VARIABLE: store} if store else {}
         if self.target == "kubernetes":
             command = worker_command(["run_study.py"], HOME_IN_POD, study, device)
-            text: str = yaml.safe_dump(manifest(command, study, self.image or "", self.jobs, self.options))
+            job = manifest(command, study, self.image or "", self.jobs, self.options, shared)
+            text: str = yaml.safe_dump(job)
             if self.output is None:
                 return text
             self.output.write_text(text, "utf-8")
@@ -104,7 +110,7 @@ class Launch:
         command = worker_command([sys.executable, str(PROGRAM)], str(home.resolve()), study, device)
         folder = home.resolve() / "studies" / study / "slurm"
         options = {"job-name": f"smart-tuner-{study}", **self.options}
-        jobs = slurm(command, {STORAGE_VARIABLE: url}, self.jobs, folder, options, None)
+        jobs = slurm(command, {STORAGE_VARIABLE: url, **shared}, self.jobs, folder, options, None)
         return f"{len(jobs)} jobs: {jobs[0].job_id} to {jobs[-1].job_id}; what they say is in {folder}"
 
 
@@ -267,17 +273,23 @@ def _told(code: int) -> str:
 
 
 def manifest(
-    command: Sequence[str], study: str, image: str, jobs: int, options: Mapping[str, str]
+    command: Sequence[str],
+    study: str,
+    image: str,
+    jobs: int,
+    options: Mapping[str, str],
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """An Indexed Job of Kubernetes 1.33 or newer, each of whose pods runs `command`.
 
     `options` are resources of a pod (cpu, memory, nvidia.com/gpu, …) and NAMES_IN_CLUSTER: the namespace, the
-    Secret with the storage URL, and the PersistentVolumeClaim of the home folder.
+    Secret with the storage URL, and the PersistentVolumeClaim of the home folder. `environment` is no secret.
 
     Raises LaunchError for another key.
     """
     names = {key: options.get(key, default) for key, default in NAMES_IN_CLUSTER.items()}
     metadata = {"generateName": f"smart-tuner-{_label(study)}-", "namespace": names["namespace"]}
+    container = _container(command, image, names["secret"], _resources(options), environment)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -293,7 +305,7 @@ def manifest(
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": SAVE_SECONDS,
                     "automountServiceAccountToken": False,
-                    "containers": [_container(command, image, names["secret"], _resources(options))],
+                    "containers": [container],
                     "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": names["volume"]}}],
                 }
             },
@@ -336,7 +348,11 @@ def _resources(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _container(
-    command: Sequence[str], image: str, secret: str | None, resources: dict[str, str]
+    command: Sequence[str],
+    image: str,
+    secret: str | None,
+    resources: dict[str, str],
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     url = {"secretKeyRef": {"name": secret, "key": SECRET_KEY}}
     # without it, PyTorch starts as many threads as the node has cores
@@ -348,6 +364,7 @@ def _container(
         "env": [
             {"name": STORAGE_VARIABLE, "valueFrom": url},
             {"name": "OMP_NUM_THREADS", "valueFrom": threads},
+            *({"name": name, "value": value} for name, value in environment.items()),
         ],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         "securityContext": {"allowPrivilegeEscalation": False},

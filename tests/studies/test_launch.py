@@ -160,7 +160,7 @@ def test_without_slurm_or_submitit_it_is_said_what_to_do(tmp_path, monkeypatch):
 
 def small_manifest(**options):
     command = launch.worker_command(["run_study.py"], "/runs", "My_Study ж 2", "cuda")
-    return launch.manifest(command, "My_Study ж 2", "registry/tuner:1", 12, options)
+    return launch.manifest(command, "My_Study ж 2", "registry/tuner:1", 12, options, {})
 
 
 def test_the_manifest_is_what_kubernetes_knows():
@@ -225,3 +225,16 @@ def test_a_database_that_workers_cannot_share_is_refused_before_anything_is_stor
     assert code == 2
     assert "SQLite" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_store_of_checkpoints_reaches_every_job(login_node):
+    def variables(store):
+        job = yaml.safe_load(kubernetes.run("mine", login_node, SECRET_URL, store, "cpu"))
+        [pod] = job["spec"]["template"]["spec"]["containers"]
+        return {variable["name"]: variable.get("value") for variable in pod["env"]}
+
+    store, kubernetes = "s3://voices/checkpoints", launch.Launch("kubernetes", 2, "image", {}, None)
+    assert variables(store)["SMART_TUNER_ARTIFACTS"] == store
+    assert "SMART_TUNER_ARTIFACTS" not in variables(None)
+    launch.Launch("slurm", 2, None, {}, None).run("mine", login_node / "runs", SECRET_URL, store, "cpu")
+    assert f"SMART_TUNER_ARTIFACTS={store}\n" in (login_node / "env").read_text()
