@@ -235,7 +235,8 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
         "",
         "Next:",
         f'  run_study.py speak {name} "your own words" -o out.wav',
-        f"  run_study.py report {name}",
+        "  run_study.py pages    look at it in a browser, and talk to its voices",
+        f"  run_study.py report {name} -o report.html",
         f"  run_study.py start {name} --n-trials {spec.budget.trials + 8}    search on",
         f"  run_study.py export {name} --trial {best.number} -o my_voice",
     ]
