@@ -37,7 +37,13 @@ class Running:
 def running(home: Path) -> Running | None:
     """The process that serves this home's pages, if it still lives; on another machine, if it did not end."""
     found = _written(home)
-    return None if found is None or is_gone(found.owner) else found
+    return None if found is None or _is_over(found.owner) else found
+
+
+def _is_over(owner: dict[str, Any]) -> bool:
+    """Also when this machine was started anew since: whoever has that number now is another process."""
+    here = this_process()
+    return is_gone(owner) or (owner["host"] == here["host"] and owner["boot"] != here["boot"])
 
 
 def _written(home: Path) -> Running | None:
@@ -92,10 +98,10 @@ def stop(home: Path) -> bool:
     if found is None:
         return False
     here = this_process()
-    if found.owner["host"] != here["host"]:
+    if any(found.owner[name] != here[name] for name in ("host", "pids")):
         raise PagesError(
-            f"The pages of {home} are served on another machine.\nIt is {found.owner['host']}.\n"
-            "Run there: run_study.py pages --stop"
+            f"The pages of {home} are served on another machine, or in another container.\n"
+            f"It is {found.owner['host']}.\nRun there: run_study.py pages --stop"
         )
     served = _ended(found.owner)
     _end_orphans(home)
@@ -104,11 +110,11 @@ def stop(home: Path) -> bool:
 
 def _ended(owner: dict[str, Any]) -> bool:
     """Only a process that is surely the one that was written down is asked to end."""
-    if is_gone(owner):
+    if _is_over(owner):
         return False
     os.kill(owner["pid"], signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while not is_gone(owner):
+    while not _is_over(owner):
         if time.monotonic() > deadline:
             raise PagesError(
                 f"Process {owner['pid']} does not end.\nIt was asked to {STOP_SECONDS:.0f} s ago.\n"
@@ -121,7 +127,7 @@ def _ended(owner: dict[str, Any]) -> bool:
 def _end_orphans(home: Path) -> None:
     """Children of a process that was killed before it could end them."""
     found = _written(home)
-    if found is not None and is_gone(found.owner):
+    if found is not None and _is_over(found.owner):
         for child in found.children:
             _ended(child)
         (home / STATE).unlink(missing_ok=True)

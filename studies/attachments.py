@@ -9,19 +9,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._rdb import models
-from sqlalchemy import delete, select
+from optuna.trial import FrozenTrial
+from sqlalchemy import delete
 
 from smart_tuner.outage import Fenced
 from smart_tuner.store import Storage
-from smart_tuner.tables import LEASES
 from studies.folders import trial_folder
-from studies.leases import this_process
 
 PREFIX = "artifacts:"  # of the keys of Optuna's rows
 
@@ -60,11 +58,11 @@ def _content(file: Path) -> bytes | None:
 
 @dataclass(frozen=True)
 class Row:
-    """One of Optuna's rows of an artifact: of a trial, or (trial None) of a study; `owner` is Optuna's id."""
+    """One of Optuna's rows of a trial's artifact."""
 
     study: str
-    trial: int | None
-    owner: int
+    trial: int
+    trial_id: int
     artifact: str
     filename: str
 
@@ -84,18 +82,21 @@ class Unmatched:
 
 
 def unmatched(storage: Storage, home: Path) -> Unmatched:
-    """Of this machine: what another one ran has its files there. Running trials get theirs at their end."""
+    """Of finished trials of ours that were run in this home, and of a home that this database knows."""
     place, known, lost = attached(home), set[str](), list[Row]()
+    files = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        if "uid" not in summary.user_attrs:
+            continue
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
-        running = {t.number for t in study.get_trials(deepcopy=False) if not t.state.is_finished()}
-        elsewhere = _elsewhere(storage, study.user_attrs.get("uid"))
-        for row in _rows(storage, study):
-            known.add(row.artifact)
-            if row.trial not in running | elsewhere and not (place / row.artifact).is_file():
-                lost.append(row)
-    files = sorted(file for file in place.iterdir() if file.name not in known) if place.is_dir() else []
-    return Unmatched(tuple(lost), tuple(files))
+        for trial in study.get_trials(deepcopy=False):
+            rows = list(_rows(study.study_name, trial))
+            known |= {row.artifact for row in rows}
+            folder = trial_folder(home / "studies" / study.study_name, trial.number)
+            if trial.state.is_finished() and folder.is_dir():
+                lost += [row for row in rows if not (place / row.artifact).is_file()]
+    unclaimed = [file for file in files if file.name not in known]
+    return Unmatched(tuple(lost), tuple(unclaimed) if len(unclaimed) < len(files) else ())
 
 
 def mend(storage: Storage, home: Path, found: Unmatched) -> str:
@@ -104,13 +105,8 @@ def mend(storage: Storage, home: Path, found: Unmatched) -> str:
     gone = [row for row in found.rows if not _restored(row, home)]
     with storage.engine.begin() as connection:
         for row in gone:
-            key = f"{PREFIX}{row.artifact}"
-            if row.trial is None:
-                attribute = models.StudySystemAttributeModel
-                connection.execute(delete(attribute).filter_by(study_id=row.owner, key=key))
-            else:
-                of_trial = models.TrialSystemAttributeModel
-                connection.execute(delete(of_trial).filter_by(trial_id=row.owner, key=key))
+            its = {"trial_id": row.trial_id, "key": f"{PREFIX}{row.artifact}"}
+            connection.execute(delete(models.TrialSystemAttributeModel).filter_by(**its))
     for file in found.files:
         set_aside(home).mkdir(parents=True, exist_ok=True)
         file.rename(set_aside(home) / file.name)
@@ -120,29 +116,16 @@ def mend(storage: Storage, home: Path, found: Unmatched) -> str:
     )
 
 
-def _rows(storage: Storage, study: optuna.Study) -> Iterator[Row]:
-    of_study = storage.get_study_system_attrs(study._study_id)
-    owners: list[tuple[int | None, int, dict[str, Any]]] = [(None, study._study_id, of_study)]
-    owners += [(t.number, t._trial_id, t.system_attrs) for t in study.get_trials(deepcopy=False)]
-    for number, owner, attributes in owners:
-        for key, value in attributes.items():
-            if key.startswith(PREFIX):
-                meta = json.loads(value)
-                yield Row(study.study_name, number, owner, meta["artifact_id"], meta["filename"])
-
-
-def _elsewhere(storage: Storage, uid: str | None) -> set[int]:
-    """Numbers of the trials that another machine ran last."""
-    here = this_process()["host"]
-    query = select(LEASES.c.number, LEASES.c.owner).where(LEASES.c.study_uid == uid)
-    with storage.ours.connect() as connection:
-        return {number for number, owner in connection.execute(query) if owner["host"] != here}
+def _rows(study: str, trial: FrozenTrial) -> Iterator[Row]:
+    for key, value in trial.system_attrs.items():
+        if key.startswith(PREFIX):
+            meta = json.loads(value)
+            yield Row(study, trial.number, trial._trial_id, meta["artifact_id"], meta["filename"])
 
 
 def _restored(row: Row, home: Path) -> bool:
-    sources = [set_aside(home) / row.artifact]
-    if row.trial is not None:
-        sources.append(trial_folder(home / "studies" / row.study, row.trial) / row.filename)
+    folder = trial_folder(home / "studies" / row.study, row.trial)
+    sources = (set_aside(home) / row.artifact, folder / row.filename)
     source = next((file for file in sources if file.is_file()), None)
     if source is None:
         return False

@@ -5,12 +5,11 @@ from contextlib import closing
 import httpx
 import optuna
 import pytest
-from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
 from dashboards.programs import optuna_board
 from smart_tuner.store import open_storage
 from studies import attachments
-from studies.leases import Leases
 from studies.spec import load
 from studies.study import open_study
 
@@ -78,26 +77,27 @@ def test_a_row_of_which_nothing_is_left_is_taken_out_and_the_study_can_be_delete
     assert optuna.get_all_study_names(storage) == []
 
 
-def test_files_that_no_row_knows_are_set_aside_and_found_again_by_the_database_that_does(
-    trial, storage, tmp_path
-):
-    with closing(open_storage(f"sqlite:///{tmp_path / 'other.db'}")) as other:
-        found = attachments.unmatched(other, tmp_path)
-        assert (len(found.rows), len(found.files)) == (0, 1)
-        attachments.mend(other, tmp_path, found)
-    assert list(attachments.attached(tmp_path).iterdir()) == []
-    (tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav").unlink()
-    trial.study.tell(trial, 1.0)
-    attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
+def test_a_file_that_no_row_knows_is_set_aside_and_comes_back_for_a_row_that_does(trial, storage, tmp_path):
     [file] = attachments.attached(tmp_path).iterdir()
+    stray = file.with_name("stray")
+    stray.write_bytes(b"whose?")
+    attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
+    assert list(attachments.attached(tmp_path).iterdir()) == [file]
+    assert (attachments.set_aside(tmp_path) / "stray").read_bytes() == b"whose?"
+    trial.study.tell(trial, 1.0)
+    (tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav").unlink()
+    file.rename(attachments.set_aside(tmp_path) / file.name)
+    attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
     assert file.read_bytes() == b"RIFF"
 
 
-def test_what_another_machine_has_is_no_fault_here(trial, storage, tmp_path):
-    owner = {"host": "elsewhere", "boot": "b", "pids": "p", "pid": 1, "started": "1"}
-    leases = Leases(storage.ours, trial.study.user_attrs["uid"], owner=owner)
-    leases.bind(leases.reserve(9), trial.number)
+def test_another_database_another_home_and_foreign_studies_are_left_alone(trial, storage, tmp_path):
     trial.study.tell(trial, 1.0)
-    [file] = attachments.attached(tmp_path).iterdir()
-    file.unlink()
+    with closing(open_storage(f"sqlite:///{tmp_path / 'other.db'}")) as other:
+        assert not attachments.unmatched(other, tmp_path)
+    assert not attachments.unmatched(storage, tmp_path / "elsewhere")
+    foreign = optuna.create_study(study_name="foreign", storage=storage).ask()
+    attached_to_it = FileSystemArtifactStore(str(tmp_path))
+    upload_artifact(artifact_store=attached_to_it, file_path=__file__, study_or_trial=foreign)
+    foreign.study.tell(foreign, 1.0)
     assert not attachments.unmatched(storage, tmp_path)
