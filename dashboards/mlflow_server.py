@@ -42,11 +42,11 @@ def command(home: Path, host: str, port: int, guard: Guard) -> list[str]:
     ]
 
 
-def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
+def environment(url: str, guard: Guard) -> dict[str, str]:
     """With the database's address and the password, which a command line would show to everybody."""
     return {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": mlflow_url(url, home),
+        "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ENABLE_AI_GATEWAY": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -282,7 +282,7 @@ class Pages:
         guard = self._options.guard(page, self._password)
         if page == "mlflow":
             command = mlflow_server.command(self._home, host, port, guard)
-            environment = mlflow_server.environment(self._url, self._home, guard)
+            environment = mlflow_server.environment(self._url, guard)
             return InChild(command, environment, self._home / "pages-mlflow.log")
         return InThread(guard.asgi(self._app(page)), host, port)
 

@@ -56,7 +56,7 @@ class Progress:
             "off_diagonal": _short(measures.guided),
             "gate": _short(measures.gate),
             "learning_rate": _short(measures.learning_rate),
-            "diagonal_score": diagonal_score,
+            "diagonal_score": None if diagonal_score is None else _short(diagonal_score),
             "step_seconds": _short(median(self._seconds)),
             "curve": self._curve,
         }

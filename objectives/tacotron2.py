@@ -152,8 +152,8 @@ class Tacotron2Objective:
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
             self._train_to_next_measure(attempt, watched, history, live)
             history.append(self._measure(watched))
+            self._show(training, attempt.folder, history)  # before: what is saved is not measured again
             self._save(attempt, watched, history)
-            self._show(training, attempt.folder, history)
 
     def _falls_behind(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> bool:
         """While the database is away nothing is told or pruned; the next measure tells all."""
@@ -252,11 +252,15 @@ class Tacotron2Objective:
         """Keep a sample and a picture of the trial's best state beside its checkpoints."""
         if best(history) is history[-1]:
             title, voice = f"step {training.step}, {history[-1].value:.2f} dB", training.voice()
-            save_sample(voice, self._plan.sample_text, folder / SAMPLE, title)
-            item = self._judge.items[0]
-            spoken = voice.read([item.symbols.tolist()], [0])[0]
-            save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
-            self._watcher.sampled(training.step)
+            try:
+                save_sample(voice, self._plan.sample_text, folder / SAMPLE, title)
+                item = self._judge.items[0]
+                spoken = voice.read([item.symbols.tolist()], [0])[0]
+                save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
+            except OSError as error:  # a checkpoint may still find room, by giving an older one up
+                self._watcher.warned(f"the sample of step {training.step} is not kept: {error}")
+            else:
+                self._watcher.sampled(training.step)
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:

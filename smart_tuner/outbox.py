@@ -5,6 +5,7 @@ longer than a claim lasts. Its key lets the receiver see that it knows it alread
 which one process put them; of two processes that put at the same time, either may be first.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -139,10 +140,10 @@ class Publisher:
         except self._failures as error:
             later = self._now() + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
             with self._engine.begin() as connection:
-                connection.execute(update(OUTBOX).where(*mine).values(due_at=later, error=str(error)))
+                connection.execute(update(OUTBOX).where(*mine).values(due_at=later, error=_told(error)))
         except Refused as refusal:
             with self._engine.begin() as connection:
-                connection.execute(update(OUTBOX).where(*mine).values(state="dropped", error=str(refusal)))
+                connection.execute(update(OUTBOX).where(*mine).values(state="dropped", error=_told(refusal)))
         else:
             with self._engine.begin() as connection:
                 connection.execute(update(OUTBOX).where(*mine).values(state="sent", error=None))
@@ -150,3 +151,8 @@ class Publisher:
     @property
     def _waiting(self) -> ColumnElement[bool]:
         return OUTBOX.c.state == "waiting"
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without a password that an address may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", str(error))

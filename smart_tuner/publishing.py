@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, func, select
 
 from smart_tuner.outage import UNREACHABLE
-from smart_tuner.outbox import Publisher
+from smart_tuner.outbox import Payload, Publisher
 from smart_tuner.store import Storage, mlflow_url
 from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
@@ -36,8 +36,16 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
     from smart_tuner import runs
 
     server = os.environ.get(URI)
-    sender = runs.Runs(server or mlflow_url(url, home), home, direct=not server)
     engine: Engine = storage.ours
+
+    def expected(row: Payload) -> bool:
+        of_trial = OUTBOX.c.study_uid == row["study_uid"], OUTBOX.c.trial == row["trial"]
+        waits = OUTBOX.c.channel == CHANNEL, OUTBOX.c.state == "waiting"
+        query = select(OUTBOX.c.id).where(*of_trial, *waits).limit(1)
+        with engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
+    sender = runs.Runs(server or mlflow_url(url), home, direct=not server, expected=expected)
     return [Publisher(engine, name, sender.send, runs.UNREACHABLE) for name in (CHANNEL, files_channel(home))]
 
 

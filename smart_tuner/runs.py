@@ -5,6 +5,7 @@ before they are made, and everything in a row has its instant: a row that is sen
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,21 @@ class Runs:
         uri: MLflow's server or database.
         home: below which the files of rows lie.
         direct: the database is written to without a server, so artifacts are kept below `home`.
+        expected: whether the run of a row with files may still be made by a row before it.
     """
 
-    def __init__(self, uri: str, home: Path, *, direct: bool) -> None:
-        self._uri, self._home, self._direct = uri, home, direct
+    def __init__(
+        self, uri: str, home: Path, *, direct: bool, expected: Callable[[Payload], bool] = lambda _: True
+    ) -> None:
+        self._uri, self._home, self._direct, self._expected = uri, home, direct, expected
         self._connected: MlflowClient | None = None
         self._known: dict[str, str] = {}  # ids of experiments and runs by uid
 
     def send(self, row: Payload) -> None:
         """Raises Refused, or one of UNREACHABLE."""
         for again in (False, True):
-            run = self._run(row)
             try:
-                return self._tell(run, row)
-            except FileNotFoundError as error:
-                raise Refused(f"the file is gone: {error.filename}") from error
+                return self._tell(self._run(row), row)
             except MlflowException as error:
                 if error.error_code not in REFUSALS:
                     raise
@@ -118,19 +119,24 @@ class Runs:
         uri: str = self._client.get_run(run).info.artifact_uri
         beside = self._direct and uri.startswith("mlflow-artifacts:")
         place = artifacts_of(self._home) / uri.removeprefix("mlflow-artifacts:").lstrip("/")
-        for name, path in row["files"].items():
-            source = self._home / path
-            if beside:
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, place / name)
-            else:
-                source.stat()  # raises FileNotFoundError
-                self._client.log_artifact(run, str(source))
+        if beside:
+            place.mkdir(parents=True, exist_ok=True)
         for name, text in row["texts"].items():
             if beside:
                 (place / name).write_text(text, "utf-8")
             else:
                 self._client.log_text(run, text, name)
+        sources = {name: self._home / path for name, path in row["files"].items()}
+        gone = [str(source) for source in sources.values() if not source.is_file()]
+        for name, source in sources.items():
+            if not source.is_file():
+                continue
+            if beside:
+                shutil.copyfile(source, place / name)
+            else:
+                self._client.log_artifact(run, str(source))
+        if gone:
+            raise Refused(f"gone are: {', '.join(gone)}")
 
     # Finding, or making
 
@@ -144,7 +150,8 @@ class Runs:
             experiment = self._experiment(row)
             found = self._find(experiment, TRIAL_UID, uid)
             if found is None and row["kind"] == "files":
-                raise MlflowException(f"there is no run of trial {row['trial']} yet")
+                lacking = f"there is no run of trial {row['trial']}"
+                raise MlflowException(lacking) if self._expected(row) else Refused(lacking)
             tags = {TRIAL_UID: uid, names.MLFLOW_PARENT_RUN_ID: self._study(row)}
             named = f"trial {row['trial']:04d}"
             self._known[uid] = found or self._make(experiment, row, named, tags)
@@ -178,9 +185,9 @@ class Runs:
 
     def _make_experiment(self, row: Payload) -> str:
         """A study that is gone, or another database's, may have left its name there."""
-        name, uid = row["study"], row["study_uid"]
-        if self._client.get_experiment_by_name(name) is not None:
-            name = f"{name} {uid[:8]}"
+        study, uid = row["study"], row["study_uid"]
+        names_to_try = (study, f"{study} {uid[:8]}", f"{study} {uid[:8]} {row['at']}")
+        name = next(name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
         place = (artifacts_of(self._home) / uid).as_uri() if self._direct else None
         return str(self._client.create_experiment(name, place, {STUDY_UID: uid, **OF_TRAINING}))
 

@@ -157,12 +157,12 @@ def read_url(url: str) -> Address:
         ) from error
 
 
-def mlflow_url(url: str, home: Path) -> str:
+def mlflow_url(url: str) -> str:
     """Where MLflow keeps its tables, with the password: beside ours, but never among them."""
     address = read_url(url)
-    return (
-        f"sqlite:///{home.resolve() / 'mlflow.db'}" if address.file is not None else address.within(MLFLOWS)
-    )
+    if address.file is None:
+        return address.within(MLFLOWS)
+    return f"sqlite:///{address.file.resolve().with_name('mlflow.db')}"
 
 
 @contextmanager

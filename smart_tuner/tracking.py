@@ -12,11 +12,12 @@ A row of no trial (kind "study") tells how the whole study is. Instants are in t
 is sent twice is one.
 """
 
-import hashlib
 import math
-import socket
+import os
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,9 +154,16 @@ class TrialRows:
 
 
 def files_channel(home: Path) -> str:
-    """Rows with files are read only on the machine and in the home where the files lie."""
-    place = f"{socket.gethostname()}:{home.resolve()}"
-    return f"{CHANNEL}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    """Rows with files are read only where the files lie: in this home, from whatever machine."""
+    name = home / "home.id"
+    if not name.is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        drawn = name.with_name(f"home.{uuid.uuid4().hex}")
+        drawn.write_text(uuid.uuid4().hex[:8])
+        with suppress(FileExistsError):
+            os.link(drawn, name)  # whole, and by one process
+        drawn.unlink()
+    return f"{CHANNEL}-{name.read_text()}"
 
 
 def point(step: int, values: Values) -> Payload:

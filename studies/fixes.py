@@ -34,8 +34,8 @@ def _done(entry: Entry) -> str:
 
 
 def _compared(entry: Entry) -> str:
-    both = [name for name in entry.before if name in entry.after]
-    return ", ".join(f"{name} {entry.before[name]:.3g} → {entry.after[name]:.3g}" for name in both)
+    both = [(name, then, entry.after[name]) for name, then in entry.before.items() if name in entry.after]
+    return ", ".join(f"{name} {_number(then, 3)} → {_number(now, 3)}" for name, then, now in both)
 
 
 def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
@@ -132,9 +132,9 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _number(value: float | str) -> str:
+def _number(value: float | str, digits: int = 4) -> str:
     """What the database could not hold as a number, such as NaN, came back as text."""
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return value if isinstance(value, str) else f"{value:.{digits}g}"
 
 
 def _nth(entry: Entry) -> str:

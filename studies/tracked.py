@@ -1,6 +1,7 @@
 """What a worker tells MLflow, TensorBoard and optuna-dashboard of its trials, beside what a person sees."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from smart_tuner.outage import UNREACHABLE
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
-from studies import fixes
+from studies import fixes, history
 from studies.attachments import attach
 from studies.leases import Leases
 from studies.spec import Spec
@@ -33,6 +34,7 @@ Tracking = tuple[Display, Callable[[Job], Job]]
 def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Tracking]:
     """A display that tells both, and what a worker's job becomes; at the end, how the study is."""
     engine, uid = rdb(study).ours, study.user_attrs["uid"]
+    spec = Spec.parse_json(study.user_attrs["spec"])
     whole = OfStudy(engine, study.study_name, uid)
     tracked = Tracked(display, whole, home)
     try:
@@ -41,21 +43,21 @@ def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Trac
         with suppress(*UNREACHABLE):
             counts = Leases(engine, uid).counts()
             if not counts.get("held"):
-                left = Spec.parse_json(study.user_attrs["spec"]).budget.trials - sum(counts.values())
-                whole.rests("SCHEDULED" if left > 0 or counts.get("released") else "FINISHED")
+                left = spec.budget.trials > sum(counts.values()) and history.training_left(study, spec)
+                whole.rests("SCHEDULED" if left or counts.get("released") else "FINISHED")
 
 
 class Tracked:
     """A display of a worker that runs one trial after the other."""
 
     def __init__(self, display: Display, study: OfStudy, home: Path) -> None:
-        self._display, self._study, self._home = display, study, home.resolve()
+        self._display, self._study, self._home = display, study, home
         self._machine = Machine()
         self._attempt: _Attempt | None = None
 
     def job(self, job: Job) -> Job:
         def run(attempt: Attempt) -> float:
-            self._attempt = mine = _Attempt(attempt, self._study, self._home, self._now)
+            self._attempt = mine = _Attempt(attempt, self._study, self._home, self._now, self.warned)
             try:
                 value = job(attempt)
             except Interrupted:
@@ -127,9 +129,15 @@ class _Attempt:
     """Where the numbers, pictures and sounds of one attempt go."""
 
     def __init__(
-        self, attempt: Attempt, study: OfStudy, home: Path, machine: Callable[[], dict[str, float]]
+        self,
+        attempt: Attempt,
+        study: OfStudy,
+        home: Path,
+        machine: Callable[[], dict[str, float]],
+        warned: Callable[[str], None],
     ) -> None:
-        self._attempt, self._study, self._home, self._machine = attempt, study, home, machine
+        self._attempt, self._study, self._home = attempt, study, home
+        self._machine, self._warned = machine, warned
         self._number: int = attempt.trial.number
         self._rows: TrialRows | None = None
         self._thinned = Thinned(1)
@@ -219,7 +227,7 @@ class _Attempt:
         effective = {**attributes["settings"], **attributes.get("effective", {})}
         found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
         rows.keep(
-            {name: str((self._attempt.folder / name).resolve().relative_to(self._home)) for name in found},
+            {name: os.path.relpath(self._attempt.folder / name, self._home) for name in found},
             {
                 "effective.json": json.dumps(effective, indent=1),
                 "interventions.json": _json([entry.record() for entry in entries]),
@@ -242,7 +250,7 @@ class _Attempt:
         """Opened at the first step, which tells where this attempt goes on."""
         if self._drawn is None:
             folder = self._home / "tensorboard" / self._study.name / f"trial-{self._number:04d}"
-            self._drawn = Curves(folder, step if step > 1 else 0)
+            self._drawn = Curves(folder, step if step > 1 else 0, self._warned)
             if step == 1:
                 self._drawn.numbers(0, knobs(self._settings))
         return self._drawn

@@ -102,7 +102,7 @@ def steps_of(client, run, name):
 
 
 def test_runs_trials_and_leases_agree_with_their_states(tracked, client):
-    client = client(mlflow_url(tracked.url, tracked.runs))
+    client = client(mlflow_url(tracked.url))
     with tracked.storage() as storage:
         trials = optuna.load_study(study_name="small", storage=storage).trials
         with storage.ours.connect() as connection:
@@ -127,7 +127,7 @@ def test_runs_trials_and_leases_agree_with_their_states(tracked, client):
 
 
 def test_every_step_is_there_once_also_those_that_were_trained_twice(tracked, client):
-    client = client(mlflow_url(tracked.url, tracked.runs))
+    client = client(mlflow_url(tracked.url))
     expected = [range(1, 13), range(1, 7), range(1, 8), range(1, 13)]
     for run, steps in zip(trials_of(client), expected, strict=True):
         assert steps_of(client, run, "train/loss") == list(steps), run.info.run_name
@@ -181,7 +181,7 @@ def test_doctor_tells_of_a_lost_artifact_and_mends_it(tracked):
 
 
 def test_artifacts_of_a_run_are_plain_files(tracked, client):
-    client = client(mlflow_url(tracked.url, tracked.runs))
+    client = client(mlflow_url(tracked.url))
     for run in trials_of(client):
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert names == {"sample.wav", "sample.png", "mels.png", "effective.json", "interventions.json"}

@@ -216,7 +216,7 @@ def test_beyond_this_machine_a_password_is_needed(monkeypatch):
 def test_mlflow_gets_secrets_by_its_environment_and_is_never_served_unguarded(tmp_path):
     guard = Guard(frozenset({"localhost:5000"}), "pa55-w0rd-f0r-all")
     url = "postgresql://me:hidden@db.example/name"
-    environment = mlflow_server.environment(url, tmp_path, guard)
+    environment = mlflow_server.environment(url, guard)
     assert "hidden" in environment["MLFLOW_BACKEND_STORE_URI"]
     assert "search_path%3Dmlflow" in environment["MLFLOW_BACKEND_STORE_URI"]
     told = mlflow_server.guard_from(environment)
@@ -225,7 +225,7 @@ def test_mlflow_gets_secrets_by_its_environment_and_is_never_served_unguarded(tm
     assert guard.password not in command and "hidden" not in command
     with pytest.raises(RuntimeError, match="started by"):
         mlflow_server.guard_from({})
-    assert mlflow_url("sqlite:///x/study.db", tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert mlflow_url(f"sqlite:///{tmp_path}/study.db") == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_the_entry_point_is_declared():

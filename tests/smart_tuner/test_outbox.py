@@ -120,6 +120,17 @@ def test_what_waits_says_why(engine, clock):
         assert connection.execute(select(OUTBOX.c.error, OUTBOX.c.tries)).all() == [("refused", 1)]
 
 
+def test_no_password_of_an_address_is_kept(engine, clock):
+    def fails_with_it(_):
+        raise ConnectionError("API request to http://me:s3cret@127.0.0.1:9/ failed")
+
+    fill(engine, [1])
+    publisher(engine, fails_with_it, clock).drain()
+    with engine.connect() as connection:
+        [why] = connection.execute(select(OUTBOX.c.error)).scalars()
+    assert why == "API request to http://127.0.0.1:9/ failed"
+
+
 def test_none_overtakes_one_that_failed(engine, sent, clock):
     fill(engine, [1, 2])
     publisher(engine, fails, clock).drain()

@@ -1,6 +1,9 @@
 """What a trial tells MLflow arrives once, whatever happens on the way; MLflow itself is real."""
 
 import os
+import resource
+import signal
+import socket
 from contextlib import closing
 
 import pytest
@@ -8,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from smart_tuner import tracking
+from smart_tuner.curves import Curves
 from smart_tuner.outbox import Publisher, counts
 from smart_tuner.store import mlflow_url, open_storage
 from smart_tuner.tables import OUTBOX
@@ -114,8 +118,9 @@ class MLflow:
 
         from smart_tuner import runs
 
-        self.uri, self.home, self.engine = mlflow_url(url, home), home, engine
-        self.sender = runs.Runs(self.uri, home, direct=True)
+        self.uri, self.home, self.engine = mlflow_url(url), home, engine
+        self.sender = runs.Runs(self.uri, home, direct=True, expected=lambda _: self.expected)
+        self.expected = True
         self.publishers = [
             Publisher(engine, name, self.sender.send, runs.UNREACHABLE)
             for name in (CHANNEL, files_channel(home))
@@ -220,6 +225,71 @@ def test_a_run_that_somebody_deleted_does_not_hold_up_the_others(study, mlflow):
     rows.flush()
     mlflow.drain()
     assert mlflow.history("train/loss") == [(2, 0.5)]
+
+
+def test_a_deleted_experiment_does_not_hold_up_the_others(engine, study, mlflow):
+    for step in (1, 2, 3):
+        rows = TrialRows(study, step, f"trial-{step}", idle)
+        stepped(rows, [step])
+        rows.flush()
+        mlflow.drain()
+        assert len(mlflow.all()) == 2
+        [experiment] = [e for e in mlflow.client.search_experiments() if e.name != "Default"]
+        mlflow.client.delete_experiment(experiment.experiment_id)
+    assert counts(engine, UID)[CHANNEL] == {"sent": 3}
+
+
+def test_files_of_a_run_that_is_gone_for_good_are_dropped(tmp_path, engine, study, mlflow):
+    mlflow.expected = False
+    rows = attempt(study)
+    rows.keep({}, {"effective.json": "{}"}, files_channel(tmp_path))
+    rows.flush()
+    mlflow.drain()
+    assert counts(engine, UID) == {files_channel(tmp_path): {"dropped": 1}}
+
+
+def test_what_is_there_of_a_trials_files_is_kept(tmp_path, engine, study, mlflow):
+    rows = attempt(study)
+    stepped(rows, [1])
+    (tmp_path / "there.png").write_bytes(b"PNG")
+    files = {"gone.wav": "gone.wav", "there.png": "there.png"}
+    rows.keep(files, {"effective.json": "{}"}, files_channel(tmp_path))
+    rows.flush()
+    mlflow.drain()
+    kept = {file.path for file in mlflow.client.list_artifacts(mlflow.trial().info.run_id)}
+    assert kept == {"there.png", "effective.json"}
+    assert counts(engine, UID)[files_channel(tmp_path)] == {"dropped": 1}
+
+
+def test_files_are_sent_from_wherever_the_home_is_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    first = files_channel(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert files_channel(tmp_path) == files_channel(tmp_path / "link") == first
+    assert files_channel(tmp_path / "other") != first
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of SummaryWriter's own
+def test_curves_that_cannot_be_written_are_given_up_once(tmp_path):
+    (tmp_path / "file").touch()
+    said = []
+    curves = Curves(tmp_path / "file" / "folder", 0, said.append)
+    curves.numbers(1, {"loss": 1.0})
+    curves.close()
+    assert len(said) == 1
+    curves, size = Curves(tmp_path / "folder", 0, said.append), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, size[1]))  # as on a full disk
+    try:
+        for step in range(3):
+            curves.numbers(step, {"loss": 1.0})
+            curves.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, size)
+        signal.signal(signal.SIGXFSZ, before)
+    curves.close()
+    assert len(said) == 2
 
 
 def test_a_row_that_mlflow_never_takes_is_dropped_and_counted(engine, study, mlflow):

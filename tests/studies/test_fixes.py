@@ -72,6 +72,12 @@ def test_a_line_and_a_record_hold_old_and_new():
     assert (second["kind"], second["done"]) == ("verdict", "improved")
 
 
+def test_what_the_database_held_as_text_is_told_too():
+    odd = Entry.from_record({**VERDICT.record(), "before": {"held_out": "inf"}, "after": {"held_out": 1.5}})
+    assert "held_out inf → 1.5" in told(odd)
+    assert "held_out inf → 1.5" in explained([(3, odd)])
+
+
 def test_what_was_trained_anew_is_not_told():
     void = replace(VERDICT, kind="void", parent=2, seq=3)
     assert [row["seq"] for row in records([(3, REPAIR), (3, VERDICT), (3, void)])] == [1]
