@@ -207,13 +207,15 @@ def start(
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
     spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
     if launching is not None:
+        if with_pages or workers > 1:
+            raise click.UsageError("--with-pages and --workers cannot be used with --launch.")
         launching.check(place.url)
     opened = open_study(spec, place.storage())
     if launching is None:
         with _pages(place, with_pages):
             _work(place, spec, opened, device, workers)
     else:
-        click.echo(launching.run(spec.name, place.home, place.url, place.store_url, device))
+        click.echo(launching.run(spec.name, place.home, place.url, _environment(place), device))
 
 
 def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
@@ -225,10 +227,13 @@ def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
 
 def _share(place: Place) -> None:
     """With child processes; a command line would show the database's password."""
-    os.environ["OPTUNA_STORAGE"], os.environ["SMART_TUNER_HOME"] = place.url, str(place.home)
-    os.environ["SMART_TUNER_TRACKING"] = str(int(place.tracking))
-    if place.store_url:
-        os.environ["SMART_TUNER_ARTIFACTS"] = place.store_url
+    os.environ |= {"OPTUNA_STORAGE": place.url, "SMART_TUNER_HOME": str(place.home), **_environment(place)}
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """What is the same for workers on any machine."""
+    store = {"SMART_TUNER_ARTIFACTS": place.store_url} if place.store_url else {}
+    return {"SMART_TUNER_TRACKING": str(int(place.tracking)), **store}
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -520,7 +525,9 @@ def show_pages(
         return 0 if served and all(row["up"] for row in served) else 1
     pool.end_with_parent()
     options = serve.Options.parsed(only, ports, **others)
-    return serve.Pages(options, place.storage(), place.url, place.home, click.echo).run()
+    storage = place.storage()
+    storage.mostly_read()
+    return serve.Pages(options, storage, place.url, place.home, click.echo).run()
 
 
 @cli.command("track")

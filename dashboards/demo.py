@@ -29,7 +29,6 @@ from studies.study import StudyError
 
 PAGE = Path(__file__).parent / "home.html"
 LONGEST_TEXT = 500
-LONGEST_COMMENT = 500
 LARGEST_BODY = 16_384
 KEPT_SAMPLES = 40
 RATER = "smart_tuner_rater"
@@ -56,7 +55,6 @@ class Opinion(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     sample: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     score: Annotated[int, Field(ge=1, le=5)]
-    comment: Annotated[str, Field(max_length=LONGEST_COMMENT)] = ""
     blind: bool = False
 
 
@@ -272,11 +270,7 @@ def _speech(web: FastAPI, records: Records, samples: Samples, storage: Storage, 
         if heard is None:
             raise Refused(404, "no_sample")
         rater = _rater(request) or secrets.token_hex(16)
-        comment = " ".join(opinion.comment.split())
-        rate(
-            storage.ours,
-            replace(heard, rater=rater, score=opinion.score, comment=comment, blind=opinion.blind),
-        )
+        rate(storage.ours, replace(heard, rater=rater, score=opinion.score, blind=opinion.blind))
         answer = _json({"score": opinion.score})
         answer.set_cookie(RATER, rater, max_age=YEAR, httponly=True, samesite="strict")
         return answer

@@ -38,7 +38,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
-WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -161,29 +160,6 @@ class Guard:
                     {"type": "http.response.start", "status": refused.status, "headers": _encoded(given)}
                 )
                 await send({"type": "http.response.body", "body": f"{refused.text}\n".encode()})
-
-        return guarded
-
-    def wsgi(self, app: WSGI) -> WSGI:
-        """`app`, behind this rule."""
-
-        def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            headers = [
-                (name[5:].replace("_", "-").lower(), value)
-                for name, value in environ.items()
-                if name.startswith("HTTP_")
-            ]
-            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-            request = Request(environ["REQUEST_METHOD"], path, headers)
-
-            def start(status: str, given: Headers, *more: Any) -> Any:
-                lower = [(name.lower(), value) for name, value in given]
-                return start_response(status, self.answered(request, lower), *more)
-
-            if (refused := self.refusal(request)) is None:
-                return app(environ, start)
-            start(f"{refused.status} Refused", [*PLAIN, *refused.headers])
-            return [f"{refused.text}\n".encode()]
 
         return guarded
 

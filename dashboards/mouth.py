@@ -81,11 +81,8 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
         "seconds": len(sound) / rate,
         "wave": file.getvalue(),
         "letters": [voice.front_end.symbols[symbol] for symbol in symbols],
-        "frame_seconds": voice.mel_settings.hop_length / rate,
-        "frames_per_step": voice.settings.n_frames_per_step,
         "alignment": _grid(speech.alignment),
         "mel": _grid((speech.mel - low) / max(high - low, 1e-6)),
-        "mel_range": [low, high],
     }
 
 

@@ -1,16 +1,18 @@
 """The programs of others that are pages in this process: TensorBoard and optuna-dashboard."""
 
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore
 from tensorboard import program
 
-from dashboards.guard import WSGI
 from smart_tuner.store import Storage
 from studies.attachments import attached
 
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # optuna-dashboard's notes may be edited; what deletes, renames or tells may not, unless asked for.
 NOTES = (r"PUT /api/studies/\d+/note", r"PUT /api/studies/\d+/\d+/note")
 OPTUNA_ARTIFACTS = ("/artifacts/",)

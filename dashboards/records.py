@@ -39,11 +39,16 @@ class Records:
     def __init__(self, storage: Storage, home: Path, now: Callable[[], float] = time.time) -> None:
         self._storage, self._home, self._now = storage, home, now
         self._cached = _CachedStorage(storage)
+        self._uids: dict[int, str] = {}  # of the studies that are cached
         self._importances: dict[tuple[str, int], Record] = {}
 
     def load(self, name: str) -> tuple[optuna.Study, Spec]:
         """Raises StudyError for a name that is none of ours."""
         study = load_study(name, self._cached)
+        uid = study.user_attrs["uid"]
+        if self._uids.setdefault(study._study_id, uid) != uid:  # SQLite gave a deleted study's id away again
+            self._cached, self._uids = _CachedStorage(self._storage), {study._study_id: uid}
+            study = load_study(name, self._cached)
         return study, Spec.parse_json(study.user_attrs["spec"])
 
     def folder(self, name: str, number: int) -> Path:
@@ -55,8 +60,8 @@ class Records:
         found = []
         for summary in optuna.get_all_study_summaries(self._cached, include_best_trial=False):
             if "spec" in summary.user_attrs and "uid" in summary.user_attrs:
-                study = optuna.load_study(study_name=summary.study_name, storage=self._cached)
-                spec, best = Spec.parse_json(summary.user_attrs["spec"]), history.best_trial(study)
+                study, spec = self.load(summary.study_name)
+                best = history.best_trial(study)
                 found.append(
                     {
                         "name": summary.study_name,
@@ -106,7 +111,6 @@ class Records:
         ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
         trials = study.get_trials(deepcopy=False)
         return {
-            "version": self._version(study.user_attrs["uid"], trials),
             "parameters": list(spec.space),
             "trials": [{**_trial(trial), "ratings": ratings.get(trial.number)} for trial in trials],
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -19,7 +20,7 @@ from a2wsgi import WSGIMiddleware
 
 from dashboards import demo, mlflow_server, programs, state
 from dashboards.guard import ASGI, Guard, hosts
-from dashboards.state import PagesError
+from dashboards.state import PagesError, Write
 from smart_tuner.store import Storage
 
 PORTS = {"mlflow": 5000, "tensorboard": 5001, "optuna": 5002, "home": 5003}
@@ -30,7 +31,7 @@ WHAT = {
     "mlflow": "MLflow: runs, parameters, artifacts",
 }
 LOCAL = ("127.0.0.1", "::1", "localhost")
-ANY = ("0.0.0.0", "::")
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how they are reached from here
 PASSWORD = "SMART_TUNER_PAGES_PASSWORD"  # environment
 FEWEST_CHARACTERS = 12
 POLL_SECONDS = 0.5
@@ -80,8 +81,16 @@ class Options:
         return self.ports.get(page, PORTS[page])
 
     def address(self, page: str) -> str:
-        name = self.names[0] if self.host in ANY else self.host
-        return f"http://{f'[{name}]' if ':' in name else name}:{self.port(page)}/"
+        """What a person types."""
+        if self.host not in ANY:
+            return self.bound(page)
+        name = self.names[0]
+        return f"http://{name}/" if re.search(r":\d+$", name) else f"http://{name}:{self.port(page)}/"
+
+    def bound(self, page: str) -> str:
+        """Where it is reached on this machine itself."""
+        host = ANY.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port(page)}/"
 
     def guard(self, page: str, password: str | None) -> Guard:
         own = () if self.host in (*LOCAL, *ANY) else (f"[{self.host}]" if ":" in self.host else self.host,)
@@ -183,12 +192,13 @@ class InChild:
             self._process.terminate()
 
     def end(self) -> None:
+        """It leads a session of its own: whoever is left of that ends, too."""
         self.ask_to_end()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
-            self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -296,7 +306,7 @@ class Pages:
         app: Any = WSGIMiddleware(made[page](), workers=6)
         return app  # type: ignore[no-any-return]
 
-    def _watch(self, write: Callable[[dict[str, str], list[int]], None]) -> None:
+    def _watch(self, write: Write) -> None:
         """A page that dies is started again, after a pause that doubles until it lives for a while."""
         while not self._over.wait(POLL_SECONDS):
             now = time.monotonic()
@@ -310,13 +320,15 @@ class Pages:
                     self._say(f"{page} ended; starting it again in {pause:.0f} s")
                 elif now >= self._due[page]:
                     del self._due[page]
+                    server.end()  # what is left of it
                     with contextlib.suppress(OSError):  # its port is taken: the next time, perhaps
                         self._start(page)
                         self._write(write)
 
-    def _write(self, write: Callable[[dict[str, str], list[int]], None]) -> None:
+    def _write(self, write: Write) -> None:
         children = [server.child for server in self._servers.values() if server.child is not None]
-        write({page: self._options.address(page) for page in self._options.only}, children)
+        pages, options = self._options.only, self._options
+        write({page: options.address(page) for page in pages}, {p: options.bound(p) for p in pages}, children)
 
     def known(self) -> list[dict[str, Any]]:
         """Name and port of each page, and whether it answered lately; None before it was asked."""
@@ -328,21 +340,19 @@ class Pages:
 
     def _look(self) -> None:
         """Ask the pages whether they are there, and say once when all are."""
-        said, host = False, self._options.host
+        said = False
         while not self._over.wait(POLL_SECONDS if not said else 5.0):
             for page in self._options.only:
-                port = self._options.port(page)
-                self._up[page] = answers("127.0.0.1" if host in ANY else host, port)
+                self._up[page] = answers(self._options.bound(page))
             if not said and all(self._up.values()):
                 said = True
                 self._say("All pages answer. Ctrl-C, or run_study.py pages --stop, ends them.")
 
 
-def answers(host: str, port: int) -> bool:
+def answers(url: str) -> bool:
     """Whether a page answers at all: one that asks for a password does."""
-    name = f"[{host}]" if ":" in host else host
     try:
-        return httpx.get(f"http://{name}:{port}/", timeout=3.0, trust_env=False).status_code < 500
+        return httpx.get(url, timeout=3.0, trust_env=False).status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -352,8 +362,7 @@ def status(home: Path) -> list[dict[str, Any]]:
     found = state.running(home)
     if found is None:
         return []
-    rows = []
-    for page, address in found.addresses.items():
-        url = httpx.URL(address)
-        rows.append({"page": page, "url": address, "up": answers(url.host, url.port or 80), "pid": found.pid})
-    return rows
+    return [
+        {"page": page, "url": url, "up": answers(found.bound[page]), "pid": found.pid}
+        for page, url in found.addresses.items()
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from studies.leases import is_gone, process, this_process
 
+Write = Callable[[dict[str, str], dict[str, str], list[int]], None]
 STATE, LOCK = "pages.json", "pages.lock"
 STOP_SECONDS = 20.0
 
@@ -23,10 +24,11 @@ class PagesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Running:
-    """The process that serves, its children, and the address of each page."""
+    """The process that serves, its children, and of each page the address, and that on this machine."""
 
     owner: dict[str, Any]
     addresses: dict[str, str]
+    bound: dict[str, str]
     children: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -54,8 +56,9 @@ def _written(home: Path) -> Running | None:
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[Callable[[dict[str, str], list[int]], None]]:
-    """Be the one who serves; gives a function that writes down addresses, and the pids of children.
+def alone(home: Path) -> Iterator[Write]:
+    """Be the one who serves; gives a function that writes down addresses (and those on this machine), and the
+    pids of children.
 
     Raises:
         PagesError: another process does.
@@ -72,10 +75,11 @@ def alone(home: Path) -> Iterator[Callable[[dict[str, str], list[int]], None]]:
             ) from error
         _end_orphans(home)
 
-        def write(addresses: dict[str, str], children: list[int]) -> None:
+        def write(addresses: dict[str, str], bound: dict[str, str], children: list[int]) -> None:
             state = {
                 "owner": this_process(),
                 "addresses": addresses,
+                "bound": bound,
                 "children": [process(c) for c in children],
             }
             temporary = home / f"{STATE}.tmp"

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from smart_tuner.tables import OUTBOX, instant
+from smart_tuner.tables import INSERTS, OUTBOX, instant
 
-INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 CLAIM_SECONDS = 300.0  # a row that is being sent is left alone for so long
 FIRST_WAIT, LONGEST_WAIT = 5.0, 600.0  # seconds
 Payload = dict[str, Any]

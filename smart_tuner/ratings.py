@@ -4,12 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from smart_tuner.tables import RATINGS
-
-SCORES = range(1, 6)
-INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+from smart_tuner.tables import INSERTS, RATINGS
 
 
 @dataclass(frozen=True)
@@ -23,14 +19,13 @@ class Rating:
     text: str
     rater: str
     score: int
-    comment: str = ""
     blind: bool = False  # not knowing which trial it was
 
 
 def rate(engine: Engine, rating: Rating) -> None:
     """Keep it, in place of what the same rater thought of the same sample before."""
     insert = INSERTS[engine.dialect.name](RATINGS).values(**asdict(rating))
-    changed = {name: insert.excluded[name] for name in ("score", "comment", "blind")}
+    changed = {name: insert.excluded[name] for name in ("score", "blind")}
     keys = [RATINGS.c.sample, RATINGS.c.rater]
     with engine.begin() as connection:
         connection.execute(

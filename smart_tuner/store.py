@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from smart_tuner.address import Address, parse
 from smart_tuner.loading import BulkLoading
 
 BUSY_SECONDS = 60
+IMMEDIATE = "BEGIN IMMEDIATE"
 OPTUNAS, OUR_SCHEMA, MLFLOWS = "optuna", "smart_tuner", "mlflow"
 LOCK = 0x536D617274  # "Smart", the key of PostgreSQL's advisory lock
 # Per engine, of which a process has two: PostgreSQL's 100 connections are to serve many processes.
@@ -48,6 +49,9 @@ class Storage(BulkLoading):
         del state["ours"]
         return state
 
+    def mostly_read(self) -> None:
+        """For a process that seldom writes: on SQLite, its reads then make no writer wait."""
+
     def close(self) -> None:
         """Give back all connections; one that is needed again is opened again."""
         self.engine.dispose()
@@ -61,6 +65,8 @@ class SQLiteStorage(Storage):
     one (optuna issues 4621 and 4002). Every transaction therefore takes the write lock at its start.
     """
 
+    _begin = IMMEDIATE
+
     def __init__(self, address: Address, **options: Any) -> None:
         super().__init__(address.within(""), {"connect_args": {"timeout": BUSY_SECONDS}}, **options)
         self._prepare()
@@ -71,7 +77,10 @@ class SQLiteStorage(Storage):
 
     def _prepare(self) -> None:
         self.engine.dispose()  # Optuna has connected already, without these events
-        self.ours = _serialised(self.engine)
+        self.ours = _serialised(self.engine, lambda: self._begin)
+
+    def mostly_read(self) -> None:
+        self._begin = "BEGIN"
 
 
 class PostgreSQLStorage(Storage):
@@ -100,7 +109,7 @@ def plain_engine(address: Address, name: str) -> Engine:
     return _serialised(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
 
 
-def _serialised(engine: Engine) -> Engine:
+def _serialised(engine: Engine, begin: Callable[[], str] = lambda: IMMEDIATE) -> Engine:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are started by on_begin
@@ -109,7 +118,7 @@ def _serialised(engine: Engine) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(begin())
 
     return engine
 

@@ -4,6 +4,8 @@ A trial is named by its study's uid and its number: Optuna's ids change when a s
 of leases are seconds since 1970 by the database's clock, the only one that all workers share.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -22,11 +24,13 @@ from sqlalchemy import (
     func,
     literal_column,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())::float8",
 }
+INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # that know conflicts
 TABLES = MetaData()
 REPAIRS = Table(
     "st_repair",
@@ -113,11 +117,10 @@ RATINGS = Table(  # what people think of what they heard; one row a sample and r
     Column("study_uid", String(32), nullable=False),
     Column("trial", Integer, nullable=False),
     Column("step", Integer, nullable=False),  # of the checkpoint that spoke
-    Column("sample", String(64), nullable=False),  # SHA-256 of the weights, the text and the seed
+    Column("sample", String(64), nullable=False),  # SHA-256: of the checkpoint and the text, or of the sound
     Column("text", Text, nullable=False),
     Column("rater", String(32), nullable=False),
     Column("score", Integer, nullable=False),  # 1 to 5
-    Column("comment", Text, nullable=False),
     Column("blind", Boolean, nullable=False),  # not knowing which trial it was
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("sample", "rater"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 PROGRAM = Path(__file__).resolve().parents[1] / "run_study.py"
-STORAGE_VARIABLE, ARTIFACTS_VARIABLE = "OPTUNA_STORAGE", "SMART_TUNER_ARTIFACTS"
+STORAGE_VARIABLE = "OPTUNA_STORAGE"
 LAST_LINES = 20
 
 SLURM_MINUTES = "240"
@@ -92,16 +92,15 @@ class Launch:
                 f"Set {STORAGE_VARIABLE} to one like postgresql+psycopg://user:password@host/name."
             )
 
-    def run(self, study: str, home: Path, url: str, store: str | None, device: str) -> str:
+    def run(self, study: str, home: Path, url: str, environment: Mapping[str, str], device: str) -> str:
         """Launch the workers of an existing study. Returns what is to be told.
 
         Args:
-            store: the URL of the store of checkpoints, if there is one.
+            environment: of every job; no secrets.
         """
-        shared = {ARTIFACTS_VARIABLE: store} if store else {}
         if self.target == "kubernetes":
             command = worker_command(["run_study.py"], HOME_IN_POD, study, device)
-            job = manifest(command, study, self.image or "", self.jobs, self.options, shared)
+            job = manifest(command, study, self.image or "", self.jobs, self.options, environment)
             text: str = yaml.safe_dump(job)
             if self.output is None:
                 return text
@@ -110,7 +109,7 @@ class Launch:
         command = worker_command([sys.executable, str(PROGRAM)], str(home.resolve()), study, device)
         folder = home.resolve() / "studies" / study / "slurm"
         options = {"job-name": f"smart-tuner-{study}", **self.options}
-        jobs = slurm(command, {STORAGE_VARIABLE: url, **shared}, self.jobs, folder, options, None)
+        jobs = slurm(command, {STORAGE_VARIABLE: url, **environment}, self.jobs, folder, options, None)
         return f"{len(jobs)} jobs: {jobs[0].job_id} to {jobs[-1].job_id}; what they say is in {folder}"
 
 

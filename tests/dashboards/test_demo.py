@@ -9,6 +9,7 @@ from contextlib import closing
 
 import httpx
 import numpy as np
+import optuna
 import pytest
 from pages_running import free_ports
 
@@ -194,6 +195,14 @@ def test_the_attention_before_and_after_a_repair_is_shown_where_it_was_drawn(cli
     ]
     assert [picture.text for picture in shown] == ["picture 1", "picture 2"]
     assert shown[0].headers["content-type"] == "image/png"
+
+
+def test_a_study_with_the_id_of_a_deleted_one_is_another_study(client, home):
+    _, url, storage = home
+    assert len(client.get("/api/study/history/trials").json()["trials"]) == 30
+    optuna.delete_study(study_name="history", storage=storage)
+    made_up.written(url, 3)
+    assert len(client.get("/api/study/history/trials").json()["trials"]) == 3
 
 
 def test_what_was_left_out_of_the_data_and_what_waits_to_be_sent_are_told(client, home):

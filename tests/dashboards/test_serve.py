@@ -1,6 +1,7 @@
 """All four pages as processes: started, guarded, found again, and ended."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,10 +17,12 @@ from sqlalchemy import make_url
 
 from benchmarks import history as made_up
 from dashboards import mlflow_server
+from dashboards import state as pages_state
 from dashboards.guard import Guard
 from dashboards.serve import Options, Pages
 from dashboards.state import PagesError
 from smart_tuner.store import mlflow_url
+from studies.leases import process
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,21 @@ def test_a_page_that_dies_is_started_again(served):
         time.sleep(0.2)
     served.wait(["mlflow"])
     assert "mlflow ended; starting it again" in served.said()
+
+
+def test_what_was_served_before_the_machine_was_started_anew_is_over(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        owner = {**process(bystander.pid), "boot": "the one before", "started": "1"}
+        found = {"owner": owner, "addresses": {}, "bound": {}, "children": [owner]}
+        (tmp_path / "pages.json").write_text(json.dumps(found))
+        assert pages_state.running(tmp_path) is None
+        assert pages_state.stop(tmp_path) is False
+        assert bystander.poll() is None
+        assert not (tmp_path / "pages.json").exists()
+        (tmp_path / "pages.json").write_text(json.dumps({**found, "owner": {**owner, "pids": "another"}}))
+        with pytest.raises(PagesError, match="another container"):
+            pages_state.stop(tmp_path)
+        bystander.communicate(b"\n")
 
 
 def test_stop_ends_them_and_leaves_nothing(tmp_path):
@@ -209,7 +227,14 @@ def test_beyond_this_machine_a_password_is_needed(monkeypatch):
     monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", "short")
     with pytest.raises(PagesError, match="too short"):
         Options(host="192.0.2.1").password()
-    guard = Options(("home",), host="0.0.0.0", names=("box.example",)).guard("home", "x" * 20)
+    options = Options(("home",), host="0.0.0.0", names=("box.example",))
+    assert (options.address("home"), options.bound("home")) == (
+        "http://box.example:5003/",
+        "http://127.0.0.1:5003/",
+    )
+    assert Options(host="::", names=("box.example:8443",)).address("home") == "http://box.example:8443/"
+    assert Options(host="::1").address("home") == "http://[::1]:5003/"
+    guard = options.guard("home", "x" * 20)
     assert "box.example:5003" in guard.hosts and "0.0.0.0:5003" not in guard.hosts
 
 

@@ -19,7 +19,7 @@ def engine(empty_url):
 
 def test_a_score_is_kept_and_the_same_persons_next_one_replaces_it(engine):
     rate(engine, HEARD)
-    rate(engine, replace(HEARD, score=2, comment="hoarse", blind=True))
+    rate(engine, replace(HEARD, score=2, blind=True))
     rate(engine, replace(HEARD, rater="you", score=5))
     rate(engine, replace(HEARD, trial=7, sample="b" * 64, score=1))
     rate(engine, replace(HEARD, study_uid="v" * 32, sample="c" * 64))

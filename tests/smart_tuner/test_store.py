@@ -1,15 +1,18 @@
 import multiprocessing
 import pickle
+from contextlib import closing
 from dataclasses import replace
 
 import optuna
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
+from sqlalchemy import select
 
 from smart_tuner import schema
 from smart_tuner.records import TrialRepairs, repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage
+from smart_tuner.tables import LEASES
 
 QUEUED = 40
 
@@ -69,6 +72,16 @@ def test_four_first_starts_at_once_all_succeed(empty_url):
     storage = open_storage(empty_url)
     assert len(optuna.get_all_study_names(storage)) == 4
     storage.close()
+
+
+def test_who_mostly_reads_makes_no_writer_wait(empty_url):
+    with closing(open_storage(empty_url)) as pages, closing(open_storage(empty_url)) as worker:
+        pages.mostly_read()
+        with pages.ours.connect() as looking:
+            looking.execute(select(LEASES)).all()
+            study = worker.create_new_study([optuna.study.StudyDirection.MINIMIZE], "one")
+        pages.set_study_user_attr(study, "by", "a page")
+        assert worker.get_study_user_attrs(study) == {"by": "a page"}
 
 
 def test_a_copied_storage_still_serialises(tmp_path):

@@ -11,6 +11,7 @@ import submitit
 import yaml
 from click.testing import CliRunner
 
+import run_study
 from run_study import cli, main
 from studies import launch
 
@@ -211,6 +212,10 @@ def test_an_unknown_resource_is_refused_with_the_known_ones():
         (["--launch", "slurm"], "--launch slurm needs --jobs"),
         (["--launch", "slurm", "--jobs", "2", "--image", "x"], "--image cannot be used with --launch slurm"),
         (["--jobs", "2"], "--jobs cannot be used without --launch"),
+        (
+            ["--launch", "slurm", "--jobs", "2", "--workers", "2"],
+            "--with-pages and --workers cannot be used with --launch",
+        ),
         (["--launch", "slurm", "--jobs", "2", "--option", "gpu"], '--option "gpu" is not KEY=VALUE'),
     ],
 )
@@ -227,14 +232,16 @@ def test_a_database_that_workers_cannot_share_is_refused_before_anything_is_stor
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_store_of_checkpoints_reaches_every_job(login_node):
-    def variables(store):
-        job = yaml.safe_load(kubernetes.run("mine", login_node, SECRET_URL, store, "cpu"))
-        [pod] = job["spec"]["template"]["spec"]["containers"]
-        return {variable["name"]: variable.get("value") for variable in pod["env"]}
-
-    store, kubernetes = "s3://voices/checkpoints", launch.Launch("kubernetes", 2, "image", {}, None)
-    assert variables(store)["SMART_TUNER_ARTIFACTS"] == store
-    assert "SMART_TUNER_ARTIFACTS" not in variables(None)
-    launch.Launch("slurm", 2, None, {}, None).run("mine", login_node / "runs", SECRET_URL, store, "cpu")
-    assert f"SMART_TUNER_ARTIFACTS={store}\n" in (login_node / "env").read_text()
+def test_every_job_gets_the_store_of_checkpoints_and_whether_to_track(login_node, monkeypatch):
+    monkeypatch.setattr(run_study, "open_study", lambda *_: None)  # of a database that is not there
+    monkeypatch.setattr(run_study.Place, "storage", lambda _: None)
+    store = "s3://voices/checkpoints"
+    start = ["--home", str(login_node / "runs"), "--storage", SECRET_URL, "--artifacts", store, "start"]
+    start += ["quickstart", "--no-tracking", "--jobs", "2", "--launch"]
+    done = CliRunner().invoke(cli, [*start, "kubernetes", "--image", "tuner:1"])
+    [pod] = yaml.safe_load(done.stdout)["spec"]["template"]["spec"]["containers"]
+    told = {variable["name"]: variable.get("value") for variable in pod["env"]}
+    assert (told["SMART_TUNER_ARTIFACTS"], told["SMART_TUNER_TRACKING"]) == (store, "0")
+    assert CliRunner().invoke(cli, [*start, "slurm"]).exit_code == 0
+    told = (login_node / "env").read_text().splitlines()
+    assert f"SMART_TUNER_ARTIFACTS={store}" in told and "SMART_TUNER_TRACKING=0" in told

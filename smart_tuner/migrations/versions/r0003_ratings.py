@@ -18,7 +18,6 @@ def upgrade() -> None:
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("rater", sa.String(32), nullable=False),
         sa.Column("score", sa.Integer, nullable=False),
-        sa.Column("comment", sa.Text, nullable=False),
         sa.Column("blind", sa.Boolean, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.UniqueConstraint("sample", "rater"),
