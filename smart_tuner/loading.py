@@ -123,7 +123,7 @@ def _fill(connection: Connection, trials: Trials, ids: list[int]) -> None:
         distribution = _distribution(source)
         trials[trial]._distributions[name] = distribution
         trials[trial]._params[name] = distribution.to_external_repr(value)
-    for trial, step, value, kind in rows(*_POINT):
+    for trial, step, value, kind in rows(*_POINT, order=POINTS.step):  # which PostgreSQL need not keep
         trials[trial].intermediate_values[step] = _number(value, kind)
     for trial, name, value in rows(*_USER_ATTR):
         trials[trial]._user_attrs[name] = _parsed(value)

@@ -135,3 +135,11 @@ def test_the_garbage_collector_is_left_as_it_was(study, storage):
         switch()
         storage._get_trials(study._study_id, None, set(), -1)
         assert gc.isenabled() is collects
+
+
+def test_a_curve_comes_in_the_order_of_its_steps(storage):
+    trial = optuna.create_study(storage=storage).ask()
+    for step in (27, 9, 18):
+        trial.report(1.0, step)
+    [loaded] = storage.get_all_trials(trial.study._study_id)
+    assert list(loaded.intermediate_values) == [9, 18, 27]
