@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Validation:
     gate_accuracy: float  # share of items whose gate opens within 10 frames of their end
     gate_late: float  # share whose gate opens later than that, or never
     alignments: tuple[AlignmentMeasures, ...]
-    attention: NDArray[np.float32]  # (decoder steps, symbols) of the first item
+    attention: NDArray[np.float32] = field(compare=False)  # (decoder steps, symbols) of the first item
 
     @property
     def diagonal_score(self) -> float:
