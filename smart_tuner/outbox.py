@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from smart_tuner.tables import INSERTS, OUTBOX, instant
@@ -21,6 +21,22 @@ Payload = dict[str, Any]
 
 class Refused(Exception):
     """The other side can be reached and will never take this row."""
+
+
+class Held(Exception):
+    """It is too soon for this row: it waits for some seconds, and others may pass it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"held back for {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class AskedToWait(Exception):
+    """The other side takes nothing for some seconds. That was no try."""
+
+    def __init__(self, seconds: float, why: str) -> None:
+        super().__init__(why)
+        self.seconds = seconds
 
 
 def put(
@@ -85,7 +101,8 @@ class Publisher:
     """Sends the rows of one channel. Any number may run, in any process: one at a time sends.
 
     Args:
-        send: raises Refused for a row that is to be dropped, so that the others can pass.
+        send: raises Refused for a row that is to be dropped, so that the others can pass; Held or
+            AskedToWait for one whose time has not come.
         failures: what `send` raises when the other side cannot be reached: the row is sent again later.
         now: the instant, in seconds, as the database knows it.
     """
@@ -123,32 +140,37 @@ class Publisher:
     def _oldest(self, connection: Connection) -> tuple[int, int, float, Payload] | None:
         wait = OUTBOX.c.due_at - self._now()
         query = select(OUTBOX.c.id, OUTBOX.c.tries, wait, OUTBOX.c.payload).order_by(OUTBOX.c.id).limit(1)
-        row = connection.execute(query.where(OUTBOX.c.channel == self._channel, self._waiting)).first()
+        row = connection.execute(query.where(OUTBOX.c.channel == self._channel, self._to_send)).first()
         return None if row is None else (row[0], row[1], row[2], row[3])
 
     def _claim(self, connection: Connection, number: int, tries: int) -> bool:
-        as_seen = OUTBOX.c.id == number, OUTBOX.c.tries == tries, self._waiting
-        claim = {"tries": tries + 1, "due_at": self._now() + CLAIM_SECONDS}
+        as_seen = OUTBOX.c.id == number, OUTBOX.c.tries == tries, self._to_send
+        claim = {"state": "waiting", "tries": tries + 1, "due_at": self._now() + CLAIM_SECONDS}
         return bool(connection.execute(update(OUTBOX).where(*as_seen).values(**claim)).rowcount)
 
     def _publish(self, number: int, tries: int, payload: Payload) -> None:
-        mine = OUTBOX.c.id == number, OUTBOX.c.tries == tries
+        now = self._now()
         try:
             self._send(payload)
         except self._failures as error:
-            later = self._now() + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
-            with self._engine.begin() as connection:
-                connection.execute(update(OUTBOX).where(*mine).values(due_at=later, error=_told(error)))
+            came: dict[str, Any] = {"due_at": now + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)}
+            came |= {"error": _told(error)}
+        except AskedToWait as asked:
+            came = {"due_at": now + asked.seconds, "tries": tries - 1, "error": _told(asked)}
+        except Held as held:
+            came = {"state": "held", "due_at": now + held.seconds, "tries": tries - 1}
         except Refused as refusal:
-            with self._engine.begin() as connection:
-                connection.execute(update(OUTBOX).where(*mine).values(state="dropped", error=_told(refusal)))
+            came = {"state": "dropped", "error": _told(refusal)}
         else:
-            with self._engine.begin() as connection:
-                connection.execute(update(OUTBOX).where(*mine).values(state="sent", error=None))
+            came = {"state": "sent", "error": None}
+        mine = OUTBOX.c.id == number, OUTBOX.c.tries == tries
+        with self._engine.begin() as connection:
+            connection.execute(update(OUTBOX).where(*mine).values(**came))
 
     @property
-    def _waiting(self) -> ColumnElement[bool]:
-        return OUTBOX.c.state == "waiting"
+    def _to_send(self) -> ColumnElement[bool]:
+        ripe = and_(OUTBOX.c.state == "held", OUTBOX.c.due_at <= self._now())
+        return or_(OUTBOX.c.state == "waiting", ripe)
 
 
 def _told(error: Exception) -> str:

@@ -105,7 +105,7 @@ OUTBOX = Table(  # what is to leave the machine, in the order it happened
     Column("payload", JSON, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("due_at", Float, nullable=False),  # not before
-    Column("state", String(16), nullable=False),  # waiting, sent, dropped
+    Column("state", String(16), nullable=False),  # waiting, held, sent, dropped
     Column("error", Text),
     UniqueConstraint("study_uid", "channel", "key"),
     Index("st_outbox_by_state", "channel", "state", "id"),
@@ -125,6 +125,14 @@ RATINGS = Table(  # what people think of what they heard; one row a sample and r
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("sample", "rater"),
     Index("st_rating_by_trial", "study_uid", "trial"),
+)
+
+CHATS = Table(  # what is to be known of a chat from one message to the next; smart_tuner/memory.py
+    "st_chat",
+    TABLES,
+    Column("name", String(200), primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("at", Float, nullable=False),  # when it was noted
 )
 
 

@@ -155,6 +155,11 @@ class TrialRows:
 
 def files_channel(home: Path) -> str:
     """Rows with files are read only where the files lie: in this home, from whatever machine."""
+    return f"{CHANNEL}-{home_id(home)}"
+
+
+def home_id(home: Path) -> str:
+    """The same on every machine that shares the folder, and drawn once."""
     name = home / "home.id"
     if not name.is_file():
         home.mkdir(parents=True, exist_ok=True)
@@ -163,7 +168,7 @@ def files_channel(home: Path) -> str:
         with suppress(FileExistsError):
             os.link(drawn, name)  # whole, and by one process
         drawn.unlink()
-    return f"{CHANNEL}-{name.read_text()}"
+    return name.read_text()
 
 
 def point(step: int, values: Values) -> Payload:

@@ -1,0 +1,226 @@
+"""Rows of the outbox become messages in a chat: once each, in their order, and not too often.
+
+A row says its kind, its study and trial, its group (of which one is told per cooldown), its language and
+facts, and the files that go with it, below the home folder.
+"""
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import soundfile
+from sqlalchemy import ColumnElement, Engine, or_, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from smart_tuner.markup import LONGEST_TEXT, split
+from smart_tuner.memory import Memory
+from smart_tuner.messages import message
+from smart_tuner.opus import as_opus
+from smart_tuner.outbox import AskedToWait, Held, Payload, Publisher, Refused, put
+from smart_tuner.tables import OUTBOX
+from smart_tuner.telegram import Bot, Rejected, Unanswered, Unreachable, fits_caption
+from smart_tuner.tracking import home_id
+
+CHANNEL = "telegram"
+COOLDOWN_SECONDS = {  # of a group; kinds that are not here have none
+    "fix": 60.0,
+    "best": 600.0,
+    "trial_bad": 300.0,
+    "critical": 300.0,
+    "warning": 300.0,
+    "advice": 6 * 3600.0,
+}
+GRAVE = ("critical", "study_start", "study_end", "study_stop")  # told in quiet hours with a sound, too
+MAY_BE_LOST = ("digest", "trial_bad")  # where nobody knows whether it was taken
+MOST = 1000  # that wait, of a kind and study; of grave ones, all
+FAILURES = (Unreachable, SQLAlchemyError)
+Call = Callable[[bool, int | None], int]  # silent, the message it answers: the id of the message
+
+
+class SwitchedOff(AskedToWait):
+    """The token or the chat is wrong: nothing is sent until one of them is another."""
+
+
+def channel(home: Path) -> str:
+    """Rows are sent from where their files lie."""
+    return f"{CHANNEL}-{home_id(home)[:7]}"
+
+
+def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
+    """Keep it to be told, unless this event is kept already. Args: row: see above; `name` is the event's."""
+    key = f"{row['kind']}:{row['group']}:{row['name']}"
+    most = None if row["kind"] in GRAVE else MOST
+    put(where, row["study_uid"], row["trial"], home_channel, key, {**row, "key": key}, most)
+
+
+def release(engine: Engine, study_uid: str) -> None:
+    """A study ends: what was held back is told before."""
+    held = OUTBOX.c.study_uid == study_uid, OUTBOX.c.state == "held", OUTBOX.c.channel.startswith(CHANNEL)
+    with engine.begin() as connection:
+        connection.execute(update(OUTBOX).where(*held).values(due_at=0.0))
+
+
+class Alerts:
+    """Sends to one chat.
+
+    Args:
+        home: below which the files of rows lie.
+        warn: told once when the chat cannot be used.
+        last_words: no row is held back any more.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        engine: Engine,
+        home: Path,
+        warn: Callable[[str], None],
+        last_words: Callable[[], bool] = lambda: False,
+        hour: Callable[[], datetime.time] = lambda: datetime.datetime.now().time(),
+    ) -> None:
+        self._bot, self._engine, self._home, self._warn = bot, engine, home, warn
+        self._last_words, self._hour = last_words, hour
+        self.memory = Memory(engine)
+
+    def publisher(self) -> Publisher:
+        return Publisher(self._engine, channel(self._home), self.send, FAILURES)
+
+    @property
+    def off(self) -> str | None:
+        """Why nothing is sent to this chat."""
+        known = self.memory.get(f"off:{self._bot.account.fingerprint}")
+        return None if known is None else str(known)
+
+    def send(self, row: Payload) -> None:
+        """Raises Refused, Held, AskedToWait, or one of FAILURES."""
+        if (why := self.off) is not None:
+            raise SwitchedOff(0.0, why)
+        group = f"{row['study_uid']}:{row['kind']}:{row['group']}"
+        cools = row["kind"] in COOLDOWN_SECONDS
+        if cools:
+            self._not_too_often(row, group)
+        held = self.memory.get(f"held:{group}") or 0
+        try:
+            sent = self._deliver(row, message(row["kind"], row["language"], row["facts"], held))
+        except Rejected as error:
+            if error.for_all:
+                raise self.switched_off(error) from None
+            raise Refused(str(error)) from None
+        except Unanswered as error:
+            if row["kind"] in MAY_BE_LOST:
+                raise Refused(f"{error}; it may have arrived") from None
+            raise
+        if cools:
+            self.memory.note(f"told:{group}", True)
+            self.memory.take(f"held:{group}")
+        if row["kind"] in ("fix", "critical"):
+            self.memory.note(self._message(row, row["name"]), sent)
+
+    def switched_off(self, error: Rejected) -> SwitchedOff:
+        """Nothing more is sent to this chat; said once, whichever process finds it out."""
+        why = f"{error.advice} ({error})"
+        if self.memory.once(f"off:{self._bot.account.fingerprint}", why):
+            self._warn(f"Telegram is switched off: {why}. What is to be told waits. Run: run_study.py doctor")
+        return SwitchedOff(0.0, why)
+
+    # Not too often
+
+    def _not_too_often(self, row: Payload, group: str) -> None:
+        """Of those that come too soon after the last one, the newest waits, and the others are counted."""
+        since = self.memory.age(f"told:{group}")
+        left = 0.0 if since is None else COOLDOWN_SECONDS[row["kind"]] - since
+        if left <= 0 or self._last_words() or self._ends(row):
+            return
+        mine = select(OUTBOX.c.id).where(*self._of(row), OUTBOX.c.key == row["key"]).scalar_subquery()
+        start = f"{row['kind']}:{row['group']}:"
+        older = *self._of(row), OUTBOX.c.state == "held", OUTBOX.c.id < mine
+        same = OUTBOX.c.key.startswith(start, autoescape=True)
+        dropped = {"state": "dropped", "error": "a newer one was told instead"}
+        with self._engine.begin() as connection:
+            count = connection.execute(update(OUTBOX).where(*older, same).values(**dropped)).rowcount
+        for _ in range(count):
+            self.memory.add(f"held:{group}")
+        raise Held(left)
+
+    def _ends(self, row: Payload) -> bool:
+        """The study's last message waits: what was held back is to come before it."""
+        ends = [OUTBOX.c.key.startswith(f"{kind}:") for kind in ("study_end", "study_stop")]
+        query = select(OUTBOX.c.id).where(*self._of(row), OUTBOX.c.state == "waiting", or_(*ends)).limit(1)
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
+    def _of(self, row: Payload) -> tuple[ColumnElement[bool], ...]:
+        return OUTBOX.c.study_uid == row["study_uid"], OUTBOX.c.channel == channel(self._home)
+
+    # Delivering
+
+    def _deliver(self, row: Payload, markup: str) -> int:
+        """The id of its last message. What was sent before a failure is not sent again."""
+        silent = self._quiet(row)
+        reply = self.memory.get(self._message(row, row["answers"])) if row.get("answers") else None
+        calls = self._calls(row, markup)
+        progress = f"sent:{row['study_uid']}:{row['key']}"
+        sent = list(self.memory.get(progress) or []) if len(calls) > 1 else []
+        for call in calls[len(sent) :]:
+            sent.append(call(silent, reply))
+            if len(calls) > 1:
+                self.memory.note(progress, sent)
+        if len(calls) > 1:
+            self.memory.take(progress)
+        return int(sent[0])
+
+    def _calls(self, row: Payload, markup: str) -> list[Call]:
+        """One a message: the words with the first picture, if they fit below it, then what else there is."""
+        files = [(kind, self._home / path) for kind, path in row["files"]]
+        present = [(kind, path) for kind, path in files if path.is_file()]
+        texts = split(markup)
+        calls: list[Call] = []
+        if present and len(texts) == 1 and fits_caption(markup):
+            (kind, path), present = present[0], present[1:]
+            calls.append(self._file(kind, path, markup))
+        else:
+            calls += [self._text(text) for text in texts]
+        return calls + [self._file(kind, path, "") for kind, path in present]
+
+    def _text(self, markup: str) -> Call:
+        def call(silent: bool, reply: int | None) -> int:
+            try:
+                return self._bot.text(markup, silent, reply)
+            except Rejected as error:
+                if error.code != 400 or "too long" not in error.why:
+                    raise
+                parts = split(markup, LONGEST_TEXT // 2)
+                sent = [self._bot.text(part, silent, reply) for part in parts]
+                return sent[0]
+
+        return call
+
+    def _file(self, kind: str, path: Path, caption: str) -> Call:
+        """Where the file cannot be sent, its caption is."""
+
+        def call(silent: bool, reply: int | None) -> int:
+            try:
+                content = as_opus(path) if kind == "voice" else path.read_bytes()
+                return self._bot.file(kind, path.name, content, caption, silent, reply)
+            except (OSError, soundfile.LibsndfileError) as error:
+                self._warn(f"{path.name} is not sent: {error}")
+            except Rejected as error:
+                if error.for_all or error.code not in (400, 413):
+                    raise
+                self._warn(f"{path.name} is not sent: {error}")
+            return self._bot.text(caption, silent, reply) if caption else 0
+
+        return call
+
+    def _quiet(self, row: Payload) -> bool:
+        """Whether it is told without a sound: in quiet hours, unless it is grave."""
+        if row["quiet"] is None or row["kind"] in GRAVE:
+            return False
+        start, end = (datetime.time.fromisoformat(part) for part in row["quiet"].split("-"))
+        now = self._hour()
+        return start <= now < end if start <= end else now >= start or now < end
+
+    def _message(self, row: Payload, name: str) -> str:
+        """Where the id of the message that told an event of the trial is kept."""
+        return f"message:{self._bot.account.fingerprint}:{row['study_uid']}:{row['trial']}:{name}"

@@ -1,0 +1,180 @@
+"""Commands from a chat: heard by one process at a time, from those alone who may give them.
+
+What is not obeyed is counted, by its reason: stranger, stale, replayed, foreign (a button of somebody else).
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from smart_tuner.memory import Memory
+from smart_tuner.outbox import AskedToWait
+from smart_tuner.telegram import POLL_SECONDS, SECONDS, Bot, Rejected, Unreachable
+
+STALE_SECONDS = 300.0  # an older command, or button, is not obeyed
+HOLD_SECONDS = POLL_SECONDS + SECONDS + 60.0  # with an answer that has to be spoken
+FORGET_SECONDS = 6 * 86400.0  # after a week of silence Telegram numbers its updates anew
+CHANGES = ("pause", "resume", "stop")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Words, and files: their kind, name and content."""
+
+    markup: str
+    files: tuple[tuple[str, str, bytes], ...] = ()
+
+
+class Commands(Protocol):
+    """What can be asked of studies."""
+
+    def answer(self, command: str, text: str) -> Reply: ...
+
+    def question(self, change: str) -> tuple[str, Mapping[str, str]] | None:
+        """What to ask before a change, and the words of its buttons, "yes" and "no"; none without a study."""
+
+    def study(self) -> str | None:
+        """The uid of the study that a change would be of."""
+
+    def change(self, change: str, study_uid: str) -> str: ...
+
+    def left_alone(self) -> str: ...
+
+
+class Listener:
+    """Hears what is written to one bot.
+
+    Args:
+        owner: this process.
+        warn: told once when it has to stop hearing.
+        clock: the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        memory: Memory,
+        commands: Commands,
+        owner: str,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+        poll_seconds: int = POLL_SECONDS,
+    ) -> None:
+        self._bot, self._memory, self._commands, self._owner = bot, memory, commands, owner
+        self._warn, self._clock, self._poll_seconds = warn, clock, poll_seconds
+        number = bot.account.token.partition(":")[0]
+        self._place, self._offset = f"poller:{number}", f"offset:{number}"
+        self.deaf = False
+
+    def listen(self) -> float:
+        """Hear and answer once; after how many seconds to listen again."""
+        if self.deaf:
+            return float("inf")
+        if not self._memory.hold(self._place, self._owner, HOLD_SECONDS):
+            return 5.0
+        try:
+            for update in self._updates():
+                self._hear(update)
+        except AskedToWait as asked:
+            return asked.seconds
+        except Unreachable:
+            return 5.0
+        except Rejected as error:
+            self.deaf = True
+            other = "another program, or a webhook, hears this bot" if error.code == 409 else error.advice
+            self._warn(f"Telegram: commands are not heard any more: {other} ({error})")
+            return float("inf")
+        return 0.0
+
+    def close(self) -> None:
+        """Let another process hear."""
+        if not self.deaf and self._memory.get(self._place) == self._owner:
+            self._memory.take(self._place)
+
+    def _updates(self) -> list[dict[str, Any]]:
+        known, age = self._memory.get(self._offset), self._memory.age(self._offset)
+        asked: dict[str, Any] = {
+            "timeout": self._poll_seconds,
+            "allowed_updates": ["message", "callback_query"],
+        }
+        if known is not None and age is not None and age < FORGET_SECONDS:
+            asked["offset"] = known
+        heard = self._bot.call("getUpdates", asked, seconds=self._poll_seconds + SECONDS)
+        return list(heard)
+
+    def _hear(self, update: dict[str, Any]) -> None:
+        """Before it is obeyed it is noted: it is never obeyed twice."""
+        number, known, age = (
+            update["update_id"],
+            self._memory.get(self._offset),
+            self._memory.age(self._offset),
+        )
+        if known is not None and number < known and age is not None and age < FORGET_SECONDS:
+            return self._ignore("replayed")
+        self._memory.note(self._offset, number + 1)
+        query = update.get("callback_query")
+        message = query.get("message", {}) if query else update.get("message", {})
+        sender = (query or message).get("from", {}).get("id")
+        if not self._may(sender, message.get("chat", {})):
+            return self._ignore("stranger")
+        try:
+            if query:
+                self._pressed(query, sender)
+            elif self._clock() - message.get("date", 0) > STALE_SECONDS:
+                self._ignore("stale")
+            else:
+                self._asked(str(message.get("text", "")), sender)
+        except Rejected as error:
+            self._warn(f"Telegram: an answer was not taken: {error}")
+
+    def _may(self, sender: object, chat: Mapping[str, Any]) -> bool:
+        names = (str(chat.get("id")), f"@{chat.get('username')}")
+        return sender in self._bot.account.allowed and self._bot.account.chat in names
+
+    def _asked(self, text: str, sender: int) -> None:
+        word, _, rest = text.strip().partition(" ")
+        if not word.startswith("/"):
+            return
+        command = word[1:].partition("@")[0].lower()
+        if command in CHANGES:
+            self._ask(command, sender)
+        else:
+            reply = self._commands.answer(command, rest.strip())
+            self._bot.texts(reply.markup)
+            for kind, name, content in reply.files:
+                self._bot.file(kind, name, content)
+
+    def _ask(self, change: str, sender: int) -> None:
+        question, study = self._commands.question(change), self._commands.study()
+        if question is None or study is None:
+            self._bot.texts(self._commands.answer("status", "").markup)
+            return
+        nonce = secrets.token_urlsafe(9)
+        self._memory.note(f"ask:{nonce}", {"change": change, "study": study, "user": sender})
+        markup, words = question
+        buttons = [{"text": words[answer], "callback_data": f"{answer}:{nonce}"} for answer in ("yes", "no")]
+        self._bot.text(markup, buttons=[buttons])
+
+    def _pressed(self, query: dict[str, Any], sender: int) -> None:
+        answer, _, nonce = str(query.get("data", "")).partition(":")
+        name = f"ask:{nonce}"
+        asked, age = self._memory.get(name), self._memory.age(name)
+        why = None
+        if asked is None or age is None or age > STALE_SECONDS:
+            why = "stale"
+        elif asked["user"] != sender:
+            why = "foreign"
+        elif self._memory.take(name) is None:
+            why = "replayed"
+        self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
+        if why is not None or asked is None:
+            return self._ignore(why or "stale")
+        if answer == "yes":
+            self._bot.texts(self._commands.change(asked["change"], asked["study"]))
+        else:
+            self._bot.texts(self._commands.left_alone())
+
+    def _ignore(self, why: str) -> None:
+        self._memory.add(f"ignored:{why}")

@@ -1,0 +1,274 @@
+"""A small client of Telegram's Bot API: what is sent, what is heard, and what its errors mean.
+
+Whoever has the token has the bot. It is in the address of every request, so nothing here says an address:
+not an exception, not a log line.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from smart_tuner.markup import LONGEST_CAPTION, plain, split, units
+from smart_tuner.outbox import AskedToWait
+
+TOKEN, TOKEN_FILE = "TELEGRAM_BOT_TOKEN", "TELEGRAM_BOT_TOKEN_FILE"
+CHAT, ALLOWED, BASE = "TELEGRAM_CHAT_ID", "TELEGRAM_ALLOWED_IDS", "TELEGRAM_API_BASE"
+TELEGRAMS = "https://api.telegram.org"
+SECONDS = 20.0  # for an answer
+POLL_SECONDS = 25
+GAP_SECONDS, GROUP_GAP_SECONDS = 1.0, 3.0  # between messages; core.telegram.org/bots/faq
+LARGEST = {"photo": 10_000_000, "voice": 50_000_000}  # bytes
+ONLY_OWNER = 0o077  # no bit of these
+for name in ("httpx", "httpcore"):
+    logging.getLogger(name).setLevel(logging.WARNING)  # at INFO they say addresses
+
+
+class ChatError(RuntimeError):
+    """The set-up cannot be used; the message says what, why and what to do."""
+
+
+class Unreachable(Exception):
+    """No connection, or the other side is out of order: it was not taken."""
+
+
+class Unanswered(Unreachable):
+    """It was sent and no answer came: nobody knows whether it was taken."""
+
+
+class Rejected(Exception):
+    """Telegram's answer to what it will not take."""
+
+    def __init__(self, code: int, why: str, parameters: Mapping[str, Any]) -> None:
+        super().__init__(f"{code} {why}")
+        self.code, self.why, self.parameters = code, why, parameters
+
+    @property
+    def for_all(self) -> bool:
+        """Whether every other message would meet the same: the token or the chat is wrong."""
+        unknown = self.code == 400 and (
+            "chat not found" in self.why or "migrate_to_chat_id" in self.parameters
+        )
+        return unknown or self.code in (401, 403, 404)
+
+    @property
+    def advice(self) -> str:
+        if new := self.parameters.get("migrate_to_chat_id"):
+            return f"the group became a supergroup: set {CHAT}={new}"
+        if self.code in (401, 404):
+            return f"the token is refused: take it anew from @BotFather, as {TOKEN}"
+        return f"the bot may not write to this chat: check {CHAT}, and send the bot /start from there"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who speaks, to whom, and who may command."""
+
+    token: str
+    chat: str
+    allowed: frozenset[int]
+    base: str = TELEGRAMS
+
+    def __repr__(self) -> str:
+        return f"Account(chat={self.chat!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of token and chat: what was found out about one holds for no other."""
+        return hashlib.sha256(f"{self.token} {self.chat}".encode()).hexdigest()[:16]
+
+
+def account(environment: Mapping[str, str] = os.environ) -> Account | None:
+    """As the environment has it; None where there is none. Raises ChatError."""
+    token, chat = _token(environment), environment.get(CHAT, "").strip()
+    if not token and not chat:
+        return None
+    if not token or not chat:
+        has, lacks = (TOKEN, CHAT) if token else (CHAT, f"{TOKEN} or {TOKEN_FILE}")
+        raise ChatError(
+            f"Cannot use Telegram.\n{has} is set, but {lacks} is not.\nSet both; README.md says how."
+        )
+    number, _, secret = token.partition(":")
+    if not number.isdigit() or not secret or not all(c.isalnum() or c in "-_" for c in secret):
+        raise ChatError(
+            "Cannot use Telegram.\nThe token is not of the form 123456:ABC-DEF.\n"
+            f"Take it from @BotFather, as {TOKEN}."
+        )
+    allowed = environment.get(ALLOWED, "").replace(",", " ").split()
+    if not all(one.isdigit() for one in allowed):
+        raise ChatError(
+            f"Cannot use Telegram.\n{ALLOWED} must be numbers, with commas between them.\n"
+            "Send the bot a message: run_study.py notify test shows who wrote to it."
+        )
+    return Account(token, chat, frozenset(map(int, allowed)), _base(environment.get(BASE, TELEGRAMS)))
+
+
+def _token(environment: Mapping[str, str]) -> str:
+    if token := environment.get(TOKEN, "").strip():
+        return token
+    if not (name := environment.get(TOKEN_FILE)):
+        return ""
+    try:
+        mode = os.stat(name).st_mode
+        if stat.S_IMODE(mode) & ONLY_OWNER:
+            raise ChatError(
+                f"Cannot use Telegram.\n{name} can be read by others than its owner.\nRun: chmod 600 {name}"
+            )
+        return Path(name).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ChatError(
+            f"Cannot use Telegram.\nThe token's file cannot be read: {error}.\nCorrect {TOKEN_FILE}."
+        ) from error
+
+
+def _base(base: str) -> str:
+    parts = urlsplit(base)
+    if parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    ):
+        return base.rstrip("/")
+    raise ChatError(
+        f"Cannot use Telegram.\n{BASE} would send the token unencrypted to {parts.hostname}.\n"
+        "Give an https address."
+    )
+
+
+class Bot:
+    """Speaks for one account. Not for several threads at once.
+
+    Args:
+        wait: sleeps for some seconds, between messages.
+    """
+
+    def __init__(self, account: Account, wait: Callable[[float], object] = time.sleep) -> None:
+        self.account, self._wait = account, wait
+        self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
+        self._gap = GROUP_GAP_SECONDS if account.chat.startswith(("-", "@")) else GAP_SECONDS
+        self._spoke = -self._gap
+
+    def close(self) -> None:
+        self._client.close()
+
+    # What it says. Each returns the message's id, and raises what `call` raises
+
+    def text(
+        self,
+        markup: str,
+        silent: bool = False,
+        reply_to: int | None = None,
+        buttons: list[list[dict[str, str]]] | None = None,
+    ) -> int:
+        """One message. If Telegram cannot read its markup, it goes as plain text."""
+        data: dict[str, Any] = {"disable_notification": silent, "link_preview_options": {"is_disabled": True}}
+        if buttons:
+            data["reply_markup"] = {"inline_keyboard": buttons}
+        data |= _reply(reply_to)
+        return self._message("sendMessage", "text", markup, data)
+
+    def file(
+        self,
+        kind: str,
+        name: str,
+        content: bytes,
+        caption: str = "",
+        silent: bool = False,
+        reply_to: int | None = None,
+    ) -> int:
+        """A picture (kind "photo", PNG) or a sound ("voice", OGG with Opus)."""
+        if len(content) > LARGEST[kind]:
+            raise Rejected(413, f"{name} is larger than Telegram takes", {})
+        data = {"disable_notification": silent, **_reply(reply_to)}
+        files = {kind: (name, content, {"photo": "image/png", "voice": "audio/ogg"}[kind])}
+        return self._message(f"send{kind.title()}", "caption", caption, data, files)
+
+    def texts(self, markup: str) -> None:
+        """As many messages as it takes."""
+        for part in split(markup):
+            self.text(part)
+
+    def _message(
+        self, method: str, field: str, markup: str, data: Mapping[str, Any], files: Any = None
+    ) -> int:
+        data = {"chat_id": self.account.chat, **data}
+        marked = {field: markup, "parse_mode": "HTML"} if markup else {}
+        self._wait(max(0.0, self._spoke + self._gap - time.monotonic()))
+        try:
+            sent = self.call(method, {**data, **marked}, files)
+        except Rejected as error:
+            if error.code != 400 or "can't parse entities" not in error.why:
+                raise
+            sent = self.call(method, {**data, field: plain(markup)}, files)
+        finally:
+            self._spoke = time.monotonic()
+        return int(sent["message_id"])
+
+    # The protocol
+
+    def call(
+        self, method: str, data: Mapping[str, Any], files: Any = None, seconds: float | None = None
+    ) -> Any:
+        """The result of a method of the Bot API.
+
+        Raises:
+            Unreachable, Unanswered: see there.
+            AskedToWait: too many messages.
+            Rejected: Telegram refused it.
+        """
+        address = f"{self.account.base}/bot{self.account.token}/{method}"
+        timeout = httpx.Timeout(SECONDS if seconds is None else seconds, connect=SECONDS)
+        try:
+            if files:
+                form = {name: _field(value) for name, value in data.items()}
+                answer = self._client.post(address, data=form, files=files, timeout=timeout)
+            else:
+                answer = self._client.post(address, json=dict(data), timeout=timeout)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(f"{method}: no connection ({type(error).__name__})") from None
+        except httpx.HTTPError as error:
+            raise Unanswered(f"{method}: no answer ({type(error).__name__})") from None
+        return _result(method, answer)
+
+
+def _result(method: str, answer: httpx.Response) -> Any:
+    try:
+        told = answer.json()
+        if told["ok"]:
+            return told["result"]
+        code, why = int(told.get("error_code", answer.status_code)), str(told.get("description", ""))
+        parameters = told.get("parameters") or {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, why, parameters = answer.status_code, "an answer that is not of the Bot API", {}
+        if code in (200, 204):
+            raise Unanswered(f"{method}: {why}") from None
+    if code == 429:
+        retry = parameters.get("retry_after") or answer.headers.get("Retry-After", 5)
+        raise AskedToWait(float(retry), f"{method}: asked to wait for {retry} s")
+    if code >= 500 or 300 <= code < 400 or code == 408:
+        raise Unreachable(f"{method}: {code} {why}")
+    raise Rejected(code, why, parameters)
+
+
+def _reply(message: int | None) -> dict[str, Any]:
+    if message is None:
+        return {}
+    return {"reply_parameters": {"message_id": message, "allow_sending_without_reply": True}}
+
+
+def _field(value: Any) -> str:
+    """Of a form, where all is text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def fits_caption(markup: str) -> bool:
+    return units(plain(markup)) <= LONGEST_CAPTION
