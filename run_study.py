@@ -20,13 +20,15 @@ import optuna
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
+from dashboards import speaker
 from dashboards.state import STOP_SECONDS, PagesError
 from dashboards.state import stop as stop_pages
 from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
 from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
-from smart_tuner import upkeep
+from smart_tuner import telegram, upkeep
+from smart_tuner.catalogue import LANGUAGES
 from smart_tuner.outage import StorageLost
 from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
@@ -53,13 +55,14 @@ if TYPE_CHECKING:
     from model import warm_start
     from objectives import tacotron2
     from smart_tuner import publishing
-    from studies import artifacts, data, doctor, story, tracked, training, voices, worker
+    from studies import artifacts, data, doctor, notices, story, tracked, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
     serve = Late("dashboards.serve")
     warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
     artifacts, publishing = Late("studies.artifacts"), Late("smart_tuner.publishing")
     story, tracked = Late("studies.story"), Late("studies.tracked")
+    notices = Late("studies.notices")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
     training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
@@ -332,8 +335,8 @@ def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: i
 
 @contextmanager
 def _publisher(place: Place) -> Iterator[None]:
-    """Beside the workers, one process that sends to MLflow what they put into the outbox."""
-    if not place.tracking or pool.PARENT in os.environ:
+    """Beside the workers, one process that sends what they put into the outbox, and hears commands."""
+    if pool.PARENT in os.environ or not (place.tracking or telegram.account()):
         yield
         return
     _share(place)
@@ -354,14 +357,20 @@ def _run_trials(
     corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
     training.check_sample_text(spec, corpus)
     folder, store = place.folder(spec.name), place.store()
-    told = tracked.tracking(terminal, study, place.home) if place.tracking else nullcontext((terminal, _same))
+    told = notices.alerting(terminal, study, place.home)
     try:
-        with told as (shown, with_tracking):
+        with told as heard, _tracked(place, study, heard) as (shown, with_tracking):
             job = with_tracking(training.trainings(spec, study, corpus, device, shown))
             worker.Worker(spec, study, job, folder, shown, linger, artifacts=store).work(max_trials)
     except tacotron2.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
         raise
+
+
+def _tracked(
+    place: Place, study: optuna.Study, shown: "training.Display"
+) -> AbstractContextManager["tracked.Tracking"]:
+    return tracked.tracking(shown, study, place.home) if place.tracking else nullcontext((shown, _same))
 
 
 def _same(job: "training.Job") -> "training.Job":
@@ -532,15 +541,53 @@ def show_pages(
 
 @cli.command("track")
 @click.option("--follow", is_flag=True, help="Go on until asked to stop; workers run this beside them.")
+@TRACKING
 @click.pass_obj
 def track(place: Place, follow: bool) -> None:
-    """Send to MLflow what waits for it (MLFLOW_TRACKING_URI, or the database below --home)."""
+    """Send to MLflow what waits for it (MLFLOW_TRACKING_URI, or the database below --home).
+
+    With --follow also to Telegram, whose commands are then heard.
+    """
     pool.end_with_parent()
     storage = place.storage()
-    if follow:
-        publishing.Following(storage, place.url, place.home).run()
-    else:
+    if not follow:
         click.echo(publishing.send_once(storage, place.url, place.home))
+        return
+    mouth = speaker.Speaker(speaker.in_child, (place.url, place.home))
+    try:
+        notices.follow(
+            storage, place.url, place.home, place.tracking, mouth.answer, speaker.LONGEST_TEXT, click.echo
+        )
+    finally:
+        mouth.close()
+
+
+@cli.group("notify")
+def notify_group() -> None:
+    """Try Telegram, look at what waits for it, or send that."""
+
+
+@notify_group.command("test")
+@click.option("--language", type=click.Choice(LANGUAGES), help="Default: both.")
+@click.pass_obj
+def notify_test(place: Place, language: str | None) -> None:
+    """Write to the chat, and say who may command."""
+    click.echo(notices.test(place.storage(), language))
+
+
+@notify_group.command("status")
+@FORMATS
+@click.pass_obj
+def notify_status(place: Place, form: str) -> None:
+    """Whether it is set up, what waits and why, and what was heard and not obeyed."""
+    click.echo(report.formatted(notices.status(place.storage()), form))
+
+
+@notify_group.command("flush")
+@click.pass_obj
+def notify_flush(place: Place) -> None:
+    """Send all that waits now."""
+    click.echo(notices.flush(place.storage(), place.home, place.console.print))
 
 
 @cli.group("data")
@@ -636,6 +683,7 @@ def examine(place: Place, fix: bool, form: str) -> None:
 
 EXIT_CODES: dict[type[Exception], int] = {
     PagesError: 2,
+    telegram.ChatError: 2,
     StudyGone: 1,
     TooManyFailures: 8,
     StudyError: 2,

@@ -21,14 +21,13 @@ from starlette.exceptions import HTTPException
 
 from dashboards.guard import ASGI, Receive, Scope, Send
 from dashboards.records import Records
-from dashboards.speaker import Busy, Lost, Speaker, in_child
+from dashboards.speaker import LONGEST_TEXT, Busy, Lost, Speaker, in_child
 from smart_tuner.ratings import Rating, rate, rated_by
 from smart_tuner.store import Storage
 from studies.report import Record
 from studies.study import StudyError
 
 PAGE = Path(__file__).parent / "home.html"
-LONGEST_TEXT = 500
 LARGEST_BODY = 16_384
 KEPT_SAMPLES = 40
 RATER = "smart_tuner_rater"

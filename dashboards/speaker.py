@@ -1,4 +1,4 @@
-"""Speech for the demo, within limits: one sentence at a time, in a child process, and a few waiting."""
+"""Speech for the demo and chats, within limits: a sentence at a time, in a child process; a few may wait."""
 
 import multiprocessing
 import threading
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 else:  # it loads torch, for which only the child has a use
     mouth = Late("dashboards.mouth")
 
+LONGEST_TEXT = 500  # characters of a sentence
 WAITING = 4
 SECONDS = 30.0  # for a sentence
 START_SECONDS = 180.0  # to load torch, on a machine that trains
@@ -61,6 +62,13 @@ class Speaker:
                 return self._asked((study, trial, text))
         finally:
             self._places.release()
+
+    def answer(self, study: str, text: str) -> dict[str, Any]:
+        """The same of the study's best voice, for who wants any answer: error busy, or lost."""
+        try:
+            return self.speak(study, None, text)
+        except (Busy, Lost) as error:
+            return {"error": type(error).__name__.lower()}
 
     def close(self) -> None:
         with self._turn:

@@ -12,8 +12,10 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-from model.training import StepMeasures
+if TYPE_CHECKING:
+    from model.training import StepMeasures
 
 LIVE = "progress.json"
 EVERY_SECONDS = 2.0
@@ -30,7 +32,7 @@ class Progress:
         self._apart, self._next = 1, 0  # steps between points, and where the next one is
         self._written = -math.inf
 
-    def stepped(self, measures: StepMeasures, target: int, diagonal_score: float | None) -> None:
+    def stepped(self, measures: "StepMeasures", target: int, diagonal_score: float | None) -> None:
         """Args: target: the step at which the trial ends; diagonal_score: of the newest validation."""
         self._seconds.append(measures.seconds)
         if self._curve and measures.step <= self._curve[-1][0]:  # went back
@@ -46,7 +48,7 @@ class Progress:
             self._written = time.monotonic()
             self._write(measures, target, diagonal_score)
 
-    def _write(self, measures: StepMeasures, target: int, diagonal_score: float | None) -> None:
+    def _write(self, measures: "StepMeasures", target: int, diagonal_score: float | None) -> None:
         found = {
             "at": time.time(),
             "pid": os.getpid(),

@@ -54,9 +54,9 @@ def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
     put(where, row["study_uid"], row["trial"], home_channel, key, {**row, "key": key}, most)
 
 
-def release(engine: Engine, study_uid: str) -> None:
-    """A study ends: what was held back is told before."""
-    held = OUTBOX.c.study_uid == study_uid, OUTBOX.c.state == "held", OUTBOX.c.channel.startswith(CHANNEL)
+def release(engine: Engine, home_channel: str) -> None:
+    """What was held back is told now: a study ends, or its workers do."""
+    held = OUTBOX.c.channel == home_channel, OUTBOX.c.state == "held"
     with engine.begin() as connection:
         connection.execute(update(OUTBOX).where(*held).values(due_at=0.0))
 

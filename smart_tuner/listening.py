@@ -168,13 +168,16 @@ class Listener:
             why = "foreign"
         elif self._memory.take(name) is None:
             why = "replayed"
-        self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
-        if why is not None or asked is None:
-            return self._ignore(why or "stale")
-        if answer == "yes":
-            self._bot.texts(self._commands.change(asked["change"], asked["study"]))
+        told = None
+        if why is not None:
+            self._ignore(why)
+        elif answer == "yes":
+            told = self._commands.change(asked["change"], asked["study"])
         else:
-            self._bot.texts(self._commands.left_alone())
+            told = self._commands.left_alone()
+        self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
+        if told is not None:
+            self._bot.texts(told)
 
     def _ignore(self, why: str) -> None:
         self._memory.add(f"ignored:{why}")

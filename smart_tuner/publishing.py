@@ -1,11 +1,11 @@
-"""The process that sends what waits for MLflow: one a home, beside the workers, ended with them."""
+"""The process that sends what waits: one a home, beside the workers, ended with them."""
 
 import fcntl
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from smart_tuner.tracking import CHANNEL, files_channel
 URI = "MLFLOW_TRACKING_URI"
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 5.0  # at the end
+# Does what can be done now, and asks before each part of it whether to go on.
+Task = Callable[[Callable[[], bool]], None]
 END_SECONDS = FLUSH_SECONDS + 3.0  # with a row that is on its way then
 ENVIRONMENT = {  # read by MLflow when it is imported
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -56,19 +58,46 @@ def send_once(storage: Storage, url: str, home: Path) -> str:
             return "Another process sends for this home."
         for publisher in publishers(storage, url, home):
             publisher.drain()
-    waiting = OUTBOX.c.state == "waiting", OUTBOX.c.channel.startswith(CHANNEL)
+    return what_waits(storage, CHANNEL)
+
+
+def what_waits(storage: Storage, start: str) -> str:
+    """Of all channels whose names start so, and why."""
+    waiting = OUTBOX.c.state.in_(("waiting", "held")), OUTBOX.c.channel.startswith(start)
     with storage.ours.connect() as connection:
         count, why = connection.execute(select(func.count(), func.max(OUTBOX.c.error)).where(*waiting)).one()
     return f"{count} rows wait: {why or 'they are being sent'}" if count else "Nothing waits."
 
 
-class Following:
-    """Sends as long as it is not asked to stop, and then for some seconds more."""
+class Mlflow:
+    """What is sent to MLflow, once it has been imported."""
 
     def __init__(self, storage: Storage, url: str, home: Path) -> None:
-        self._storage, self._url, self._home = storage, url, home
+        self._place = storage, url, home
+        self._publishers: list[Publisher] | None = None
+
+    def __call__(self, going_on: Callable[[], bool]) -> None:
+        self._publishers = self._publishers or publishers(*self._place)
+        for publisher in self._publishers:
+            publisher.drain(going_on)
+
+
+class Following:
+    """Sends as long as it is not asked to stop, and then for some seconds more.
+
+    Args:
+        tasks: each in a thread of its own, so that none waits for another.
+        background: the same; nobody waits for their end.
+    """
+
+    def __init__(self, home: Path, tasks: Sequence[Task], background: Sequence[Task] = ()) -> None:
+        self._home, self._tasks, self._background = home, tasks, background
         self._asked = threading.Event()
         self._until = float("inf")
+
+    @property
+    def stopping(self) -> bool:
+        return self._asked.is_set()
 
     def stop(self, *_: object) -> None:
         if not self._asked.is_set():
@@ -86,15 +115,21 @@ class Following:
             self._asked.wait(POLL_SECONDS)
 
     def _follow(self) -> None:
-        sending = publishers(self._storage, self._url, self._home)
+        both = [*self._tasks, *self._background]
+        threads = {task: threading.Thread(target=self._repeat, args=(task,), daemon=True) for task in both}
+        for thread in threads.values():
+            thread.start()
         while not self._asked.wait(POLL_SECONDS):
-            self._drain(sending, lambda: not self._asked.is_set())
-        self._drain(sending, lambda: time.monotonic() < self._until)
+            pass
+        for task in self._tasks:
+            threads[task].join(max(0.0, self._until - time.monotonic()) + POLL_SECONDS)
 
-    def _drain(self, sending: list[Publisher], going_on: Callable[[], bool]) -> None:
-        with suppress(*UNREACHABLE):  # our own database is away: all stays in it
-            for publisher in sending:
-                publisher.drain(going_on)
+    def _repeat(self, task: Task) -> None:
+        while not self._asked.wait(POLL_SECONDS):
+            with suppress(*UNREACHABLE):  # our own database is away: all stays in it
+                task(lambda: not self._asked.is_set())
+        with suppress(*UNREACHABLE):
+            task(lambda: time.monotonic() < self._until)
 
 
 @contextmanager

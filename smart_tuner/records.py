@@ -62,7 +62,7 @@ class TrialRepairs:
         with self._engine.begin() as connection:
             if self._attempt_uid is not None:
                 _must_hold(connection, self._trial, self._attempt_uid)
-            connection.execute(REPAIRS.insert(), [{**of, **_plain(e.record())} for e in self._waiting])
+            connection.execute(REPAIRS.insert(), [{**of, **storable(e.record())} for e in self._waiting])
         self._waiting.clear()
 
     def take(self, entries: Sequence[Entry], step: int) -> None:
@@ -151,10 +151,10 @@ def _must_hold(connection: Connection, trial: int, attempt_uid: str) -> None:
         raise Fenced(f"trial {trial} was taken over; this attempt stops")
 
 
-def _plain(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """For JSON columns, which know neither NaN nor infinity."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: storable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [storable(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

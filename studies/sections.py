@@ -14,6 +14,7 @@ from studies.parameters import DIMENSIONS, SETTINGS, Number, name_fault, value_f
 from studies.tables import Fault, Table, refuse
 
 MAX_REPORTS = 50  # per trial: each one reads the study's history from the database
+QUIET = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -162,6 +163,14 @@ class Objective(Table):
             text = f"must lie between {least} and {self.steps}, for 1 to {MAX_REPORTS} measures a trial"
             refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
         return self
+
+
+class Notify(Table):
+    """What a chat is told, and how; who it is told to is in the environment (README.md, Telegram)."""
+
+    language: Literal["en", "ru"] = "en"
+    quiet: Annotated[str, Field(pattern=QUIET)] | Literal["none"] = "none"  # local time; such as 23:00-08:00
+    digest_minutes: int = Field(default=0, ge=0)  # how often the progress is told; 0: never
 
 
 def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:

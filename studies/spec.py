@@ -35,6 +35,7 @@ from studies.sections import (
     Folder,
     Model,
     NoPruner,
+    Notify,
     Objective,
     Random,
     Rules,
@@ -45,7 +46,7 @@ from studies.sections import (
 from studies.tables import Fault, Table, refuse
 
 FOLDER = Path(__file__).parent
-MAY_DIFFER = {"name", "question", "budget"}  # when a study goes on
+MAY_DIFFER = {"name", "question", "budget", "notify"}  # when a study goes on
 
 
 class SpecError(ValueError):
@@ -66,6 +67,7 @@ class Spec(Table):
     pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
     rules: Rules = Rules()
     budget: Budget
+    notify: Notify = Field(default_factory=Notify)
     objective: Objective
 
     @classmethod

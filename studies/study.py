@@ -82,7 +82,7 @@ def under_its_name(study: optuna.Study) -> Spec:
     spec = Spec.parse_json(stored)
     if spec.name == study.study_name:
         return spec
-    if other := _name_of(study._storage, study.user_attrs["uid"], study.study_name):
+    if other := name_of(study._storage, study.user_attrs["uid"], but=study.study_name):
         raise StudyError(
             f'Cannot use study "{study.study_name}".\n'
             f'It is a copy of "{other}", whose trials and files it would share.\n'
@@ -93,7 +93,7 @@ def under_its_name(study: optuna.Study) -> Spec:
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:
     """What to say of a study that the database has no more under its id."""
-    new = _name_of(study._storage, uid, "")
+    new = name_of(study._storage, uid)
     if new is None:
         return StudyGone(
             f'Study "{study.study_name}" was deleted while it ran.\n'
@@ -107,7 +107,7 @@ def gone(study: optuna.Study, uid: str) -> StudyGone:
     )
 
 
-def _name_of(storage: optuna.storages.BaseStorage, uid: str, but: str) -> str | None:
+def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> str | None:
     """Of the study with this uid, whatever its id is by now."""
     known = optuna.get_all_study_summaries(storage, include_best_trial=False)
     return next((s.study_name for s in known if s.user_attrs.get("uid") == uid and s.study_name != but), None)

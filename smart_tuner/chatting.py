@@ -1,0 +1,61 @@
+"""Telegram's part of the process beside the workers: it tells what waits, and hears what is asked."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from smart_tuner.alerts import Alerts, channel, release
+from smart_tuner.listening import Commands, Listener
+from smart_tuner.memory import Memory
+from smart_tuner.store import Storage
+from smart_tuner.telegram import Account, Bot
+
+GoingOn = Callable[[], bool]
+
+
+class Telling:
+    """Sends what waits.
+
+    Args:
+        before: puts what the clock makes due, such as digests.
+        warn: told what a person must know.
+        stopping: the workers have ended: nothing is held back any more.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        storage: Storage,
+        home: Path,
+        before: Callable[[], None],
+        warn: Callable[[str], None],
+        stopping: GoingOn = lambda: False,
+    ) -> None:
+        self._before, self._stopping = before, stopping
+        self._engine, self._channel = storage.ours, channel(home)
+        self.alerts = Alerts(Bot(account), storage.ours, home, warn, stopping)
+        self._publisher = self.alerts.publisher()
+
+    def __call__(self, going_on: GoingOn) -> None:
+        self._before()
+        if self.alerts.off is None:
+            if self._stopping():
+                release(self._engine, self._channel)
+            self._publisher.drain(going_on)
+
+
+class Hearing:
+    """Answers what is asked."""
+
+    def __init__(
+        self, account: Account, storage: Storage, commands: Commands, owner: str, warn: Callable[[str], None]
+    ) -> None:
+        self._listener = Listener(Bot(account), Memory(storage.ours), commands, owner, warn)
+        self._again = 0.0
+
+    def __call__(self, going_on: GoingOn) -> None:
+        if going_on() and time.monotonic() >= self._again:
+            self._again = time.monotonic() + self._listener.listen()
+
+    def close(self) -> None:
+        self._listener.close()

@@ -1,0 +1,280 @@
+"""What a worker has told to a chat, beside what a person sees: rows in the outbox, so that no step waits."""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from smart_tuner import alerts
+from smart_tuner.memory import Memory
+from smart_tuner.outage import UNREACHABLE, StorageLost
+from smart_tuner.outbox import Payload
+from smart_tuner.records import repairs_of, storable
+from smart_tuner.repairs import Entry, in_force
+from smart_tuner.store import Storage
+from smart_tuner.tracking import AWAY_SECONDS, milliseconds
+from studies import advice, facts, history
+from studies.facts import Facts
+from studies.folders import trial_folder
+from studies.late import Late
+from studies.leases import Leases
+from studies.spec import Spec
+from studies.study import StudyGone, TooManyFailures, load_study, name_of, rdb, under_its_name, wish
+
+if TYPE_CHECKING:
+    from model.training import StepMeasures
+    from objectives import tacotron2
+    from studies.training import Display
+else:  # they load torch, for which the process that sends has no use
+    tacotron2 = Late("objectives.tacotron2")
+
+HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
+WAITS = "waits for "  # so begins what is said of an alarm that another rule attends to
+RUNNING = "running:"  # of a study by its uid: its start was told, and its end was not
+
+
+@contextmanager
+def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["Display"]:
+    """A display that tells both; at the start and at the end the chat is told of the study."""
+    alerted = Alerted(display, study, home)
+    with suppress(*UNREACHABLE):
+        alerted.begins()
+    why, detail = "", ""
+    try:
+        yield alerted
+    except tacotron2.Interrupted:
+        why = "signal"
+        raise
+    except TooManyFailures as end:
+        why, detail = "failures", str(end).splitlines()[1]
+        raise
+    except StorageLost:
+        why = "lost"
+        raise
+    except StudyGone:
+        raise
+    except Exception as error:
+        why, detail = "fault", type(error).__name__
+        raise
+    finally:
+        with suppress(*UNREACHABLE, KeyError):
+            alerted.ends(why, detail)
+
+
+class Alerted:
+    """A display of a worker that runs one trial after the other."""
+
+    def __init__(self, display: "Display", study: optuna.Study, home: Path) -> None:
+        self._display, self._study, self._home = display, study, home
+        self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
+        self._spec = Spec.parse_json(study.user_attrs["spec"])
+        self._rows, self._memory = Rows(study, self._spec, home), Memory(self._engine)
+        self._trial: int | None = None
+        self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
+
+    # The study
+
+    def begins(self) -> None:
+        """Raises what the database raises."""
+        if self._memory.once(f"{RUNNING}{self._uid}"):
+            done, budget = history.started(self._study), self._spec.budget.trials
+            told = {"done": done, "budget": budget, "searched": list(self._spec.space)}
+            self._rows.tell("study_start", None, _now(), told)
+
+    def ends(self, why: str, detail: str) -> None:
+        """Where no other worker goes on. Raises what the database raises."""
+        self._rows.flush()
+        leases = Leases(self._engine, self._uid).counts()
+        wanted = wish(self._study)
+        left = self._spec.budget.trials > sum(leases.values()) and history.training_left(
+            self._study, self._spec
+        )
+        stopped = why or (wanted if wanted != "run" else "")
+        if leases.get("held") or ((left or leases.get("released")) and not stopped):
+            return  # others work on it, or this worker has only done its part
+        if self._memory.take(f"{RUNNING}{self._uid}") is None:
+            return
+        told = facts.of_study(self._study, self._spec)
+        if left or leases.get("released") or why == "failures":
+            resume = f"run_study.py resume {self._study.study_name}"
+            told |= {"why": stopped, "detail": detail, "command": resume}
+            self._rows.tell("study_stop", None, _now(), told)
+        else:
+            self._rows.tell("study_end", None, _now(), told)
+        alerts.release(self._engine, alerts.channel(self._home))
+
+    # What a display hears
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None:
+        self._display.study(done, spec, best)
+
+    def trial_started(
+        self, number: int, params: dict[str, object], plan: "tacotron2.Plan", step: int
+    ) -> None:
+        self._trial, self._steps = number, {}
+        self._display.trial_started(number, params, plan, step)
+        with suppress(*UNREACHABLE):  # of an attempt before, which may have died before it was told
+            for entry in in_force(e for _, e in repairs_of(self._engine, self._uid, number)):
+                self._keep(entry)
+        self._rows.flush_if_reachable()
+
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+        """Whoever ran it. Raises what the database raises: then it is told again."""
+        self._rows.flush()
+        if state == "COMPLETE":
+            if (best := facts.of_new_best(self._study, number)) is not None:
+                self._tell_best(number, best)
+        else:
+            bad = facts.of_bad_end(self._study, number, state, reason)
+            self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
+            if "rule" in bad:
+                told = advice.advice(self._study, bad["rule"])
+                self._rows.tell("advice", None, f"{number}", told, group=bad["rule"])
+        self._display.trial_ended(number, state, value, reason)
+
+    def stepped(self, measures: "StepMeasures") -> None:
+        self._display.stepped(measures)
+
+    def repaired(self, entry: Entry) -> None:
+        self._display.repaired(entry)
+        self._keep(entry)
+        self._rows.flush_if_reachable()
+
+    def measured(self, measured: "tacotron2.Measured") -> None:
+        self._display.measured(measured)
+
+    def saving(self, step: int) -> None:
+        self._rows.flush_if_reachable()
+        self._display.saving(step)
+
+    def sampled(self, step: int) -> None:
+        self._display.sampled(step)
+
+    def warned(self, text: str) -> None:
+        self._display.warned(text)
+
+    # What becomes a row
+
+    def _keep(self, entry: Entry) -> None:
+        """What a repair, a verdict, an alarm or an end becomes, if anything."""
+        number, name = self._trial, f"{self._trial}-{entry.seq}"
+        assert number is not None
+        self._steps[entry.seq] = entry.step
+        told = facts.of_entry(entry)
+        hard = entry.level in HARD_LEVELS
+        picture = [("photo", self._folder(number) / entry.picture)]
+        if entry.kind == "repair" or (entry.kind == "end" and hard):
+            kind, group = ("critical", entry.rule) if hard else ("fix", f"{number}-{entry.rule}")
+            self._rows.add(kind, number, name, told, group, picture)
+        elif entry.kind == "verdict":
+            repair = f"{number}-{entry.parent}"
+            told["repair_step"] = self._steps.get(entry.parent or 0)
+            self._rows.add("verdict", number, name, told, "", picture, answers=repair)
+        elif entry.kind == "alarm" and not entry.action.startswith(WAITS):
+            self._rows.add("warning", number, name, told, f"{number}-{entry.rule}", picture)
+
+    def _tell_best(self, number: int, best: Facts) -> None:
+        sound, picture = self._folder(number) / tacotron2.SAMPLE, self._folder(number) / tacotron2.ALIGNMENT
+        best["sound"] = sound.is_file()
+        self._rows.tell(
+            "best", number, f"{number}", best, "all", files=[("voice", sound), ("photo", picture)]
+        )
+
+    def _folder(self, number: int) -> Path:
+        return trial_folder(self._home / "studies" / self._study.study_name, number)
+
+
+class Rows:
+    """What is to be told of a study; while the database is away all waits here."""
+
+    def __init__(self, study: optuna.Study, spec: Spec, home: Path) -> None:
+        self._study, self._notify, self._home = study, spec.notify, home
+        self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
+        self._channel = alerts.channel(home)
+        self._away_until = -math.inf
+        self._waiting: list[Payload] = []
+
+    def tell(
+        self, kind: str, trial: int | None, name: str, told: Facts, group: str = "", **more: Any
+    ) -> None:
+        """Raises what the database raises."""
+        self.add(kind, trial, name, told, group, **more)
+        self.flush()
+
+    def add(
+        self,
+        kind: str,
+        trial: int | None,
+        name: str,
+        told: Facts,
+        group: str = "",
+        files: Sequence[tuple[str, Path]] = (),
+        answers: str | None = None,
+    ) -> None:
+        """Args:
+        name: the event's, within its kind and group: it is kept once.
+        files: kind and place of each; those that are not there are left out.
+        answers: the name of the event that it is a reply to.
+        """
+        quiet = self._notify.quiet
+        self._waiting.append(
+            {
+                "kind": kind,
+                "group": group,
+                "name": name,
+                "study_uid": self._uid,
+                "trial": trial,
+                "language": self._notify.language,
+                "quiet": None if quiet == "none" else quiet,
+                "facts": storable({"study": self._study.study_name, "trial": trial, **told}),
+                "files": [
+                    (kind, os.path.relpath(file, self._home)) for kind, file in files if file.is_file()
+                ],
+                "answers": answers,
+            }
+        )
+
+    def flush(self) -> None:
+        """Raises what the database raises; then all waits."""
+        if self._waiting:
+            with self._engine.begin() as connection:
+                for row in self._waiting:
+                    alerts.tell(connection, self._channel, row)
+            self._waiting = []
+
+    def flush_if_reachable(self) -> None:
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            self.flush()
+        except UNREACHABLE:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+
+
+def _now() -> str:
+    """The name of an event that may come again."""
+    return str(milliseconds())
+
+
+def digest(storage: Storage, home: Path) -> None:
+    """Tell how running studies go, as often as each one's file says. Raises what the database raises."""
+    memory = Memory(storage.ours)
+    for uid in memory.all(RUNNING):
+        name = name_of(storage, uid)
+        if name is None:
+            continue
+        study = load_study(name, storage)
+        spec = under_its_name(study)
+        every, begun = 60.0 * spec.notify.digest_minutes, memory.age(f"{RUNNING}{uid}")
+        if (
+            every
+            and begun is not None
+            and (slot := int(begun / every))
+            and memory.once(f"digest:{uid}:{slot}")
+        ):
+            Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, spec))

@@ -1,0 +1,98 @@
+"""What a chat is told of a study, as plain facts: from the database alone."""
+
+from statistics import median
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from smart_tuner.records import repairs_of
+from smart_tuner.repairs import Entry
+from studies import fixes, history
+from studies.spec import Spec
+from studies.study import rdb
+
+Facts = dict[str, Any]
+ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "changes", "back_to", "ramp", "clips"}
+ENTRY |= {"rung", "verify_at", "verdict", "before", "after"}
+
+
+def of_entry(entry: Entry) -> Facts:
+    """A repair, verdict, alarm or end."""
+    return {"entry": entry.kind, **{name: getattr(entry, name) for name in ENTRY}}
+
+
+def of_study(study: optuna.Study, spec: Spec) -> Facts:
+    """How it is: its trials and its bests."""
+    bests, yardstick = history.three_bests(study), study.user_attrs.get("yardstick", {})
+    states = history.states(study)
+    return {
+        "done": history.started(study),
+        "budget": spec.budget.trials,
+        "states": {name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repaired": history.repaired(study),
+        "hours": history.consumed(study)[1],
+        "best": of_best(history.best_trial(study)),
+        "unassisted": of_best(bests["unassisted"]),
+        "fresh": of_best(bests["verified_fresh"]),
+        "ceiling": yardstick.get("ceiling"),
+    }
+
+
+def of_best(trial: FrozenTrial | None) -> Facts | None:
+    if trial is None:
+        return None
+    return {"number": trial.number, "value": trial.value, "repairs": trial.user_attrs.get("repairs", 0)}
+
+
+def of_repairs(study: optuna.Study) -> dict[str, int]:
+    """How many there were, and what came of them."""
+    rows = list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+    verdicts = [entry for _, entry in rows if entry.kind == "verdict"]
+    made = [entry for _, entry in rows if entry.kind == "repair"]
+    judged = sum(entry.verify_at is not None for entry in made)
+    return {
+        "fixes": len(made),
+        "improved": sum(entry.verdict == "improved" for entry in verdicts),
+        "undone": sum(bool(entry.changes) or entry.back_to is not None for entry in verdicts),
+        "pending": max(0, judged - len(verdicts)),
+    }
+
+
+def of_digest(study: optuna.Study, spec: Spec) -> Facts:
+    whole = of_study(study, spec)
+    counts = {"done": whole["done"], "budget": whole["budget"], "running": whole["states"]["running"]}
+    return {"counts": {**counts, **of_repairs(study)}, "best": whole["best"]}
+
+
+def of_new_best(study: optuna.Study, number: int) -> Facts | None:
+    """None where this trial is not the best."""
+    best = history.best_trial(study)
+    if best is None or best.number != number:
+        return None
+    others = [v for n, v in _values(study) if n != number]
+    measures = best.user_attrs.get("measures", [])
+    at_step = min(measures, key=lambda m: m["value"])["step"] if measures else 0
+    return {**of_best(best), "was": min(others, default=None), "at_step": at_step}  # type: ignore[dict-item]
+
+
+def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Facts:
+    """Of a trial that was pruned or failed."""
+    trial = study.get_trials(deepcopy=False)[number]
+    measures = trial.user_attrs.get("measures", [])
+    values = [value for _, value in _values(study)]
+    ended_by = trial.user_attrs.get("ended_by")
+    found: Facts = {
+        "state": state,
+        "reason": reason,
+        "value": measures[-1]["value"] if measures else None,
+        "median": median(values) if values else None,
+    }
+    if ended_by is not None:
+        found |= {"rule": ended_by["rule"], "gave_up": reason.rpartition("; ")[2]}
+    return found
+
+
+def _values(study: optuna.Study) -> list[tuple[int, float]]:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [(trial.number, trial.value) for trial in complete if trial.value is not None]

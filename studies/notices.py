@@ -1,0 +1,166 @@
+"""Telegram as a command line sees it: tried, looked at, sent to; and all that runs beside the workers."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from sqlalchemy import func, select
+
+from smart_tuner import alerts, publishing
+from smart_tuner.catalogue import LANGUAGES
+from smart_tuner.chatting import Hearing, Telling
+from smart_tuner.memory import Memory
+from smart_tuner.messages import Words
+from smart_tuner.outbox import AskedToWait
+from smart_tuner.store import Storage
+from smart_tuner.tables import OUTBOX
+from smart_tuner.telegram import Account, Bot, ChatError, Rejected, Unreachable, account
+from studies import alerted
+from studies.commands import Speak, StudyCommands
+from studies.study import rdb
+
+if TYPE_CHECKING:
+    from studies.training import Display
+
+SET_UP = "README.md says how to set it up (Telegram)."
+
+
+def follow(
+    storage: Storage,
+    url: str,
+    home: Path,
+    tracking: bool,
+    speak: Speak,
+    longest: int,
+    warn: Callable[[str], None],
+) -> None:
+    """Send and hear, beside the workers, until a signal comes.
+
+    Args:
+        longest: text to speak, in characters.
+    """
+    chat, tasks, background = account(), list[publishing.Task](), list[publishing.Task]()
+    following = publishing.Following(home, tasks, background)
+    if tracking:
+        tasks.append(publishing.Mlflow(storage, url, home))
+    hearing = None
+    if chat is not None:
+        due = partial(alerted.digest, storage, home)
+        tasks.append(Telling(chat, storage, home, due, warn, lambda: following.stopping))
+        if chat.allowed:
+            commands = StudyCommands(storage, home, speak, longest)
+            hearing = Hearing(chat, storage, commands, f"{socket.gethostname()} {os.getpid()}", warn)
+            background.append(hearing)
+    following.run()
+    if hearing is not None:
+        hearing.close()
+
+
+@contextmanager
+def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["Display"]:
+    """A display that has a chat told, too, where one is set up; at the end it warns if nothing reaches it."""
+    chat = account()
+    if chat is None:
+        yield display
+        return
+    with alerted.alerting(display, study, home) as told:
+        yield told
+    if off := Memory(rdb(study).ours).get(f"off:{chat.fingerprint}"):
+        display.warned(f"Telegram is switched off: {off}")
+
+
+def test(storage: Storage, language: str | None) -> str:
+    """Say something in the chat, in both languages if none is given. Raises ChatError."""
+    chat = _account()
+    languages = [language] if language else LANGUAGES
+    bot = Bot(chat)
+    with closing(bot):
+        try:
+            me = bot.call("getMe", {})
+            for one in languages:
+                bot.text(Words(one)("test"))
+            heard = [] if chat.allowed else _writers(bot)
+        except Rejected as error:
+            raise ChatError(f"Telegram refused the message.\n{error}.\nWhat to do: {error.advice}.") from None
+        except (Unreachable, AskedToWait) as error:
+            raise ChatError(
+                f"Telegram was not reached.\n{error}.\nTry again; if a proxy is needed, set HTTPS_PROXY."
+            ) from None
+    Memory(storage.ours).take(f"off:{chat.fingerprint}")
+    told = f"@{me['username']} wrote to the chat {chat.chat}."
+    if chat.allowed:
+        return f"{told}\nCommands are taken from: {', '.join(map(str, sorted(chat.allowed)))}."
+    who = f" It was written to by {', '.join(heard)}." if heard else ""
+    return f"{told}\nNo commands are taken: TELEGRAM_ALLOWED_IDS is not set.{who}"
+
+
+def _writers(bot: Bot) -> list[str]:
+    """Who wrote to the bot of late, with their ids; what was written stays to be heard."""
+    senders = [u["message"]["from"] for u in bot.call("getUpdates", {"timeout": 0}) if "message" in u]
+    return list(dict.fromkeys(f"{s.get('first_name', '')} ({s['id']})".strip() for s in senders))
+
+
+def status(storage: Storage) -> dict[str, Any]:
+    """Whether it is set up, what waits and why, and what was heard and not obeyed."""
+    chat, memory = account(), Memory(storage.ours)
+    telegrams = OUTBOX.c.channel.startswith(alerts.CHANNEL)
+    query = select(OUTBOX.c.state, func.count()).where(telegrams).group_by(OUTBOX.c.state)
+    waiting = OUTBOX.c.state.in_(("waiting", "held"))
+    with storage.ours.connect() as connection:
+        states: dict[str, int] = dict(connection.execute(query).tuples().all())
+        error = connection.execute(select(func.max(OUTBOX.c.error)).where(telegrams, waiting)).scalar()
+    known: dict[str, Any] = {
+        "chat": chat and chat.chat,
+        "off": chat and memory.get(f"off:{chat.fingerprint}"),
+    }
+    known |= {state: states.get(state, 0) for state in ("waiting", "held", "sent", "dropped")}
+    known |= {"error": error, "commands_from": (chat and ", ".join(map(str, sorted(chat.allowed)))) or None}
+    return known | {f"ignored_{why}": count for why, count in sorted(memory.all("ignored:").items())}
+
+
+def flush(storage: Storage, home: Path, warn: Callable[[str], None]) -> str:
+    """Send all that waits now, also what was held back. Raises ChatError."""
+    chat = _account()
+    Memory(storage.ours).take(f"off:{chat.fingerprint}")
+    with publishing.alone(home) as first:
+        if not first:
+            return "Another process sends for this home."
+        Telling(chat, storage, home, lambda: None, warn, lambda: True)(lambda: True)
+    return publishing.what_waits(storage, alerts.CHANNEL)
+
+
+def examine(storage: Storage | None) -> tuple[bool, str]:
+    """For doctor: whether it is sound, and what there is to say."""
+    try:
+        chat = account()
+    except ChatError as error:
+        return False, str(error).partition("\n")[2].replace("\n", " ")
+    if chat is None:
+        return True, f"not set up; {SET_UP}"
+    bot = Bot(chat)
+    with closing(bot):
+        try:
+            me, there = bot.call("getMe", {}), bot.call("getChat", {"chat_id": chat.chat})
+            hook = bot.call("getWebhookInfo", {}).get("url")
+        except Rejected as error:
+            return False, f"{error}: {error.advice}"
+        except (Unreachable, AskedToWait) as error:
+            return False, f"{error}; what is to be told waits"
+    if hook and chat.allowed:
+        return False, "a webhook hears this bot, so that no commands come: call deleteWebhook"
+    off = storage and Memory(storage.ours).get(f"off:{chat.fingerprint}")
+    if off:
+        return False, f"it was switched off ({off}); switch it on with: run_study.py notify test"
+    name = there.get("title") or there.get("first_name") or chat.chat
+    return True, f"@{me['username']} writes to {name}; {len(chat.allowed)} people may command"
+
+
+def _account() -> Account:
+    if (found := account()) is None:
+        raise ChatError(f"Cannot use Telegram.\nNeither its token nor its chat is set.\n{SET_UP}")
+    return found
