@@ -35,6 +35,7 @@ GRAVE = ("critical", "study_start", "study_end", "study_stop")  # told in quiet 
 MAY_BE_LOST = ("digest", "trial_bad")  # where nobody knows whether it was taken
 MOST = 1000  # that wait, of a kind and study; of grave ones, all
 FAILURES = (Unreachable, SQLAlchemyError)
+OFF_SECONDS = 5.0  # after which a chat that is switched off is looked at again
 Call = Callable[[bool, int | None], int]  # silent, the message it answers: the id of the message
 
 
@@ -68,6 +69,8 @@ class Alerts:
         home: below which the files of rows lie.
         warn: told once when the chat cannot be used.
         last_words: no row is held back any more.
+        hour: the local time.
+        now: the instant, in seconds, as the database knows it.
     """
 
     def __init__(
@@ -78,13 +81,14 @@ class Alerts:
         warn: Callable[[str], None],
         last_words: Callable[[], bool] = lambda: False,
         hour: Callable[[], datetime.time] = lambda: datetime.datetime.now().time(),
+        now: Callable[[], ColumnElement[float]] | None = None,
     ) -> None:
         self._bot, self._engine, self._home, self._warn = bot, engine, home, warn
-        self._last_words, self._hour = last_words, hour
-        self.memory = Memory(engine)
+        self._last_words, self._hour, self._now = last_words, hour, now
+        self.memory = Memory(engine, now)
 
     def publisher(self) -> Publisher:
-        return Publisher(self._engine, channel(self._home), self.send, FAILURES)
+        return Publisher(self._engine, channel(self._home), self.send, FAILURES, self._now)
 
     @property
     def off(self) -> str | None:
@@ -95,7 +99,7 @@ class Alerts:
     def send(self, row: Payload) -> None:
         """Raises Refused, Held, AskedToWait, or one of FAILURES."""
         if (why := self.off) is not None:
-            raise SwitchedOff(0.0, why)
+            raise SwitchedOff(OFF_SECONDS, why)
         group = f"{row['study_uid']}:{row['kind']}:{row['group']}"
         cools = row["kind"] in COOLDOWN_SECONDS
         if cools:
@@ -122,7 +126,7 @@ class Alerts:
         why = f"{error.advice} ({error})"
         if self.memory.once(f"off:{self._bot.account.fingerprint}", why):
             self._warn(f"Telegram is switched off: {why}. What is to be told waits. Run: run_study.py doctor")
-        return SwitchedOff(0.0, why)
+        return SwitchedOff(OFF_SECONDS, why)
 
     # Not too often
 

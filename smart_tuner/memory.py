@@ -45,8 +45,9 @@ class Memory:
 
     def once(self, name: str, value: Any = True) -> bool:
         """Note it unless it is known; whether it was not."""
+        inserted = self._insert(name, value).on_conflict_do_nothing().returning(CHATS.c.name)
         with self._engine.begin() as connection:
-            return bool(connection.execute(self._insert(name, value).on_conflict_do_nothing()).rowcount)
+            return connection.execute(inserted).first() is not None
 
     def take(self, name: str) -> Any:
         """What was known, which is then forgotten: of several that ask, one gets it."""

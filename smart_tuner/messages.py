@@ -19,7 +19,7 @@ class Words:
     def __init__(self, language: str) -> None:
         self._at = LANGUAGES.index(language)
 
-    def __call__(self, key: str, **filled: Any) -> str:
+    def __call__(self, key: str, /, **filled: Any) -> str:
         """A phrase, as markup, with foreign text made safe."""
         return PHRASES[key][self._at].format(**{name: escaped(value) for name, value in filled.items()})
 

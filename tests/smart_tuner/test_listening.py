@@ -1,0 +1,224 @@
+"""Commands are taken from those who may give them, once, while they are fresh; everything else is counted."""
+
+import time
+from contextlib import closing
+
+import pytest
+from bot_api import PERSON, serving
+from sqlalchemy import literal
+
+from smart_tuner.listening import FORGET_SECONDS, STALE_SECONDS, Listener, Reply
+from smart_tuner.memory import Memory
+from smart_tuner.store import open_storage
+from smart_tuner.telegram import Bot, account
+
+FRIEND, STRANGER = 78, 666
+
+
+class Answers:
+    """Says what it was asked."""
+
+    def __init__(self):
+        self.done, self.there = [], True
+
+    def answer(self, command, text):
+        files = (("photo", "a.png", b"\x89PNG\r\n\x1a\n0"),) if command == "best" else ()
+        return Reply(f"{command} {text}".strip(), files)
+
+    def question(self, change):
+        return (f"{change}?", {"yes": "Yes", "no": "No"}) if self.there else None
+
+    def study(self):
+        return "uid" if self.there else None
+
+    def change(self, change, study_uid):
+        self.done.append((change, study_uid))
+        return f"did {change}"
+
+    def left_alone(self):
+        return "nothing"
+
+
+class Ears:
+    def __init__(self, api, storage):
+        self.api, self.engine, self.commands = api, storage.ours, Answers()
+        self.memory = Memory(self.engine)
+        self.clock, self.warned, self.bots = [time.time()], [], []
+        self.listener = self.again("one")
+
+    def again(self, owner):
+        environment = self.api.environment | {"TELEGRAM_ALLOWED_IDS": f"{PERSON},{FRIEND}"}
+        self.bots.append(Bot(account(environment), wait=lambda _: None))
+        return Listener(
+            self.bots[-1], self.memory, self.commands, owner, self.warned.append, lambda: self.clock[0], 0
+        )
+
+    def listen(self):
+        return self.listener.listen()
+
+    def button(self, answer):
+        return next(b["callback_data"] for b in self.api.messages[-1].buttons if b["text"] == answer)
+
+    def ignored(self):
+        return self.memory.all("ignored:")
+
+
+@pytest.fixture
+def ears(tmp_path):
+    with serving() as api, closing(open_storage(f"sqlite:///{tmp_path}/study.db")) as storage:
+        found = Ears(api, storage)
+        yield found
+        for bot in found.bots:
+            bot.close()
+
+
+def test_a_command_is_answered(ears):
+    ears.api.hear("/say  good day ")
+    ears.api.hear("/STATUS@tuner_bot")
+    ears.listen()
+    assert ears.api.says() == ["say good day", "status"]
+
+
+def test_an_answer_may_have_files(ears):
+    ears.api.hear("/best")
+    ears.listen()
+    assert [message.method for message in ears.api.messages] == ["sendMessage", "sendPhoto"]
+
+
+def test_talk_is_no_command(ears):
+    ears.api.hear("status?")
+    ears.api.update({"message": {"from": {"id": PERSON}, "chat": {"id": 4242}, "date": time.time()}})
+    ears.api.update({"edited_message": {"text": "/stop"}})
+    ears.listen()
+    assert ears.api.says() == []
+
+
+def test_strangers_get_no_answer(ears):
+    ears.api.hear("/status", sender=STRANGER)
+    ears.api.hear("/status", chat="999")
+    ears.api.press("yes:x", sender=STRANGER)
+    ears.listen()
+    assert ears.api.says() == [] and ears.api.answered == []
+    assert ears.ignored() == {"stranger": 3}
+
+
+def test_an_old_command_is_not_obeyed(ears):
+    ears.api.hear("/status", date=int(ears.clock[0] - STALE_SECONDS - 1))
+    ears.listen()
+    assert ears.api.says() == [] and ears.ignored() == {"stale": 1}
+
+
+def test_a_replayed_update_is_not_obeyed_again(ears):
+    number = ears.api.hear("/status")
+    ears.listen()
+    ears.listen()
+    ears.api.hear("/status", id=number)
+    ears.api._getUpdates = lambda data, files: ears.api.updates
+    ears.listen()
+    assert ears.api.says() == ["status"] and ears.ignored() == {"replayed": 1}
+
+
+def test_what_was_heard_is_not_heard_by_the_next_process(ears):
+    ears.api.hear("/status")
+    ears.listen()
+    ears.listener.close()
+    ears.again("two").listen()
+    assert ears.api.says() == ["status"]
+
+
+def test_after_a_week_updates_are_numbered_anew(ears):
+    long_ago = literal(time.time() - FORGET_SECONDS - 1)
+    Memory(ears.engine, lambda: long_ago).note("offset:123456", 10_000)
+    ears.api.hear("/status", id=5)
+    ears.listen()
+    assert ears.api.says() == ["status"]
+
+
+@pytest.mark.parametrize("change", ["pause", "resume", "stop"])
+def test_a_change_is_made_when_it_is_confirmed(ears, change):
+    ears.api.hear(f"/{change}")
+    ears.listen()
+    assert ears.api.says() == [f"{change}?"] and ears.commands.done == []
+    ears.api.press(ears.button("Yes"))
+    ears.listen()
+    assert ears.commands.done == [(change, "uid")]
+    assert ears.api.says()[-1] == f"did {change}" and len(ears.api.answered) == 1
+
+
+def test_a_change_may_be_declined(ears):
+    ears.api.hear("/stop")
+    ears.listen()
+    ears.api.press(ears.button("No"))
+    ears.listen()
+    assert ears.commands.done == [] and ears.api.says()[-1] == "nothing"
+
+
+def test_a_button_works_once(ears):
+    ears.api.hear("/stop")
+    ears.listen()
+    data = ears.button("Yes")
+    for _ in range(3):
+        ears.api.press(data)
+        ears.listen()
+    assert ears.commands.done == [("stop", "uid")]
+    assert ears.ignored() == {"stale": 2} and len(ears.api.answered) == 3
+
+
+def test_a_button_is_its_asker_s(ears):
+    ears.api.hear("/stop")
+    ears.listen()
+    data = ears.button("Yes")
+    ears.api.press(data, sender=FRIEND)
+    ears.listen()
+    assert ears.commands.done == [] and ears.ignored() == {"foreign": 1}
+    ears.api.press(data)
+    ears.listen()
+    assert ears.commands.done == [("stop", "uid")]
+
+
+def test_an_old_button_does_nothing(ears, monkeypatch):
+    ears.api.hear("/stop")
+    ears.listen()
+    monkeypatch.setattr("smart_tuner.listening.STALE_SECONDS", -1.0)
+    ears.api.press(ears.button("Yes"))
+    ears.listen()
+    assert ears.commands.done == [] and ears.ignored() == {"stale": 1} and len(ears.api.answered) == 1
+
+
+def test_without_a_study_nothing_is_asked(ears):
+    ears.commands.there = False
+    ears.api.hear("/stop")
+    ears.listen()
+    assert ears.api.says() == ["status"] and not ears.api.messages[-1].buttons
+
+
+def test_one_process_hears(ears):
+    other = ears.again("two")
+    ears.listen()
+    ears.api.hear("/status")
+    assert other.listen() > 0 and ears.api.says() == []
+    ears.listener.close()
+    other.listen()
+    assert ears.api.says() == ["status"]
+
+
+def test_where_another_program_hears_it_steps_back(ears):
+    ears.api.webhook = "https://example.org"
+    ears.api.hear("/status")
+    assert ears.listen() == float("inf") and ears.listen() == float("inf")
+    assert ears.api.calls.count("getUpdates") == 1
+    [warning] = ears.warned
+    assert "webhook" in warning
+    ears.bots[0].text("still told")
+    assert ears.api.says() == ["still told"]
+
+
+def test_an_outage_is_waited_for(ears):
+    ears.api.down = True
+    assert 0 < ears.listen() < 60
+    ears.api.down = False
+    ears.api.faults = [("getUpdates", (429, "Too Many Requests", {"retry_after": 3}))]
+    assert ears.listen() == 3
+    ears.api.hear("/status")
+    ears.listen()
+    assert ears.api.says() == ["status"]
