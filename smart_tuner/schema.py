@@ -22,6 +22,7 @@ UNSTAMPED = {
     frozenset({"st_repair"}): "0001",
     frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox"}): "0002",
     frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox", "st_rating"}): "0003",
+    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox", "st_rating", "st_chat"}): "0004",
 }
 UNKNOWN = "unknown"
 

@@ -103,7 +103,7 @@ FACTS = {
     "best": lambda text: {"number": 3, "value": 5.8, "was": None, "at_step": f"|{text}|", "repairs": 0},
     "trial_bad": lambda text: {"state": "PRUNED", "reason": f"|{text}|", "value": None, "median": None},
     "verdict": lambda text: (
-        repair(text) | {"verdict": "improved", "before": {}, "after": {}, "action": f"|{text}|"}
+        repair(text) | {"verdict": "improved", "before": {}, "after": {}, "repair_step": f"|{text}|"}
     ),
 }
 FIXES = dict.fromkeys(("fixes", "improved", "undone", "pending"), 0)
@@ -286,8 +286,8 @@ def test_what_was_sent_of_several_is_not_sent_again(chat):
 
 def test_away_for_a_minute_nothing_is_lost(chat):
     chat.api.down = True
-    for _ in range(3):
-        chat.tell()
+    for number in range(3):
+        chat.tell("verdict", "", number)
     chat.tell("critical", "a", 1)
     assert chat.send() > 0
     for _ in range(6):
@@ -295,9 +295,7 @@ def test_away_for_a_minute_nothing_is_lost(chat):
     assert chat.said() == []
     chat.api.down = False
     chat.send(10 * MINUTE)
-    assert chat.said()[-1] == "4"
-    assert len(chat.api.messages) + chat.states().count("dropped") == 4
-    assert chat.states().count("dropped") <= 1  # a digest that may have arrived
+    assert chat.said() == ["1", "2", "3", "4"]
 
 
 def test_an_unanswered_digest_is_dropped_and_an_unanswered_repair_repeated(chat):
