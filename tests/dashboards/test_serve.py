@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pages_running import PAGES, ROOT, STUDY, Served, free_ports, state
+from pages_running import PAGES, PROGRAM, ROOT, STUDY, Served, state
+from ports import free_ports
 from sqlalchemy import make_url
 
 from benchmarks import history as made_up
@@ -152,11 +153,11 @@ def test_pages_run_beside_a_study_and_end_with_it(tmp_path):
     ports = dict(zip(PAGES, free_ports(4), strict=True))
     told = " ".join(f"{page}={port}" for page, port in ports.items())
     with subprocess.Popen(
-        [sys.executable, str(ROOT / "run_study.py"), "start", "small.toml", "--with-pages"],
+        [sys.executable, PROGRAM, "start", "small.toml", "--with-pages"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "SMART_TUNER_PORTS": told},
+        env=os.environ | {"SMART_TUNER_PORTS": told},
     ) as begun:
         seen = set()
         while begun.poll() is None:
