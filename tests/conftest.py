@@ -1,10 +1,11 @@
-"""What tests share: PostgreSQL, and a language that a tiny network can learn, a spectral bump a letter."""
+"""What tests share: the cores, PostgreSQL, and a language that a tiny network can learn, a bump a letter."""
 
 import os
 
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from postgres import Server, programs
 
 from model.audio import SILENCE, MelSettings
@@ -14,8 +15,15 @@ from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
 
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
+torch.set_num_threads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """A process for each core; what is named on the command line is run in this one."""
+    return len(os.sched_getaffinity(0)) if config.args_source == config.ArgsSource.TESTPATHS else 0
 
 
 def utterance(name, text, front_end):

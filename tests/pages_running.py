@@ -1,17 +1,18 @@
 """Pages of a small finished study, served by the command line as a user would."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forked
 import httpx
+from ports import free_ports
 
 ROOT = Path(__file__).parent.parent
+PROGRAM = str(ROOT / "run_study.py")
 PAGES = ("mlflow", "tensorboard", "optuna", "home")
 STUDY = """
 name = "small"
@@ -49,14 +50,6 @@ speak = "the small dog sees a house"
 """
 
 
-def free_ports(count):
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [place.getsockname()[1] for place in taken]
-    for place in taken:
-        place.close()
-    return ports
-
-
 class Served:
     """All pages of a folder, on free ports, from the start of the process until `end`."""
 
@@ -66,14 +59,14 @@ class Served:
         ports = [f"--port={page}={port}" for page, port in self.ports.items()]
         self.log = (folder / "pages.log").open("w+")
         self.process = subprocess.Popen(
-            self.command("pages", *ports, *more), cwd=folder, stdout=self.log, stderr=subprocess.STDOUT
+            [sys.executable, PROGRAM, "pages", *ports, *more],
+            cwd=folder,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
         )
 
-    def command(self, *arguments):
-        return [sys.executable, str(ROOT / "run_study.py"), *arguments]
-
     def run(self, *arguments):
-        return subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True)
+        return forked.run(PROGRAM, arguments, self.folder)
 
     def url(self, page, path="/", host="localhost"):
         return f"http://{host}:{self.ports[page]}{path}"
@@ -112,13 +105,7 @@ class Served:
 
 def small_study(folder):
     (folder / "small.toml").write_text(STUDY)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_study.py"), "start", "small.toml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "SMART_TUNER_TRACKING": "1"},
-    )
+    done = forked.run(PROGRAM, ["start", "small.toml"], folder, SMART_TUNER_TRACKING="1")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -10,13 +10,13 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import psycopg
+from ports import free_ports
 from sqlalchemy.engine import URL
 
 USER = "tester"
@@ -127,9 +127,7 @@ class Server:
         secret.unlink()
 
     def _begin(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        [self.port] = free_ports(1)
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         self._chosen = [f"--{name}={value}" for name, value in settings.items()]
         self.start()

@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parent.parent
+PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
 STUDY = """
 name = "small"
 question = "Does the whole chain hold?"
@@ -60,17 +61,14 @@ class Home:
             (folder / "runs").mkdir()
             (folder / "runs" / "corpora").symlink_to(cache)
 
-    def command(self, *arguments):
-        return [sys.executable, str(ROOT / "run_study.py"), *arguments]
-
     def run(self, *arguments, code=0):
-        done = subprocess.run(self.command(*arguments), cwd=self.folder, capture_output=True, text=True)
+        done = forked.run(PROGRAM, arguments, self.folder)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
     def begin(self, *arguments):
         return subprocess.Popen(
-            self.command(*arguments),
+            [sys.executable, PROGRAM, *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -84,7 +82,9 @@ class Home:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("finished"), None)
-    home.output = home.run("start", "small.toml")
+    begun = home.begin("start", "small.toml")
+    home.stdout, home.stderr = begun.communicate()
+    assert begun.returncode == 0, home.stdout + home.stderr
     return home
 
 
@@ -94,7 +94,7 @@ def home(tmp_path, finished):
 
 
 def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(finished):
-    shown = finished.output.stdout
+    shown = finished.stdout
     assert "Best: trial" in shown
     assert "run_study.py speak small" in shown
     assert "copy-synthesis" in shown
@@ -103,8 +103,8 @@ def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(fini
     assert rate == 22050
     assert np.abs(sound).max() > 0.01
     assert sample.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "speaking the corpus" in finished.output.stderr
-    assert "step 12" in finished.output.stderr
+    assert "speaking the corpus" in finished.stderr
+    assert "step 12" in finished.stderr
 
 
 def test_results_come_as_json_in_optunas_names(finished):

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,12 +11,14 @@ from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
+import forked
 import numpy as np
 import optuna
 import pytest
 import soundfile
 from optuna.artifacts import get_all_artifact_meta
 from PIL import Image
+from ports import free_ports
 from sqlalchemy import select
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_end_to_end import STUDY
@@ -30,6 +31,7 @@ from smart_tuner.tables import LEASES
 ROOT = Path(__file__).parent.parent
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 UNLUCKY = STUDY.replace("trials = 2", 'trials = 4\n[rules]\nmode = "off"')
+TRACKED = {"SMART_TUNER_TRACKING": "1"}
 PATIENCE_SECONDS = 240
 
 
@@ -41,20 +43,20 @@ class Home:
         self.url = f"sqlite:///{self.runs / 'study.db'}"
         (folder / "small.toml").write_text(study)
 
-    def begin(self, *arguments, program="run_study.py", **environment):
+    def begin(self, *arguments, **environment):
         return subprocess.Popen(
-            [sys.executable, str(ROOT / program), *arguments],
+            [sys.executable, str(ROOT / "run_study.py"), *arguments],
             cwd=self.folder,
-            env={**os.environ, "SMART_TUNER_TRACKING": "1", **environment},
+            env={**os.environ, **TRACKED, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *arguments, code=0, **options):
-        begun = self.begin(*arguments, **options)
-        said, _ = begun.communicate(timeout=PATIENCE_SECONDS)
-        assert begun.returncode == code, said
+    def run(self, *arguments, code=0, program="run_study.py", **environment):
+        done = forked.run(ROOT / program, arguments, self.folder, **TRACKED, **environment)
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
         return said
 
     def send_all(self, **environment):
@@ -206,8 +208,7 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        [self.port] = free_ports(1)
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self):

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import optuna
 import pytest
-from pages_running import free_ports
+from ports import free_ports
 
 from benchmarks import history as made_up
 from dashboards import demo

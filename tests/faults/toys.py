@@ -4,7 +4,6 @@ A worker is forked from a process that has imported everything, so that it begin
 worker, and what it raises becomes its exit code as the command line has it.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from forked import CONTEXT
 from sqlalchemy import select, update
 
 import run_study
@@ -25,8 +25,6 @@ from studies import leases, worker
 from studies.study import open_study
 
 PATIENCE_SECONDS = 200
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["run_study", "benchmarks.chaos", "psycopg"])
 
 
 def live(url, home, environment, options):

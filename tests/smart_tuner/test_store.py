@@ -1,10 +1,10 @@
-import multiprocessing
 import pickle
 from contextlib import closing
 from dataclasses import replace
 
 import optuna
 import pytest
+from forked import CONTEXT
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import select
 
@@ -39,9 +39,8 @@ def test_no_queued_trial_is_run_twice(empty_url):
     study = optuna.create_study(study_name="queue", storage=storage)
     for number in range(QUEUED):
         study.enqueue_trial({"number": number})
-    context = multiprocessing.get_context("spawn")
-    taken = context.Queue()
-    workers = [context.Process(target=take_all, args=(empty_url, taken)) for _ in range(3)]
+    taken = CONTEXT.Queue()
+    workers = [CONTEXT.Process(target=take_all, args=(empty_url, taken)) for _ in range(3)]
     for worker in workers:
         worker.start()
     numbers = sorted(taken.get(timeout=120) for _ in range(QUEUED))
@@ -61,9 +60,8 @@ def open_at_once(url, together):
 
 
 def test_four_first_starts_at_once_all_succeed(empty_url):
-    context = multiprocessing.get_context("spawn")
-    together = context.Barrier(4)
-    starts = [context.Process(target=open_at_once, args=(empty_url, together)) for _ in range(4)]
+    together = CONTEXT.Barrier(4)
+    starts = [CONTEXT.Process(target=open_at_once, args=(empty_url, together)) for _ in range(4)]
     for start in starts:
         start.start()
     for start in starts:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -146,8 +147,18 @@ class MLflow:
         return [(m.step, m.value) for m in self.client.get_metric_history(run, name)]
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """MLflow's database with nothing in it, which takes seconds to make."""
+    home = tmp_path_factory.mktemp("tables")
+    MLflow(f"sqlite:///{home / 'study.db'}", home, None)
+    return home / "mlflow.db"
+
+
 @pytest.fixture
-def mlflow(tmp_path, engine):
+def mlflow(tmp_path, engine, tables):
+    with closing(sqlite3.connect(tables)) as empty:
+        empty.execute("VACUUM INTO ?", [str(tmp_path / "mlflow.db")])
     return MLflow(f"sqlite:///{tmp_path / 'study.db'}", tmp_path, engine)
 
 
