@@ -68,7 +68,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "warms_up": ("the learning rate warms up over {ramp} steps", "разогрев скорости обучения, шагов: {ramp}"),
     "clips_out": ("clips left out: {clips}", "исключены записи: {clips}"),
     "verify_at": ("Verdict at step {step}.", "Итог на шаге {step}."),
-    "nth": ("Attempt {nth} of this rule.", "Попытка этого правила: {nth}."),
+    "nth": ("Rung {nth} of its ladder.", "Ступень лестницы: {nth}."),
     "improved": ("It helped", "Помогло"),
     "no effect": ("No gain", "Пользы нет"),
     "harm": ("It did harm", "Стало хуже"),

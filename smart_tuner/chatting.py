@@ -33,7 +33,7 @@ class Telling:
     ) -> None:
         self._before, self._stopping = before, stopping
         self._engine, self._channel = storage.ours, channel(home)
-        self.alerts = Alerts(Bot(account), storage.ours, home, warn, stopping)
+        self.alerts = Alerts(Bot(account, self._wait), storage.ours, home, warn, stopping)
         self._publisher = self.alerts.publisher()
 
     def __call__(self, going_on: GoingOn) -> None:
@@ -42,6 +42,11 @@ class Telling:
             if self._stopping():
                 release(self._engine, self._channel)
             self._publisher.drain(going_on)
+
+    def _wait(self, seconds: float) -> None:
+        """Between messages; at the end there is no time to lose, and Telegram bears a few at once."""
+        if not self._stopping():
+            time.sleep(seconds)
 
 
 class Hearing:

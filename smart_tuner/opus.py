@@ -3,8 +3,8 @@
 import io
 from pathlib import Path
 
-import librosa
 import soundfile
+import soxr
 
 RATE = 24_000  # Hz; Opus refuses 22,050
 
@@ -12,7 +12,7 @@ RATE = 24_000  # Hz; Opus refuses 22,050
 def as_opus(wave: Path | io.BytesIO) -> bytes:
     """Of any sound file, as one channel. Raises OSError or soundfile.LibsndfileError."""
     samples, rate = soundfile.read(wave, dtype="float32", always_2d=True)
-    sound = librosa.resample(samples.mean(axis=1), orig_sr=rate, target_sr=RATE)
+    sound = soxr.resample(samples.mean(axis=1), rate, RATE)
     file = io.BytesIO()
     soundfile.write(file, sound, RATE, format="OGG", subtype="OPUS")
     return file.getvalue()

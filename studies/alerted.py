@@ -47,8 +47,8 @@ def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["D
     why, detail = "", ""
     try:
         yield alerted
-    except tacotron2.Interrupted:
-        why = "signal"
+    except tacotron2.Interrupted as interrupted:
+        why = "signal" if interrupted.signal else ""  # else somebody asked for it
         raise
     except TooManyFailures as end:
         why, detail = "failures", str(end).splitlines()[1]

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from packaging.requirements import Requirement
 
 from smart_tuner.store import Storage, StoreError
-from studies import attachments
+from studies import attachments, notices
 
 LEAST_FREE_GIGABYTES = 2.0
 Finding = dict[str, str]
@@ -76,6 +76,7 @@ def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Ite
     except StoreError as error:
         yield "database", False, str(error).replace("\n", " ")
         return
+    yield "telegram", *notices.examine(storage)
     summaries = optuna.get_all_study_summaries(storage)
     yield "database", True, f"{len(summaries)} studies"
     for summary in summaries:

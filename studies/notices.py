@@ -134,7 +134,7 @@ def flush(storage: Storage, home: Path, warn: Callable[[str], None]) -> str:
     return publishing.what_waits(storage, alerts.CHANNEL)
 
 
-def examine(storage: Storage | None) -> tuple[bool, str]:
+def examine(storage: Storage) -> tuple[bool, str]:
     """For doctor: whether it is sound, and what there is to say."""
     try:
         chat = account()
@@ -153,7 +153,7 @@ def examine(storage: Storage | None) -> tuple[bool, str]:
             return False, f"{error}; what is to be told waits"
     if hook and chat.allowed:
         return False, "a webhook hears this bot, so that no commands come: call deleteWebhook"
-    off = storage and Memory(storage.ours).get(f"off:{chat.fingerprint}")
+    off = Memory(storage.ours).get(f"off:{chat.fingerprint}")
     if off:
         return False, f"it was switched off ({off}); switch it on with: run_study.py notify test"
     name = there.get("title") or there.get("first_name") or chat.chat

@@ -1,0 +1,279 @@
+"""What a chat hears of real studies, and what it can ask, over a server that keeps the Bot API's contract."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import forked
+import pytest
+import soundfile
+from bot_api import TOKEN, serving
+from test_end_to_end import SICK, STUDY
+from test_end_to_end import finished as finished_study
+
+from smart_tuner.store import open_storage
+from studies.study import load_study, wish
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "run_study.py"
+SECRET = TOKEN.partition(":")[2]
+PATIENCE_SECONDS = 200
+LONG = STUDY.replace("steps = 12", "steps = 4000").replace("measure_every = 6", "measure_every = 400")
+pytestmark = pytest.mark.timeout(600)
+SHORT = SICK.replace("steps = 200", "steps = 80").replace("measure_every = 40", "measure_every = 20")
+
+
+class Home:
+    def __init__(self, folder, corpora, api, study=STUDY, notify=""):
+        self.folder, self.runs, self.api = folder, folder / "runs", api
+        self.name = re.search('name = "(.*)"', study).group(1)
+        (folder / f"{self.name}.toml").write_text(study + notify)
+        self.runs.mkdir()
+        (self.runs / "corpora").symlink_to(corpora)
+        self.said = []
+
+    def run(self, *arguments, code=0, **environment):
+        done = forked.run(PROGRAM, arguments, self.folder, **{**self.api.environment, **environment})
+        self.said += [done.stdout, done.stderr]
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    @contextmanager
+    def running(self, *arguments):
+        """Asked to end with the context."""
+        environment = {**os.environ, **self.api.environment}
+        output = (self.folder / "said.log").open("w")
+        with (
+            output,
+            subprocess.Popen(
+                [sys.executable, PROGRAM, *arguments],
+                cwd=self.folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+            ) as process,
+        ):
+            try:
+                yield process
+                process.send_signal(signal.SIGTERM)
+                process.wait(PATIENCE_SECONDS)
+            finally:
+                process.kill()
+        self.said.append((self.folder / "said.log").read_text())
+
+    def wish(self):
+        with closing(open_storage(f"sqlite:///{self.runs}/study.db")) as storage:
+            return wish(load_study(self.name, storage))
+
+    def status(self):
+        return json.loads(self.run("notify", "status", "-f", "json").stdout)
+
+
+def wait_until(true, what):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def command_lines():
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append((process / "cmdline").read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
+finished = finished_study  # a fixture: under this name tests find it here
+
+
+@pytest.fixture(scope="module")
+def corpora(finished):
+    return finished.folder / "runs" / "corpora"
+
+
+@pytest.fixture
+def api():
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def home(tmp_path, corpora, api):
+    return Home(tmp_path, corpora, api)
+
+
+@pytest.fixture(scope="module", params=["en", "ru"])
+def repaired(request, tmp_path_factory, corpora):
+    """A study whose only trial is repaired, with its chat in one language."""
+    notify = f'\n[notify]\nlanguage = "{request.param}"\n'
+    with serving() as api:
+        home = Home(tmp_path_factory.mktemp("repaired"), corpora, api, SHORT, notify)
+        home.language, home.processes = request.param, []
+        with home.running("start", "sick.toml") as process:
+            while process.poll() is None:
+                home.processes += command_lines()
+                time.sleep(1.0)
+            assert process.returncode == 0
+        yield home
+
+
+WORDS = {
+    "en": {
+        "begun": "started",
+        "fix": "Repair",
+        "verdict": "It helped|No gain|harm",
+        "best": "New best",
+        "end": "finished",
+    },
+    "ru": {
+        "begun": "начат",
+        "fix": "Исправление:",
+        "verdict": "Помогло|Пользы нет|хуже",
+        "best": "Новое лучшее",
+        "end": "заверш",
+    },
+}
+
+
+def test_a_study_with_repairs_is_told_in_order_and_in_its_language(repaired):
+    messages, words = repaired.api.messages, WORDS[repaired.language]
+    assert re.search(words["begun"], messages[0].text)
+    fix = next(m for m in messages if re.search(words["fix"], m.text))
+    assert fix.method == "sendPhoto" and "0 → 4" in fix.text
+    verdict = next(m for m in messages if re.search(words["verdict"], m.text))
+    assert verdict.answers is not None and verdict.answers < verdict.id
+    best = next(m for m in messages if re.search(words["best"], m.text))
+    assert best.method == "sendVoice" and soundfile.info(BytesIO(best.file)).duration > 0.1
+    assert messages[messages.index(best) + 1].method == "sendPhoto"
+    assert re.search(words["end"], messages[-1].text)
+    assert messages[0].id < fix.id < verdict.id < best.id < messages[-1].id
+
+
+def test_each_message_comes_once(repaired):
+    texts = [message.text for message in repaired.api.messages if message.text]
+    assert len(texts) == len(set(texts))
+    states = repaired.status()
+    assert (states["waiting"], states["held"], states["off"]) == (0, 0, None)
+
+
+def test_messages_are_in_one_language(repaired):
+    for text in filter(None, repaired.api.says()):
+        assert bool(re.search("[А-Яа-я]", text)) is (repaired.language == "ru")
+
+
+def test_the_token_is_in_no_file_output_or_command_line(repaired):
+    assert len(repaired.processes) > 10 and any("track" in line for line in repaired.processes)
+    everything = [*repaired.said, *repaired.processes]
+    files = [file for file in repaired.folder.rglob("*") if file.is_file()]
+    assert any(file.name == "study.db" for file in files) and any(file.name == "track.log" for file in files)
+    assert not [text for text in everything if SECRET in text]
+    assert not [file for file in files if SECRET.encode() in file.read_bytes()]
+
+
+def test_two_workers_tell_a_study_s_start_and_end_once(home):
+    home.run("start", "small.toml", "--workers", "2")
+    texts = home.api.says()
+    assert sum("started" in text for text in texts) == 1 and "started" in texts[0]
+    assert sum("finished" in text for text in texts) == 1 and "finished" in texts[-1]
+
+
+def test_while_the_server_is_away_nothing_is_lost(home):
+    home.api.down = True
+    home.run("start", "small.toml")
+    assert home.api.says() == []
+    assert home.status()["waiting"] >= 3
+    home.api.down = False
+    wait_until(lambda: "Nothing waits" in home.run("notify", "flush").stdout, "all is sent")
+    texts = home.api.says()
+    assert "started" in texts[0] and "New best" in texts[1] and "finished" in texts[-1]
+
+
+def test_a_refused_token_costs_one_warning_and_doctor_says_so(home):
+    home.api.environment["TELEGRAM_BOT_TOKEN"] = "123456:another-token"
+    done = home.run("start", "small.toml")
+    assert done.stderr.count("Telegram is switched off") == 1
+    assert "another-token" not in done.stderr
+    assert home.api.says() == [] and home.api.calls.count("sendMessage") == 1
+    assert home.status()["waiting"] >= 3
+    refused = home.run("doctor", code=3)
+    assert "401 Unauthorized" in refused.stdout
+    assert "@BotFather" in home.run("notify", "test", code=2).stderr
+    home.api.environment["TELEGRAM_BOT_TOKEN"] = TOKEN
+    assert "Nothing waits" in home.run("notify", "flush").stdout
+    assert "finished" in home.api.says()[-1]
+
+
+def test_a_set_up_is_tried_looked_at_and_examined(home):
+    told = home.run("notify", "test").stdout
+    assert "@tuner_bot" in told and "Commands are taken from: 77" in told
+    assert len(home.api.messages) == 2
+    assert home.status()["chat"] == "4242"
+    assert "@tuner_bot writes to Ann; 1 people may command" in home.run("doctor").stdout
+    home.api.environment["TELEGRAM_ALLOWED_IDS"] = ""
+    home.api.hear("hello", sender=31)
+    told = home.run("notify", "test").stdout
+    assert "Ann (31)" in told
+
+
+def test_without_a_set_up_nothing_is_kept_to_be_told(home):
+    environment = dict.fromkeys(home.api.environment, "")
+    home.run("start", "small.toml", **environment)
+    assert home.api.calls == []
+    home.run("notify", "flush", code=2, **environment)
+    assert home.status()["waiting"] == 0
+
+
+def test_a_chat_asks_hears_a_voice_and_pauses(home, finished):
+    shutil.copytree(finished.folder / "runs" / "studies", home.runs / "studies")
+    shutil.copyfile(finished.folder / "runs" / "study.db", home.runs / "study.db")
+    api = home.api
+
+    def asked(text):
+        before = len(api.messages)
+        api.hear(text)
+        wait_until(lambda: len(api.messages) > before, text)
+        time.sleep(0.5)
+        return api.messages[before:]
+
+    with home.running("track", "--follow", "--no-tracking"):
+        assert "Trials: 2 of 2" in asked("/status")[0].text
+        assert "/pause /resume /stop" in asked("/help")[0].text
+        assert "completed" in asked("/trials")[0].text
+        assert "Nothing was repaired" in asked("/fixes")[0].text
+        asked("/best")
+        wait_until(lambda: any(m.method == "sendPhoto" for m in api.messages), "the best trial's picture")
+        assert any(m.method == "sendVoice" for m in api.messages)
+        api.hear("/say the cat sees a house")
+        before = len(api.messages)
+        wait_until(lambda: any(m.method == "sendVoice" for m in api.messages[before:]), "the voice")
+        sound = next(m for m in api.messages[before:] if m.method == "sendVoice").file
+        assert soundfile.info(BytesIO(sound)).duration > 0.02
+        assert "ж" in asked("/say жук")[0].text
+        [question] = asked("/pause")
+        assert home.wish() == "run"
+        api.press(next(b["callback_data"] for b in question.buttons if b["text"] == "Yes"))
+        wait_until(lambda: home.wish() == "pause", "the pause")
+        api.hear("/stop", sender=666)
+        wait_until(lambda: home.status().get("ignored_stranger") == 1, "the stranger is counted")
+    assert not [text for text in home.said if SECRET in text]
+
+
+def test_a_study_that_is_stopped_says_how_to_go_on(home):
+    (home.folder / "small.toml").write_text(LONG)
+    with home.running("start", "small.toml"):
+        wait_until(lambda: any("started" in text for text in home.api.says()), "the start")
+        home.run("stop", "small")
+        wait_until(lambda: any("stopped" in text for text in home.api.says()), "the stop")
+    assert "asked to stop" in home.api.says()[-1]
+    assert "run_study.py resume small" in home.api.says()[-1]
