@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.training import StepMeasures
 
 LIVE = "progress.json"
+SAMPLE, ALIGNMENT, MELS = "sample.wav", "sample.png", "mels.png"  # of the trial's best state
 EVERY_SECONDS = 2.0
 MOST_POINTS = 240  # of the curve; when there are more, every second one is dropped
 

@@ -17,7 +17,7 @@ from model.failpoint import failpoint
 from model.training import StepMeasures, Training, Validation
 from model.voice import Voice
 from objectives.pictures import save_alignment, save_mels
-from objectives.progress import Progress
+from objectives.progress import MELS, SAMPLE, Progress
 from objectives.quality import Judge, Judgement
 from objectives.watched import Ledger, Watched
 from smart_tuner.autofix import GivenUp
@@ -27,7 +27,6 @@ from smart_tuner.pruning import GRACE
 from smart_tuner.repairs import Entry, Rule
 
 PROGRESS = "trial.json"
-SAMPLE, ALIGNMENT, MELS = "sample.wav", "sample.png", "mels.png"  # of the trial's best state
 KEPT_CHECKPOINTS = 2
 
 

@@ -18,7 +18,7 @@ from smart_tuner.memory import Memory
 from smart_tuner.messages import message
 from smart_tuner.opus import as_opus
 from smart_tuner.outbox import AskedToWait, Held, Payload, Publisher, Refused, put
-from smart_tuner.tables import OUTBOX
+from smart_tuner.tables import OUTBOX, instant
 from smart_tuner.telegram import Bot, Rejected, Unanswered, Unreachable, fits_caption
 from smart_tuner.tracking import home_id
 
@@ -31,7 +31,13 @@ COOLDOWN_SECONDS = {  # of a group; kinds that are not here have none
     "warning": 300.0,
     "advice": 6 * 3600.0,
 }
-GRAVE = ("critical", "study_start", "study_end", "study_stop")  # told in quiet hours with a sound, too
+GRAVE = (
+    "critical",
+    "study_start",
+    "study_end",
+    "study_stop",
+    "study_gone",
+)  # told in quiet hours with a sound, too
 MAY_BE_LOST = ("digest", "trial_bad")  # where nobody knows whether it was taken
 MOST = 1000  # that wait, of a kind and study; of grave ones, all
 FAILURES = (Unreachable, SQLAlchemyError)
@@ -50,7 +56,13 @@ def channel(home: Path) -> str:
 
 def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
     """Keep it to be told, unless this event is kept already. Args: row: see above; `name` is the event's."""
+    if isinstance(where, Engine):
+        with where.begin() as connection:
+            return tell(connection, home_channel, row)
     key = f"{row['kind']}:{row['group']}:{row['name']}"
+    same = OUTBOX.c.study_uid == row["study_uid"], OUTBOX.c.key == key, OUTBOX.c.channel.startswith(CHANNEL)
+    if where.execute(select(OUTBOX.c.id).where(*same).limit(1)).first() is not None:
+        return  # a worker of another home has put it
     most = None if row["kind"] in GRAVE else MOST
     put(where, row["study_uid"], row["trial"], home_channel, key, {**row, "key": key}, most)
 
@@ -60,6 +72,13 @@ def release(engine: Engine, home_channel: str) -> None:
     held = OUTBOX.c.channel == home_channel, OUTBOX.c.state == "held"
     with engine.begin() as connection:
         connection.execute(update(OUTBOX).where(*held).values(due_at=0.0))
+
+
+def free(engine: Engine, home_channel: str) -> None:
+    """What a process had claimed that is gone may be sent at once; only by who sends alone."""
+    waiting = OUTBOX.c.channel == home_channel, OUTBOX.c.state == "waiting"
+    with engine.begin() as connection:
+        connection.execute(update(OUTBOX).where(*waiting).values(due_at=0.0))
 
 
 class Alerts:
@@ -85,6 +104,7 @@ class Alerts:
     ) -> None:
         self._bot, self._engine, self._home, self._warn = bot, engine, home, warn
         self._last_words, self._hour, self._now = last_words, hour, now
+        self._delivered: dict[tuple[str, str], int] = {}
         self.memory = Memory(engine, now)
 
     def publisher(self) -> Publisher:
@@ -100,13 +120,20 @@ class Alerts:
         """Raises Refused, Held, AskedToWait, or one of FAILURES."""
         if (why := self.off) is not None:
             raise SwitchedOff(OFF_SECONDS, why)
-        group = f"{row['study_uid']}:{row['kind']}:{row['group']}"
+        group, key = f"{row['study_uid']}:{row['kind']}:{row['group']}", (row["study_uid"], row["key"])
         cools = row["kind"] in COOLDOWN_SECONDS
         if cools:
             self._not_too_often(row, group)
+        self._after_its_repair(row)
         held = self.memory.get(f"held:{group}") or 0
         try:
-            sent = self._deliver(row, message(row["kind"], row["language"], row["facts"], held))
+            markup = message(row["kind"], row["language"], row["facts"], held)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._warn(f"A message of the kind {row['kind']} cannot be made of its row: {error!r}")
+            raise Refused(f"it cannot be worded: {error!r}") from None
+        try:
+            sent = self._delivered.get(key) or self._deliver(row, markup)
+            self._delivered = {key: sent}  # should the database go away now, it is not sent again
         except Rejected as error:
             if error.for_all:
                 raise self.switched_off(error) from None
@@ -147,6 +174,16 @@ class Alerts:
             self.memory.add(f"held:{group}")
         raise Held(left)
 
+    def _after_its_repair(self, row: Payload) -> None:
+        """A verdict is not told before the repair that it is about."""
+        if row.get("answers"):
+            repair = OUTBOX.c.state == "held", OUTBOX.c.key.endswith(f":{row['answers']}", autoescape=True)
+            left = select(OUTBOX.c.due_at - (self._now or (lambda: instant(self._engine)))())
+            with self._engine.connect() as connection:
+                seconds = connection.execute(left.where(*self._of(row), *repair)).scalar()
+            if seconds is not None:
+                raise Held(max(1.0, seconds))
+
     def _ends(self, row: Payload) -> bool:
         """The study's last message waits: what was held back is to come before it."""
         ends = [OUTBOX.c.key.startswith(f"{kind}:") for kind in ("study_end", "study_stop")]
@@ -165,27 +202,33 @@ class Alerts:
         reply = self.memory.get(self._message(row, row["answers"])) if row.get("answers") else None
         calls = self._calls(row, markup)
         progress = f"sent:{row['study_uid']}:{row['key']}"
-        sent = list(self.memory.get(progress) or []) if len(calls) > 1 else []
-        for call in calls[len(sent) :]:
-            sent.append(call(silent, reply))
-            if len(calls) > 1:
-                self.memory.note(progress, sent)
+        sent: dict[str, int] = dict(self.memory.get(progress) or {}) if len(calls) > 1 else {}
+        for name, call in calls.items():
+            if name not in sent:
+                sent[name] = call(silent, reply)
+                if len(calls) > 1:
+                    self.memory.note(progress, sent)
         if len(calls) > 1:
             self.memory.take(progress)
-        return int(sent[0])
+        return next(iter(sent.values()))
 
-    def _calls(self, row: Payload, markup: str) -> list[Call]:
-        """One a message: the words with the first picture, if they fit below it, then what else there is."""
-        files = [(kind, self._home / path) for kind, path in row["files"]]
-        present = [(kind, path) for kind, path in files if path.is_file()]
+    def _calls(self, row: Payload, markup: str) -> dict[str, Call]:
+        """One a message: the words with the first file, if they fit below it, then what else there is."""
+        files = {name: (kind, self._place(name)) for kind, name in row["files"]}
+        present = {name: file for name, file in files.items() if file[1].is_file()}
         texts = split(markup)
-        calls: list[Call] = []
         if present and len(texts) == 1 and fits_caption(markup):
-            (kind, path), present = present[0], present[1:]
-            calls.append(self._file(kind, path, markup))
-        else:
-            calls += [self._text(text) for text in texts]
-        return calls + [self._file(kind, path, "") for kind, path in present]
+            captions = dict.fromkeys(present, "") | {next(iter(present)): markup}
+            return {name: self._file(*file, captions[name]) for name, file in present.items()}
+        calls = {f"text {number}": self._text(text) for number, text in enumerate(texts)}
+        return calls | {name: self._file(*file, "") for name, file in present.items()}
+
+    def _place(self, name: str) -> Path:
+        """Of a trial's file, whose folder has another name when another attempt has taken it over."""
+        file = self._home / name
+        trial = file.parent.name.partition("-attempt-")[0]
+        others = sorted(file.parent.parent.glob(f"{trial}*/{file.name}"))
+        return file if file.is_file() or not others else others[-1]
 
     def _text(self, markup: str) -> Call:
         def call(silent: bool, reply: int | None) -> int:

@@ -8,19 +8,19 @@ import re
 LANGUAGES = ("en", "ru")
 PHRASES: dict[str, tuple[str, str]] = {
     # a study
-    "study_start": ("The study has started: trials: {budget}.", "Поиск начат: испытаний: {budget}."),
+    "study_start": ("The study has started. Trials: {budget}.", "Поиск начат. Испытаний: {budget}."),
     "study_goes_on": (
-        "The study goes on: trials begun: {done} of {budget}.",
-        "Поиск продолжается: начато испытаний: {done} из {budget}.",
+        "The study goes on. Trials begun: {done} of {budget}.",
+        "Поиск продолжается. Начато испытаний: {done} из {budget}.",
     ),
     "searched": ("Searched: {names}.", "Подбираются: {names}."),
     "study_end": (
-        "The study has finished: trials: {done} of {budget}.",
-        "Поиск завершён: испытаний: {done} из {budget}.",
+        "The study has finished. Trials: {done} of {budget}.",
+        "Поиск завершён. Испытаний: {done} из {budget}.",
     ),
     "study_stop": (
-        "The study has stopped ({why}): trials begun: {done} of {budget}.",
-        "Поиск остановлен ({why}): начато испытаний: {done} из {budget}.",
+        "The study has stopped ({why}). Trials begun: {done} of {budget}.",
+        "Поиск остановлен ({why}). Начато испытаний: {done} из {budget}.",
     ),
     "why_stop": ("asked to stop", "по просьбе"),
     "why_pause": ("paused", "пауза"),
@@ -28,6 +28,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "why_failures": ("too many trials failed in a row", "слишком много неудач подряд"),
     "why_lost": ("the database stayed away", "база данных недоступна"),
     "why_fault": ("a fault of the program or the machine", "сбой программы или машины"),
+    "study_gone": (
+        "The study was deleted or renamed while it ran; its workers have stopped. Its files are kept.",
+        "Поиск удалили или переименовали во время работы; исполнители остановились. Файлы сохранены.",
+    ),
     "go_on": ("Go on with: {command}", "Продолжить: {command}"),
     "states": (
         "Completed {complete}, pruned {pruned}, failed {fail}, repaired {repaired}; {hours} h of training.",
@@ -60,15 +64,15 @@ PHRASES: dict[str, tuple[str, str]] = {
     "fix": ("Repair: {what}.", "Исправление: {what}."),
     "critical": ("Trouble: {what}.", "Сбой обучения: {what}."),
     "warning": ("Warning: {what}.", "Предупреждение: {what}."),
-    "gave_up": ("Given up: {what}.", "Безнадёжно: {what}."),
+    "gave_up": ("Given up: {what}.", "Исправить не удалось: {what}."),
     "by_rule": ("Rule {rule}, priority {priority} of 10.", "Правило {rule}, приоритет {priority} из 10."),
     "why": ("Why: {why}", "Почему: {why}"),
-    "done": ("Done: {done}", "Сделано: {done}"),
+    "done": ("Action: {done}", "Действие: {done}"),
     "back_to": ("weights of step {step}", "веса шага {step}"),
     "warms_up": ("the learning rate warms up over {ramp} steps", "разогрев скорости обучения, шагов: {ramp}"),
     "clips_out": ("clips left out: {clips}", "исключены записи: {clips}"),
     "verify_at": ("Verdict at step {step}.", "Итог на шаге {step}."),
-    "nth": ("Rung {nth} of its ladder.", "Ступень лестницы: {nth}."),
+    "nth": ("Remedy {nth} of this rule.", "Средство этого правила: {nth}-е."),
     "improved": ("It helped", "Помогло"),
     "no effect": ("No gain", "Пользы нет"),
     "harm": ("It did harm", "Стало хуже"),
@@ -76,7 +80,6 @@ PHRASES: dict[str, tuple[str, str]] = {
     "verdict_alone": ("{verdict}.", "{verdict}."),
     "kept": ("Kept.", "Оставлено."),
     "undone": ("Undone: {changes}.", "Отменено: {changes}."),
-    "undone_alone": ("Undone.", "Отменено."),
     "gone_back": (
         "Undone: back to the weights of step {step}.",
         "Отменено: возврат к весам шага {step}.",
@@ -88,12 +91,15 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Last measure {value} dB; median of the others {median} dB.",
         "Последняя оценка {value} дБ; медиана остальных {median} дБ.",
     ),
-    "held": ("Before this, of the same kind: {count}.", "До этого таких же сообщений: {count}."),
+    "held": (
+        "Before this, of the same kind and not told: {count}.",
+        "Ранее таких же сообщений, не показанных: {count}.",
+    ),
     # advice
     "advice": ("What you could try", "Что можно попробовать"),
     "advice_ended": (
-        "Ended by {rule}: {ended} of {finished} trials. The last one: {reason}",
-        "Прекращено правилом {rule}: {ended} из {finished} испытаний. Последнее: {reason}",
+        "Ended by the rule “{rule}”: {ended} of {finished} trials. The last one: {reason}",
+        "Правило «{rule}» прекратило {ended} из {finished} испытаний. Последнее: {reason}",
     ),
     "advice_tried": (
         "Its repairs in this study: helped {improved}, no gain {no_effect}, harm {harm}.",
@@ -122,7 +128,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "advice_batch": (
         "A batch of {batch} in parts: {parts} did not fit. Take a smaller batch or a smaller network.",
-        "Пакет из {batch}, частей: {parts}, не помещается. Возьмите меньший пакет или меньшую сеть.",
+        "Пакет из {batch} записей (частей: {parts}) не помещается в память. Возьмите меньший пакет "
+        "или меньшую сеть.",
     ),
     "advice_nothing": (
         "Nothing was changed. Look at it with: {command}",
@@ -151,6 +158,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "no_study": ("There is no study yet.", "Пока нет ни одного поиска."),
     "no_trials": ("There are no trials yet.", "Пока нет испытаний."),
     "no_fixes": ("Nothing was repaired.", "Ничего не исправлялось."),
+    "decibels": ("{value} dB", "{value} дБ"),
     "trial_row": ("{number}: {state} {value}", "{number}: {state} {value}"),
     "COMPLETE": ("completed", "завершено"),
     "PRUNED": ("pruned", "отсечено"),
@@ -190,12 +198,17 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Уже ждут несколько текстов; повторите чуть позже.",
     ),
     "say_lost": (
-        "It took too long, or the voice broke. Try again.",
-        "Слишком долго, или голос сломался. Повторите.",
+        "It took too long, or the voice failed. Try again.",
+        "Не получилось: слишком долго или сбой. Повторите.",
     ),
+    "say_too_long_spoken": (
+        "With its numbers as words it is too long to be spoken.",
+        "С числами, записанными словами, текст слишком длинный.",
+    ),
+    "say_unspeakable": ("There is nothing in it to be spoken.", "В этом тексте нечего произнести."),
     "say_unknown": (
         "The voice never learned these characters: {characters}",
-        "Голос не учил этих знаков: {characters}",
+        "Голос не знает этих знаков: {characters}",
     ),
     "say_no_voice": ("There is no voice to speak with: {why}", "Говорить пока нечем: {why}"),
     "said": ("Trial {number}, {seconds} s.", "Испытание {number}, {seconds} с."),
@@ -214,7 +227,7 @@ PHRASES: dict[str, tuple[str, str]] = {
 }
 RULES: dict[str, tuple[str, str]] = {
     "faulty_clips": ("clips that do not fit their texts", "записи, не подходящие к своему тексту"),
-    "integrity": ("weights that cannot learn", "веса, которые не могут учиться"),
+    "integrity": ("weights that cannot learn", "веса, которые не обучаются"),
     "non_finite": ("NaN or infinity", "NaN или бесконечность"),
     "out_of_memory": ("out of memory", "не хватает памяти"),
     "exploding_gradient": ("exploding gradients", "взрыв градиентов"),
@@ -236,14 +249,14 @@ MEASURES: dict[str, tuple[str, str]] = {
     "diagonal_score": ("diagonal score", "диагональность"),
     "penalty": ("attention off the diagonal", "внимание вне диагонали"),
     "guided": ("attention off the diagonal", "внимание вне диагонали"),
-    "best_guided": ("at best", "в лучшее время"),
-    "gate_accuracy": ("stops in the right place", "верных остановок"),
-    "gate_late": ("late stops", "поздних остановок"),
-    "held_out": ("held-out loss", "потери на отложенных"),
-    "best_held_out": ("at best", "в лучшее время"),
+    "best_guided": ("at best", "лучшее значение"),
+    "gate_accuracy": ("stops in the right place", "доля верных остановок"),
+    "gate_late": ("late stops", "доля поздних остановок"),
+    "held_out": ("held-out loss", "потери на отложенных данных"),
+    "best_held_out": ("at best", "лучшее значение"),
     "value": ("distance, dB", "расстояние, дБ"),
-    "mel": ("mel loss", "потери мел"),
-    "best_mel": ("at best", "в лучшее время"),
+    "mel": ("mel loss", "потери по мел-спектрограмме"),
+    "best_mel": ("at best", "лучшее значение"),
     "usual": ("usually", "обычно"),
     "grad_norm": ("gradient norm", "норма градиента"),
     "calm": ("in calm times", "в спокойное время"),
@@ -258,10 +271,10 @@ MEASURES: dict[str, tuple[str, str]] = {
     "dwell": ("time on one symbol", "время на одном знаке"),
     "focus": ("weight of that symbol", "вес этого знака"),
     "corr": ("correlation with time", "корреляция со временем"),
-    "best_diagonal_score": ("at best", "в лучшее время"),
-    "best_corr": ("at best", "в лучшее время"),
+    "best_diagonal_score": ("at best", "лучшее значение"),
+    "best_corr": ("at best", "лучшее значение"),
     "clips": ("clips", "записей"),
-    "times": ("times the usual loss", "раз больше обычных потерь"),
+    "times": ("times the usual loss", "во сколько раз больше обычных потерь"),
     "away": ("attention away from the text", "внимание мимо текста"),
     "events": ("events", "событий"),
     "gain": ("gain a validation", "улучшение за проверку"),
@@ -270,9 +283,9 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "learning_rate": ("learning rate", "скорость обучения"),
     "warmup_steps": ("warm-up steps", "шагов разогрева"),
     "decay_start_step": ("start of the decay", "начало затухания"),
-    "decay_half_life": ("half-life of the decay", "полураспад скорости"),
-    "adam_beta2": ("Adam's beta2", "beta2 Адама"),
-    "adam_eps": ("Adam's epsilon", "эпсилон Адама"),
+    "decay_half_life": ("half-life of the decay", "период полураспада скорости обучения"),
+    "adam_beta2": ("Adam's beta2", "beta2 в Adam"),
+    "adam_eps": ("Adam's epsilon", "epsilon в Adam"),
     "weight_decay": ("weight decay", "затухание весов"),
     "grad_clip_thresh": ("gradient clip", "предел градиента"),
     "batch_size": ("batch size", "размер пакета"),
@@ -291,7 +304,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "p_decoder_dropout": ("decoder dropout", "дропаут декодера"),
     "p_postnet_dropout": ("postnet dropout", "дропаут postnet"),
 }
-NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|-?inf)\b")
 RUSSIAN: dict[str, str] = {  # of what is stored in English: with # for each number
     "leave these clips out": "исключить эти записи",
     "go back and halve the learning rate": "вернуться и вдвое снизить скорость обучения",
@@ -303,7 +316,7 @@ RUSSIAN: dict[str, str] = {  # of what is stored in English: with # for each num
     "start over with a tenth of the learning rate": "начать заново, скорость обучения в 10 раз ниже",
     "go back and take the clips in another order": "вернуться и взять записи в другом порядке",
     "go back and lower the learning rate": "вернуться и снизить скорость обучения",
-    "lower Adam's epsilon": "снизить эпсилон Адама",
+    "lower Adam's epsilon": "снизить epsilon в Adam",
     "raise the learning rate": "поднять скорость обучения",
     "start over, guided, with as many frames a step as the weights serve": (
         "начать заново, направляя внимание, с наибольшим числом кадров на шаг"
@@ -319,21 +332,21 @@ RUSSIAN: dict[str, str] = {  # of what is stored in English: with # for each num
     "halve the weight of the ends": "вдвое снизить вес концов фраз",
     "double the batch, in twice as many parts": "удвоить пакет, вдвое больше частей",
     "lower the learning rate": "снизить скорость обучения",
-    "let Adam forget sooner": "Адам забывает быстрее",
+    "let Adam forget sooner": "пусть Adam забывает быстрее",
     "halve the learning rate": "вдвое снизить скорость обучения",
     "more dropout in the decoder": "больше дропаута в декодере",
     "ten times the weight decay": "затухание весов в 10 раз больше",
-    "skip this batch": "пакет пропущен",
+    "skip this batch": "пропустить этот пакет",
     "nothing is left to try after # such repairs (# of at most # steps were redone)": (
-        "пробовать больше нечего, таких исправлений: # (повторено шагов: # из # возможных)"
+        "больше пробовать нечего; таких исправлений: # (повторено шагов: # из # возможных)"
     ),
     "# repairs were made": "исправлений сделано: #",
     "# of # clips would be left out: mend the data": "пришлось бы исключить # из # записей: исправьте данные",
     "step #: behind the other trials": "шаг #: отстаёт от других испытаний",
     "its worker died # times": "процесс погиб, раз: #",
-    "step #: loss is nan, gradient norm is nan": "шаг #: потери NaN, норма градиента NaN",
-    "step #: loss is inf, gradient norm is nan": "шаг #: потери бесконечны, норма градиента NaN",
+    "step #: loss is #, gradient norm is #": "шаг #: потери #, норма градиента #",
 }
+ONLY_REPORTED = ("only reported: ", "только сообщить: ")
 FROM_HERE = (
     " (from here: going back would redo too many steps)",
     " (с этого места: возврат повторил бы слишком много шагов)",
@@ -342,6 +355,9 @@ FROM_HERE = (
 
 def russian(text: str) -> str | None:
     """Of a text that is stored in English; None where the catalogue has none."""
+    if text.startswith(ONLY_REPORTED[0]):
+        rest = russian(text.removeprefix(ONLY_REPORTED[0]))
+        return rest and ONLY_REPORTED[1] + rest
     if text.endswith(FROM_HERE[0]):
         before = russian(text.removesuffix(FROM_HERE[0]))
         return before and before + FROM_HERE[1]

@@ -1,15 +1,17 @@
 """Telegram's part of the process beside the workers: it tells what waits, and hears what is asked."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from smart_tuner.alerts import Alerts, channel, release
+from smart_tuner.alerts import Alerts, channel, free, release
 from smart_tuner.listening import Commands, Listener
 from smart_tuner.memory import Memory
 from smart_tuner.store import Storage
 from smart_tuner.telegram import Account, Bot
 
+FORGET_SECONDS = 60 * 86400.0
 GoingOn = Callable[[], bool]
 
 
@@ -17,7 +19,7 @@ class Telling:
     """Sends what waits.
 
     Args:
-        before: puts what the clock makes due, such as digests.
+        before: puts what the clock makes due, such as digests; called once a minute.
         warn: told what a person must know.
         stopping: the workers have ended: nothing is held back any more.
     """
@@ -31,17 +33,26 @@ class Telling:
         warn: Callable[[str], None],
         stopping: GoingOn = lambda: False,
     ) -> None:
-        self._before, self._stopping = before, stopping
+        self._before, self._stopping, self._minute = before, stopping, -math.inf
         self._engine, self._channel = storage.ours, channel(home)
         self.alerts = Alerts(Bot(account, self._wait), storage.ours, home, warn, stopping)
         self._publisher = self.alerts.publisher()
 
     def __call__(self, going_on: GoingOn) -> None:
-        self._before()
+        if time.monotonic() > self._minute + 60.0:
+            if self._minute < 0:
+                self._begin()
+            self._minute = time.monotonic()
+            self._before()
         if self.alerts.off is None:
             if self._stopping():
                 release(self._engine, self._channel)
             self._publisher.drain(going_on)
+
+    def _begin(self) -> None:
+        free(self._engine, self._channel)
+        for start in ("told:", "held:", "message:", "sent:", "ask:", "digest:"):
+            self.alerts.memory.forget(start, FORGET_SECONDS)
 
     def _wait(self, seconds: float) -> None:
         """Between messages; at the end there is no time to lose, and Telegram bears a few at once."""

@@ -6,6 +6,7 @@ What is not obeyed is counted, by its reason: stranger, stale, replayed, foreign
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,8 +14,9 @@ from smart_tuner.memory import Memory
 from smart_tuner.outbox import AskedToWait
 from smart_tuner.telegram import POLL_SECONDS, SECONDS, Bot, Rejected, Unreachable
 
+CONFLICT_SECONDS = 60.0  # after which it is tried whether nobody else hears the bot any more
 STALE_SECONDS = 300.0  # an older command, or button, is not obeyed
-HOLD_SECONDS = POLL_SECONDS + SECONDS + 60.0  # with an answer that has to be spoken
+HOLD_SECONDS = POLL_SECONDS + SECONDS + 255.0  # with an answer that has to be spoken
 FORGET_SECONDS = 6 * 86400.0  # after a week of silence Telegram numbers its updates anew
 CHANGES = ("pause", "resume", "stop")
 
@@ -66,7 +68,8 @@ class Listener:
         self._warn, self._clock, self._poll_seconds = warn, clock, poll_seconds
         number = bot.account.token.partition(":")[0]
         self._place, self._offset = f"poller:{number}", f"offset:{number}"
-        self.deaf = False
+        self._name: str | None = None
+        self.deaf = self._warned = False
 
     def listen(self) -> float:
         """Hear and answer once; after how many seconds to listen again."""
@@ -82,10 +85,13 @@ class Listener:
         except Unreachable:
             return 5.0
         except Rejected as error:
-            self.deaf = True
-            other = "another program, or a webhook, hears this bot" if error.code == 409 else error.advice
-            self._warn(f"Telegram: commands are not heard any more: {other} ({error})")
-            return float("inf")
+            self.deaf = error.code != 409
+            if not self._warned:
+                other = "another program, or a webhook, hears this bot" if error.code == 409 else error.advice
+                self._warn(f"Telegram: commands are not heard: {other} ({error})")
+            self._warned = True
+            return CONFLICT_SECONDS
+        self._warned = False
         return 0.0
 
     def close(self) -> None:
@@ -126,18 +132,20 @@ class Listener:
                 self._ignore("stale")
             else:
                 self._asked(str(message.get("text", "")), sender)
-        except Rejected as error:
-            self._warn(f"Telegram: an answer was not taken: {error}")
+        except (Rejected, RuntimeError, OSError, ValueError, LookupError) as error:
+            self._warn(f"Telegram: a command could not be answered: {error!r}")
 
     def _may(self, sender: object, chat: Mapping[str, Any]) -> bool:
-        names = (str(chat.get("id")), f"@{chat.get('username')}")
-        return sender in self._bot.account.allowed and self._bot.account.chat in names
+        names = (str(chat.get("id")), f"@{chat.get('username')}".lower())
+        return sender in self._bot.account.allowed and self._bot.account.chat.lower() in names
 
     def _asked(self, text: str, sender: int) -> None:
         word, _, rest = text.strip().partition(" ")
         if not word.startswith("/"):
             return
-        command = word[1:].partition("@")[0].lower()
+        command, _, addressed = word[1:].lower().partition("@")
+        if addressed and addressed != self._own_name():
+            return
         if command in CHANGES:
             self._ask(command, sender)
         else:
@@ -145,6 +153,10 @@ class Listener:
             self._bot.texts(reply.markup)
             for kind, name, content in reply.files:
                 self._bot.file(kind, name, content)
+
+    def _own_name(self) -> str:
+        self._name = self._name or str(self._bot.call("getMe", {})["username"]).lower()
+        return self._name
 
     def _ask(self, change: str, sender: int) -> None:
         question, study = self._commands.question(change), self._commands.study()
@@ -175,9 +187,10 @@ class Listener:
             told = self._commands.change(asked["change"], asked["study"])
         else:
             told = self._commands.left_alone()
-        self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
         if told is not None:
             self._bot.texts(told)
+        with suppress(Rejected):  # of a press that is too old it takes no answer
+            self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
 
     def _ignore(self, why: str) -> None:
         self._memory.add(f"ignored:{why}")

@@ -77,5 +77,11 @@ class Memory:
             connection.execute(update(CHATS).where(CHATS.c.name == name).values(**mine))
             return True
 
+    def forget(self, start: str, seconds: float) -> None:
+        """What begins so and was noted longer ago."""
+        old = CHATS.c.name.startswith(start, autoescape=True), CHATS.c.at < self._now() - seconds
+        with self._engine.begin() as connection:
+            connection.execute(delete(CHATS).where(*old))
+
     def _insert(self, name: str, value: Any) -> Any:
         return INSERTS[self._engine.dialect.name](CHATS).values(name=name, value=value, at=self._now())

@@ -67,8 +67,8 @@ def number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def decibels(value: float) -> str:
-    return f"{value:.2f}"
+def decibels(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
 
 
 def message(kind: str, language: str, facts: Facts, held: int = 0) -> str:
@@ -116,7 +116,7 @@ def _study_stop(words: Words, facts: Facts) -> str:
 def summary(words: Words, facts: Facts) -> str:
     """How a study is: its trials and its bests."""
     best, alone, fresh = facts.get("best"), facts.get("unassisted"), facts.get("fresh")
-    hours = f"{facts['hours']:.1f}"
+    hours = number(facts["hours"])
     return lines(
         words("states", **{**facts["states"], "repaired": facts["repaired"], "hours": hours}),
         words("best_line", **{**best, "value": decibels(best["value"])}) if best else words("no_best"),
@@ -179,7 +179,7 @@ def _verdict(words: Words, facts: Facts) -> str:
     elif facts["changes"]:
         undone = words("undone", changes=words.changes(facts["changes"]))
     else:
-        undone = words("kept" if facts["action"] == "kept" else "undone_alone")
+        undone = words("kept")
     return lines(
         words("verdict", verdict=verdict, compared=compared)
         if compared
@@ -246,7 +246,12 @@ def _few(names: Sequence[str]) -> str:
     return shown if len(names) <= MOST_NAMES else f"{shown}, … ({len(names)})"
 
 
+def _study_gone(words: Words, facts: Facts) -> str:
+    return words("study_gone")
+
+
 KINDS = {
+    "study_gone": _study_gone,
     "study_start": _study_start,
     "study_end": _study_end,
     "study_stop": _study_stop,

@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, func, select
@@ -18,6 +19,7 @@ from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
 
 URI = "MLFLOW_TRACKING_URI"
+FAULT_SECONDS = 60.0  # after an error that nobody thought of
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 5.0  # at the end
 # Does what can be done now, and asks before each part of it whether to go on.
@@ -108,28 +110,42 @@ class Following:
         """Until SIGTERM or SIGINT comes; waits while another process sends for this home."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        while not self._asked.is_set():
+        while time.monotonic() < self._until:
             with alone(self._home) as first:
                 if first:
                     return self._follow()
-            self._asked.wait(POLL_SECONDS)
+            time.sleep(POLL_SECONDS / 4) if self._asked.is_set() else self._asked.wait(POLL_SECONDS)
 
     def _follow(self) -> None:
-        both = [*self._tasks, *self._background]
-        threads = {task: threading.Thread(target=self._repeat, args=(task,), daemon=True) for task in both}
-        for thread in threads.values():
+        threads = [
+            threading.Thread(target=self._to_the_end, args=(task,), daemon=True) for task in self._tasks
+        ]
+        aside = [
+            threading.Thread(target=self._repeat, args=(task,), daemon=True) for task in self._background
+        ]
+        for thread in threads + aside:
             thread.start()
         while not self._asked.wait(POLL_SECONDS):
             pass
-        for task in self._tasks:
-            threads[task].join(max(0.0, self._until - time.monotonic()) + POLL_SECONDS)
+        for thread in threads:
+            thread.join(max(0.0, self._until - time.monotonic()) + POLL_SECONDS)
 
     def _repeat(self, task: Task) -> None:
         while not self._asked.wait(POLL_SECONDS):
-            with suppress(*UNREACHABLE):  # our own database is away: all stays in it
-                task(lambda: not self._asked.is_set())
-        with suppress(*UNREACHABLE):
-            task(lambda: time.monotonic() < self._until)
+            self._do(task, lambda: not self._asked.is_set())
+
+    def _to_the_end(self, task: Task) -> None:
+        self._repeat(task)
+        self._do(task, lambda: time.monotonic() < self._until)
+
+    def _do(self, task: Task, going_on: Callable[[], bool]) -> None:
+        try:
+            task(going_on)
+        except UNREACHABLE:
+            pass  # our own database is away: all stays in it
+        except Exception:  # one task's fault must not end the others, nor what comes after
+            traceback.print_exc()
+            self._asked.wait(FAULT_SECONDS)
 
 
 @contextmanager

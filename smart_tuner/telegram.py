@@ -28,6 +28,7 @@ SECONDS = 20.0  # for an answer
 POLL_SECONDS = 25
 GAP_SECONDS, GROUP_GAP_SECONDS = 1.0, 3.0  # between messages; core.telegram.org/bots/faq
 LARGEST = {"photo": 10_000_000, "voice": 50_000_000}  # bytes
+NOT_THIS_CHAT = ("chat not found", "rights to send text", "rights to send a message", "CHAT_WRITE_FORBIDDEN")
 ONLY_OWNER = 0o077  # no bit of these
 for name in ("httpx", "httpcore"):
     logging.getLogger(name).setLevel(logging.WARNING)  # at INFO they say addresses
@@ -55,10 +56,8 @@ class Rejected(Exception):
     @property
     def for_all(self) -> bool:
         """Whether every other message would meet the same: the token or the chat is wrong."""
-        unknown = self.code == 400 and (
-            "chat not found" in self.why or "migrate_to_chat_id" in self.parameters
-        )
-        return unknown or self.code in (401, 403, 404)
+        moved = "migrate_to_chat_id" in self.parameters or any(why in self.why for why in NOT_THIS_CHAT)
+        return (self.code == 400 and moved) or self.code in (401, 403, 404)
 
     @property
     def advice(self) -> str:
@@ -87,15 +86,16 @@ class Account:
         return hashlib.sha256(f"{self.token} {self.chat}".encode()).hexdigest()[:16]
 
 
-def account(environment: Mapping[str, str] = os.environ) -> Account | None:
+def account(environment: Mapping[str, str] = os.environ, chat_needed: bool = True) -> Account | None:
     """As the environment has it; None where there is none. Raises ChatError."""
     token, chat = _token(environment), environment.get(CHAT, "").strip()
     if not token and not chat:
         return None
-    if not token or not chat:
+    if not token or (chat_needed and not chat):
         has, lacks = (TOKEN, CHAT) if token else (CHAT, f"{TOKEN} or {TOKEN_FILE}")
         raise ChatError(
-            f"Cannot use Telegram.\n{has} is set, but {lacks} is not.\nSet both; README.md says how."
+            f"Cannot use Telegram.\n{has} is set, but {lacks} is not.\n"
+            "Set both; with the token alone, run_study.py notify test shows who wrote to the bot."
         )
     number, _, secret = token.partition(":")
     if not number.isdigit() or not secret or not all(c.isalnum() or c in "-_" for c in secret):
@@ -107,7 +107,7 @@ def account(environment: Mapping[str, str] = os.environ) -> Account | None:
     if not all(one.isdigit() for one in allowed):
         raise ChatError(
             f"Cannot use Telegram.\n{ALLOWED} must be numbers, with commas between them.\n"
-            "Send the bot a message: run_study.py notify test shows who wrote to it."
+            "Unset it, and send the bot a message: run_study.py notify test shows who wrote to it."
         )
     return Account(token, chat, frozenset(map(int, allowed)), _base(environment.get(BASE, TELEGRAMS)))
 
@@ -151,7 +151,13 @@ class Bot:
 
     def __init__(self, account: Account, wait: Callable[[float], object] = time.sleep) -> None:
         self.account, self._wait = account, wait
-        self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
+        try:
+            self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ChatError(
+                f"Cannot use Telegram.\nThe proxy of the environment cannot be used: {error}.\n"
+                "Correct HTTPS_PROXY or ALL_PROXY."
+            ) from None
         self._gap = GROUP_GAP_SECONDS if account.chat.startswith(("-", "@")) else GAP_SECONDS
         self._spoke = -self._gap
 
@@ -231,7 +237,7 @@ class Bot:
                 answer = self._client.post(address, data=form, files=files, timeout=timeout)
             else:
                 answer = self._client.post(address, json=dict(data), timeout=timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise Unreachable(f"{method}: no connection ({type(error).__name__})") from None
         except httpx.HTTPError as error:
             raise Unanswered(f"{method}: no answer ({type(error).__name__})") from None
@@ -247,12 +253,12 @@ def _result(method: str, answer: httpx.Response) -> Any:
         parameters = told.get("parameters") or {}
     except (ValueError, KeyError, TypeError, AttributeError):
         code, why, parameters = answer.status_code, "an answer that is not of the Bot API", {}
-        if code in (200, 204):
-            raise Unanswered(f"{method}: {why}") from None
+        if code not in (413, 429):  # whoever answers is not Telegram
+            raise Unreachable(f"{method}: {code}, {why}") from None
     if code == 429:
-        retry = parameters.get("retry_after") or answer.headers.get("Retry-After", 5)
-        raise AskedToWait(float(retry), f"{method}: asked to wait for {retry} s")
-    if code >= 500 or 300 <= code < 400 or code == 408:
+        retry = float(parameters.get("retry_after", 5))
+        raise AskedToWait(retry, f"{method}: asked to wait for {retry:g} s")
+    if code >= 500:
         raise Unreachable(f"{method}: {code} {why}")
     raise Rejected(code, why, parameters)
 

@@ -16,15 +16,20 @@ FEWEST = 2  # trials on each side, before a value is said to tell them apart
 MOST_CLIPS = 20
 
 
-def advice(study: optuna.Study, rule: str) -> Facts:
-    """Why trials that `rule` ended differ from those that completed, and what helped others."""
+def advice(study: optuna.Study, rule: str) -> Facts | None:
+    """Why trials that `rule` ended differ from those that completed, and what helped others.
+
+    None where no trial's repairs say that it ended one.
+    """
     trials = study.get_trials(deepcopy=False)
     finished = [t for t in trials if t.state.is_finished()]
     bad = [t for t in finished if t.user_attrs.get("ended_by", {}).get("rule") == rule]
     good = [t for t in finished if t.state == TrialState.COMPLETE]
     rows = list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
     mine = [(number, entry) for number, entry in rows if entry.rule == rule]
-    last = next(entry for _, entry in reversed(mine) if entry.kind == "end")
+    last = next((entry for _, entry in reversed(mine) if entry.kind == "end"), None)
+    if last is None:
+        return None
     verdicts = Counter(entry.verdict for _, entry in mine if entry.kind == "verdict")
     clips = list(dict.fromkeys(clip for _, entry in mine for clip in entry.clips))
     names = {"improved": "improved", "no_effect": "no effect", "harm": "harm"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from objectives.progress import ALIGNMENT, SAMPLE
 from smart_tuner import alerts
 from smart_tuner.memory import Memory
 from smart_tuner.outage import UNREACHABLE, StorageLost
@@ -50,13 +51,15 @@ def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["D
     except tacotron2.Interrupted as interrupted:
         why = "signal" if interrupted.signal else ""  # else somebody asked for it
         raise
-    except TooManyFailures as end:
-        why, detail = "failures", str(end).splitlines()[1]
+    except TooManyFailures:
+        why, detail = "failures", ""
         raise
     except StorageLost:
         why = "lost"
         raise
     except StudyGone:
+        with suppress(*UNREACHABLE):
+            alerted.gone()
         raise
     except Exception as error:
         why, detail = "fault", type(error).__name__
@@ -81,7 +84,7 @@ class Alerted:
 
     def begins(self) -> None:
         """Raises what the database raises."""
-        if self._memory.once(f"{RUNNING}{self._uid}"):
+        if self._memory.once(f"{RUNNING}{self._uid}", self._spec.notify.digest_minutes):
             done, budget = history.started(self._study), self._spec.budget.trials
             told = {"done": done, "budget": budget, "searched": list(self._spec.space)}
             self._rows.tell("study_start", None, _now(), told)
@@ -95,7 +98,9 @@ class Alerted:
             self._study, self._spec
         )
         stopped = why or (wanted if wanted != "run" else "")
-        if leases.get("held") or ((left or leases.get("released")) and not stopped):
+        if any(leases.get(state) for state in ("held", "asking", "decided")) or (
+            (left or leases.get("released")) and not stopped
+        ):
             return  # others work on it, or this worker has only done its part
         if self._memory.take(f"{RUNNING}{self._uid}") is None:
             return
@@ -107,6 +112,11 @@ class Alerted:
         else:
             self._rows.tell("study_end", None, _now(), told)
         alerts.release(self._engine, alerts.channel(self._home))
+
+    def gone(self) -> None:
+        """Deleted or renamed. Raises what the database raises."""
+        if self._memory.take(f"{RUNNING}{self._uid}") is not None:
+            self._rows.tell("study_gone", None, _now(), {})
 
     # What a display hears
 
@@ -132,8 +142,10 @@ class Alerted:
         else:
             bad = facts.of_bad_end(self._study, number, state, reason)
             self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
+            told = None
             if "rule" in bad:
                 told = advice.advice(self._study, bad["rule"])
+            if told is not None:
                 self._rows.tell("advice", None, f"{number}", told, group=bad["rule"])
         self._display.trial_ended(number, state, value, reason)
 
@@ -179,7 +191,7 @@ class Alerted:
             self._rows.add("warning", number, name, told, f"{number}-{entry.rule}", picture)
 
     def _tell_best(self, number: int, best: Facts) -> None:
-        sound, picture = self._folder(number) / tacotron2.SAMPLE, self._folder(number) / tacotron2.ALIGNMENT
+        sound, picture = self._folder(number) / SAMPLE, self._folder(number) / ALIGNMENT
         best["sound"] = sound.is_file()
         self._rows.tell(
             "best", number, f"{number}", best, "all", files=[("voice", sound), ("photo", picture)]
@@ -264,17 +276,15 @@ def _now() -> str:
 def digest(storage: Storage, home: Path) -> None:
     """Tell how running studies go, as often as each one's file says. Raises what the database raises."""
     memory = Memory(storage.ours)
-    for uid in memory.all(RUNNING):
-        name = name_of(storage, uid)
-        if name is None:
+    for uid, minutes in memory.all(RUNNING).items():
+        begun = memory.age(f"{RUNNING}{uid}")
+        if not minutes or begun is None or begun < 60.0 * minutes:
             continue
-        study = load_study(name, storage)
-        spec = under_its_name(study)
-        every, begun = 60.0 * spec.notify.digest_minutes, memory.age(f"{RUNNING}{uid}")
-        if (
-            every
-            and begun is not None
-            and (slot := int(begun / every))
-            and memory.once(f"digest:{uid}:{slot}")
-        ):
+        slot = int(time.time() / (60.0 * minutes))
+        worked_on = Leases(storage.ours, uid).counts().get("held")
+        if not worked_on or not memory.once(f"digest:{uid}:{slot}"):
+            continue
+        if (name := name_of(storage, uid)) is not None:
+            study = load_study(name, storage)
+            spec = under_its_name(study)
             Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, spec))

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
+import soundfile
 from optuna.trial import TrialState
 from sqlalchemy import select
 
-from objectives.progress import LIVE
+from objectives.progress import ALIGNMENT, LIVE, SAMPLE
 from smart_tuner.listening import Reply
 from smart_tuner.markup import bold, escaped, lines
 from smart_tuner.messages import Words, decibels, message, summary
@@ -22,15 +23,9 @@ from smart_tuner.store import Storage
 from smart_tuner.tables import LEASES
 from studies import facts, fixes, history
 from studies.folders import trial_folder
-from studies.late import Late
 from studies.leases import Leases
 from studies.spec import Spec
 from studies.study import load_study, name_of, rdb, set_wish, under_its_name, wish
-
-if TYPE_CHECKING:
-    from objectives import tacotron2
-else:  # it loads torch, for which the process that sends has no use
-    tacotron2 = Late("objectives.tacotron2")
 
 NEWEST_TRIALS, NEWEST_FIXES = 10, 5
 WISHES = {"pause": "pause", "stop": "stop", "resume": "run"}
@@ -107,7 +102,8 @@ class StudyCommands:
     def _status(self, words: Words, study: optuna.Study, spec: Spec, _: str) -> Reply:
         digest = facts.of_digest(study, spec)
         held = {row["number"] for row in Leases(rdb(study).ours, study.user_attrs["uid"]).holders()}
-        running = [self._running(words, study, n, n in held) for n, _ in history.unfinished(study)]
+        open_trials = history.unfinished(study)
+        running = [self._running(words, study, n, step, n in held) for n, step in open_trials]
         return Reply(
             lines(
                 bold(study.study_name),
@@ -118,13 +114,14 @@ class StudyCommands:
             )
         )
 
-    def _running(self, words: Words, study: optuna.Study, number: int, held: bool) -> str:
+    def _running(self, words: Words, study: optuna.Study, number: int, step: int, held: bool) -> str:
         if not held:
             return words("unheld", number=number)
         live: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             live = json.loads((self._folder(study, number) / LIVE).read_text("utf-8"))
-        where = words("at_step", step=live["step"], target=live["target"]) if live else words("not_begun")
+        measured = words("step", step=step) if step else words("not_begun")
+        where = words("at_step", step=live["step"], target=live["target"]) if live else measured
         return words("running", number=number, where=where)
 
     def _best(self, words: Words, study: optuna.Study, spec: Spec, _: str) -> Reply:
@@ -134,11 +131,12 @@ class StudyCommands:
         told = facts.of_new_best(study, best.number)
         assert told is not None
         folder, files = self._folder(study, best.number), list[tuple[str, str, bytes]]()
+        with suppress(OSError, soundfile.LibsndfileError):  # they are on another machine
+            files.append(("voice", "sample.ogg", as_opus(folder / SAMPLE)))
         with suppress(OSError):
-            sound, picture = folder / tacotron2.SAMPLE, folder / tacotron2.ALIGNMENT
-            files.append(("voice", "sample.ogg", as_opus(sound)))
-            files.append(("photo", picture.name, picture.read_bytes()))
-        head = {"study": study.study_name, "trial": best.number, "sound": bool(files)}
+            files.append(("photo", ALIGNMENT, (folder / ALIGNMENT).read_bytes()))
+        sound = any(kind == "voice" for kind, *_ in files)
+        head = {"study": study.study_name, "trial": best.number, "sound": sound}
         return Reply(message("best", spec.notify.language, {**told, **head}), tuple(files))
 
     def _trials(self, words: Words, study: optuna.Study, _: Spec, __: str) -> Reply:
@@ -146,7 +144,7 @@ class StudyCommands:
         rows = []
         for trial in trials[-NEWEST_TRIALS:][::-1]:
             complete = trial.state == TrialState.COMPLETE and trial.value is not None
-            value = f"{decibels(trial.value)} dB" if complete and trial.value is not None else ""
+            value = words("decibels", value=decibels(trial.value or 0.0)) if complete else ""
             state = words(trial.state.name)
             rows.append(words("trial_row", number=trial.number, state=state, value=value).rstrip())
         left = max(0, len(trials) - NEWEST_TRIALS)
@@ -181,8 +179,8 @@ class StudyCommands:
             return words(f"say_{error}")
         if error == "unknown_characters":
             return words("say_unknown", characters=" ".join(c for c, *_ in said["characters"]))
-        if error == "too_long_spoken":
-            return words("say_long", limit=self._longest)
+        if error in ("too_long_spoken", "unspeakable"):
+            return words(f"say_{error}")
         return words("say_no_voice", why=str(said.get("why", error)).splitlines()[0])
 
     def _folder(self, study: optuna.Study, number: int) -> Path:

@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.records import repairs_of
-from smart_tuner.repairs import Entry
+from smart_tuner.repairs import Entry, in_force
 from studies import fixes, history
 from studies.spec import Spec
 from studies.study import rdb
@@ -81,15 +81,16 @@ def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Fac
     trial = study.get_trials(deepcopy=False)[number]
     measures = trial.user_attrs.get("measures", [])
     values = [value for _, value in _values(study)]
-    ended_by = trial.user_attrs.get("ended_by")
+    entries = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
+    last = entries[-1] if entries else None
     found: Facts = {
         "state": state,
         "reason": reason,
         "value": measures[-1]["value"] if measures else None,
         "median": median(values) if values else None,
     }
-    if ended_by is not None:
-        found |= {"rule": ended_by["rule"], "gave_up": reason.rpartition("; ")[2]}
+    if last is not None and last.kind == "end" and last.reason in reason:  # else an attempt before it
+        found |= {"rule": last.rule, "gave_up": last.action}
     return found
 
 

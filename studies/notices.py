@@ -44,7 +44,12 @@ def follow(
     Args:
         longest: text to speak, in characters.
     """
-    chat, tasks, background = account(), list[publishing.Task](), list[publishing.Task]()
+    tasks, background = list[publishing.Task](), list[publishing.Task]()
+    try:
+        chat = account()
+    except ChatError as error:  # what else there is to send is sent
+        warn(str(error))
+        chat = None
     following = publishing.Following(home, tasks, background)
     if tracking:
         tasks.append(publishing.Mlflow(storage, url, home))
@@ -75,16 +80,20 @@ def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["D
 
 
 def test(storage: Storage, language: str | None) -> str:
-    """Say something in the chat, in both languages if none is given. Raises ChatError."""
-    chat = _account()
+    """Say something in the chat, by default in both languages; without a chat, say who wrote to the bot.
+
+    Raises ChatError.
+    """
+    chat = _account(chat_needed=False)
     languages = [language] if language else LANGUAGES
     bot = Bot(chat)
     with closing(bot):
         try:
             me = bot.call("getMe", {})
+            if not chat.chat:
+                return _chats(me["username"], bot)
             for one in languages:
                 bot.text(Words(one)("test"))
-            heard = [] if chat.allowed else _writers(bot)
         except Rejected as error:
             raise ChatError(f"Telegram refused the message.\n{error}.\nWhat to do: {error.advice}.") from None
         except (Unreachable, AskedToWait) as error:
@@ -95,14 +104,20 @@ def test(storage: Storage, language: str | None) -> str:
     told = f"@{me['username']} wrote to the chat {chat.chat}."
     if chat.allowed:
         return f"{told}\nCommands are taken from: {', '.join(map(str, sorted(chat.allowed)))}."
-    who = f" It was written to by {', '.join(heard)}." if heard else ""
-    return f"{told}\nNo commands are taken: TELEGRAM_ALLOWED_IDS is not set.{who}"
+    return f"{told}\nNo commands are taken: TELEGRAM_ALLOWED_IDS is not set."
 
 
-def _writers(bot: Bot) -> list[str]:
-    """Who wrote to the bot of late, with their ids; what was written stays to be heard."""
-    senders = [u["message"]["from"] for u in bot.call("getUpdates", {"timeout": 0}) if "message" in u]
-    return list(dict.fromkeys(f"{s.get('first_name', '')} ({s['id']})".strip() for s in senders))
+def _chats(bot_name: str, bot: Bot) -> str:
+    """Who wrote to the bot of late, and where, with the numbers; what was written stays to be heard."""
+    heard = [u["message"] for u in bot.call("getUpdates", {"timeout": 0}) if "message" in u]
+    lines = dict.fromkeys(
+        f"chat {m['chat']['id']} ({m['chat'].get('title', 'private')}): "
+        f"{m['from'].get('first_name', '')} ({m['from']['id']})"
+        for m in heard
+    )
+    if not lines:
+        return f"Nobody has written to @{bot_name} of late. Send it a message, and try again."
+    return "\n".join([f"To @{bot_name} wrote, in", *lines, "Set TELEGRAM_CHAT_ID and TELEGRAM_ALLOWED_IDS."])
 
 
 def status(storage: Storage) -> dict[str, Any]:
@@ -160,7 +175,7 @@ def examine(storage: Storage) -> tuple[bool, str]:
     return True, f"@{me['username']} writes to {name}; {len(chat.allowed)} people may command"
 
 
-def _account() -> Account:
-    if (found := account()) is None:
+def _account(chat_needed: bool = True) -> Account:
+    if (found := account(chat_needed=chat_needed)) is None:
         raise ChatError(f"Cannot use Telegram.\nNeither its token nor its chat is set.\n{SET_UP}")
     return found

@@ -12,7 +12,8 @@ import torch
 from optuna_dashboard import save_note
 
 from model.training import NonFinite, OutOfMemory, StepMeasures
-from objectives.tacotron2 import ALIGNMENT, MELS, SAMPLE, Attempt, Interrupted, Measured, Plan, Unrepairable
+from objectives.progress import ALIGNMENT, MELS, SAMPLE
+from objectives.tacotron2 import Attempt, Interrupted, Measured, Plan, Unrepairable
 from smart_tuner.curves import Curves
 from smart_tuner.outage import UNREACHABLE
 from smart_tuner.records import repairs_of

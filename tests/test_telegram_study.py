@@ -220,10 +220,11 @@ def test_a_set_up_is_tried_looked_at_and_examined(home):
     assert len(home.api.messages) == 2
     assert home.status()["chat"] == "4242"
     assert "@tuner_bot writes to Ann; 1 people may command" in home.run("doctor").stdout
-    home.api.environment["TELEGRAM_ALLOWED_IDS"] = ""
-    home.api.hear("hello", sender=31)
-    told = home.run("notify", "test").stdout
-    assert "Ann (31)" in told
+    alone = {"TELEGRAM_ALLOWED_IDS": "", "TELEGRAM_CHAT_ID": ""}
+    assert "Nobody has written to @tuner_bot" in home.run("notify", "test", **alone).stdout
+    home.api.hear("/start", sender=31)
+    assert "chat 4242 (private): Ann (31)" in home.run("notify", "test", **alone).stdout
+    assert "shows who wrote" in home.run("notify", "flush", code=2, **alone).stderr
 
 
 def test_without_a_set_up_nothing_is_kept_to_be_told(home):

@@ -8,9 +8,10 @@ import pytest
 import soundfile
 from bot_api import serving
 from PIL import Image
-from sqlalchemy import literal, select
+from sqlalchemy import literal, select, update
+from sqlalchemy.exc import OperationalError
 
-from smart_tuner.alerts import COOLDOWN_SECONDS, Alerts, channel, release, tell
+from smart_tuner.alerts import COOLDOWN_SECONDS, Alerts, channel, free, release, tell
 from smart_tuner.store import open_storage
 from smart_tuner.tables import OUTBOX
 from smart_tuner.telegram import Bot, account
@@ -158,7 +159,7 @@ def test_of_a_group_the_first_is_told_at_once_and_then_the_newest(chat):
     assert chat.said() == ["1"]
     chat.send(COOLDOWN_SECONDS["fix"] + 1)
     assert chat.said() == ["1", "4"]
-    assert "of the same kind: 2" in chat.api.says()[-1]
+    assert "of the same kind and not told: 2" in chat.api.says()[-1]
     assert chat.states() == ["sent", "dropped", "dropped", "sent"]
 
 
@@ -370,3 +371,70 @@ def test_the_queue_of_minor_rows_is_bounded_and_that_of_grave_ones_is_not(chat, 
     assert chat.states().count("dropped") == 2
     chat.send()
     assert len(chat.api.messages) == 8
+
+
+def test_a_row_that_cannot_be_worded_lets_the_others_pass(chat):
+    chat.tell("best", "all", 1, facts={"study": "ru"})
+    chat.tell("critical", "a", 1)
+    chat.send()
+    assert chat.said() == ["2"] and len(chat.warned) == 1
+    assert chat.states() == ["dropped", "sent"]
+
+
+def test_a_database_that_fails_after_telegram_s_answer_doubles_nothing(chat, monkeypatch):
+    chat.tell("critical", "a", 1)
+
+    def away(*_):
+        raise OperationalError("UPDATE", {}, Exception("gone"))
+
+    monkeypatch.setattr(chat.alerts.memory, "note", away)
+    chat.send()
+    monkeypatch.undo()
+    chat.send(MINUTE)
+    assert chat.said() == ["1"] and chat.states() == ["sent"]
+
+
+def test_workers_of_two_homes_tell_an_event_once(chat, tmp_path):
+    chat.tell(name="same")
+    chat.home = tmp_path / "other"
+    chat.tell(name="same")
+    assert chat.states() == ["waiting"]
+
+
+def test_a_verdict_waits_for_its_repair_that_is_held_back(chat):
+    chat.tell("fix", "a", 7, name="7-1")
+    chat.tell("fix", "a", 7, name="7-3")
+    chat.tell("verdict", "", 7, name="7-4", answers="7-3")
+    chat.send()
+    assert chat.said() == ["1"]
+    chat.send(COOLDOWN_SECONDS["fix"] + 2)
+    chat.send(5)
+    assert chat.said() == ["1", "2", "3"]
+    assert chat.api.messages[-1].answers == chat.api.messages[-2].id
+
+
+def test_a_picture_is_found_where_the_next_attempt_has_put_it(chat):
+    (chat.home / "studies" / "ru" / "trial-0001-attempt-2").mkdir(parents=True)
+    picture(chat, "studies/ru/trial-0001-attempt-2/a.png")
+    chat.tell("fix", "a", 1, files=[("photo", "studies/ru/trial-0001/a.png")])
+    chat.send()
+    assert [message.method for message in chat.api.messages] == ["sendPhoto"]
+
+
+def test_what_a_process_had_claimed_when_it_ended_waits_for_nobody(chat):
+    chat.tell()
+    with chat.storage.ours.begin() as connection:
+        connection.execute(update(OUTBOX).values(tries=1, due_at=chat.clock[0] + 300))
+    chat.send()
+    assert chat.said() == []
+    free(chat.storage.ours, channel(chat.home))
+    chat.send()
+    assert chat.said() == ["1"]
+
+
+def test_a_chat_in_which_the_bot_is_muted_switches_off(chat):
+    muted = (400, "Bad Request: not enough rights to send text messages to the chat")
+    chat.api.faults = [("sendMessage", muted)]
+    chat.tell()
+    chat.send()
+    assert len(chat.warned) == 1 and chat.states() == ["waiting"]

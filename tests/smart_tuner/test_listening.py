@@ -7,7 +7,7 @@ import pytest
 from bot_api import PERSON, serving
 from sqlalchemy import literal
 
-from smart_tuner.listening import FORGET_SECONDS, STALE_SECONDS, Listener, Reply
+from smart_tuner.listening import CONFLICT_SECONDS, FORGET_SECONDS, STALE_SECONDS, Listener, Reply
 from smart_tuner.memory import Memory
 from smart_tuner.store import open_storage
 from smart_tuner.telegram import Bot, account
@@ -205,12 +205,46 @@ def test_one_process_hears(ears):
 def test_where_another_program_hears_it_steps_back(ears):
     ears.api.webhook = "https://example.org"
     ears.api.hear("/status")
-    assert ears.listen() == float("inf") and ears.listen() == float("inf")
-    assert ears.api.calls.count("getUpdates") == 1
+    assert ears.listen() == ears.listen() == CONFLICT_SECONDS
     [warning] = ears.warned
     assert "webhook" in warning
     ears.bots[0].text("still told")
     assert ears.api.says() == ["still told"]
+    ears.api.webhook = ""
+    ears.listen()
+    assert ears.api.says()[-1] == "status"
+
+
+def test_with_a_refused_token_it_hears_no_more(ears):
+    ears.api.faults = [("getUpdates", (401, "Unauthorized"))]
+    ears.listen()
+    assert ears.listen() == float("inf") and ears.api.calls.count("getUpdates") == 1
+
+
+def test_a_command_that_breaks_does_not_end_the_hearing(ears):
+    ears.commands.answer = lambda command, text: {}[command]
+    ears.api.hear("/best")
+    ears.listen()
+    assert len(ears.warned) == 1
+    del ears.commands.answer
+    ears.api.hear("/status")
+    ears.listen()
+    assert ears.api.says() == ["status"]
+
+
+def test_a_command_to_another_bot_is_its_own(ears):
+    ears.api.hear("/status@other_bot")
+    ears.listen()
+    assert ears.api.says() == [] and ears.ignored() == {}
+
+
+def test_a_late_press_is_answered_though_telegram_takes_no_answer_to_it(ears):
+    ears.api.hear("/stop")
+    ears.listen()
+    ears.api.press(ears.button("Yes"))
+    ears.api.faults = [("answerCallbackQuery", (400, "Bad Request: query is too old"))]
+    ears.listen()
+    assert ears.commands.done == [("stop", "uid")] and ears.api.says()[-1] == "did stop"
 
 
 def test_an_outage_is_waited_for(ears):

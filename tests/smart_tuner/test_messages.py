@@ -65,6 +65,7 @@ ADVICE = {
     "command": "run_study.py fixes ru --explain",
 }
 FACTS = {
+    "study_gone": [{}],
     "study_start": [{"done": done, "budget": 40, "searched": ["learning_rate"]} for done in (0, 3)],
     "study_end": [WHOLE, WHOLE | {"best": None, "unassisted": None, "fresh": None, "ceiling": None}],
     "study_stop": [
@@ -184,7 +185,7 @@ def test_rules_and_settings_have_names():
     assert RULES.keys() == {rule.name for rule in ALL_RULES}
     assert SETTINGS.keys() == {field.name for field in fields(Settings)}
     for names in (RULES, SETTINGS, MEASURES):
-        assert all(CYRILLIC.search(name) or name.isascii() is False for _, name in names.values())
+        assert all(CYRILLIC.search(name) for _, name in names.values())
 
 
 def test_every_action_of_every_ladder_is_known_in_russian():
@@ -227,10 +228,7 @@ def test_what_the_program_stores_in_english_is_known_in_russian():
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 made.add(catalogue.NUMBER.sub("#", node.value))
     for template in RUSSIAN:
-        plain_one = re.sub(
-            r"loss is (nan|inf), gradient norm is nan", "loss is #, gradient norm is #", template
-        )
-        assert any(_same(plain_one, one) for one in made), template
+        assert any(_same(template, one) for one in made), template
 
 
 def _same(template, made):

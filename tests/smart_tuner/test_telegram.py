@@ -2,7 +2,9 @@
 
 import logging
 import os
+import threading
 import traceback
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from bot_api import CHAT, PERSON, TOKEN, serving
@@ -212,3 +214,43 @@ def test_messages_keep_their_distance(opened):
         found.text(text)
     assert waits[0] == 0.0
     assert all(0.5 < wait <= 1.0 for wait in waits[1:])
+
+
+class Portal(BaseHTTPRequestHandler):
+    """A proxy that answers in Telegram's place."""
+
+    code = 403
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.code)
+        self.send_header("Content-Length", "13")
+        self.end_headers()
+        self.wfile.write(b"<html></html>")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("code", [200, 302, 403, 404, 407, 451, 502])
+def test_whoever_answers_in_telegram_s_place_is_not_believed(opened, code):
+    with HTTPServer(("127.0.0.1", 0), type("Coded", (Portal,), {"code": code})) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(Unreachable) as caught:
+            opened(TELEGRAM_API_BASE=f"http://127.0.0.1:{server.server_address[1]}").text("one")
+    assert not isinstance(caught.value, Unanswered)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://127.0.0.1:9"])
+def test_a_proxy_that_is_down_is_an_outage(opened, monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    bot = opened(TELEGRAM_API_BASE="https://203.0.113.1")
+    with pytest.raises(Unreachable):
+        bot.text("one")
+
+
+def test_a_proxy_that_is_none_is_named(opened, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "ftp://127.0.0.1:9")
+    with pytest.raises(ChatError, match="ALL_PROXY"):
+        opened()

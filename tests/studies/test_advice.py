@@ -110,3 +110,8 @@ def test_another_evidence_is_another_advice(shown):
         told.append([message("advice", language, facts) for language in ("en", "ru")])
     assert len({text for both in told for text in both}) == 4
     assert "space.learning_rate" in told[0][0] and "space.learning_rate" in told[0][1]
+
+
+def test_without_an_end_that_counts_there_is_no_advice(shown):
+    shown.trial(0.02)
+    assert shown.advice("poor_alignment") is None

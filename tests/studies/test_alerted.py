@@ -12,10 +12,10 @@ from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import Entry
 from smart_tuner.store import open_storage
 from smart_tuner.tables import OUTBOX
-from studies.alerted import RUNNING, Alerted, digest
+from studies.alerted import RUNNING, Alerted, alerting, digest
 from studies.leases import Leases
 from studies.spec import load
-from studies.study import open_study, set_wish
+from studies.study import StudyGone, open_study, set_wish
 
 REPAIR = Entry(
     "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
@@ -136,21 +136,49 @@ def test_a_resumed_study_goes_on(desk):
     assert desk.kinds() == ["study_start", "study_stop", "study_start"]
 
 
-def test_a_digest_comes_as_often_as_its_study_says(desk, monkeypatch):
+def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk, monkeypatch):
     desk.study.set_user_attr("spec", spec_with(desk.spec, digest_minutes=30).model_dump_json())
+    lease = desk.leases.bind(desk.leases.reserve(3), 0)
+    now, told = [1e9], []
+    monkeypatch.setattr("studies.alerted.time.time", lambda: now[0])
+    for _ in range(2):
+        alerted, begun = desk.again(), now[0]
+        alerted.begins()
+        monkeypatch.setattr("smart_tuner.memory.Memory.age", lambda *_, since=begun: now[0] - since)
+        for _ in range(7):
+            digest(desk.storage, desk.home)
+            now[0] += 600
+        told.append(desk.kinds().count("digest"))
+        alerted._memory.take(f"{RUNNING}{desk.uid}")
+    assert told == [2, 4]
+    desk.leases.release(lease)
     desk.alerted.begins()
-    ages = iter([60.0, 1900.0, 1950.0, 3700.0])
-    monkeypatch.setattr("smart_tuner.memory.Memory.age", lambda self, name: next(ages))
-    for _ in range(4):
-        digest(desk.storage, desk.home)
-    assert desk.kinds() == ["study_start", "digest", "digest"]
+    now[0] += 1e5
+    digest(desk.storage, desk.home)
+    assert desk.kinds().count("digest") == told[-1]  # nobody works on it
 
 
 def test_without_a_wish_for_digests_none_comes(desk, monkeypatch):
+    desk.leases.bind(desk.leases.reserve(3), 0)
     desk.alerted.begins()
     monkeypatch.setattr("smart_tuner.memory.Memory.age", lambda self, name: 1e6)
     digest(desk.storage, desk.home)
-    assert desk.kinds() == ["study_start"] and desk.alerted._memory.all(RUNNING)
+    assert desk.kinds() == ["study_start"]
+
+
+def test_while_another_worker_begins_the_last_trial_no_end_is_told(desk):
+    desk.alerted.begins()
+    desk.leases.reserve(1)
+    set_wish(desk.study, "stop")
+    desk.alerted.ends("", "")
+    assert desk.kinds() == ["study_start"]
+
+
+def test_a_study_that_is_gone_is_told_as_gone(desk):
+    desk.alerted.begins()
+    with pytest.raises(StudyGone), alerting(Quiet(), desk.study, desk.home):
+        raise StudyGone("deleted")
+    assert desk.kinds() == ["study_start", "study_gone"]
 
 
 def spec_with(spec, **notify):
