@@ -201,10 +201,12 @@ class Loop:
                 environment[VARIABLE] = f"{place}:kill:{nth}"
             else:
                 when = time.monotonic() + self.rng.uniform(2.0, 8.0)
+        return self._begun(environment | {"OPTUNA_STORAGE": self.url}), when
+
+    def _begun(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         call = [sys.executable, "-m", "benchmarks.chaos", "--worker", str(self.home)]
-        environment |= {"OPTUNA_STORAGE": self.url}
         with (self.home / "workers.log").open("a") as said:
-            return subprocess.Popen(call, env=environment, stdout=said, stderr=said), when
+            return subprocess.Popen(call, env=environment, stdout=said, stderr=said)
 
 
 def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ONEDNN: bool = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+BFLOAT16: bool = ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # by this CPU
 
 GRADIENT_ROWS = 1024  # of a weight's gradient, made at once
 
 
 def _by_onednn(weight: Tensor) -> bool:
-    return ONEDNN and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
+    known = weight.dtype == torch.float32 or (BFLOAT16 and weight.dtype == torch.bfloat16)
+    return ONEDNN and weight.device.type == "cpu" and known
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -17,13 +17,21 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["run_study", "benchmarks.chaos", *LIBRARIES])
 
 
+def begin(program, arguments, folder, environment, paths):
+    """As `python program arguments` does in a folder: only the libraries are there already.
+
+    What it says on its standard output and its standard error goes to the ends of the two files.
+    """
+    process = CONTEXT.Process(target=_live, args=(str(program), arguments, folder, environment, paths))
+    process.start()
+    return process
+
+
 def run(program, arguments, folder, **environment):
-    """As `python program arguments` does in a folder: only the libraries are there already."""
+    """The same to its end."""
     with tempfile.TemporaryDirectory() as said:
         paths = [Path(said) / name for name in ("out", "err")]
-        call = (str(program), arguments, folder, {**os.environ, **environment}, paths)
-        process = CONTEXT.Process(target=_live, args=call)
-        process.start()
+        process = begin(program, arguments, folder, {**os.environ, **environment}, paths)
         try:
             process.join()
         finally:
@@ -39,7 +47,7 @@ def _live(program, arguments, folder, environment, paths):
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(paths, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
     sys.path.insert(0, str(Path(program).parent))

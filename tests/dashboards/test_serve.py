@@ -166,7 +166,7 @@ def test_pages_run_beside_a_study_and_end_with_it(tmp_path):
                     f"http://localhost:{ports['home']}/api/study/small", timeout=5, trust_env=False
                 ).json()
                 seen |= {trial["state"] for trial in found["running"] if trial["live"]}
-            time.sleep(0.2)
+            time.sleep(0.5)
         said = begun.stderr.read()
     assert begun.returncode == 0, said
     assert seen == {"running"}, said

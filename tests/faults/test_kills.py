@@ -3,13 +3,17 @@
 import os
 import random
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
+import forked
 import pytest
 from faults.toys import wait_for
 
 from benchmarks.chaos import Loop
 from model.failpoint import PLACES
 
+CHAOS = Path(__file__).parents[2] / "benchmarks" / "chaos.py"
 NTH = {"verdict": 2, "ckpt-written": 3, "ckpt-renamed": 3, "row-written": 3}
 
 
@@ -24,12 +28,17 @@ def test_a_worker_killed_at_any_point_is_as_if_it_had_not_been(toy, place):
     assert toy.faults() == []
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_random_kills_leave_no_trace(backend, tmp_path, request):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    if backend == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    loop = Loop(url, tmp_path, 2, 6, random.Random(7))
+class Forked(Loop):
+    """Its workers begin at once, and so are killed at work."""
+
+    def _begun(self, environment):
+        log = self.home / "workers.log"
+        worker = forked.begin(CHAOS, ["--worker", str(self.home)], CHAOS.parents[1], environment, [log, log])
+        return SimpleNamespace(poll=lambda: worker.exitcode, kill=worker.kill)
+
+
+def test_random_kills_leave_no_trace(empty_url, tmp_path):
+    loop = Forked(empty_url, tmp_path, 2, 6, random.Random(7))
     loop.run()
     assert loop.faults == [], f"seed 7; see {tmp_path / 'workers.log'}"
     assert loop.died >= 6

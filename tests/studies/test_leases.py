@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -185,11 +186,11 @@ def test_a_renewal_keeps_the_lease_and_tells_when_it_is_lost(engine):
     lease = held(one, 0)
     with Renewal(one, lease, lambda: "stop", seconds=0.01) as renewal:
         while renewal.wish is None:
-            pass
+            time.sleep(0.01)
         renewal.check()
-        two.claim()
-        while renewal._thread.is_alive():
-            pass
+        while two.claim() is None:  # it was renewed between a look at it and its taking
+            time.sleep(0.01)
+        renewal._thread.join()
         with pytest.raises(Fenced):
             renewal.check()
     with engine.connect() as connection:
@@ -197,8 +198,6 @@ def test_a_renewal_keeps_the_lease_and_tells_when_it_is_lost(engine):
 
 
 def test_the_databases_clock_is_a_clock(engine):
-    import time
-
     leases = Leases(engine, "a" * 32)
     with engine.connect() as connection:
         assert connection.execute(select(leases._now())).scalar() == pytest.approx(time.time(), abs=5)
