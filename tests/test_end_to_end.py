@@ -257,6 +257,7 @@ SICK = SICK.replace("steps = 12", "steps = 200").replace(
 )
 
 
+@pytest.mark.timeout(900)  # 200 steps, on a busy machine
 def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(home):
     (home.folder / "sick.toml").write_text(SICK)
     done = home.run("start", "sick.toml")
@@ -281,6 +282,7 @@ def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(home):
     assert (best["best_assisted"], best["best_unassisted"]) == (0, None)
 
 
+@pytest.mark.timeout(900)
 def test_a_study_without_fixes_is_another_study(home):
     (home.folder / "sick.toml").write_text(SICK)
     home.run("start", "sick.toml", "--no-fixes")

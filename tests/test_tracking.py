@@ -256,6 +256,7 @@ def server(tmp_path):
     server.stop()
 
 
+@pytest.mark.timeout(900)  # MLflow's server is started twice
 def test_a_server_that_is_away_for_a_while_has_everything_once_in_the_end(tmp_path, tracked, server, client):
     home = Home(tmp_path, STUDY.replace("steps = 12", "steps = 48").replace("every = 6", "every = 24"))
     home.runs.mkdir()
