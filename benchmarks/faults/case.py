@@ -34,7 +34,7 @@ class Case:
     name: str
     what: str
     severities: Mapping[str, tuple[Mapping[str, float], ...]]
-    shape: Shape = Shape()
+    shape: Shape
     rules: frozenset[str] = frozenset()
     onset: int = 0
     deadline: int = 0

@@ -9,7 +9,7 @@ from benchmarks.faults.language import near_truth
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge, spoken
 from model import checkpoint
-from model.training import Training
+from model.training import StepMeasures, Training
 from objectives.watched import Watched
 from smart_tuner.repairs import Entry, Rule
 
@@ -69,8 +69,8 @@ class Course:
     """A training with its case. Consumed steps of the run are those before it and its own.
 
     Args:
-        before: steps that the run consumed in trainings that were given up.
-
+        before: steps that the run consumed in trainings that were given up; of the strikes then, only the
+            lasting ones come back.
     """
 
     def __init__(
@@ -79,14 +79,13 @@ class Course:
         setup: Setup,
         onset: int,
         training: Training,
-        rules: Sequence[Rule],
         folder: Path,
         ledger: MemoryLedger,
         before: int = 0,
-        each: Callable[[Training], None] = lambda _: None,
     ) -> None:
         self.stage, self.setup, self.training, self.ledger = stage, setup, training, ledger
-        self._onset, self._before, self._folder, self._each = onset, before, folder, each
+        self._onset, self.before, self._folder = onset, before, folder
+        self.each: Callable[[Training, StepMeasures], None] = lambda *_: None
         shown = spoken(setup.shape)
         self._items, self._durations = shown.corpus.held_out, shown.durations
         self._judge = judge(setup.shape)
@@ -94,35 +93,40 @@ class Course:
         for strike in setup.strikes:
             if strike.lasting and onset + strike.after < self.consumed:
                 strike.hit(training)
-        self.watch(rules)
 
     @property
     def consumed(self) -> int:
-        return self._before + self.training.step
+        return self.before + self.training.step
 
-    def watch(self, rules: Sequence[Rule]) -> None:
+    def watch(self, rules: Sequence[Rule]) -> "Course":
         """From now on by these, which know nothing of what was before."""
-        self.watched = Undrawn(
-            self.training, self.stage.pace, rules, self._items, self._folder, self.ledger
-        )
+        self.watched = Undrawn(self.training, self.stage.pace, rules, self._items, self._folder, self.ledger)
         self._save()
+        return self
 
     def go(self, until: int) -> None:
         """Up to so many consumed steps. Raises GivenUp, Detected, NonFinite or OutOfMemory."""
         stage, training = self.stage, self.training
         while self.consumed < until:
-            self._strike()
-            self.watched.advance()
-            self._each(training)
+            self.strike(training)
+            self.each(training, self.watched.advance())
             if training.step % stage.measure_every == 0 or self.consumed == until:
                 self._measure()
             if self.watched.changed or training.step % stage.checkpoint_every == 0:
                 self._save()
         self.watched.conclude()
 
-    def _strike(self) -> None:
+    def strike(self, training: Training) -> None:
+        """What is due before the next step of `training`, which may be this one's double."""
         for strike in self.setup.strikes:
-            if self._onset + strike.after == self.consumed:
+            if self._onset + strike.after == self.before + training.step:
+                strike.hit(training)
+
+    def restore(self, path: Path) -> None:
+        """Go on bit by bit from a checkpoint of the same run."""
+        self.training.restore(path)
+        for strike in self.setup.strikes:
+            if strike.lasting and self._onset + strike.after < self.consumed:
                 strike.hit(self.training)
 
     def _measure(self) -> None:

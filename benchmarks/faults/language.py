@@ -1,4 +1,4 @@
-"""A made-up language: every letter is a spectral pattern of its own length, so the true alignment is known."""
+"""A made-up language: each letter is a spectral pattern of its own length, so the alignment is known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Shape:
     seed: int = 0  # of the patterns, lengths and texts: another seed is another language
     clips: int = 98
     shortest: int = 4  # letters of a text
-    longest: int = 7
+    longest: int = 6
     silence: int = 0  # frames at the end of every clip
 
 
@@ -59,7 +59,8 @@ def speak(shape: Shape) -> Spoken:
     items, durations = [], {}
     for number, text in enumerate(texts):
         frames = tuple(lengths[letter] + int(random.integers(-1, 2)) for letter in text)
-        mel = np.concatenate([np.tile(sounds[letter], (n, 1)) for letter, n in zip(text, frames, strict=True)])
+        rows = [np.tile(sounds[letter], (n, 1)) for letter, n in zip(text, frames, strict=True)]
+        mel = np.concatenate(rows)
         mel = np.pad(mel + random.normal(0.0, NOISE, mel.shape), ((0, shape.silence), (0, 0)))
         mel[len(mel) - shape.silence :] = SILENCE
         name = f"clip{number:03d}"

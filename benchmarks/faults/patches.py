@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup, Strike
 from benchmarks.faults.stage import TINY
-from model.corpus import Corpus, Utterance
+from model.corpus import Corpus, Utterance, collate
 from model.tacotron2 import Prediction
 from model.training import Training
 
@@ -143,8 +144,6 @@ def stuck_on_last(setup: Setup, steps: float) -> Setup:
     def install(training: Training) -> None:
         model, s = training.model, training.settings
         optimizer = torch.optim.Adam(model.groups()["attention"], lr=1e-2)
-        from model.corpus import collate
-
         batch = collate(training.corpus.training[:12])
         random = torch.random.get_rng_state()
         for _ in range(int(steps)):
@@ -226,8 +225,6 @@ def little_memory(setup: Setup, most_clips: float) -> Setup:
 
 @cache
 def _trained(steps: int) -> dict[str, Tensor]:
-    from benchmarks.faults.language import Shape
-
     training = Setup.of(TINY, Shape()).training(10_000)
     for _ in range(steps):
         training.advance()

@@ -38,7 +38,7 @@ class Stage:
 
 TINY = Stage(
     "tiny",
-    planned=300,
+    planned=240,
     validate_every=10,
     measure_every=60,
     checkpoint_every=20,

@@ -1,0 +1,121 @@
+"""Whether the fixes fix: tiny trainings spoilt in known ways, and healthy ones, under eight arms.
+
+The benchmark is an Optuna study in a database: it can be stopped and started again, and several of these
+commands share it. Faults run on the held-out half of their severities; healthy recipes with 25 seeds each.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import torch
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.faults import jobs
+from benchmarks.faults.arms import Bout, quick
+from benchmarks.faults.case import HALVES, Case, all_cases
+from benchmarks.faults.jobs import Job
+from benchmarks.faults.language import Shape
+from benchmarks.faults.setup import Setup
+from benchmarks.faults.stage import STAGES, Stage, prepare
+
+HERE = Path(__file__).parent
+TIMED_STEPS = 30
+# What a job costs in runs of the budget: faults under all arms, those that only ours and none take, healthy.
+COSTS = 5.0, 1.7, 0.85
+
+
+@click.command(help=__doc__)
+@click.option("--stage", "name", type=click.Choice(list(STAGES)), default="tiny", show_default=True)
+@click.option("--only", default="", help="Cases, such as F07,H03; default all.")
+@click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
+@click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
+@click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)
+@click.option("--work", is_flag=True, hidden=True)
+def main(name: str, only: str, half: str, workers: int, storage: str, work: bool) -> None:
+    stage, cases = STAGES[name], all_cases()
+    if work:
+        run_jobs(stage, cases, storage)
+        return
+    if unknown := set(filter(None, only.split(","))) - cases.keys():
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(cases)}")
+    chosen = [cases[one] for one in only.split(",")] if only else list(cases.values())
+    Path("runs").mkdir(exist_ok=True)
+    study = jobs.open_study(stage, storage)
+    wanted = jobs.jobs(chosen, half)
+    jobs.recover(study)
+    jobs.enqueue(study, wanted)
+    done = jobs.results(study)
+    left = [job for job in wanted if job not in done]
+    click.echo(f"{len(done)} jobs of this study are done; {len(left)} are to do.", err=True)
+    if left:
+        click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
+        follow(stage, storage, left, workers)
+    from benchmarks.faults.report import export
+
+    export(stage, study, cases)
+
+
+def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
+    """A worker's whole life."""
+    torch.set_num_threads(1)
+    prepare()
+    study = jobs.open_study(stage, storage)
+    for trial, job in jobs.claimed(study, list(cases)):
+        began = time.monotonic()
+        trial.set_user_attr(jobs.RESULT, result(stage, cases[job.case], job))
+        study.tell(trial, time.monotonic() - began)
+
+
+def result(stage: Stage, case: Case, job: Job) -> dict[str, object]:
+    with TemporaryDirectory(dir=quick()) as place:
+        return Bout(stage, case, job.half, job.severity, job.seed, Path(place)).all()
+
+
+def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:
+    """Seconds of one process, from a few steps of the base recipe."""
+    torch.set_num_threads(1)
+    prepare()
+    training = Setup.of(stage, Shape()).training(0)
+    for _ in range(5):
+        training.advance()
+    began = time.monotonic()
+    for _ in range(TIMED_STEPS):
+        training.advance()
+    run = stage.budget * (time.monotonic() - began) / TIMED_STEPS
+    return sum(run * COSTS[kind_of(cases[job.case])] for job in left)
+
+
+def kind_of(case: Case) -> int:
+    return 2 if not case.is_fault else 0 if case.repairable else 1
+
+
+def told(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
+
+
+def follow(stage: Stage, storage: str, left: Sequence[Job], count: int) -> None:
+    """Until every worker ended; what they do is read from the database."""
+    call = [sys.executable, "-m", "benchmarks.faults", "--stage", stage.name, "--storage", storage, "--work"]
+    workers = [subprocess.Popen(call) for _ in range(count)]
+    study = jobs.open_study(stage, storage)
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("jobs", total=len(left))
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(2)
+            ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            wanted = set(left)
+            progress.update(bar, completed=sum(jobs.job_of(trial) in wanted for trial in ended))
+    if any(worker.returncode for worker in workers):
+        raise click.ClickException("a worker failed; its job is done again by the next call")
+
+
+if __name__ == "__main__":
+    main()
