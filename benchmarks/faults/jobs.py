@@ -91,7 +91,7 @@ def claimed(study: optuna.Study, cases: Sequence[str]) -> Iterator[tuple[optuna.
         trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
         if not trial._cached_frozen_trial.system_attrs.get(
             "fixed_params"
-        ):  # another worker took the last one
+        ):  # none was left
             study.tell(trial, state=TrialState.FAIL)
             return
         yield (
