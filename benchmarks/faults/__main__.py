@@ -22,10 +22,10 @@ from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
+from benchmarks.faults.report import export, figures, printed
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
 
-HERE = Path(__file__).parent
 TIMED_STEPS = 30
 # What a job costs in runs of the budget: faults under all arms, those that only ours and none take, healthy.
 COSTS = 5.0, 1.7, 0.85
@@ -37,8 +37,9 @@ COSTS = 5.0, 1.7, 0.85
 @click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
 @click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
 @click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Raw results; default runs/faults-STAGE.json.")
 @click.option("--work", is_flag=True, hidden=True)
-def main(name: str, only: str, half: str, workers: int, storage: str, work: bool) -> None:
+def main(name: str, only: str, half: str, workers: int, storage: str, out: Path | None, work: bool) -> None:
     stage, cases = STAGES[name], all_cases()
     if work:
         run_jobs(stage, cases, storage)
@@ -46,7 +47,8 @@ def main(name: str, only: str, half: str, workers: int, storage: str, work: bool
     if unknown := set(filter(None, only.split(","))) - cases.keys():
         raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(cases)}")
     chosen = [cases[one] for one in only.split(",")] if only else list(cases.values())
-    Path("runs").mkdir(exist_ok=True)
+    out = out or Path("runs") / f"faults-{stage.name}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
     study = jobs.open_study(stage, storage)
     wanted = jobs.jobs(chosen, half)
     jobs.recover(study)
@@ -57,9 +59,7 @@ def main(name: str, only: str, half: str, workers: int, storage: str, work: bool
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
         follow(stage, storage, left, workers)
-    from benchmarks.faults.report import export
-
-    export(stage, study, cases)
+    click.echo(printed(figures(export(stage, study, out), cases, half)))
 
 
 def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:

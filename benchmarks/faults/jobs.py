@@ -89,9 +89,7 @@ def claimed(study: optuna.Study, cases: Sequence[str]) -> Iterator[tuple[optuna.
     while any(study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
         trial = study.ask()
         trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
-        if not trial._cached_frozen_trial.system_attrs.get(
-            "fixed_params"
-        ):  # none was left
+        if not trial._cached_frozen_trial.system_attrs.get("fixed_params"):  # none was left
             study.tell(trial, state=TrialState.FAIL)
             return
         yield (
