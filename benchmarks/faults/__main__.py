@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import torch
@@ -23,23 +24,32 @@ from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
 from benchmarks.faults.report import export, figures, printed
+from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
 
 TIMED_STEPS = 30
-# What a job costs in runs of the budget: faults under all arms, those that only ours and none take, healthy.
-COSTS = 5.0, 1.7, 0.85
 
 
 @click.command(help=__doc__)
 @click.option("--stage", "name", type=click.Choice(list(STAGES)), default="tiny", show_default=True)
 @click.option("--only", default="", help="Cases, such as F07,H03; default all.")
 @click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
+@click.option("--searches", is_flag=True, help="Whole studies, too: 30 trials, 6 ways, 5 seeds.")
 @click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
 @click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Raw results; default runs/faults-STAGE.json.")
 @click.option("--work", is_flag=True, hidden=True)
-def main(name: str, only: str, half: str, workers: int, storage: str, out: Path | None, work: bool) -> None:
+def main(
+    name: str,
+    only: str,
+    half: str,
+    searches: bool,
+    workers: int,
+    storage: str,
+    out: Path | None,
+    work: bool,
+) -> None:
     stage, cases = STAGES[name], all_cases()
     if work:
         run_jobs(stage, cases, storage)
@@ -50,7 +60,7 @@ def main(name: str, only: str, half: str, workers: int, storage: str, out: Path 
     out = out or Path("runs") / f"faults-{stage.name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     study = jobs.open_study(stage, storage)
-    wanted = jobs.jobs(chosen, half)
+    wanted = jobs.jobs(chosen, half) + (jobs.searches() if searches else [])
     jobs.recover(study)
     jobs.enqueue(study, wanted)
     done = jobs.results(study)
@@ -59,7 +69,8 @@ def main(name: str, only: str, half: str, workers: int, storage: str, out: Path 
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
         follow(stage, storage, left, workers)
-    click.echo(printed(figures(export(stage, study, out), cases, half)))
+    found = export(stage, study, out)
+    click.echo(printed(figures(found, cases, half), found))
 
 
 def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
@@ -67,15 +78,17 @@ def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
     torch.set_num_threads(1)
     prepare()
     study = jobs.open_study(stage, storage)
-    for trial, job in jobs.claimed(study, list(cases)):
+    for trial, job in jobs.claimed(study, [*cases, *MODES]):
         began = time.monotonic()
-        trial.set_user_attr(jobs.RESULT, result(stage, cases[job.case], job))
+        trial.set_user_attr(jobs.RESULT, result(stage, cases, job))
         study.tell(trial, time.monotonic() - began)
 
 
-def result(stage: Stage, case: Case, job: Job) -> dict[str, object]:
+def result(stage: Stage, cases: dict[str, Case], job: Job) -> dict[str, Any]:
+    if job.case in MODES:
+        return search(stage, cases, job.case, job.seed)
     with TemporaryDirectory(dir=quick()) as place:
-        return Bout(stage, case, job.half, job.severity, job.seed, Path(place)).all()
+        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all()
 
 
 def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:
@@ -89,11 +102,16 @@ def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> floa
     for _ in range(TIMED_STEPS):
         training.advance()
     run = stage.budget * (time.monotonic() - began) / TIMED_STEPS
-    return sum(run * COSTS[kind_of(cases[job.case])] for job in left)
+    return sum(run * cost(cases.get(job.case)) for job in left)
 
 
-def kind_of(case: Case) -> int:
-    return 2 if not case.is_fault else 0 if case.repairable else 1
+def cost(case: Case | None) -> float:
+    """Of a job, in runs of the budget, as measured; none is a whole study."""
+    if case is None:
+        return 20.0
+    if not case.is_fault:
+        return 0.85
+    return 5.0 if case.repairable else 1.7
 
 
 def told(seconds: float) -> str:

@@ -105,7 +105,12 @@ class Course:
         return self
 
     def go(self, until: int) -> None:
-        """Up to so many consumed steps. Raises GivenUp, Detected, NonFinite or OutOfMemory."""
+        """To the end, after so many consumed steps. Raises GivenUp, Detected, NonFinite or OutOfMemory."""
+        self.train(until)
+        self.watched.conclude()
+
+    def train(self, until: int) -> None:
+        """Up to so many consumed steps; raises as `go` does."""
         stage, training = self.stage, self.training
         while self.consumed < until:
             self.strike(training)
@@ -114,7 +119,6 @@ class Course:
                 self._measure()
             if self.watched.changed or training.step % stage.checkpoint_every == 0:
                 self._save()
-        self.watched.conclude()
 
     def strike(self, training: Training) -> None:
         """What is due before the next step of `training`, which may be this one's double."""

@@ -13,6 +13,8 @@ import psutil
 from optuna.trial import TrialState
 
 from benchmarks.faults.case import FOLDER, HALVES, Case
+from benchmarks.faults.search import MODES
+from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
 from benchmarks.faults.stage import Stage
 from smart_tuner.autofix import policy_hash
 from smart_tuner.rules import RULES
@@ -43,6 +45,11 @@ def jobs(cases: Sequence[Case], half: str) -> list[Job]:
         for severity in range(0 if case.missing else len(case.severities[half])):
             found += [(i / len(seeds), Job(case.name, half, severity, seed)) for i, seed in enumerate(seeds)]
     return [job for _, job in sorted(found, key=lambda pair: pair[0])]
+
+
+def searches() -> list[Job]:
+    """Whole studies, which are jobs like any other."""
+    return [Job(mode, "held_out", 0, seed) for seed in SEARCH_SEEDS for mode in MODES]
 
 
 def identity(stage: Stage) -> str:

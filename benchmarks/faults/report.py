@@ -11,6 +11,7 @@ from benchmarks.faults import jobs
 from benchmarks.faults.arms import ARMS
 from benchmarks.faults.case import Case
 from benchmarks.faults.figures import Figures, Share, first_act, gap, most_of_none, share
+from benchmarks.faults.search import MODES, rows_of
 from benchmarks.faults.stage import STAGES, Stage
 from studies.report import formatted
 
@@ -20,8 +21,11 @@ Record = dict[str, Any]
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     """All results of the study; what other runs put into the file stays."""
     found: Record = json.loads(path.read_text()) if path.exists() else {}
-    rows = [{**job.params(), "arms": compact(arms)} for job, arms in jobs.results(study).items()]
+    done = jobs.results(study)
+    rows = [{**job.params(), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
     found |= {"stage": stage.name, "identity": jobs.identity(stage), "results": rows}
+    if studies := {(job.case, job.seed): found for job, found in done.items() if job.case in MODES}:
+        found["studies"] = [[case, seed, of["trials"]] for (case, seed), of in studies.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, separators=(",", ":")))
     return found
@@ -139,6 +143,11 @@ def healthy_rows(f: Figures) -> list[Record]:
     return found
 
 
-def printed(f: Figures) -> str:
-    tables: Sequence[list[Record]] = (targets(f), fault_rows(f), healthy_rows(f))
+def study_rows(found: Mapping[str, Any]) -> list[Record]:
+    results = {(case, seed): {"trials": trials} for case, seed, trials in found.get("studies", [])}
+    return rows_of(results, STAGES[found["stage"]])
+
+
+def printed(f: Figures, found: Mapping[str, Any]) -> str:
+    tables: Sequence[list[Record]] = (targets(f), fault_rows(f), healthy_rows(f), study_rows(found))
     return "\n\n".join(formatted(table, "table") for table in tables if table)
