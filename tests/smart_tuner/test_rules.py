@@ -17,7 +17,9 @@ from smart_tuner.rules import (
     GateNever,
     GateSoon,
     Integrity,
+    OverbearingGuide,
     Overfit,
+    OvergrownSteps,
     OversizedSteps,
     Plateau,
     PoorAlignment,
@@ -75,6 +77,11 @@ SIDES = [
     ),
     (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"update__encoder": -4.4}),
+    (TextIgnored(), {"text_gain": 0.029, "aligned": 1, "steps": 200}, {"text_gain": 0.031}),
+    (TextIgnored(), {"text_gain": 0.029, "aligned": 1, "steps": 200}, {"steps": 199}),
+    (TextIgnored(), {"text_gain": 0.029, "aligned": 1, "steps": 200}, {"aligned": 0}),
+    (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
+    (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
     (
         TextIgnored(),
@@ -233,13 +240,46 @@ def test_guidance_grows_even_from_nothing(weight):
 
 
 def test_a_gate_is_never_weighed_less_for_stopping_late():
-    assert [
-        a.changes["gate_positive_weight"] for a in GateNever().ladder(replace(S, gate_positive_weight=8.0))
-    ] == [
-        8.0,
-        15.0,
-        20.0,
+    _, *heavier = GateNever().ladder(replace(S, gate_positive_weight=8.0))
+    assert [action.changes["gate_positive_weight"] for action in heavier] == [8.0, 15.0, 20.0]
+
+
+@pytest.mark.parametrize("rule", [GateNever(), GateSoon()])
+@pytest.mark.parametrize(("weight", "then"), [(0.0, 1.0), (0.01, 1.0), (1.0, 1.0), (3.0, 3.0)])
+def test_a_gate_that_is_hardly_trained_is_trained_first(rule, weight, then):
+    assert rule.ladder(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
+
+
+def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_up_to_the_default():
+    rates = [
+        DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
+    assert rates == pytest.approx([1e-4, 1e-3])
+
+
+def test_a_guide_is_let_go_in_two_steps():
+    strong = replace(S, guided_attention_weight=20.0, guided_attention_sigma=0.05)
+    first, second = (action.changes for action in OverbearingGuide().ladder(strong))
+    assert first == {"guided_attention_weight": 1.0, "guided_attention_sigma": 0.2}
+    assert second == {"guided_attention_weight": 0.0}
+
+
+def test_a_text_that_does_not_matter_is_first_made_to_matter():
+    assert [*TextIgnored().ladder(S)[0].changes] == ["p_frame_dropout"]
+
+
+@pytest.mark.parametrize(
+    ("updates", "steps", "seen"),
+    [
+        ([-1.6, -1.6], 200, True),
+        ([-1.66, -1.66], 200, False),
+        ([-1.6], 200, False),  # too few looks
+        ([-1.6, -1.6], 100, False),  # at the start, another rule's matter
+    ],
+)
+def test_steps_may_grow_too_large_later(updates, steps, seen):
+    health = chart(steps=steps, update__a=updates, update__b=updates, update__c=[-2.3] * len(updates))
+    assert (OvergrownSteps().sees(health, S) is not None) == seen
 
 
 def test_rules_have_distinct_names_and_causes_come_first():
