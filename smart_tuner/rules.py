@@ -137,6 +137,28 @@ class _Diverging(Rule):
 
 
 @dataclass(frozen=True)
+class NarrowBatch(Rule):
+    """Batches of so few clips that normalisation over them says more of the clips than of the network."""
+
+    level, priority, tier, target = 2, 5, "look", "held_out"
+    gain, relative = -0.02, True
+    rungs: ClassVar[int] = 2
+    gives_up: ClassVar[str | None] = None
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    min_clips: int = 3  # fewer are not kept together either: model/corpus.py, batches
+    clips: int = 8
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
+            return None
+        return Alarm(f"a batch is {settings.batch_size} clips", {"batch_size": settings.batch_size})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        sizes = self.clips, 2 * self.clips
+        return [Action(f"take {size} clips a batch", {"batch_size": size}) for size in sizes]
+
+
+@dataclass(frozen=True)
 class ExplodingGradient(_Diverging):
     """Gradients far above those of this run's calm times, while the loss rises. A busy clip is no fault."""
 
@@ -256,7 +278,7 @@ class VanishingGradients(Rule):
 
     level, priority, tier, target = 4, 10, "look", "mel"
     gain, relative = -0.02, True
-    votes: ClassVar[tuple[int, int]] = (4, 4)
+    votes: ClassVar[tuple[int, int]] = (2, 2)
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
@@ -643,6 +665,7 @@ RULES: tuple[Rule, ...] = (
     Integrity(),
     NonFinite(),
     OutOfMemory(),
+    NarrowBatch(),
     ExplodingGradient(),
     Divergence(),
     OversizedSteps(),

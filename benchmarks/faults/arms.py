@@ -186,13 +186,13 @@ class Bout:
 
     def all(self) -> dict[str, Any]:
         """By arm. Where ours saw nothing, its run is that of no rules, and of all that see the same."""
-        found = {"B6": self.ours()}
+        found, all_arms = {"B6": self.ours()}, self.case.is_fault and self.case.repairable
         if self._first is None:
-            same = ("B0", "B1", "B2", "B3", "B4") if self.case.repairable else ("B0",)
+            same = ("B0", "B1", "B2", "B3", "B4") if all_arms else ("B0",)
             found |= {arm: found["B6"] | {"same_as": "B6"} for arm in same}
         elif self.case.is_fault or any(row["kind"] in ACTS for row in found["B6"]["rows"]):
             found["B0"] = self.unwatched()
-        if not self.case.is_fault or not self.case.repairable:
+        if not all_arms:
             return found
         if self._first is not None:
             found |= {

@@ -17,6 +17,7 @@ from smart_tuner.rules import (
     GateNever,
     GateSoon,
     Integrity,
+    NarrowBatch,
     OverbearingGuide,
     Overfit,
     OvergrownSteps,
@@ -255,6 +256,14 @@ def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_up_to_the_default()
         DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
     assert rates == pytest.approx([1e-4, 1e-3])
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
+)
+def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
+    few = replace(S, batch_size=batch, micro_batches=parts)
+    assert (NarrowBatch().sees(chart(mel=1.0), few) is not None) == seen
 
 
 def test_a_guide_is_let_go_in_two_steps():
