@@ -318,11 +318,13 @@ class DeadModule(Rule):
         return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        # below 10^-4.5 a hundred times as much is still a healthy 10^-2.5, and decades cost a verdict each
-        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2, 3, 4)]
+        # Below 10^-4.5 a hundred times as much is still a healthy 10^-2.5. So slow a start taught nothing
+        # that is worth its steps, and the deadline of the alignment begins anew.
+        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2, 2, 3)]
+        anew, *raised = [{"learning_rate": max(settings.learning_rate, rate)} for rate in rates]
         return [
-            Action("raise the learning rate", {"learning_rate": max(settings.learning_rate, rate)})
-            for rate in rates
+            Action("start over with a higher learning rate", anew, back_to="start"),
+            *[Action("raise the learning rate", changes) for changes in raised],
         ]
 
 
