@@ -345,13 +345,12 @@ class TextIgnored(_Unaligned):
     level, priority = 4, 9
     min_text_gain: float = 0.01
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
-    aligned_text_gain: float = 0.03  # of an aligned run, after:
-    deadline: int = 20_000  # steps, at most half of the plan: twice that of the alignment
+    deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         gain = health.last("text_gain")
         encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
-        if gain is not None and health.last("aligned") and gain < self.aligned_text_gain:
+        if gain is not None and health.last("aligned") and gain < self.min_text_gain:
             if health.age < min(self.deadline, health.pace.planned // 2):
                 return None
             reason = f"attention is diagonal, but other texts raise the loss by {gain:.1%} only"
