@@ -50,7 +50,8 @@ def main(
     out: Path | None,
     work: bool,
 ) -> None:
-    stage, cases = STAGES[name], all_cases()
+    stage = STAGES[name]
+    cases = all_cases(stage)
     if work:
         run_jobs(stage, cases, storage)
         return
@@ -76,7 +77,7 @@ def main(
 def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
     """A worker's whole life."""
     torch.set_num_threads(1)
-    prepare()
+    prepare(stage)
     study = jobs.open_study(stage, storage)
     for trial, job in jobs.claimed(study, [*cases, *MODES]):
         began = time.monotonic()
@@ -94,7 +95,7 @@ def result(stage: Stage, cases: dict[str, Case], job: Job) -> dict[str, Any]:
 def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:
     """Seconds of one process, from a few steps of the base recipe."""
     torch.set_num_threads(1)
-    prepare()
+    prepare(stage)
     training = Setup.of(stage, Shape()).training(0)
     for _ in range(5):
         training.advance()

@@ -5,7 +5,7 @@ B1 to B4 see what our rules see: only what they do about it differs.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.case import Case
-from benchmarks.faults.course import ACTS, Course, Detected, Measure, MemoryLedger, rows, stop
+from benchmarks.faults.course import ACTS, Course, Detected, Measure, MemoryLedger, numbers, rows, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.naive import Naive
 from benchmarks.faults.replay import replay
 from benchmarks.faults.setup import Setup
-from benchmarks.faults.stage import Stage, spoken
+from benchmarks.faults.stage import Stage, judge
 from model import checkpoint
 from model.settings import LIMITS
 from model.training import NonFinite, OutOfMemory, Training
@@ -149,14 +149,14 @@ class Bout:
 
     def naive(self) -> dict[str, Any]:
         course = self.course("B5", self.seed, MemoryLedger(), self.setup).watch(())
-        rules = Naive(spoken(self.setup.shape).corpus.held_out, self.stage.validate_every)
+        rules = Naive(judge(self.setup.shape).items, self.stage.validate_every)
         course.each = rules
         return self._ended(course) | {"changes": rules.changes, "first_change": rules.first}
 
     def pruned(self) -> dict[str, Any]:
         assert self._first is not None
-        curve = [list(asdict(m).values()) for m in self._before]
-        return {"state": "PRUNED", "consumed": self._first.step, "curve": curve, "rows": rows([self._first])}
+        told = {"curve": numbers(self._before), "rows": rows([self._first])}
+        return {"state": "PRUNED", "consumed": self._first.step, **told}
 
     # What came of it
 
@@ -179,7 +179,7 @@ class Bout:
         return {
             "state": state,
             "consumed": course.consumed,
-            "curve": [[round(v, 4) for v in asdict(m).values()] for m in curve],
+            "curve": numbers(curve),
             "rows": rows(entries),
             "weights": weights_hash(course.training),
         }
@@ -218,12 +218,12 @@ def oracle(stage: Stage, case: Case, seed: int) -> dict[str, Any]:
 
 
 @cache
-def _sound(stage: Stage, shape: Shape, seed: int) -> list[list[float]]:
+def _sound(stage: Stage, shape: Shape, seed: int) -> list[list[Any]]:
     with TemporaryDirectory(dir=quick()) as place:
         setup = Setup.of(stage, shape)
         course = Course(stage, setup, 0, setup.training(seed), Path(place), MemoryLedger()).watch(())
         course.go(stage.budget - stage.validate_every)
-        return [[round(v, 4) for v in asdict(m).values()] for m in course.curve]
+        return numbers(course.curve)
 
 
 def weights_hash(training: Training) -> str:

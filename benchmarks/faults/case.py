@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.faults.language import Shape
 from benchmarks.faults.patches import PATCHES
 from benchmarks.faults.setup import Setup
-from benchmarks.faults.stage import Stage
+from benchmarks.faults.stage import TINY, Stage
 from model.settings import LIMITS
 from smart_tuner.rules import RULES
 
@@ -77,5 +77,15 @@ def read(path: Path) -> Case:
     return replace(Case(path.stem, severities=severities, shape=shape, rules=rules, **found))
 
 
-def all_cases() -> dict[str, Case]:
-    return {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
+def all_cases(stage: Stage = TINY) -> dict[str, Case]:
+    """With their steps as parts of the stage's plan; files state them for the tiny one."""
+    cases = [read(path) for path in sorted(FOLDER.glob("*.toml"))]
+    return {case.name: case if stage is TINY else scaled(case, stage) for case in cases}
+
+
+def scaled(case: Case, stage: Stage) -> Case:
+    times = stage.planned / TINY.planned
+    patches = {name for half in case.severities.values() for severity in half for name in severity}
+    if case.shape != Shape() or patches & {"warm_start", "clips"}:
+        return replace(case, missing="of the made-up language alone")
+    return replace(case, onset=round(times * case.onset), deadline=round(times * case.deadline))

@@ -1,6 +1,6 @@
 """One training of a run: watched, struck by its case, measured as it goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Measure:
     value: float  # dB, free-running, as objectives/quality.py has it
     failures: float  # share of the sentences
     diagonal_score: float
-    near_truth: float  # share of the first held-out clip's steps attended within a symbol of the truth
+    near_truth: float | None  # share of the first clip's steps attended within a symbol of the truth
     gate_accuracy: float
     mel_l1: float
 
@@ -87,8 +87,8 @@ class Course:
         self._onset, self.before, self._folder = onset, before, folder
         self.each: Callable[[Training, StepMeasures], None] = lambda *_: None
         shown = spoken(setup.shape)
-        self._items, self._durations = shown.corpus.held_out, shown.durations
-        self._judge = judge(setup.shape)
+        self._judge, self._durations = judge(setup.shape), shown.durations
+        self._items = self._judge.items
         self.curve: list[Measure] = []
         for strike in setup.strikes:
             if strike.lasting and onset + strike.after < self.consumed:
@@ -136,8 +136,8 @@ class Course:
     def _measure(self) -> None:
         training = self.training
         validation, judgement = training.validate(self._items), self._judge(training.voice())
-        truth = self._durations[self._items[0].id]
-        near = near_truth(validation.attention, truth, training.settings.n_frames_per_step)
+        truth, r = self._durations.get(self._items[0].id), training.settings.n_frames_per_step
+        near = None if truth is None else near_truth(validation.attention, truth, r)
         self.curve.append(
             Measure(
                 self.consumed,
@@ -156,6 +156,11 @@ class Course:
         step = self.training.step
         self.watched.saving(step)
         checkpoint.write(self._folder, step, self.training.save)
+
+
+def numbers(measures: Iterable[Measure]) -> list[list[float | None]]:
+    """What a result keeps of a run's measures."""
+    return [[None if v is None else round(v, 4) for v in asdict(m).values()] for m in measures]
 
 
 def rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -87,7 +87,8 @@ def text(found: Mapping[str, Any], f: Figures, cases: Mapping[str, Case]) -> str
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 @click.option("--half", default="held_out", hidden=True)
 def main(results: Path, docs: Path, half: str) -> None:
-    found, cases = json.loads(results.read_text("utf-8")), all_cases()
+    found = json.loads(results.read_text("utf-8"))
+    cases = all_cases(STAGES[found["stage"]])
     f = figures(found, cases, half)
     for name, save in PICTURES.items():
         save(f, docs / name)

@@ -38,6 +38,7 @@ class Setup:
 
     @classmethod
     def of(cls, stage: Stage, shape: Shape) -> "Setup":
+        shape = replace(shape, source=stage.source)
         return cls(stage.settings, shape, spoken(shape).corpus)
 
     def training(self, seed: int) -> Training:
