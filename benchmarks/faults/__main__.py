@@ -79,7 +79,7 @@ def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
     torch.set_num_threads(1)
     prepare(stage)
     study = jobs.open_study(stage, storage)
-    for trial, job in jobs.claimed(study, [*cases, *MODES]):
+    for trial, job in jobs.claimed(study):
         began = time.monotonic()
         trial.set_user_attr(jobs.RESULT, result(stage, cases, job))
         study.tell(trial, time.monotonic() - began)

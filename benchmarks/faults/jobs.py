@@ -5,14 +5,14 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
 import psutil
 from optuna.trial import TrialState
 
-from benchmarks.faults.case import FOLDER, HALVES, Case
+from benchmarks.faults.case import FOLDER, Case
 from benchmarks.faults.search import MODES
 from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
 from benchmarks.faults.stage import Stage
@@ -32,9 +32,6 @@ class Job:
     half: str
     severity: int
     seed: int
-
-    def params(self) -> dict[str, Any]:
-        return {"case": self.case, "half": self.half, "severity": self.severity, "seed": self.seed}
 
 
 def jobs(cases: Sequence[Case], half: str) -> list[Job]:
@@ -65,10 +62,10 @@ def open_study(stage: Stage, url: str) -> optuna.Study:
     )
 
 
-def job_of(trial: optuna.trial.FrozenTrial) -> Job:
-    """Also of one that waits, whose parameters are still to be asked for."""
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
-    return Job(params["case"], params["half"], params["severity"], params["seed"])
+def job_of(trial: optuna.trial.FrozenTrial) -> Job | None:
+    """What it was enqueued with; a trial that found nothing to do has none."""
+    params = trial.system_attrs.get("fixed_params")
+    return None if params is None else Job(**params)
 
 
 def enqueue(study: optuna.Study, wanted: Sequence[Job]) -> None:
@@ -77,7 +74,7 @@ def enqueue(study: optuna.Study, wanted: Sequence[Job]) -> None:
     known = {job_of(t) for t in study.get_trials(deepcopy=False) if t.state not in gone}
     for job in wanted:
         if job not in known:
-            study.enqueue_trial(job.params())
+            study.enqueue_trial(asdict(job))
 
 
 def recover(study: optuna.Study) -> None:
@@ -91,25 +88,18 @@ def recover(study: optuna.Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL)
 
 
-def claimed(study: optuna.Study, cases: Sequence[str]) -> Iterator[tuple[optuna.Trial, Job]]:
+def claimed(study: optuna.Study) -> Iterator[tuple[optuna.Trial, Job]]:
     """One waiting job after another, until none is left."""
     while any(study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
         trial = study.ask()
         trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
-        if not trial._cached_frozen_trial.system_attrs.get("fixed_params"):  # none was left
+        job = job_of(trial._cached_frozen_trial)
+        if job is None:  # another worker took the last one
             study.tell(trial, state=TrialState.FAIL)
             return
-        yield (
-            trial,
-            Job(
-                trial.suggest_categorical("case", list(cases)),
-                trial.suggest_categorical("half", list(HALVES)),
-                trial.suggest_int("severity", 0, 9),
-                trial.suggest_int("seed", 0, 999),
-            ),
-        )
+        yield trial, job
 
 
 def results(study: optuna.Study) -> dict[Job, dict[str, Any]]:
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return {job_of(trial): trial.user_attrs[RESULT] for trial in done}
+    return {job: trial.user_attrs[RESULT] for trial in done if (job := job_of(trial))}

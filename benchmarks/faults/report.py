@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     """All results of the study; what other runs put into the file stays."""
     found: Record = json.loads(path.read_text()) if path.exists() else {}
     done = jobs.results(study)
-    rows = [{**job.params(), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
+    rows = [{**asdict(job), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
     found |= {"stage": stage.name, "identity": jobs.identity(stage), "results": rows}
     if studies := {(job.case, job.seed): found for job, found in done.items() if job.case in MODES}:
         found["studies"] = [[case, seed, of["trials"]] for (case, seed), of in studies.items()]
