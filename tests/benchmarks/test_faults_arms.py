@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from benchmarks.faults.case import Case, all_cases
 from benchmarks.faults.course import Course, MemoryLedger
 from benchmarks.faults.language import Shape
 from benchmarks.faults.replay import replay
+from benchmarks.faults.search import one
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, prepare
 from model import checkpoint
@@ -109,3 +111,13 @@ def test_a_random_change_is_of_one_setting_within_its_bounds():
             low, high = RANDOM[name]
             assert 0.9 * low <= getattr(new, name) / getattr(setup.settings, name) <= 1.1 * high
     assert len(changed) > 5
+
+
+@pytest.mark.parametrize(("rules", "end"), [("off", "FAIL"), ("prune", "PRUNED"), ("full", "COMPLETE")])
+def test_a_spoilt_trial_of_a_study_ends_as_its_rules_let_it(tmp_path, rules, end):
+    stage = replace(SHORT, planned=10)
+    setup = spoilt("F05", infinite_clips=1).setup(stage, "held_out", 0)
+    trial = optuna.create_study().ask()
+    steps, value, state = one(stage, trial, setup, 0, rules, 0, tmp_path)
+    assert (state, value is None) == (end, rules != "full")
+    assert (steps == stage.planned) == (rules == "full")

@@ -10,7 +10,7 @@ from benchmarks.faults import jobs
 from benchmarks.faults.case import all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.proof import main as proof
-from benchmarks.faults.report import export, figures, printed
+from benchmarks.faults.report import add, export, figures, printed, watching_row
 from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
 from benchmarks.faults.stage import TINY
 
@@ -121,10 +121,13 @@ def test_the_proof_is_made_of_the_file_alone(told, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["identity"] in text
 
 
-def test_what_was_exported_before_from_elsewhere_stays(told, study, tmp_path):
+@pytest.mark.parametrize(("watching", "met"), [("-0.30%", True), ("+1.00%", True), ("+1.20%", False)])
+def test_what_is_measured_elsewhere_stays_in_the_file(told, study, tmp_path, watching, met):
     path = tmp_path / "results.json"
-    path.write_text(json.dumps(told | {"more": [{"measure": "watching"}]}))
-    assert export(TINY, study, path)["more"] == [{"measure": "watching"}]
+    for share in ("+9.00%", watching):
+        add(path, watching_row({"case": "quickstart", "watching": share, "quartiles": "-1% to +1%"}))
+    [row] = export(TINY, study, path)["more"]
+    assert (row["met"], watching in row["found"]) == (met, True)
 
 
 def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():
