@@ -264,6 +264,7 @@ class AutoFix(Generic[S]):
         every = health.pace.validate_every
         verify_at = -(-(step + max(health.pace(500, WINDOW), 4 * every)) // every) * every  # at a validation
         safe = rule.tier == "event" and action.back_to is None
+        parts = alarm.parts if action.renew else tuple(filter(None, [action.fresh]))
         self._note(
             "repair",
             rule,
@@ -271,17 +272,17 @@ class AutoFix(Generic[S]):
             suppressed=suppressed,
             action=action.what,
             changes=changes,
-            ramp=health.pace(1000, 50) if (changes and not safe) or action.fresh else 0,
+            ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
             back_to=target,
-            fresh=action.fresh,
+            fresh=",".join(parts) or None,
             rung=rung,
             verify_at=None if safe else verify_at,
             before=before,
         )
         if target is not None:
             self._go_back(target)
-        if action.fresh is not None:
-            self._run.reinitialise(action.fresh)
+        for part in parts:
+            self._run.reinitialise(part)
         if not safe:
             self.rest_until = verify_at
         self._begin_afresh(rule)
@@ -322,7 +323,7 @@ class AutoFix(Generic[S]):
             if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
-            does = goes_back or action.fresh or action.exclude or self._changes(action)
+            does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
             if does and self._affordable(target):
                 return rung, action, target
             if ladder[rung].back_to == "good" and self._changes(ladder[rung]):

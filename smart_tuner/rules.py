@@ -96,6 +96,42 @@ class Integrity(Rule):
 
 
 @dataclass(frozen=True)
+class StuntedPart(Rule):
+    """At the very start, a part changes so much more of itself than the others that its weights must be far
+    too small: it begins from nothing, and all of it alike."""
+
+    level, priority, tier, votes = 1, 8, "look", (2, 2)
+    gives_up: ClassVar[str | None] = "FAIL"
+    rungs: ClassVar[int] = 2
+    max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
+    first_steps: int = 20  # then what Adam made of the part looks like any other
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        start, newest = "update/", {}
+        for name in health.names(start):
+            if (value := health.last(name)) is not None:
+                newest[name.removeprefix(start)] = value
+        if not newest or health.age > self.first_steps:
+            return None
+        usual = float(np.median(list(newest.values())))
+        stunted = {part: value for part, value in newest.items() if value > usual + self.max_excess}
+        if not stunted:
+            return None
+        most = 10 ** max(stunted.values())
+        reason = (
+            f"a step changes {', '.join(stunted)} by up to {most:.0%} of their size, and the other parts by "
+            f"{10**usual:.1%}: these weights begin far too small"
+        )
+        return Alarm(reason, {f"{start}{part}": v for part, v in stunted.items()}, parts=tuple(stunted))
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [Action("give these parts new weights", renew=True)] * self.rungs
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return True  # parts that stayed stunted would have been an alarm of their own
+
+
+@dataclass(frozen=True)
 class NonFinite(Rule):
     """NaN or infinity in a loss or gradient; the step was not taken."""
 
@@ -664,6 +700,7 @@ class Overfit(Rule):
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
     Integrity(),
+    StuntedPart(),
     NonFinite(),
     OutOfMemory(),
     NarrowBatch(),

@@ -62,8 +62,8 @@ def _apply(
         done.append(entry)
         if entry.back_to is not None:
             training.roll_back(checkpoint.at(folder, entry.back_to))
-        if entry.fresh is not None:
-            training.reinitialise(entry.fresh)
+        for part in filter(None, (entry.fresh or "").split(",")):
+            training.reinitialise(part)
         if entry.clips:
             training.exclude(entry.clips)
     return now

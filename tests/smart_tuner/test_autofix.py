@@ -231,6 +231,21 @@ def test_without_any_good_state_a_run_starts_over_more_slowly():
     assert repair.changes["learning_rate"] == (START.learning_rate, START.learning_rate * 0.1)
 
 
+STUNTED = {f"update/{part}": -2.0 for part in "abcd"} | {"update/encoder": 0.0, "update/gate": -0.5}
+
+
+def test_stunted_parts_get_new_weights_and_that_is_all():
+    ward = Ward().days(40, look=LOOK | {"update/encoder": -2.0})
+    assert ward.patient.rows == []
+    ward = Ward()
+    for step in (10, 15):
+        ward.fix.stepped(step, STEP, STUNTED)
+    [repair] = ward.patient.rows
+    assert (repair.rule, repair.fresh, repair.changes) == ("stunted_part", "encoder,gate", {})
+    assert ward.patient.done == [("reinitialise", "encoder"), ("reinitialise", "gate")]
+    assert repair.ramp > 0
+
+
 @dataclass(frozen=True)
 class Slow(Rule):
     """A cause that takes two votes to be sure of."""

@@ -25,6 +25,7 @@ from smart_tuner.rules import (
     Plateau,
     PoorAlignment,
     StuckAttention,
+    StuntedPart,
     TextIgnored,
     UnstableLoss,
     VanishingGradients,
@@ -225,7 +226,7 @@ def test_a_clip_that_stood_out_only_once_is_not():
 def test_ladders_name_known_settings_and_every_rung_does_something(rule):
     for action in rule.ladder(replace(S, learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
-        assert action.changes or action.back_to or action.fresh or action.exclude
+        assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
         assert action.what
 
 
@@ -256,6 +257,16 @@ def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_up_to_the_default()
         DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
     assert rates == pytest.approx([1e-4, 1e-3])
+
+
+@pytest.mark.parametrize(
+    ("update", "steps", "seen"), [(-0.9, 15, True), (-1.1, 15, False), (-0.9, 21, False)]
+)
+def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
+    others = {"update__a": [-2.0], "update__b": [-1.9], "update__c": [-2.4], "update__d": [-2.0]}
+    alarm = StuntedPart().sees(chart(steps=steps, update__encoder=[update], **others), S)
+    assert (alarm is not None) == seen
+    assert alarm is None or alarm.parts == ("encoder",)
 
 
 @pytest.mark.parametrize(
