@@ -17,6 +17,7 @@ from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
 
 EARLY_LOOKS = (10, 15, 20)  # a cut graph shows at once
+TEXT_IS_USED = 0.05  # by which another text raises the loss of a run that listens to it
 
 
 class Ledger(Protocol):
@@ -131,12 +132,12 @@ class Watched:
             return None
 
     def validate(self) -> dict[str, float]:
-        """With text_gain, which takes two more validations, only of a run that is late to align."""
+        """With text_gain, which takes two more validations, until the text was once of use."""
         self._seen = self.training.validate(self._items)
         found = validation_measures(self._seen)
         assert self.autofix is not None
         late = self.training.step >= self._pace.planned // 8
-        if late and self.autofix.health.first_aligned is None and not found["aligned"]:
+        if late and self.autofix.health.best.get("text_gain", 0.0) < TEXT_IS_USED:
             found["text_gain"] = self.training.text_gain(self._items)
         return found
 

@@ -24,7 +24,7 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
-POLICY_VERSION = 2  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 3  # of this file and of what the rules' code does with their thresholds
 
 
 def policy_hash(rules: Sequence[Rule]) -> str:
@@ -144,6 +144,8 @@ class AutoFix(Generic[S]):
             health.clips.clear()  # a clip can only stand out from an aligned run
         self._ring.validated(aligned)
         health.improve("held_out", measures["held_out"], smaller=True)
+        if "text_gain" in measures:
+            health.improve("text_gain", measures["text_gain"], smaller=False)
         self._judge()
         self._ask("validation")
 
@@ -207,9 +209,12 @@ class AutoFix(Generic[S]):
                 self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
 
     def _cause_of(self, rule: Rule) -> str | None:
-        """A rule of a lower level whose alarm stands and which has something left to try."""
+        """A rule of a lower level that has something left to try, and whose alarm stands, or is on its way:
+        when it was last asked, it saw its fault."""
         for other in self._rules:
-            if other.level < rule.level and other.name in self.health.alarmed and not self._spent(other):
+            votes = self._votes[other.name]
+            stands = other.name in self.health.alarmed or (bool(votes) and votes[-1])
+            if other.level < rule.level and stands and not self._spent(other):
                 return other.name
         return None
 
@@ -259,6 +264,7 @@ class AutoFix(Generic[S]):
         every = health.pace.validate_every
         verify_at = -(-(step + max(health.pace(500, WINDOW), 4 * every)) // every) * every  # at a validation
         safe = rule.tier == "event" and action.back_to is None
+        parts = alarm.parts if action.renew else tuple(filter(None, [action.fresh]))
         self._note(
             "repair",
             rule,
@@ -266,17 +272,17 @@ class AutoFix(Generic[S]):
             suppressed=suppressed,
             action=action.what,
             changes=changes,
-            ramp=health.pace(1000, 50) if (changes and not safe) or action.fresh else 0,
+            ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
             back_to=target,
-            fresh=action.fresh,
+            fresh=",".join(parts) or None,
             rung=rung,
             verify_at=None if safe else verify_at,
             before=before,
         )
         if target is not None:
             self._go_back(target)
-        if action.fresh is not None:
-            self._run.reinitialise(action.fresh)
+        for part in parts:
+            self._run.reinitialise(part)
         if not safe:
             self.rest_until = verify_at
         self._begin_afresh(rule)
@@ -286,6 +292,7 @@ class AutoFix(Generic[S]):
         self._run.roll_back(step)
         self.health.forget(("mel", "guided", "diagonal_score", "corr", "held_out"))
         if step == 0:
+            self.health.forget(("text_gain",))
             self.health.start_over()
 
     def _exclude(self, rule: Rule, alarm: Alarm, what: str, rung: int | None) -> None:
@@ -316,7 +323,7 @@ class AutoFix(Generic[S]):
             if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
-            does = goes_back or action.fresh or action.exclude or self._changes(action)
+            does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
             if does and self._affordable(target):
                 return rung, action, target
             if ladder[rung].back_to == "good" and self._changes(ladder[rung]):

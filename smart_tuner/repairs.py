@@ -26,6 +26,7 @@ class Alarm:
     reason: str
     evidence: Mapping[str, float]
     clips: tuple[str, ...] = ()  # that it is about
+    parts: tuple[str, ...] = ()  # of the network, that it is about
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Action:
     back_to: str | None = None  # "good", "aligned" or "start"
     fresh: str | None = None  # the part of the network that gets new weights
     exclude: bool = False  # leave the alarm's clips out of training from now on
+    renew: bool = False  # give the alarm's parts of the network new weights
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Entry:
     changes: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # old and new
     ramp: int = 0  # steps over which the learning rate warms up anew
     back_to: int | None = None  # the step whose weights were taken
-    fresh: str | None = None
+    fresh: str | None = None  # parts that got new weights, with commas between
     clips: tuple[str, ...] = ()
     rung: int | None = None
     verify_at: int | None = None

@@ -96,6 +96,42 @@ class Integrity(Rule):
 
 
 @dataclass(frozen=True)
+class StuntedPart(Rule):
+    """At the very start, a part changes so much more of itself than the others that its weights must be far
+    too small: it begins from nothing, and all of it alike."""
+
+    level, priority, tier, votes = 1, 8, "look", (2, 2)
+    gives_up: ClassVar[str | None] = "FAIL"
+    rungs: ClassVar[int] = 2
+    max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
+    first_steps: int = 20  # then what Adam made of the part looks like any other
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        start, newest = "update/", {}
+        for name in health.names(start):
+            if (value := health.last(name)) is not None:
+                newest[name.removeprefix(start)] = value
+        if not newest or health.age > self.first_steps:
+            return None
+        usual = float(np.median(list(newest.values())))
+        stunted = {part: value for part, value in newest.items() if value > usual + self.max_excess}
+        if not stunted:
+            return None
+        most = 10 ** max(stunted.values())
+        reason = (
+            f"a step changes {', '.join(stunted)} by up to {most:.0%} of their size, and the other parts by "
+            f"{10**usual:.1%}: these weights begin far too small"
+        )
+        return Alarm(reason, {f"{start}{part}": v for part, v in stunted.items()}, parts=tuple(stunted))
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [Action("give these parts new weights", renew=True)] * self.rungs
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return True  # parts that stayed stunted would have been an alarm of their own
+
+
+@dataclass(frozen=True)
 class NonFinite(Rule):
     """NaN or infinity in a loss or gradient; the step was not taken."""
 
@@ -134,6 +170,28 @@ class _Diverging(Rule):
         if "mel" not in after:
             return False
         return after["mel"] <= 1.1 * health.best.get("mel", 0.0) or bool(health.falls("mel", 2 * WINDOW))
+
+
+@dataclass(frozen=True)
+class NarrowBatch(Rule):
+    """Batches of so few clips that normalisation over them says more of the clips than of the network."""
+
+    level, priority, tier, target = 2, 5, "look", "held_out"
+    gain, relative = -0.02, True
+    rungs: ClassVar[int] = 2
+    gives_up: ClassVar[str | None] = None
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    min_clips: int = 3  # fewer are not kept together either: model/corpus.py, batches
+    clips: int = 8
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
+            return None
+        return Alarm(f"a batch is {settings.batch_size} clips", {"batch_size": settings.batch_size})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        sizes = self.clips, 2 * self.clips
+        return [Action(f"take {size} clips a batch", {"batch_size": size}) for size in sizes]
 
 
 @dataclass(frozen=True)
@@ -176,13 +234,15 @@ class OversizedSteps(_Diverging):
     first_steps: int = 2000
     looks: int = 5  # over which the median is taken: a single look scatters by a third
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def size(self, health: Health) -> float | None:
+        """log10 of how much a step changes the median part, of its own size; None with too few looks."""
         parts = health.names("update/")
         looks = [values for name in parts if len(values := health.values(name, self.looks))]
-        if not looks or health.age > health.pace(self.first_steps, 100):
-            return None
-        size = float(np.median(np.median(looks, axis=0)))
-        if size <= self.max_update:
+        return float(np.median(np.median(looks, axis=0))) if looks else None
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        size = self.size(health)
+        if size is None or size <= self.max_update or health.age > health.pace(self.first_steps, 100):
             return None
         reason = f"a step changes half of the network's parts by more than {10**size:.1%} of their size"
         return Alarm(reason, {"update": size})
@@ -192,6 +252,27 @@ class OversizedSteps(_Diverging):
         return [
             Action("start over with a tenth of the learning rate", tenth, back_to="start"),
             Action("start over with a third of the learning rate", third, back_to="start"),
+        ]
+
+
+@dataclass(frozen=True)
+class OvergrownSteps(OversizedSteps):
+    """Later in a run, a step changes the weights far too much: what it learned before is worth keeping."""
+
+    looks: int = 2  # fewer than at the start, where Adam settles: what was learned is being lost
+    rungs: ClassVar[int] = 3
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        size = self.size(health)
+        if size is None or size <= self.max_update or health.age <= health.pace(self.first_steps, 100):
+            return None
+        reason = f"a step now changes half of the network's parts by more than {10**size:.1%} of their size"
+        return Alarm(reason, {"update": size})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        return [
+            Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
+            *[Action("go back and take a third of it", slower(settings, 1 / 3), back_to="good")] * 2,
         ]
 
 
@@ -233,7 +314,7 @@ class VanishingGradients(Rule):
 
     level, priority, tier, target = 4, 10, "look", "mel"
     gain, relative = -0.02, True
-    votes: ClassVar[tuple[int, int]] = (4, 4)
+    votes: ClassVar[tuple[int, int]] = (2, 2)
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
@@ -260,23 +341,26 @@ class DeadModule(Rule):
 
     level, priority, tier, target = 4, 9, "look", "mel"
     gain, relative = -0.02, True
-    votes: ClassVar[tuple[int, int]] = (4, 4)
+    votes: ClassVar[tuple[int, int]] = (2, 2)
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
     max_rate: float = 1e-3  # to which the learning rate is raised: the default
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
         still = {group: v for group, v in newest.items() if v is not None and v < self.min_update}
-        if not still or health.first_aligned is not None or health.falls("mel", 4 * WINDOW) is None:
+        if not still or health.first_aligned is not None:
             return None
         names = ", ".join(group.removeprefix("update/") for group in still)
         return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (1, 2, 3)]
+        # Below 10^-4.5 a hundred times as much is still a healthy 10^-2.5. So slow a start taught nothing
+        # that is worth its steps, and the deadline of the alignment begins anew.
+        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2, 2, 3)]
+        anew, *raised = [{"learning_rate": max(settings.learning_rate, rate)} for rate in rates]
         return [
-            Action("raise the learning rate", {"learning_rate": max(settings.learning_rate, rate)})
-            for rate in rates
+            Action("start over with a higher learning rate", anew, back_to="start"),
+            *[Action("raise the learning rate", changes) for changes in raised],
         ]
 
 
@@ -289,15 +373,24 @@ class _Unaligned(Rule):
 
 @dataclass(frozen=True)
 class TextIgnored(_Unaligned):
-    """Swapping the texts hardly changes the loss: the decoder goes on from the frames before alone."""
+    """Swapping the texts hardly changes the loss: the decoder goes on from the frames before alone.
+
+    Guidance can draw a diagonal all the same, over texts that say nothing of what is heard.
+    """
 
     level, priority = 4, 9
     min_text_gain: float = 0.01
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
+    deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         gain = health.last("text_gain")
         encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
+        if gain is not None and health.last("aligned") and gain < self.min_text_gain:
+            if health.age < min(self.deadline, health.pace.planned // 2):
+                return None
+            reason = f"attention is diagonal, but other texts raise the loss by {gain:.1%} only"
+            return Alarm(reason, {"text_gain": gain})
         if gain is None or encoder is None or not decoder:
             return None
         if gain >= self.min_text_gain or encoder / decoder >= self.min_ratio:
@@ -306,7 +399,8 @@ class TextIgnored(_Unaligned):
         return Alarm(reason, {"text_gain": gain, "encoder": encoder, "decoder": decoder})
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        return alignment_ladder(settings)[1:]
+        _, guide, hide, fresh = alignment_ladder(settings)
+        return [hide, guide, fresh]
 
 
 def alignment_ladder(settings: Knobs) -> list[Action]:
@@ -430,8 +524,41 @@ class StuckAttention(Rule):
 
 
 @dataclass(frozen=True)
+class OverbearingGuide(Rule):
+    """Aligned, and still most of the loss is the guide's: it holds the speech back, and bends attention."""
+
+    level, priority, target = 5, 6, "held_out"
+    gain, relative = -0.02, True
+    rungs: ClassVar[int] = 2
+    gives_up: ClassVar[str | None] = None
+    max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
+    sigma: float = 0.2  # what the guide is widened to: the default
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        guided, loss = median(health, "guided"), median(health, "loss")
+        if guided is None or not loss or not health.last("aligned"):
+            return None
+        share = settings.guided_attention_weight * guided / loss
+        if share <= self.max_share:
+            return None
+        return Alarm(f"attention is aligned, and {share:.0%} of the loss is its guide's", {"share": share})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        weight, sigma = "guided_attention_weight", "guided_attention_sigma"
+        wide = {sigma: max(settings.guided_attention_sigma, self.sigma)}
+        return [
+            Action(
+                "widen the guide, and weigh it once",
+                wide | {weight: min(settings.guided_attention_weight, 1.0)},
+            ),
+            Action("let the guide go", {weight: 0.0}),
+        ]
+
+
+@dataclass(frozen=True)
 class _Gate(Rule):
     level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
+    rungs: ClassVar[int] = 4
     gives_up: ClassVar[str | None] = None
     min_gate_accuracy: float = 0.7
     clear_gate_accuracy: float = 0.8
@@ -443,6 +570,11 @@ class _Gate(Rule):
             return None
         bound = self.clear_gate_accuracy if self.name in health.alarmed else self.min_gate_accuracy
         return None if accuracy >= bound else (accuracy, late)
+
+
+def train_the_gate(settings: Knobs) -> Action:
+    """A gate whose loss hardly counts opens anywhere; where it counts, this changes nothing."""
+    return Action("let the gate's loss count", more(settings, "gate_weight", 1.0, least=1.0))
 
 
 @dataclass(frozen=True)
@@ -459,7 +591,8 @@ class GateNever(_Gate):
 
     def ladder(self, settings: Knobs) -> list[Action]:
         weight, now = "gate_positive_weight", settings.gate_positive_weight
-        return [Action(f"weigh the ends {w:g} times", {weight: max(now, w)}) for w in (5.0, 15.0, 20.0)]
+        heavier = [Action(f"weigh the ends {w:g} times", {weight: max(now, w)}) for w in (5.0, 15.0, 20.0)]
+        return [train_the_gate(settings), *heavier]
 
 
 @dataclass(frozen=True)
@@ -474,8 +607,8 @@ class GateSoon(_Gate):
         return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        half = settings.gate_positive_weight / 2
-        return [Action("halve the weight of the ends", {"gate_positive_weight": half})] * self.rungs
+        half = {"gate_positive_weight": settings.gate_positive_weight / 2}
+        return [train_the_gate(settings), *[Action("halve the weight of the ends", half)] * 3]
 
 
 @dataclass(frozen=True)
@@ -567,17 +700,21 @@ class Overfit(Rule):
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
     Integrity(),
+    StuntedPart(),
     NonFinite(),
     OutOfMemory(),
+    NarrowBatch(),
     ExplodingGradient(),
     Divergence(),
     OversizedSteps(),
+    OvergrownSteps(),
     VanishingGradients(),
     DeadModule(),
     TextIgnored(),
     Collapse(),
     PoorAlignment(),
     StuckAttention(),
+    OverbearingGuide(),
     GateNever(),
     GateSoon(),
     UnstableLoss(),

@@ -231,6 +231,46 @@ def test_without_any_good_state_a_run_starts_over_more_slowly():
     assert repair.changes["learning_rate"] == (START.learning_rate, START.learning_rate * 0.1)
 
 
+STUNTED = {f"update/{part}": -2.0 for part in "abcd"} | {"update/encoder": 0.0, "update/gate": -0.5}
+
+
+def test_stunted_parts_get_new_weights_and_that_is_all():
+    ward = Ward().days(40, look=LOOK | {"update/encoder": -2.0})
+    assert ward.patient.rows == []
+    ward = Ward()
+    for step in (10, 15):
+        ward.fix.stepped(step, STEP, STUNTED)
+    [repair] = ward.patient.rows
+    assert (repair.rule, repair.fresh, repair.changes) == ("stunted_part", "encoder,gate", {})
+    assert ward.patient.done == [("reinitialise", "encoder"), ("reinitialise", "gate")]
+    assert repair.ramp > 0
+
+
+@dataclass(frozen=True)
+class Slow(Rule):
+    """A cause that takes two votes to be sure of."""
+
+    level, priority, votes = 4, 9, (2, 2)
+
+    def sees(self, health, settings):
+        return Alarm("ill", {})
+
+    def ladder(self, settings):
+        return [Action("treat", {"learning_rate": 1e-4})]
+
+
+class Quick(Slow):
+    """Its effect, which is seen sooner."""
+
+    level, votes = 5, (1, 1)
+
+
+def test_an_effect_waits_for_a_cause_that_is_only_half_sure():
+    ward = Ward((Quick(), Slow())).days(100)
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["slow"]
+    assert ward.patient.rows[0].action == "waits for slow, which is nearer to the cause"
+
+
 def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
     ward = Ward(start=replace(START, gate_positive_weight=0.01)).days(120, LATE_GATE)
     ward.days(20, LATE_GATE, STEP | {"grad_norm": 50.0, "mel": 1.5})
@@ -254,13 +294,17 @@ def stubborn(rule):
 
 
 LADDERS = [rule for rule in RULES if rule.tier != "event" and rule.ladder(START)]
+SICK = {  # settings in which every rung of a ladder changes something
+    "dead_module": {"learning_rate": 1e-6},
+    "gate_never": {"gate_weight": 0.1},
+    "gate_soon": {"gate_weight": 0.1},
+    "overbearing_guide": {"guided_attention_weight": 20.0, "guided_attention_sigma": 0.05},
+}
 
 
 @pytest.mark.parametrize("rule", LADDERS, ids=lambda rule: rule.name)
 def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
-    start = replace(
-        START, gate_positive_weight=4.0, learning_rate=1e-6 if rule.name == "dead_module" else 1e-3
-    )
+    start = replace(START, gate_positive_weight=4.0, **SICK.get(rule.name, {}))
     ward = Ward((stubborn(rule),), planned=20_000, start=start, n_clips=200)
     length = min(rule.rungs, len(rule.ladder(START)))
     if rule.gives_up is None:

@@ -17,11 +17,15 @@ from smart_tuner.rules import (
     GateNever,
     GateSoon,
     Integrity,
+    NarrowBatch,
+    OverbearingGuide,
     Overfit,
+    OvergrownSteps,
     OversizedSteps,
     Plateau,
     PoorAlignment,
     StuckAttention,
+    StuntedPart,
     TextIgnored,
     UnstableLoss,
     VanishingGradients,
@@ -75,6 +79,11 @@ SIDES = [
     ),
     (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"update__encoder": -4.4}),
+    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"text_gain": 0.011}),
+    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"steps": 199}),
+    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"aligned": 0}),
+    (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
+    (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
     (
         TextIgnored(),
@@ -217,7 +226,7 @@ def test_a_clip_that_stood_out_only_once_is_not():
 def test_ladders_name_known_settings_and_every_rung_does_something(rule):
     for action in rule.ladder(replace(S, learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
-        assert action.changes or action.back_to or action.fresh or action.exclude
+        assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
         assert action.what
 
 
@@ -233,13 +242,64 @@ def test_guidance_grows_even_from_nothing(weight):
 
 
 def test_a_gate_is_never_weighed_less_for_stopping_late():
-    assert [
-        a.changes["gate_positive_weight"] for a in GateNever().ladder(replace(S, gate_positive_weight=8.0))
-    ] == [
-        8.0,
-        15.0,
-        20.0,
+    _, *heavier = GateNever().ladder(replace(S, gate_positive_weight=8.0))
+    assert [action.changes["gate_positive_weight"] for action in heavier] == [8.0, 15.0, 20.0]
+
+
+@pytest.mark.parametrize("rule", [GateNever(), GateSoon()])
+@pytest.mark.parametrize(("weight", "then"), [(0.0, 1.0), (0.01, 1.0), (1.0, 1.0), (3.0, 3.0)])
+def test_a_gate_that_is_hardly_trained_is_trained_first(rule, weight, then):
+    assert rule.ladder(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
+
+
+def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_up_to_the_default():
+    rates = [
+        DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
+    assert rates == pytest.approx([1e-4, 1e-3])
+
+
+@pytest.mark.parametrize(
+    ("update", "steps", "seen"), [(-0.9, 15, True), (-1.1, 15, False), (-0.9, 21, False)]
+)
+def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
+    others = {"update__a": [-2.0], "update__b": [-1.9], "update__c": [-2.4], "update__d": [-2.0]}
+    alarm = StuntedPart().sees(chart(steps=steps, update__encoder=[update], **others), S)
+    assert (alarm is not None) == seen
+    assert alarm is None or alarm.parts == ("encoder",)
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
+)
+def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
+    few = replace(S, batch_size=batch, micro_batches=parts)
+    assert (NarrowBatch().sees(chart(mel=1.0), few) is not None) == seen
+
+
+def test_a_guide_is_let_go_in_two_steps():
+    strong = replace(S, guided_attention_weight=20.0, guided_attention_sigma=0.05)
+    first, second = (action.changes for action in OverbearingGuide().ladder(strong))
+    assert first == {"guided_attention_weight": 1.0, "guided_attention_sigma": 0.2}
+    assert second == {"guided_attention_weight": 0.0}
+
+
+def test_a_text_that_does_not_matter_is_first_made_to_matter():
+    assert [*TextIgnored().ladder(S)[0].changes] == ["p_frame_dropout"]
+
+
+@pytest.mark.parametrize(
+    ("updates", "steps", "seen"),
+    [
+        ([-1.6, -1.6], 200, True),
+        ([-1.66, -1.66], 200, False),
+        ([-1.6], 200, False),  # too few looks
+        ([-1.6, -1.6], 100, False),  # at the start, another rule's matter
+    ],
+)
+def test_steps_may_grow_too_large_later(updates, steps, seen):
+    health = chart(steps=steps, update__a=updates, update__b=updates, update__c=[-2.3] * len(updates))
+    assert (OvergrownSteps().sees(health, S) is not None) == seen
 
 
 def test_rules_have_distinct_names_and_causes_come_first():

@@ -1,0 +1,145 @@
+"""Whether the fixes fix: tiny trainings spoilt in known ways, and healthy ones, under eight arms.
+
+The benchmark is an Optuna study in a database: it can be stopped and started again, and several of these
+commands share it. Faults run on the held-out half of their severities; healthy recipes with 25 seeds each.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import torch
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.faults import jobs
+from benchmarks.faults.arms import Bout, quick
+from benchmarks.faults.case import HALVES, Case, all_cases
+from benchmarks.faults.jobs import Job
+from benchmarks.faults.language import Shape
+from benchmarks.faults.report import add, export, figures, printed, watching_row
+from benchmarks.faults.search import MODES, search
+from benchmarks.faults.setup import Setup
+from benchmarks.faults.stage import STAGES, Stage, prepare
+from benchmarks.watching import compare
+
+TIMED_STEPS = 30
+
+
+@click.command(help=__doc__)
+@click.option("--stage", "name", type=click.Choice(list(STAGES)), default="tiny", show_default=True)
+@click.option("--only", default="", help="Cases, such as F07,H03; default all.")
+@click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
+@click.option("--searches", is_flag=True, help="Whole studies, too: 30 trials, 6 ways, 5 seeds.")
+@click.option("--watching", is_flag=True, help="What watching costs, too; nothing else should run then.")
+@click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
+@click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Raw results; default runs/faults-STAGE.json.")
+@click.option("--work", is_flag=True, hidden=True)
+def main(
+    name: str,
+    only: str,
+    half: str,
+    searches: bool,
+    watching: bool,
+    workers: int,
+    storage: str,
+    out: Path | None,
+    work: bool,
+) -> None:
+    stage = STAGES[name]
+    cases = all_cases(stage)
+    if work:
+        run_jobs(stage, cases, storage)
+        return
+    if unknown := set(filter(None, only.split(","))) - cases.keys():
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(cases)}")
+    chosen = [cases[one] for one in only.split(",")] if only else list(cases.values())
+    out = out or Path("runs") / f"faults-{stage.name}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    study = jobs.open_study(stage, storage)
+    wanted = jobs.jobs(chosen, half) + (jobs.searches() if searches else [])
+    jobs.recover(study)
+    jobs.enqueue(study, wanted)
+    done = jobs.results(study)
+    left = [job for job in wanted if job not in done]
+    click.echo(f"{len(done)} jobs of this study are done; {len(left)} are to do.", err=True)
+    if left:
+        click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
+        follow(stage, storage, left, workers)
+    found = export(stage, study, out)
+    if watching:
+        found = add(out, watching_row(compare("quickstart", 15)))
+    click.echo(printed(figures(found, cases, half), found))
+
+
+def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
+    """A worker's whole life."""
+    torch.set_num_threads(1)
+    prepare(stage)
+    study = jobs.open_study(stage, storage)
+    for trial, job in jobs.claimed(study):
+        began = time.monotonic()
+        trial.set_user_attr(jobs.RESULT, result(stage, cases, job))
+        study.tell(trial, time.monotonic() - began)
+
+
+def result(stage: Stage, cases: dict[str, Case], job: Job) -> dict[str, Any]:
+    if job.case in MODES:
+        return search(stage, cases, job.case, job.seed)
+    with TemporaryDirectory(dir=quick()) as place:
+        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all()
+
+
+def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:
+    """Seconds of one process, from a few steps of the base recipe."""
+    torch.set_num_threads(1)
+    prepare(stage)
+    training = Setup.of(stage, Shape()).training(0)
+    for _ in range(5):
+        training.advance()
+    began = time.monotonic()
+    for _ in range(TIMED_STEPS):
+        training.advance()
+    run = stage.budget * (time.monotonic() - began) / TIMED_STEPS
+    return sum(run * cost(cases.get(job.case)) for job in left)
+
+
+def cost(case: Case | None) -> float:
+    """Of a job, in times the steps of a spoilt run, with all that is not a step; none is a whole study."""
+    if case is None:
+        return 28.0
+    if not case.is_fault:
+        return 1.0
+    return 6.5 if case.repairable else 2.2
+
+
+def told(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
+
+
+def follow(stage: Stage, storage: str, left: Sequence[Job], count: int) -> None:
+    """Until every worker ended; what they do is read from the database."""
+    call = [sys.executable, "-m", "benchmarks.faults", "--stage", stage.name, "--storage", storage, "--work"]
+    workers = [subprocess.Popen(call) for _ in range(count)]
+    study = jobs.open_study(stage, storage)
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("jobs", total=len(left))
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(2)
+            ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            wanted = set(left)
+            progress.update(bar, completed=sum(jobs.job_of(trial) in wanted for trial in ended))
+    if any(worker.returncode for worker in workers):
+        raise click.ClickException("a worker failed; its job is done again by the next call")
+
+
+if __name__ == "__main__":
+    main()

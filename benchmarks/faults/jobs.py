@@ -1,0 +1,105 @@
+"""The benchmark as an Optuna study: a trial is one case, half, severity and seed under all arms."""
+
+import datetime
+import hashlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+import psutil
+from optuna.trial import TrialState
+
+from benchmarks.faults.case import FOLDER, Case
+from benchmarks.faults.search import MODES
+from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
+from benchmarks.faults.stage import Stage
+from smart_tuner.autofix import policy_hash
+from smart_tuner.rules import RULES
+from smart_tuner.store import open_storage
+
+SEEDS = {"development": range(5), "held_out": range(10, 15)}  # of faults
+HEALTHY_SEEDS = {"development": range(50, 60), "held_out": range(100, 125)}
+FORGOTTEN = datetime.timedelta(hours=1)  # a job of another machine that runs so long died
+RESULT, WORKER = "result", "worker"
+
+
+@dataclass(frozen=True)
+class Job:
+    case: str
+    half: str
+    severity: int
+    seed: int
+
+
+def jobs(cases: Sequence[Case], half: str) -> list[Job]:
+    """Seed by seed, so that whatever is done first covers every case."""
+    found = []
+    for case in cases:
+        seeds = (SEEDS if case.is_fault else HEALTHY_SEEDS)[half]
+        for severity in range(0 if case.missing else len(case.severities[half])):
+            found += [(i / len(seeds), Job(case.name, half, severity, seed)) for i, seed in enumerate(seeds)]
+    return [job for _, job in sorted(found, key=lambda pair: pair[0])]
+
+
+def searches() -> list[Job]:
+    """Whole studies, which are jobs like any other."""
+    return [Job(mode, "held_out", 0, seed) for seed in SEARCH_SEEDS for mode in MODES]
+
+
+def identity(stage: Stage) -> str:
+    """Of rules, cases and stage: results of others do not mix."""
+    cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
+    content = repr((stage, policy_hash(RULES))).encode() + cases
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def open_study(stage: Stage, url: str) -> optuna.Study:
+    return optuna.create_study(
+        storage=open_storage(url), study_name=f"faults-{stage.name}-{identity(stage)}", load_if_exists=True
+    )
+
+
+def job_of(trial: optuna.trial.FrozenTrial) -> Job | None:
+    """What it was enqueued with; a trial that found nothing to do has none."""
+    params = trial.system_attrs.get("fixed_params")
+    return None if params is None else Job(**params)
+
+
+def enqueue(study: optuna.Study, wanted: Sequence[Job]) -> None:
+    """Those that are neither done, nor under way, nor waiting."""
+    gone = {TrialState.FAIL, TrialState.PRUNED}
+    known = {job_of(t) for t in study.get_trials(deepcopy=False) if t.state not in gone}
+    for job in wanted:
+        if job not in known:
+            study.enqueue_trial(asdict(job))
+
+
+def recover(study: optuna.Study) -> None:
+    """Give back the jobs of workers that died."""
+    now = datetime.datetime.now()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        host, _, pid = trial.user_attrs.get(WORKER, "::").partition(":")
+        here = host == socket.gethostname()
+        started = trial.datetime_start or now
+        if (here and not psutil.pid_exists(int(pid))) or now - started > FORGOTTEN:
+            study.tell(trial.number, state=TrialState.FAIL)
+
+
+def claimed(study: optuna.Study) -> Iterator[tuple[optuna.Trial, Job]]:
+    """One waiting job after another, until none is left."""
+    while any(study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+        trial = study.ask()
+        trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
+        job = job_of(trial._cached_frozen_trial)
+        if job is None:  # another worker took the last one
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        yield trial, job
+
+
+def results(study: optuna.Study) -> dict[Job, dict[str, Any]]:
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return {job: trial.user_attrs[RESULT] for trial in done if (job := job_of(trial))}

@@ -1,0 +1,179 @@
+"""Raw results in one file, and the tables that are made of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.faults import jobs
+from benchmarks.faults.arms import ARMS
+from benchmarks.faults.case import Case
+from benchmarks.faults.figures import Figures, Share, first_act, gap, most_of_none, share
+from benchmarks.faults.search import MODES, rows_of
+from benchmarks.faults.stage import STAGES, Stage
+from studies.report import formatted
+
+Record = dict[str, Any]
+
+
+def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
+    """All results of the study; what other runs put into the file stays."""
+    found: Record = json.loads(path.read_text()) if path.exists() else {}
+    done = jobs.results(study)
+    rows = [{**asdict(job), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
+    found |= {"stage": stage.name, "identity": jobs.identity(stage), "results": rows}
+    if studies := {(job.case, job.seed): found for job, found in done.items() if job.case in MODES}:
+        found["studies"] = [[case, seed, of["trials"]] for (case, seed), of in studies.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, separators=(",", ":")))
+    return found
+
+
+def watching_row(of: Mapping[str, Any]) -> Record:
+    """As a target, what benchmarks/watching.py measured."""
+    share = float(of["watching"].rstrip("%")) / 100
+    return {
+        "measure": f"what watching adds to a step of the {of['case']}",
+        "target": "at most 1 %",
+        "found": f"{of['watching']} (quartiles {of['quartiles']})",
+        "met": share <= 0.01,
+    }
+
+
+def add(path: Path, row: Record) -> Record:
+    """A target that is measured elsewhere; the newest of its name counts."""
+    found: Record = json.loads(path.read_text())
+    others = [known for known in found.get("more", []) if known["measure"] != row["measure"]]
+    found["more"] = [*others, row]
+    path.write_text(json.dumps(found, separators=(",", ":")))
+    return found
+
+
+def compact(arms: Mapping[str, Any]) -> dict[str, Any]:
+    """Reasons are kept of ours alone; a run that is another's is told by its name."""
+    found = {}
+    for arm, run in arms.items():
+        if run.get("same_as"):
+            found[arm] = {"same_as": run["same_as"]}
+        elif arm == "B6":
+            found[arm] = run
+        else:
+            act = [{k: row[k] for k in row if k != "reason"} for row in run["rows"] if row["kind"] != "alarm"]
+            found[arm] = run | {"rows": act}
+    return found
+
+
+def figures(found: Mapping[str, Any], cases: Mapping[str, Case], half: str) -> Figures:
+    stage = STAGES[found["stage"]]
+    results = []
+    for result in found["results"]:
+        if result["half"] == half:
+            arms = result["arms"]
+            whole = {arm: arms[run["same_as"]] if "same_as" in run else run for arm, run in arms.items()}
+            results.append(result | {"arms": whole})
+    return Figures(results, cases, stage.planned, stage.budget)
+
+
+def percent(of: Share) -> str:
+    if not of.of:
+        return "not measured"
+    return f"{of.rate:.0%} ({of.hits} of {of.of}; {of.low:.0%} to {of.high:.0%})"
+
+
+def points(of: tuple[float, float, float]) -> str:
+    middle, low, high = (100 * x for x in of)
+    return f"{middle:+.0f} points ({low:+.0f} to {high:+.0f})"
+
+
+def targets(f: Figures) -> list[Record]:
+    """What must be shown, what was found, and whether that is enough."""
+    ours = f.repaired("B6")
+    n, touched, harmed = len(f.healthy), len(f.touched()), len(f.harmed())
+    runs, (same, asked) = n + len(f.faulty), f.replayed()
+    recall, right, back = f.recall(), f.right_class(), share(ours)
+    bound = f"; at most {most_of_none(n):.1%} with 95 % confidence" if n and not touched else ""
+    rows = [
+        ("held-out faults seen within their deadline", "at least 95 %", percent(recall), recall.rate >= 0.95),
+        ("rightly diagnosed, of those seen", "at least 80 %", percent(right), right.rate >= 0.8),
+        ("healthy runs touched", "0 of 300", f"{touched} of {n}{bound}", n >= 300 and not touched),
+        ("repairable faults back in the healthy range", "at least 80 %", percent(back), back.rate >= 0.8),
+    ]
+    for arm in ("B2", "B3"):
+        if ours:
+            more = gap(ours, f.repaired(arm))
+            met = more[0] >= 0.2 and more[1] > 0
+            rows.append((f"more than {ARMS[arm]}", "at least 20 points, surely", points(more), met))
+    rows += [
+        ("runs left worse than without rules", "at most 2 %", f"{harmed} of {runs}", harmed <= 0.02 * runs),
+        (
+            "repaired runs replayed to the same weights",
+            "all",
+            f"{same} of {asked}",
+            bool(asked) and same == asked,
+        ),
+    ]
+    return [dict(zip(("measure", "target", "found", "met"), row, strict=True)) for row in rows]
+
+
+def fault_rows(f: Figures) -> list[Record]:
+    """One a fault: whether it hurts, whether it was seen, and how many runs each arm brought back."""
+    found = []
+    for name, case in f.cases.items():
+        if case.is_fault and f.of(name):
+            results = f.of(name)
+            p, d = f.hurt(name) if len(results) > 1 and len(f.base) > 1 else (float("nan"),) * 2
+            seen = [r for r in results if f.detected(r)]
+            acts = {act["rule"] for r in results if (act := first_act(r["arms"]["B6"]["rows"]))}
+            row: Record = {
+                "fault": f"{name} {case.what}",
+                "counts": f"{'yes' if f.counts(name) else 'no'} (p {p:.2g}, d {d:.1f})",
+                "seen": f"{len(seen)}/{len(results)}",
+                "right": f"{sum(f.rightly(r) for r in seen)}/{len(seen)}",
+                "by": ", ".join(sorted(acts)),
+            }
+            for arm in ARMS:
+                runs = [r["arms"][arm] for r in results if arm in r["arms"]]
+                good = sum(f.in_band(run, f.budget) for run in runs)
+                row[arm] = f"{good}/{len(runs)}" if runs else ""
+            found.append(row)
+    return found
+
+
+def healthy_rows(f: Figures) -> list[Record]:
+    found = []
+    for name, case in f.cases.items():
+        results = [r for r in f.healthy if r["case"] == name]
+        if results:
+            values = sorted(r["arms"]["B6"]["curve"][-1][1] for r in results if r["arms"]["B6"]["curve"])
+            touched = [r for r in f.touched() if r["case"] == name]
+            acts = {act["rule"] for r in touched if (act := first_act(r["arms"]["B6"]["rows"]))}
+            found.append(
+                {
+                    "recipe": f"{name} {case.what}",
+                    "runs": len(results),
+                    "touched": len(touched),
+                    "by": ", ".join(sorted(acts)),
+                    "only alarms": sum(r["case"] == name for r in f.alarmed()) - len(touched),
+                    "median dB": round(values[len(values) // 2], 2) if values else None,
+                    "range": f"{values[0]:.2f} to {values[-1]:.2f}" if values else "",
+                }
+            )
+    return found
+
+
+def study_rows(found: Mapping[str, Any]) -> list[Record]:
+    results = {(case, seed): {"trials": trials} for case, seed, trials in found.get("studies", [])}
+    return rows_of(results, STAGES[found["stage"]])
+
+
+def printed(f: Figures, found: Mapping[str, Any]) -> str:
+    tables: Sequence[list[Record]] = (
+        [*targets(f), *found.get("more", [])],
+        fault_rows(f),
+        healthy_rows(f),
+        study_rows(found),
+    )
+    return "\n\n".join(formatted(table, "table") for table in tables if table)

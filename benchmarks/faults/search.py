@@ -1,0 +1,165 @@
+"""Whole studies of tiny trainings: what repairs are worth to a search, and what our search is worth."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from benchmarks.faults.arms import ENDS, quick
+from benchmarks.faults.case import Case, spoilt
+from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
+from benchmarks.faults.language import Shape
+from benchmarks.faults.setup import Setup
+from benchmarks.faults.stage import Stage
+from smart_tuner.pruning import GRACE, GracePruner
+from smart_tuner.rules import RULES
+from studies.space import SeededPerTrial
+
+TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
+SEEDS = range(5)
+MOST_TRIALS = 200  # where only steps are counted
+
+
+def our_sampler(seed: int) -> BaseSampler:
+    """As studies/space.py builds it for a file that says tpe."""
+    return SeededPerTrial(seed, lambda s: TPESampler(n_startup_trials=4, multivariate=True, seed=s))
+
+
+def our_pruner(stage: Stage) -> BasePruner:
+    halving = SuccessiveHalvingPruner(min_resource=stage.measure_every, reduction_factor=3)
+    return GracePruner(halving)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a study searches, and what its rules may do."""
+
+    what: str
+    spoilt: bool
+    rules: str  # "off", "prune" or "full"
+    sampler: Callable[[int], BaseSampler]
+    pruner: Callable[[Stage], BasePruner]
+
+
+MODES = {
+    "S-off": Mode("30 % faults, rules off", True, "off", our_sampler, our_pruner),
+    "S-prune": Mode("30 % faults, rules only prune", True, "prune", our_sampler, our_pruner),
+    "S-full": Mode("30 % faults, rules repair", True, "full", our_sampler, our_pruner),
+    "S-random": Mode("healthy, random search", False, "off", RandomSampler, lambda _: NopPruner()),
+    "S-optuna": Mode(
+        "healthy, Optuna's TPE and median pruner",
+        False,
+        "off",
+        lambda seed: TPESampler(seed=seed),
+        lambda _: MedianPruner(),
+    ),
+    "S-ours": Mode("healthy, ours", False, "full", our_sampler, our_pruner),
+}
+
+
+def suggested(trial: optuna.Trial, setup: Setup) -> Setup:
+    return setup.with_settings(
+        learning_rate=trial.suggest_float("learning_rate", 5e-4, 2e-2, log=True),
+        guided_attention_weight=trial.suggest_float("guided_attention_weight", 0.0, 4.0, step=0.5),
+        gate_positive_weight=trial.suggest_float("gate_positive_weight", 1.0, 20.0, log=True),
+        p_attention_dropout=trial.suggest_float("p_attention_dropout", 0.0, 0.3),
+        batch_size=trial.suggest_categorical("batch_size", [6, 12, 24]),
+    )
+
+
+def faults_of(cases: dict[str, Case], seed: int) -> dict[int, tuple[str, int]]:
+    """Which trials of a study are spoilt, by which held-out severity: the same in every mode."""
+    drawn = random.Random(seed)
+    known = [
+        (case.name, severity)
+        for case in cases.values()
+        if case.is_fault and case.repairable and not case.missing
+        for severity in range(len(case.severities["held_out"]))
+    ]
+    return {number: drawn.choice(known) for number in sorted(drawn.sample(range(TRIALS), FAULTY))}
+
+
+def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[str, Any]:
+    """One study; its best value so far, by consumed steps."""
+    mode, consumed, best = MODES[name], 0, float("inf")
+    study = optuna.create_study(sampler=mode.sampler(seed), pruner=mode.pruner(stage))
+    faults = faults_of(cases, seed) if mode.spoilt else {}
+    trials: list[list[Any]] = []
+    budget = TRIALS * stage.planned
+    while len(trials) < (TRIALS if mode.spoilt else MOST_TRIALS) and (mode.spoilt or consumed < budget):
+        trial = study.ask()
+        setup, onset = suggested(trial, Setup.of(stage, Shape())), 0
+        if fault := faults.get(trial.number):
+            case = cases[fault[0]]
+            onset = case.onset
+            for patch, strength in case.severities["held_out"][fault[1]].items():
+                setup = spoilt(setup, patch, strength)
+        with TemporaryDirectory(dir=quick()) as place:
+            steps, value, state = one(stage, trial, setup, onset, mode.rules, 1000 * seed, Path(place))
+        if state == "COMPLETE" and value is not None:
+            study.tell(trial, value)
+        else:
+            failed = optuna.trial.TrialState.FAIL if state == "FAIL" else optuna.trial.TrialState.PRUNED
+            study.tell(trial, state=failed)
+        consumed += steps
+        best = min(best, value if value is not None and state != "FAIL" else best)
+        shown = None if best == float("inf") else round(best, 4)
+        trials.append([consumed, shown, state, fault[0] if fault else None])
+    return {"trials": trials}
+
+
+def one(
+    stage: Stage, trial: optuna.Trial, setup: Setup, onset: int, rules: str, seed: int, folder: Path
+) -> tuple[int, float | None, str]:
+    """Consumed steps, best value and end of a trial, as the objective has them."""
+    ledger = MemoryLedger(stop) if rules == "prune" else MemoryLedger()
+    course = Course(stage, setup, onset, setup.training(seed + trial.number), folder, ledger)
+    course.watch(() if rules == "off" else RULES)
+    state, every, training = "COMPLETE", stage.measure_every, course.training
+    try:
+        while training.step < (end := stage.planned + course.watched.redone):
+            course.train(min(end, training.step // every * every + every))
+            trial.report(course.curve[-1].value, training.step)
+            trial.set_user_attr(GRACE, course.watched.grace_until)
+            if training.step < stage.planned + course.watched.redone and trial.should_prune():
+                state = "PRUNED"
+                break
+    except Detected:
+        state = "PRUNED"
+    except ENDS as ended:
+        state = getattr(ended, "state", "FAIL")
+    value = min((m.value for m in course.curve), default=None)
+    return course.consumed, value, state
+
+
+def rows_of(results: dict[tuple[str, int], dict[str, Any]], stage: Stage) -> list[dict[str, Any]]:
+    """By mode: the best value after parts of the budget, mean over seeds, and what it took."""
+    rows = []
+    for name, mode in MODES.items():
+        mine = [found["trials"] for (case, _), found in results.items() if case == name]
+        if not mine:
+            continue
+        row: dict[str, Any] = {"study": mode.what, "seeds": len(mine)}
+        for part in (0.25, 0.5, 1.0):
+            best = [best_at(trials, part * TRIALS * stage.planned) for trials in mine]
+            known = [b for b in best if b is not None]
+            row[f"best dB after {part:.0%} of the steps"] = (
+                f"{sum(known) / len(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""
+            )
+        row["steps"] = round(sum(trials[-1][0] for trials in mine) / len(mine))
+        row["trials"] = round(sum(map(len, mine)) / len(mine), 1)
+        row["failed"] = round(sum(t[2] == "FAIL" for trials in mine for t in trials) / len(mine), 1)
+        rows.append(row)
+    return rows
+
+
+def best_at(trials: list[list[Any]], steps: float) -> float | None:
+    """The best value that was known after so many consumed steps."""
+    known = [best for consumed, best, *_ in trials if consumed <= steps and best is not None]
+    return known[-1] if known else None

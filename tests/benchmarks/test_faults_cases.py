@@ -1,0 +1,147 @@
+"""Cases are data: every one names what exists, and spoils what it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.faults.case import FOLDER, HALVES, all_cases, read, spoilt
+from benchmarks.faults.setup import Setup
+from benchmarks.faults.stage import TINY, prepare
+from smart_tuner.rules import RULES
+
+CASES = all_cases()
+EXPRESSED = [case for case in CASES.values() if not case.missing]
+BASE = CASES["H01"].sound(TINY)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    prepare()
+
+
+def test_there_are_all_faults_and_recipes():
+    assert [*CASES] == [f"F{i:02d}" for i in range(1, 29)] + [f"H{i:02d}" for i in range(1, 13)]
+
+
+@pytest.mark.parametrize("case", [c for c in EXPRESSED if c.is_fault], ids=lambda c: c.name)
+def test_a_fault_has_other_severities_held_out_than_developed_on(case):
+    assert all(case.severities[half] for half in HALVES)
+    assert not [s for s in case.severities["held_out"] if s in case.severities["development"]]
+    assert case.rules and case.deadline
+    assert case.onset + case.deadline <= TINY.budget
+
+
+@pytest.mark.parametrize("case", EXPRESSED, ids=lambda c: c.name)
+def test_a_case_begins_with_a_run_that_may_be_made(case):
+    for half in HALVES:
+        for severity in range(len(case.severities[half])):
+            assert isinstance(case.setup(TINY, half, severity), Setup)
+
+
+@pytest.mark.parametrize("line", ["rules = ['no_such']", "development = [{ no_such = 1 }]"])
+def test_an_unknown_name_is_refused(tmp_path, line):
+    (tmp_path / "F99.toml").write_text(f"what = 'x'\n{line}\n")
+    with pytest.raises(ValueError, match="no_such"):
+        read(tmp_path / "F99.toml")
+
+
+def test_a_rule_that_is_named_by_no_fault_is_known():
+    """Which rules the benchmark says nothing about."""
+    named = {rule for case in CASES.values() for rule in case.rules}
+    assert {rule.name for rule in RULES} - named == set()
+
+
+def test_files_hold_nothing_else():
+    assert {path.suffix for path in FOLDER.iterdir()} == {".toml"}
+
+
+def test_settings_and_rates():
+    assert spoilt(BASE, "rate_times", 2.0).settings.learning_rate == 2 * BASE.settings.learning_rate
+    assert spoilt(BASE, "batch_size", 5).settings.batch_size == 5
+
+
+def test_faulty_clips_are_in_training_alone():
+    broken = spoilt(BASE, "infinite_clips", 2)
+    assert sum(not np.isfinite(item.mel).all() for item in broken.corpus.training) == 2
+    assert all(np.isfinite(item.mel).all() for item in broken.corpus.held_out)
+    assert all(np.isfinite(item.mel).all() for item in BASE.corpus.training)
+
+
+def test_shuffled_texts_are_as_many_as_said():
+    shuffled = spoilt(BASE, "shuffled_texts", 0.5).corpus.training
+    changed = [a.symbols is not b.symbols for a, b in zip(shuffled, BASE.corpus.training, strict=True)]
+    assert sum(changed) == len(changed) // 2
+
+
+def groups(training):
+    return {name: [p.detach().clone() for p in group] for name, group in training.model.groups().items()}
+
+
+def changed(before, after):
+    return {
+        name
+        for name in before
+        if any(not torch.equal(a, b) for a, b in zip(before[name], after[name], strict=True))
+    }
+
+
+@pytest.mark.parametrize(
+    ("patch", "strength", "still"),
+    [
+        ("unupdated", 0, "all"),
+        ("unupdated", 1, {"decoder"}),
+        ("detached", 0, {"embedding", "encoder_convolutions", "encoder_lstm"}),
+        ("detached", 1, {"embedding"}),
+    ],
+)
+def test_what_a_cut_leaves_unchanged(patch, strength, still):
+    training = spoilt(BASE.with_settings(weight_decay=0.0), patch, strength).training(1)
+    before = groups(training)
+    training.advance()
+    assert set(before) - changed(before, groups(training)) == (set(before) if still == "all" else still)
+
+
+def struck(patch, strength):
+    setup = spoilt(BASE, patch, strength)
+    training = setup.training(1)
+    before = groups(training)
+    for strike in setup.strikes[:1]:
+        strike.hit(training)
+    return training, before
+
+
+def test_a_strike_at_the_attention_changes_the_attention_alone():
+    training, before = struck("randomised_attention", 1.0)
+    assert changed(before, groups(training)) == {"attention"}
+
+
+def test_only_one_batch_is_loud():
+    training, _ = struck("loud_batch", 1000.0)
+    loud = max(abs(item.mel).max() for item in training._items())
+    training.step += 1
+    assert loud > 100 * max(abs(item.mel).max() for item in training._items())
+
+
+def test_wrong_betas_are_overwritten_at_the_next_step():
+    """Why F26 cannot hurt here: settings own what an optimizer's file brings."""
+    training, _ = struck("wrong_betas", 0.5)
+    assert training._optimizer.param_groups[0]["betas"] == (0.5, 0.5)
+    training.advance()
+    assert training._optimizer.param_groups[0]["betas"] == (0.9, training.settings.adam_beta2)
+
+
+def test_a_stuck_attention_rests_on_the_last_symbol():
+    training = spoilt(BASE, "stuck_on_last", 40).training(1)
+    assert training.validate(BASE.corpus.held_out).alignments[0].diagonal_score == 0.0
+    assert training.step == 0
+
+
+def test_a_warm_start_is_aligned_before_its_first_step():
+    training = spoilt(BASE, "warm_start", 60).training(1)
+    assert training.validate(BASE.corpus.held_out).diagonal_score > 0.4
+
+
+def test_guidance_ends_in_training_only():
+    training, _ = struck("guidance_ends", 1)
+    assert np.isfinite(training.advance().guided)

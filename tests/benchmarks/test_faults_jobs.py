@@ -1,0 +1,146 @@
+"""Jobs are claimed once, survive their workers, and are told in one file from which all else is made."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+from optuna.trial import TrialState
+
+from benchmarks.faults import jobs
+from benchmarks.faults.case import all_cases
+from benchmarks.faults.jobs import Job
+from benchmarks.faults.proof import main as proof
+from benchmarks.faults.report import add, export, figures, printed, watching_row
+from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
+from benchmarks.faults.stage import TINY
+
+CASES = all_cases()
+WANTED = [Job("F07", "held_out", 0, 10), Job("H01", "held_out", 0, 100)]
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = jobs.open_study(TINY, f"sqlite:///{tmp_path}/faults.db")
+    yield study
+    study._storage._backend.close()
+
+
+def test_the_full_run_has_300_healthy_jobs_and_five_seeds_of_every_held_out_severity():
+    found = jobs.jobs(list(CASES.values()), "held_out")
+    healthy = [job for job in found if job.case.startswith("H")]
+    assert len(healthy) == 300
+    severities = sum(len(c.severities["held_out"]) for c in CASES.values() if c.is_fault and not c.missing)
+    assert len(found) - len(healthy) == 5 * severities
+    assert len(set(found)) == len(found)
+
+
+def test_halves_share_no_seed():
+    seeds = {half: {job.seed for job in jobs.jobs(list(CASES.values()), half)} for half in jobs.SEEDS}
+    assert not seeds["development"] & seeds["held_out"]
+
+
+def test_the_first_jobs_cover_every_case():
+    found = jobs.jobs(list(CASES.values()), "held_out")
+    assert {job.case for job in found[: len(found) // 4]} == {c.name for c in CASES.values() if not c.missing}
+
+
+def test_a_job_is_enqueued_once_and_claimed_once(study):
+    jobs.enqueue(study, WANTED)
+    jobs.enqueue(study, WANTED)
+    assert [job for _, job in jobs.claimed(study)] == WANTED
+    jobs.enqueue(study, WANTED)  # under way
+    assert list(jobs.claimed(study)) == []
+
+
+def test_a_job_whose_worker_died_is_done_again(study):
+    jobs.enqueue(study, WANTED)
+    trial, _ = next(jobs.claimed(study))
+    jobs.recover(study)
+    assert study.trials[0].state == TrialState.RUNNING  # this process lives
+    trial.set_user_attr(jobs.WORKER, f"{study.trials[0].user_attrs[jobs.WORKER].split(':')[0]}:999999999")
+    jobs.recover(study)
+    assert study.trials[0].state == TrialState.FAIL
+    jobs.enqueue(study, WANTED)
+    assert {job for _, job in jobs.claimed(study)} == set(WANTED)
+
+
+def test_other_rules_or_cases_are_another_study(monkeypatch):
+    before = jobs.identity(TINY)
+    monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
+    assert jobs.identity(TINY) != before
+
+
+def run(value, rows=(), state="COMPLETE", step=240):
+    curve = [[step, value, 0.0, 0.9, 1.0, 1.0, 1.0]]
+    return {"state": state, "consumed": step, "curve": curve, "rows": list(rows), "weights": "abc"}
+
+
+REPAIR = {"kind": "repair", "step": 60, "rule": "oversized_steps", "reason": "too large", "action": "slower"}
+
+
+@pytest.fixture
+def told(study, tmp_path):
+    """A study with made-up results, exported."""
+    made = {Job("H01", "held_out", 0, seed): {"B6": run(10 + seed / 100)} for seed in range(100, 125)}
+    for seed in range(10, 15):
+        sick, well = run(25.0, [REPAIR], step=312), run(10.5, [REPAIR], step=312)
+        arms = {arm: sick for arm in ("B0", "B1", "B2", "B3", "B4", "B5")} | {"B6": well, "B7": well}
+        made[Job("F01", "held_out", 0, seed)] = arms | {"B4": sick | {"same_as": "B6"}}
+        made[Job("S-off", "held_out", 0, seed - 10)] = {"trials": [[240, 12.0, "COMPLETE", None]]}
+    jobs.enqueue(study, list(made))
+    for trial, job in jobs.claimed(study):
+        trial.set_user_attr(jobs.RESULT, made[job])
+        study.tell(trial, 1.0)
+    return export(TINY, study, tmp_path / "results.json")
+
+
+def test_the_table_is_made_of_what_was_exported(told):
+    text = printed(figures(told, CASES, "held_out"), told)
+    assert "F01 The learning rate is far too high" in text
+    assert "100% (5 of 5" in text
+    assert "30 % faults, rules off" in text
+
+
+def test_reasons_are_kept_of_our_rows_alone_and_twins_only_by_name(told):
+    [arms, *_] = [r["arms"] for r in told["results"] if r["case"] == "F01"]
+    assert arms["B4"] == {"same_as": "B6"}
+    assert "reason" in arms["B6"]["rows"][0] and "reason" not in arms["B2"]["rows"][0]
+
+
+def test_the_proof_is_made_of_the_file_alone(told, tmp_path):
+    (tmp_path / "docs").mkdir()
+    proof([str(tmp_path / "results.json"), "--docs", str(tmp_path / "docs")], standalone_mode=False)
+    text = (tmp_path / "docs" / "proof.md").read_text()
+    assert "| 5/5 | 5/5 | oversized_steps | 0/5 | 0/5 |" in text.replace("yes", "yes")
+    assert "F25 The loader of batches hangs." in text
+    assert {p.name for p in (tmp_path / "docs").glob("*.png")} == {
+        "proof-arms.png",
+        "proof-faults.png",
+        "proof-runs.png",
+    }
+    assert json.loads((tmp_path / "results.json").read_text())["identity"] in text
+
+
+@pytest.mark.parametrize(("watching", "met"), [("-0.30%", True), ("+1.00%", True), ("+1.20%", False)])
+def test_what_is_measured_elsewhere_stays_in_the_file(told, study, tmp_path, watching, met):
+    path = tmp_path / "results.json"
+    for share in ("+9.00%", watching):
+        add(path, watching_row({"case": "quickstart", "watching": share, "quartiles": "-1% to +1%"}))
+    [row] = export(TINY, study, path)["more"]
+    assert (row["met"], watching in row["found"]) == (met, True)
+
+
+def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():
+    assert faults_of(CASES, 3) == faults_of(CASES, 3)
+    assert len(faults_of(CASES, 0)) == FAULTY == round(0.3 * TRIALS)
+    assert faults_of(CASES, 0) != faults_of(CASES, 1)
+    assert {"S-off", "S-prune", "S-full"} == {name for name, mode in MODES.items() if mode.spoilt}
+
+
+def test_the_best_value_counts_from_when_it_was_known():
+    trials = [[240, 12.0, "COMPLETE", None], [300, 11.0, "PRUNED", None], [540, 11.0, "COMPLETE", None]]
+    assert [best_at(trials, steps) for steps in (100, 240, 299, 300, 999)] == [None, 12.0, 12.0, 11.0, 11.0]
+
+
+def test_jobs_are_plain_data():
+    assert Job(**asdict(WANTED[0])) == WANTED[0]
