@@ -19,7 +19,8 @@ from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
 
 URI = "MLFLOW_TRACKING_URI"
-FAULT_SECONDS = 60.0  # after an error that nobody thought of
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, OSError)  # that nobody thought of
+FAULT_SECONDS = 60.0  # after one
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 5.0  # at the end
 # Does what can be done now, and asks before each part of it whether to go on.
@@ -143,7 +144,7 @@ class Following:
             task(going_on)
         except UNREACHABLE:
             pass  # our own database is away: all stays in it
-        except Exception:  # one task's fault must not end the others, nor what comes after
+        except FAULTS:  # one task's must not end the others, nor what comes after
             traceback.print_exc()
             self._asked.wait(FAULT_SECONDS)
 
