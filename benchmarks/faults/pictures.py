@@ -28,6 +28,10 @@ def save_faults(f: Figures, path: Path) -> None:
     rows = {case: [f.repaired(arm)[case] for arm in ARMS] for case in f.repaired("B6")}
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
+    if not rows:
+        axes.set_title("no repairable fault counts yet")
+        figure.savefig(path, dpi=110)
+        return
     rates = np.array([[np.mean(hits) for hits in arms] for arms in rows.values()]).reshape(-1, len(ARMS))
     picture = axes.imshow(rates, aspect="auto", cmap="RdYlGn", vmin=0, vmax=1)
     axes.set_xticks(range(len(ARMS)), list(ARMS))
@@ -49,7 +53,9 @@ def save_band(f: Figures, path: Path) -> None:
         for at, run in enumerate(runs):
             steps, values = [row[0] for row in run["curve"]], [row[1] for row in run["curve"]]
             axes.plot(steps, values, color=colour, alpha=0.25, lw=0.8, label=None if at else label)
-    axes.axhline(f.band, color="black", ls=":", label=f"healthy range, up to {f.band:.1f} dB")
+    if f.base:
+        axes.axhline(f.band, color="black", ls=":", label=f"healthy range, up to {f.band:.1f} dB")
     axes.set(xlabel="consumed steps", ylabel="distance from recordings, dB")
-    axes.legend()
+    if axes.lines:
+        axes.legend()
     figure.savefig(path, dpi=110)

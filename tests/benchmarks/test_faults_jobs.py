@@ -101,6 +101,16 @@ def test_the_table_is_made_of_what_was_exported(told):
     assert "30 % faults, rules off" in text
 
 
+@pytest.mark.parametrize("kept", ["F01", "H01"])
+def test_part_of_the_results_makes_a_table_and_a_proof_too(told, tmp_path, kept):
+    part = told | {"results": [r for r in told["results"] if r["case"] == kept], "studies": []}
+    assert kept in printed(figures(part, CASES, "held_out"), part)
+    (tmp_path / "part.json").write_text(json.dumps(part))
+    (tmp_path / "docs").mkdir()
+    proof([str(tmp_path / "part.json"), "--docs", str(tmp_path / "docs")], standalone_mode=False)
+    assert "not measured" in (tmp_path / "docs" / "proof.md").read_text()
+
+
 def test_reasons_are_kept_of_our_rows_alone_and_twins_only_by_name(told):
     [arms, *_] = [r["arms"] for r in told["results"] if r["case"] == "F01"]
     assert arms["B4"] == {"same_as": "B6"}
