@@ -14,6 +14,14 @@ from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
 
+LONG = {
+    "browser",
+    "faults",
+    "test_end_to_end.py",
+    "test_serve.py",
+    "test_telegram_study.py",
+    "test_tracking.py",
+}
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
 torch.set_num_threads(1)
@@ -24,6 +32,11 @@ hypothesis.settings.load_profile("untimed")
 def pytest_xdist_auto_num_workers(config):
     """A process for each core; what is named on the command line is run in this one."""
     return len(os.sched_getaffinity(0)) if config.args_source == config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_collection_modifyitems(items):
+    """Those of whole programs first: a core that has nothing else to do takes over short ones."""
+    items.sort(key=lambda item: not LONG & set(item.path.relative_to(item.config.rootpath).parts))
 
 
 def utterance(name, text, front_end):
