@@ -1,5 +1,6 @@
 """What to do while the database cannot be reached: wait, or go on and tell it later."""
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, StorageInternalError)
 BUDGET_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds
+AWAY_SECONDS = 30.0
 T = TypeVar("T")
 
 
@@ -21,6 +23,25 @@ class Fenced(Exception):
 
 class StorageLost(RuntimeError):
     """The database stayed away for longer than a run waits; nothing is lost."""
+
+
+class Patient:
+    """Keeps what it has to write while the database is away."""
+
+    _away_until = -math.inf
+
+    def flush(self) -> None:
+        """Raises what the database raises; then all waits."""
+        raise NotImplementedError
+
+    def flush_if_reachable(self) -> None:
+        """After a failure the database is left alone for a while, so that a step does not wait for it."""
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            self.flush()
+        except UNREACHABLE:
+            self._away_until = time.monotonic() + AWAY_SECONDS
 
 
 class Outage:

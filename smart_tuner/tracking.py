@@ -25,13 +25,12 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine
 
-from smart_tuner.outage import UNREACHABLE
+from smart_tuner.outage import Patient
 from smart_tuner.outbox import Payload, newest, put
 
 CHANNEL = "mlflow"
 POINTS = 1000  # of a trial; where it has more steps, a point is the mean of several
 BATCH = 50  # points a row
-AWAY_SECONDS = 30.0  # after a failure the database is left alone for so long
 Values = Mapping[str, float]
 
 
@@ -76,7 +75,7 @@ class Thinned:
         return point(self._last, means(window)) if window else None
 
 
-class TrialRows:
+class TrialRows(Patient):
     """What one attempt at a trial has to tell. What an attempt before it has put is not put again.
 
     While the database is away all waits here.
@@ -91,7 +90,6 @@ class TrialRows:
         self._study, self._trial, self._attempt, self._machine = study, trial, attempt, machine
         self._points: list[Payload] = []
         self._waiting: list[tuple[str, str, Payload]] = []  # channel, key, row
-        self._away_until = -math.inf
         last = newest(study.engine, study.uid, trial, CHANNEL, "points")
         self._known: int = last["points"][-1]["step"] if last else 0
 
@@ -130,14 +128,6 @@ class TrialRows:
             for channel, key, row in self._waiting:
                 put(connection, self._study.uid, self._trial, channel, key, row)
         self._waiting = []
-
-    def flush_if_reachable(self) -> None:
-        if time.monotonic() < self._away_until:
-            return
-        try:
-            self.flush()
-        except UNREACHABLE:
-            self._away_until = time.monotonic() + AWAY_SECONDS
 
     def _batch(self) -> None:
         for first in range(0, len(self._points), BATCH):

@@ -1,6 +1,5 @@
 """What a worker has told to a chat, beside what a person sees: rows in the outbox, so that no step waits."""
 
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,12 @@ import optuna
 from objectives.progress import ALIGNMENT, SAMPLE
 from smart_tuner import alerts
 from smart_tuner.memory import Memory
-from smart_tuner.outage import UNREACHABLE, StorageLost
+from smart_tuner.outage import UNREACHABLE, Patient, StorageLost
 from smart_tuner.outbox import Payload
 from smart_tuner.records import repairs_of, storable
 from smart_tuner.repairs import Entry, in_force
 from smart_tuner.store import Storage
-from smart_tuner.tracking import AWAY_SECONDS, milliseconds
+from smart_tuner.tracking import milliseconds
 from studies import advice, facts, history
 from studies.facts import Facts
 from studies.folders import trial_folder
@@ -201,14 +200,13 @@ class Alerted:
         return trial_folder(self._home / "studies" / self._study.study_name, number)
 
 
-class Rows:
+class Rows(Patient):
     """What is to be told of a study; while the database is away all waits here."""
 
     def __init__(self, study: optuna.Study, spec: Spec, home: Path) -> None:
         self._study, self._notify, self._home = study, spec.notify, home
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._channel = alerts.channel(home)
-        self._away_until = -math.inf
         self._waiting: list[Payload] = []
 
     def tell(
@@ -258,14 +256,6 @@ class Rows:
                 for row in self._waiting:
                     alerts.tell(connection, self._channel, row)
             self._waiting = []
-
-    def flush_if_reachable(self) -> None:
-        if time.monotonic() < self._away_until:
-            return
-        try:
-            self.flush()
-        except UNREACHABLE:
-            self._away_until = time.monotonic() + AWAY_SECONDS
 
 
 def _now() -> str:

@@ -98,7 +98,6 @@ def test_while_the_database_is_away_all_waits_and_no_step_does(desk, monkeypatch
         desk.alerted.repaired(replace(REPAIR, seq=seq))
     assert desk.kinds() == []
     monkeypatch.undo()
-    monkeypatch.setattr("studies.alerted.AWAY_SECONDS", 0.0)
     desk.alerted._rows._away_until = 0.0
     desk.alerted.saving(100)
     assert desk.kinds() == ["fix"] * 3
