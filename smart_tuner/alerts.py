@@ -67,18 +67,12 @@ def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
     put(where, row["study_uid"], row["trial"], home_channel, key, {**row, "key": key}, most)
 
 
-def release(engine: Engine, home_channel: str) -> None:
-    """What was held back is told now: a study ends, or its workers do."""
-    held = OUTBOX.c.channel == home_channel, OUTBOX.c.state == "held"
+def due_now(engine: Engine, home_channel: str, state: str) -> None:
+    """Rows of a state need not wait any longer: "held" ones at the end of a study or of its workers, and
+    "waiting" ones, which a process that is gone may have claimed, when another begins to send alone."""
+    these = OUTBOX.c.channel == home_channel, OUTBOX.c.state == state
     with engine.begin() as connection:
-        connection.execute(update(OUTBOX).where(*held).values(due_at=0.0))
-
-
-def free(engine: Engine, home_channel: str) -> None:
-    """What a process had claimed that is gone may be sent at once; only by who sends alone."""
-    waiting = OUTBOX.c.channel == home_channel, OUTBOX.c.state == "waiting"
-    with engine.begin() as connection:
-        connection.execute(update(OUTBOX).where(*waiting).values(due_at=0.0))
+        connection.execute(update(OUTBOX).where(*these).values(due_at=0.0))
 
 
 class Alerts:
@@ -103,9 +97,10 @@ class Alerts:
         now: Callable[[], ColumnElement[float]] | None = None,
     ) -> None:
         self._bot, self._engine, self._home, self._warn = bot, engine, home, warn
-        self._last_words, self._hour, self._now = last_words, hour, now
+        self._last_words, self._hour = last_words, hour
+        self._now = now or (lambda: instant(engine))
         self._delivered: dict[tuple[str, str], int] = {}
-        self.memory = Memory(engine, now)
+        self.memory = Memory(engine, self._now)
 
     def publisher(self) -> Publisher:
         return Publisher(self._engine, channel(self._home), self.send, FAILURES, self._now)
@@ -178,7 +173,7 @@ class Alerts:
         """A verdict is not told before the repair that it is about."""
         if row.get("answers"):
             repair = OUTBOX.c.state == "held", OUTBOX.c.key.endswith(f":{row['answers']}", autoescape=True)
-            left = select(OUTBOX.c.due_at - (self._now or (lambda: instant(self._engine)))())
+            left = select(OUTBOX.c.due_at - self._now())
             with self._engine.connect() as connection:
                 seconds = connection.execute(left.where(*self._of(row), *repair)).scalar()
             if seconds is not None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from smart_tuner.alerts import Alerts, channel, free, release
+from smart_tuner.alerts import Alerts, channel, due_now
 from smart_tuner.listening import Commands, Listener
 from smart_tuner.memory import Memory
 from smart_tuner.store import Storage
@@ -46,11 +46,11 @@ class Telling:
             self._before()
         if self.alerts.off is None:
             if self._stopping():
-                release(self._engine, self._channel)
+                due_now(self._engine, self._channel, "held")
             self._publisher.drain(going_on)
 
     def _begin(self) -> None:
-        free(self._engine, self._channel)
+        due_now(self._engine, self._channel, "waiting")
         for start in ("told:", "held:", "message:", "sent:", "ask:", "digest:"):
             self.alerts.memory.forget(start, FORGET_SECONDS)
 

@@ -100,24 +100,24 @@ class Listener:
             self._memory.take(self._place)
 
     def _updates(self) -> list[dict[str, Any]]:
-        known, age = self._memory.get(self._offset), self._memory.age(self._offset)
         asked: dict[str, Any] = {
             "timeout": self._poll_seconds,
             "allowed_updates": ["message", "callback_query"],
         }
-        if known is not None and age is not None and age < FORGET_SECONDS:
-            asked["offset"] = known
+        if (first := self._first()) is not None:
+            asked["offset"] = first
         heard = self._bot.call("getUpdates", asked, seconds=self._poll_seconds + SECONDS)
         return list(heard)
 
+    def _first(self) -> int | None:
+        """The number of the first update that was not heard yet; None where they are numbered anew."""
+        known, age = self._memory.get(self._offset), self._memory.age(self._offset)
+        return None if known is None or age is None or age >= FORGET_SECONDS else int(known)
+
     def _hear(self, update: dict[str, Any]) -> None:
         """Before it is obeyed it is noted: it is never obeyed twice."""
-        number, known, age = (
-            update["update_id"],
-            self._memory.get(self._offset),
-            self._memory.age(self._offset),
-        )
-        if known is not None and number < known and age is not None and age < FORGET_SECONDS:
+        number, first = update["update_id"], self._first()
+        if first is not None and number < first:
             return self._ignore("replayed")
         self._memory.note(self._offset, number + 1)
         query = update.get("callback_query")

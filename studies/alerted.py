@@ -110,7 +110,7 @@ class Alerted:
             self._rows.tell("study_stop", None, _now(), told)
         else:
             self._rows.tell("study_end", None, _now(), told)
-        alerts.release(self._engine, alerts.channel(self._home))
+        alerts.due_now(self._engine, alerts.channel(self._home), "held")
 
     def gone(self) -> None:
         """Deleted or renamed. Raises what the database raises."""
@@ -277,4 +277,6 @@ def digest(storage: Storage, home: Path) -> None:
         if (name := name_of(storage, uid)) is not None:
             study = load_study(name, storage)
             spec = under_its_name(study)
-            Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, spec))
+            Rows(study, spec, home).tell(
+                "digest", None, str(slot), facts.of_digest(study, facts.of_study(study, spec))
+            )

@@ -100,7 +100,8 @@ class StudyCommands:
     # Answers
 
     def _status(self, words: Words, study: optuna.Study, spec: Spec, _: str) -> Reply:
-        digest = facts.of_digest(study, spec)
+        whole = facts.of_study(study, spec)
+        digest = facts.of_digest(study, whole)
         held = {row["number"] for row in Leases(rdb(study).ours, study.user_attrs["uid"]).holders()}
         open_trials = history.unfinished(study)
         running = [self._running(words, study, n, step, n in held) for n, step in open_trials]
@@ -109,7 +110,7 @@ class StudyCommands:
                 bold(study.study_name),
                 words("digest", **digest["counts"]),
                 *running,
-                summary(words, facts.of_study(study, spec)),
+                summary(words, whole),
                 words(f"wish_{wish(study)}"),
             )
         )

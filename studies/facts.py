@@ -59,8 +59,8 @@ def of_repairs(study: optuna.Study) -> dict[str, int]:
     }
 
 
-def of_digest(study: optuna.Study, spec: Spec) -> Facts:
-    whole = of_study(study, spec)
+def of_digest(study: optuna.Study, whole: Facts) -> Facts:
+    """Args: whole: what `of_study` found."""
     counts = {"done": whole["done"], "budget": whole["budget"], "running": whole["states"]["running"]}
     return {"counts": {**counts, **of_repairs(study)}, "best": whole["best"]}
 

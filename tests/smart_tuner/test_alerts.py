@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import literal, select, update
 from sqlalchemy.exc import OperationalError
 
-from smart_tuner.alerts import COOLDOWN_SECONDS, Alerts, channel, free, release, tell
+from smart_tuner.alerts import COOLDOWN_SECONDS, Alerts, channel, due_now, tell
 from smart_tuner.store import open_storage
 from smart_tuner.tables import OUTBOX
 from smart_tuner.telegram import Bot, account
@@ -187,7 +187,7 @@ def test_a_study_s_end_comes_after_what_was_held_back(chat):
         chat.tell("trial_bad", "all", number)
         chat.send()
     chat.tell("study_end")
-    release(chat.storage.ours, channel(chat.home))
+    due_now(chat.storage.ours, channel(chat.home), "held")
     chat.send()
     assert chat.said() == ["1", "3", "4"]
 
@@ -197,7 +197,7 @@ def test_last_words_are_not_held_back(chat):
         chat.tell("trial_bad", "all", number)
         chat.send()
     chat.ending[0] = True
-    release(chat.storage.ours, channel(chat.home))
+    due_now(chat.storage.ours, channel(chat.home), "held")
     chat.send()
     assert chat.said() == ["1", "2"]
 
@@ -427,7 +427,7 @@ def test_what_a_process_had_claimed_when_it_ended_waits_for_nobody(chat):
         connection.execute(update(OUTBOX).values(tries=1, due_at=chat.clock[0] + 300))
     chat.send()
     assert chat.said() == []
-    free(chat.storage.ours, channel(chat.home))
+    due_now(chat.storage.ours, channel(chat.home), "waiting")
     chat.send()
     assert chat.said() == ["1"]
 
