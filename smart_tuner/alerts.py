@@ -108,7 +108,7 @@ class Alerts:
     @property
     def off(self) -> str | None:
         """Why nothing is sent to this chat."""
-        known = self.memory.get(f"off:{self._bot.account.fingerprint}")
+        known = self.memory.get(self._bot.account.off)
         return None if known is None else str(known)
 
     def send(self, row: Payload) -> None:
@@ -146,7 +146,7 @@ class Alerts:
     def switched_off(self, error: Rejected) -> SwitchedOff:
         """Nothing more is sent to this chat; said once, whichever process finds it out."""
         why = f"{error.advice} ({error})"
-        if self.memory.once(f"off:{self._bot.account.fingerprint}", why):
+        if self.memory.once(self._bot.account.off, why):
             self._warn(f"Telegram is switched off: {why}. What is to be told waits. Run: run_study.py doctor")
         return SwitchedOff(OFF_SECONDS, why)
 

@@ -85,6 +85,11 @@ class Account:
         """Of token and chat: what was found out about one holds for no other."""
         return hashlib.sha256(f"{self.token} {self.chat}".encode()).hexdigest()[:16]
 
+    @property
+    def off(self) -> str:
+        """Under which name it is remembered why nothing is sent."""
+        return f"off:{self.fingerprint}"
+
 
 def account(environment: Mapping[str, str] = os.environ, chat_needed: bool = True) -> Account | None:
     """As the environment has it; None where there is none. Raises ChatError."""

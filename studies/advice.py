@@ -6,11 +6,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
-from studies import fixes
-from studies.facts import Facts
-from studies.study import rdb
+from studies.facts import Facts, entries
 
 FEWEST = 2  # trials on each side, before a value is said to tell them apart
 MOST_CLIPS = 20
@@ -25,7 +22,7 @@ def advice(study: optuna.Study, rule: str) -> Facts | None:
     finished = [t for t in trials if t.state.is_finished()]
     bad = [t for t in finished if t.user_attrs.get("ended_by", {}).get("rule") == rule]
     good = [t for t in finished if t.state == TrialState.COMPLETE]
-    rows = list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+    rows = entries(study)
     mine = [(number, entry) for number, entry in rows if entry.rule == rule]
     last = next((entry for _, entry in reversed(mine) if entry.kind == "end"), None)
     if last is None:

@@ -17,11 +17,10 @@ from smart_tuner.listening import Reply
 from smart_tuner.markup import bold, escaped, lines
 from smart_tuner.messages import Words, decibels, message, summary
 from smart_tuner.opus import as_opus
-from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import Storage
 from smart_tuner.tables import LEASES
-from studies import facts, fixes, history
+from studies import facts, history
 from studies.folders import trial_folder
 from studies.leases import Leases
 from studies.spec import Spec
@@ -153,7 +152,7 @@ class StudyCommands:
         return Reply(lines(bold(study.study_name), *(rows or [words("no_trials")]), earlier))
 
     def _fixes(self, words: Words, study: optuna.Study, _: Spec, __: str) -> Reply:
-        rows = list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+        rows = facts.entries(study)
         verdicts = {(number, e.parent): e for number, e in rows if e.kind == "verdict"}
         made = [(number, e) for number, e in rows if e.kind in ("repair", "end")]
         told = [_fix(words, n, e, verdicts.get((n, e.seq))) for n, e in made[-NEWEST_FIXES:][::-1]]

@@ -17,6 +17,11 @@ ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "changes", 
 ENTRY |= {"rung", "verify_at", "verdict", "before", "after"}
 
 
+def entries(study: optuna.Study) -> list[tuple[int, Entry]]:
+    """Trial numbers and what rules did there that counts."""
+    return list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+
+
 def of_entry(entry: Entry) -> Facts:
     """A repair, verdict, alarm or end."""
     return {"entry": entry.kind, **{name: getattr(entry, name) for name in ENTRY}}
@@ -47,7 +52,7 @@ def of_best(trial: FrozenTrial | None) -> Facts | None:
 
 def of_repairs(study: optuna.Study) -> dict[str, int]:
     """How many there were, and what came of them."""
-    rows = list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+    rows = entries(study)
     verdicts = [entry for _, entry in rows if entry.kind == "verdict"]
     made = [entry for _, entry in rows if entry.kind == "repair"]
     judged = sum(entry.verify_at is not None for entry in made)
@@ -81,8 +86,8 @@ def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Fac
     trial = study.get_trials(deepcopy=False)[number]
     measures = trial.user_attrs.get("measures", [])
     values = [value for _, value in _values(study)]
-    entries = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
-    last = entries[-1] if entries else None
+    rows = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
+    last = rows[-1] if rows else None
     found: Facts = {
         "state": state,
         "reason": reason,

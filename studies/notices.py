@@ -75,7 +75,7 @@ def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["D
         return
     with alerted.alerting(display, study, home) as told:
         yield told
-    if off := Memory(rdb(study).ours).get(f"off:{chat.fingerprint}"):
+    if off := Memory(rdb(study).ours).get(chat.off):
         display.warned(f"Telegram is switched off: {off}")
 
 
@@ -100,7 +100,7 @@ def test(storage: Storage, language: str | None) -> str:
             raise ChatError(
                 f"Telegram was not reached.\n{error}.\nTry again; if a proxy is needed, set HTTPS_PROXY."
             ) from None
-    Memory(storage.ours).take(f"off:{chat.fingerprint}")
+    Memory(storage.ours).take(chat.off)
     told = f"@{me['username']} wrote to the chat {chat.chat}."
     if chat.allowed:
         return f"{told}\nCommands are taken from: {', '.join(map(str, sorted(chat.allowed)))}."
@@ -131,7 +131,7 @@ def status(storage: Storage) -> dict[str, Any]:
         error = connection.execute(select(func.max(OUTBOX.c.error)).where(telegrams, waiting)).scalar()
     known: dict[str, Any] = {
         "chat": chat and chat.chat,
-        "off": chat and memory.get(f"off:{chat.fingerprint}"),
+        "off": chat and memory.get(chat.off),
     }
     known |= {state: states.get(state, 0) for state in ("waiting", "held", "sent", "dropped")}
     known |= {"error": error, "commands_from": (chat and ", ".join(map(str, sorted(chat.allowed)))) or None}
@@ -141,7 +141,7 @@ def status(storage: Storage) -> dict[str, Any]:
 def flush(storage: Storage, home: Path, warn: Callable[[str], None]) -> str:
     """Send all that waits now, also what was held back. Raises ChatError."""
     chat = _account()
-    Memory(storage.ours).take(f"off:{chat.fingerprint}")
+    Memory(storage.ours).take(chat.off)
     with publishing.alone(home) as first:
         if not first:
             return "Another process sends for this home."
@@ -168,7 +168,7 @@ def examine(storage: Storage) -> tuple[bool, str]:
             return False, f"{error}; what is to be told waits"
     if hook and chat.allowed:
         return False, "a webhook hears this bot, so that no commands come: call deleteWebhook"
-    off = Memory(storage.ours).get(f"off:{chat.fingerprint}")
+    off = Memory(storage.ours).get(chat.off)
     if off:
         return False, f"it was switched off ({off}); switch it on with: run_study.py notify test"
     name = there.get("title") or there.get("first_name") or chat.chat

@@ -1,6 +1,7 @@
 """What tests share: the cores, PostgreSQL, and a language that a tiny network can learn, a bump a letter."""
 
 import os
+from contextlib import closing
 
 import hypothesis
 import numpy as np
@@ -13,6 +14,7 @@ from model.corpus import Corpus, Utterance
 from model.preflight import Report
 from model.settings import SIZES, Settings
 from model.text import FRONT_ENDS
+from smart_tuner.store import open_storage
 
 LONG = {
     "browser",
@@ -95,3 +97,16 @@ def empty_url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'study.db'}"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def engine(empty_url):
+    """Of our tables, empty ones, on each backend."""
+    with closing(open_storage(empty_url)) as storage:
+        yield storage.ours
+
+
+@pytest.fixture
+def clock():
+    """What a test turns."""
+    return [1000.0]

@@ -1,24 +1,11 @@
 """What processes know of a chat together, on both databases."""
 
 import threading
-from contextlib import closing
 
 import pytest
 from sqlalchemy import literal
 
 from smart_tuner.memory import Memory
-from smart_tuner.store import open_storage
-
-
-@pytest.fixture
-def engine(empty_url):
-    with closing(open_storage(empty_url)) as storage:
-        yield storage.ours
-
-
-@pytest.fixture
-def clock():
-    return [1000.0]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from sqlalchemy import create_engine, literal, select
 from sqlalchemy.pool import StaticPool
 
 from smart_tuner.outbox import CLAIM_SECONDS, FIRST_WAIT, LONGEST_WAIT, Publisher, counts, put
-from smart_tuner.store import open_storage
 from smart_tuner.tables import OUTBOX, TABLES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,17 +36,6 @@ storage.close()
 
 class Crash(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture
-def engine(empty_url):
-    with closing(open_storage(empty_url)) as storage:
-        yield storage.ours
-
-
-@pytest.fixture
-def clock():
-    return [1000.0]
 
 
 @pytest.fixture
