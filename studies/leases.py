@@ -155,24 +155,28 @@ class Leases:
         """Rows for trials that have none: those of before there were leases, and one that was asked for by a
         worker which died before it could say so. As long as another one is asking, it may be that one's."""
         with self._alone() as connection:
-            known = set(connection.execute(select(LEASES.c.number).where(self._mine)).scalars())
+            expired = (LEASES.c.expires_at < self._now()).label("expired")
+            # One statement, one instant: a trial that is bound between two would be unknown to both.
+            query = select(LEASES, expired).where(self._mine).order_by(LEASES.c.id)
+            rows = connection.execute(query).mappings().all()
+            known = {row["number"] for row in rows}
             done = [{**self._row("done", uuid.uuid4().hex, 0.0), "number": n} for n in set(finished) - known]
             if done:
                 connection.execute(insert(LEASES), done)
-            expired = (LEASES.c.expires_at < self._now()).label("expired")
-            query = select(LEASES, expired).where(self._mine, LEASES.c.state == "asking")
-            asking = connection.execute(query.order_by(LEASES.c.id)).mappings().all()
+            asking = [row for row in rows if row["state"] == "asking"]
             slots = [row["id"] for row in asking if row["expired"] or self._is_gone(row["owner"])]
             if len(slots) < len(asking):
                 return
+            still = LEASES.c.state == "asking"  # unless one that took very long bound it meanwhile
             for number in sorted(set(running) - known):
                 orphan = {"number": number, "state": "released", "expires_at": 0.0}
                 if slots:
-                    connection.execute(update(LEASES).where(LEASES.c.id == slots.pop(0)).values(**orphan))
+                    slot = LEASES.c.id == slots.pop(0)
+                    connection.execute(update(LEASES).where(slot, still).values(**orphan))
                 else:
                     row = self._row("released", uuid.uuid4().hex, 0.0)
                     connection.execute(insert(LEASES).values(**row | orphan))
-            connection.execute(delete(LEASES).where(LEASES.c.id.in_(slots)))
+            connection.execute(delete(LEASES).where(LEASES.c.id.in_(slots), still))
 
     def holders(self) -> list[RowMapping]:
         """Number, owner and attempt of the trials that are held now."""

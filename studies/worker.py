@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from model import checkpoint
 from model.failpoint import failpoint
@@ -261,8 +261,8 @@ class Worker:
 
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures
-        ended: list[FrozenTrial] = [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
-        last = ended[-limit:]
+        trials = self._outage.wait_for(lambda: self.study.get_trials(deepcopy=False))
+        last = [t for t in trials if t.state.is_finished()][-limit:]
         if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
             raise TooManyFailures(
                 f'Study "{self.spec.name}" stopped: its last {limit} trials failed.\n'

@@ -40,7 +40,7 @@ class Forked(Loop):
 def test_random_kills_leave_no_trace(empty_url, tmp_path):
     loop = Forked(empty_url, tmp_path, 2, 6, random.Random(7))
     loop.run()
-    assert loop.faults == [], f"seed 7; see {tmp_path / 'workers.log'}"
+    assert loop.faults == [], (tmp_path / "workers.log").read_text()[-10_000:]
     assert loop.died >= 6
 
 

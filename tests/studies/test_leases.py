@@ -5,12 +5,13 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from sqlalchemy import create_engine, literal, select
+from sqlalchemy import create_engine, event, literal, select
 from sqlalchemy.pool import StaticPool
 
 from smart_tuner.outage import Fenced
@@ -144,6 +145,22 @@ def test_a_trial_that_was_asked_for_but_never_bound_is_found(process, clock):
     process().adopt([0, 1], [])
     assert live.claim().number == 0
     assert sum(live.counts().values()) == 2
+
+
+def test_a_trial_that_is_bound_while_another_looks_for_orphans_is_none(postgres_url, clock):
+    """PostgreSQL lets both go on at once; SQLite does not."""
+    with closing(open_storage(postgres_url)) as storage, closing(open_storage(postgres_url)) as far:
+        live, other = Elsewhere(far.ours, clock).leases, Elsewhere(storage.ours, clock).leases
+        asking = [live.reserve(9)]
+
+        @event.listens_for(storage.ours, "after_cursor_execute")
+        def _(_connection, _cursor, statement, *_rest):
+            if "FROM" in statement and asking:
+                live.bind(asking.pop(), 0)
+
+        other.adopt([0], [])
+        assert not asking
+        assert other.counts() == {"held": 1}
 
 
 def test_a_right_that_nobody_used_is_free_again(process, clock):
