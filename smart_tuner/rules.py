@@ -343,7 +343,7 @@ class DeadModule(Rule):
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
-    max_rate: float = 1e-3  # to which the learning rate is raised: the default
+    max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
@@ -354,9 +354,9 @@ class DeadModule(Rule):
         return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
 
     def ladder(self, settings: Knobs) -> list[Action]:
-        # Below 10^-4.5 a hundred times as much is still a healthy 10^-2.5. So slow a start taught nothing
+        # Below 10^-4.5 two decades and a half more are still a healthy 10^-2. So slow a start taught nothing
         # that is worth its steps, and the deadline of the alignment begins anew.
-        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2, 2, 3)]
+        rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2.5, 2.5, 3)]
         anew, *raised = [{"learning_rate": max(settings.learning_rate, rate)} for rate in rates]
         return [
             Action("start over with a higher learning rate", anew, back_to="start"),
