@@ -34,7 +34,7 @@ TIMED_STEPS = 30
 
 @click.command(help=__doc__)
 @click.option("--stage", "name", type=click.Choice(list(STAGES)), default="tiny", show_default=True)
-@click.option("--only", default="", help="Cases, such as F07,H03; default all.")
+@click.option("--only", default="", help="Cases, such as F07,H03, or ways to search, such as S-full.")
 @click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
 @click.option("--searches", is_flag=True, help="Whole studies, too: 30 trials, 6 ways, 5 seeds.")
 @click.option("--watching", is_flag=True, help="What watching costs, too; nothing else should run then.")
@@ -58,13 +58,14 @@ def main(
     if work:
         run_jobs(stage, cases, storage)
         return
-    if unknown := set(filter(None, only.split(","))) - cases.keys():
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(cases)}")
-    chosen = [cases[one] for one in only.split(",")] if only else list(cases.values())
+    names = only.split(",") if only else list(cases)
+    if unknown := set(names) - cases.keys() - MODES.keys():
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join([*cases, *MODES])}")
     out = out or Path("runs") / f"faults-{stage.name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     study = jobs.open_study(stage, storage)
-    wanted = jobs.jobs(chosen, half) + (jobs.searches() if searches else [])
+    wanted = jobs.jobs([cases[one] for one in names if one in cases], half)
+    wanted += [job for job in jobs.searches() if searches or job.case in names]
     jobs.recover(study)
     jobs.enqueue(study, wanted)
     done = jobs.results(study)

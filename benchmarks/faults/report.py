@@ -1,8 +1,9 @@
 """Raw results in one file, and the tables that are made of it."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,31 @@ from benchmarks.faults.stage import STAGES, Stage
 from studies.report import formatted
 
 Record = dict[str, Any]
+JOB = tuple(field.name for field in fields(jobs.Job))
 
 
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
-    """All results of the study; what other runs put into the file stays."""
+    """All results of the study; what the file has of other databases, by the same rules and cases, stays."""
     found: Record = json.loads(path.read_text()) if path.exists() else {}
-    done = jobs.results(study)
+    identity, done = jobs.identity(stage), jobs.results(study)
+    mine = found if found.get("identity") == identity else {}
     rows = [{**asdict(job), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
-    found |= {"stage": stage.name, "identity": jobs.identity(stage), "results": rows}
-    if studies := {(job.case, job.seed): found for job, found in done.items() if job.case in MODES}:
-        found["studies"] = [[case, seed, of["trials"]] for (case, seed), of in studies.items()]
+    studies = [[job.case, job.seed, of["trials"]] for job, of in done.items() if job.case in MODES]
+    found |= {
+        "stage": stage.name,
+        "identity": identity,
+        "results": [*rows, *others(mine.get("results", []), rows, itemgetter(*JOB))],
+        "studies": [*studies, *others(mine.get("studies", []), studies, itemgetter(0, 1))],
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, separators=(",", ":")))
     return found
+
+
+def others(known: Iterable[Any], now: Iterable[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """Those whose key none of `now` has."""
+    keys = set(map(key, now))
+    return [row for row in known if key(row) not in keys]
 
 
 def watching_row(of: Mapping[str, Any]) -> Record:

@@ -140,6 +140,25 @@ def test_what_is_measured_elsewhere_stays_in_the_file(told, study, tmp_path, wat
     assert (row["met"], watching in row["found"]) == (met, True)
 
 
+def test_results_of_another_database_stay_in_the_file_if_rules_and_cases_are_the_same(
+    told, tmp_path, monkeypatch
+):
+    path, again = tmp_path / "results.json", jobs.open_study(TINY, f"sqlite:///{tmp_path}/again.db")
+    job = Job("F01", "held_out", 0, 10)
+    jobs.enqueue(again, [job, Job("S-ours", "held_out", 0, 0)])
+    for trial, claimed in jobs.claimed(again):
+        trials = {"trials": [[240, 11.0, "COMPLETE", None]]}
+        trial.set_user_attr(jobs.RESULT, {"B0": run(26.0)} if claimed == job else trials)
+        again.tell(trial, 1.0)
+    found = export(TINY, again, path)
+    assert len(found["results"]) == len(told["results"])
+    assert [r["arms"].keys() for r in found["results"] if r["case"] == "F01" and r["seed"] == 10] == [{"B0"}]
+    assert sorted(case for case, *_ in found["studies"]) == ["S-off"] * 5 + ["S-ours"]
+    monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
+    other = jobs.open_study(TINY, f"sqlite:///{tmp_path}/again.db")
+    assert export(TINY, other, path)["results"] == []
+
+
 def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():
     assert faults_of(CASES, 3) == faults_of(CASES, 3)
     assert len(faults_of(CASES, 0)) == FAULTY == round(0.3 * TRIALS)
