@@ -1,7 +1,8 @@
 """Whether the fixes fix: tiny trainings spoilt in known ways, and healthy ones, under eight arms.
 
 The benchmark is an Optuna study in a database: it can be stopped and started again, and several of these
-commands share it. Faults run on the held-out half of their severities; healthy recipes with 25 seeds each.
+commands share it; what the file of results has already is not run again. Faults run on the held-out half of
+their severities; healthy recipes with 25 seeds each.
 """
 
 import subprocess
@@ -23,7 +24,7 @@ from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
-from benchmarks.faults.report import add, export, figures, printed, watching_row
+from benchmarks.faults.report import add, export, figures, known, printed, watching_row
 from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
@@ -66,11 +67,11 @@ def main(
     study = jobs.open_study(stage, storage)
     wanted = jobs.jobs([cases[one] for one in names if one in cases], half)
     wanted += [job for job in jobs.searches() if searches or job.case in names]
-    jobs.recover(study)
-    jobs.enqueue(study, wanted)
-    done = jobs.results(study)
+    done = jobs.results(study).keys() | known(stage, out).keys()
     left = [job for job in wanted if job not in done]
-    click.echo(f"{len(done)} jobs of this study are done; {len(left)} are to do.", err=True)
+    jobs.recover(study)
+    jobs.enqueue(study, left)
+    click.echo(f"{len(done)} jobs of this stage are done; {len(left)} are to do.", err=True)
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
         follow(stage, storage, left, workers)

@@ -46,7 +46,11 @@ def jobs(cases: Sequence[Case], half: str) -> list[Job]:
 
 def searches() -> list[Job]:
     """Whole studies, which are jobs like any other."""
-    return [Job(mode, "held_out", 0, seed) for seed in SEARCH_SEEDS for mode in MODES]
+    return [search_job(mode, seed) for seed in SEARCH_SEEDS for mode in MODES]
+
+
+def search_job(mode: str, seed: int) -> Job:
+    return Job(mode, "held_out", 0, seed)
 
 
 def identity(stage: Stage) -> str:

@@ -1,9 +1,8 @@
 """Raw results in one file, and the tables that are made of it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,39 @@ from benchmarks.faults import jobs
 from benchmarks.faults.arms import ARMS
 from benchmarks.faults.case import Case
 from benchmarks.faults.figures import Figures, Share, first_act, gap, most_of_none, share
+from benchmarks.faults.jobs import Job
 from benchmarks.faults.search import MODES, rows_of
 from benchmarks.faults.stage import STAGES, Stage
 from studies.report import formatted
 
 Record = dict[str, Any]
-JOB = tuple(field.name for field in fields(jobs.Job))
+JOB = tuple(field.name for field in fields(Job))
+
+
+def known(stage: Stage, path: Path) -> dict[Job, Any]:
+    """What the file has of this stage, by the same rules and cases: results by arm, or a study's trials."""
+    found: Record = json.loads(path.read_text()) if path.exists() else {}
+    if found.get("identity") != jobs.identity(stage):
+        return {}
+    runs = {Job(*(row[name] for name in JOB)): row["arms"] for row in found["results"]}
+    return runs | {jobs.search_job(mode, seed): trials for mode, seed, trials in found["studies"]}
 
 
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     """All results of the study; what the file has of other databases, by the same rules and cases, stays."""
+    all_known = known(stage, path)
+    for job, of in jobs.results(study).items():
+        all_known[job] = of["trials"] if job.case in MODES else compact(of)
     found: Record = json.loads(path.read_text()) if path.exists() else {}
-    identity, done = jobs.identity(stage), jobs.results(study)
-    mine = found if found.get("identity") == identity else {}
-    rows = [{**asdict(job), "arms": compact(arms)} for job, arms in done.items() if job.case not in MODES]
-    studies = [[job.case, job.seed, of["trials"]] for job, of in done.items() if job.case in MODES]
     found |= {
         "stage": stage.name,
-        "identity": identity,
-        "results": [*rows, *others(mine.get("results", []), rows, itemgetter(*JOB))],
-        "studies": [*studies, *others(mine.get("studies", []), studies, itemgetter(0, 1))],
+        "identity": jobs.identity(stage),
+        "results": [{**asdict(job), "arms": of} for job, of in all_known.items() if job.case not in MODES],
+        "studies": [[job.case, job.seed, of] for job, of in all_known.items() if job.case in MODES],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, separators=(",", ":")))
     return found
-
-
-def others(known: Iterable[Any], now: Iterable[Any], key: Callable[[Any], Any]) -> list[Any]:
-    """Those whose key none of `now` has."""
-    keys = set(map(key, now))
-    return [row for row in known if key(row) not in keys]
 
 
 def watching_row(of: Mapping[str, Any]) -> Record:
