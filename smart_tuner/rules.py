@@ -341,17 +341,19 @@ class DeadModule(Rule):
 
     level, priority, tier, target = 4, 9, "look", "mel"
     gain, relative = -0.02, True
-    votes: ClassVar[tuple[int, int]] = (2, 2)
+    votes: ClassVar[tuple[int, int]] = (1, 1)
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
+    min_change: float = 0.1  # of its size: what a part must at least be able to change in the whole plan
     max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
-        still = {group: v for group, v in newest.items() if v is not None and v < self.min_update}
+        bound = max(self.min_update, float(np.log10(self.min_change / health.pace.planned)))
+        still = {group: v for group, v in newest.items() if v is not None and v < bound}
         if not still or health.first_aligned is not None:
             return None
         names = ", ".join(group.removeprefix("update/") for group in still)
-        return Alarm(f"a step changes {names} by less than 10^{self.min_update}", still)
+        return Alarm(f"a step changes {names} by less than 10^{bound:.1f}", still)
 
     def ladder(self, settings: Knobs) -> list[Action]:
         # Below 10^-4.5 two decades and a half more are still a healthy 10^-2. So slow a start taught nothing
@@ -379,7 +381,7 @@ class TextIgnored(_Unaligned):
     """
 
     level, priority = 4, 9
-    min_text_gain: float = 0.01
+    min_text_gain: float = 0.02  # healthy runs: 0.05 before half of their plan
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
 
@@ -459,7 +461,11 @@ class Collapse(Rule):
 
 @dataclass(frozen=True)
 class PoorAlignment(_Unaligned):
-    """The decoder does not walk along the text, long after it should."""
+    """The decoder does not walk along the text, long after it should.
+
+    A decoder that does without the text is known early: the loss falls all the same. Where it does not,
+    the run may only be slow.
+    """
 
     level, priority = 5, 8
     votes: ClassVar[tuple[int, int]] = (2, 3)  # a third would make a start anew too dear
@@ -468,27 +474,35 @@ class PoorAlignment(_Unaligned):
     clear_diagonal_score: float = 0.4
     late_diagonal_score: float = 0.6  # at twice the deadline: what an aligned item has
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
+    max_loss: float = 0.5  # times the first held-out loss; one that stays above has twice the time
+    late_loss: float = 0.35  # where the late score counts
     min_shrink: float = 0.1  # of the attention off the diagonal over three validations counts as progress
 
     def due(self, health: Health) -> int:
         return min(self.deadline, health.pace.planned // 4)
 
+    def loss(self, health: Health) -> float:
+        """What is left of the first held-out loss."""
+        losses = health.values("held_out")
+        return float(losses[-1] / losses[0]) if len(losses) else 1.0
+
     def progress(self, health: Health) -> bool | None:
-        """None before there are three validations to tell."""
+        """None before there are three validations to tell. A slow run shrinks slowly."""
         penalty, falls = health.values("penalty", 3), health.falls("penalty", 3)
-        if falls is None:
-            return None
-        return falls and bool(penalty[-1] <= (1 - self.min_shrink) * penalty[0])
+        if not falls or self.loss(health) > self.max_loss:
+            return falls
+        return bool(penalty[-1] <= (1 - self.min_shrink) * penalty[0])
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
         if score is None or penalty is None or health.first_aligned is not None:
             return None
-        due = self.due(health) - (self.votes[0] - 1) * health.pace.validate_every  # the last vote is due
-        if health.age < due:
+        due, loss = self.due(health), self.loss(health)
+        allowed = due if loss <= self.max_loss else 2 * due
+        if health.age < allowed - (self.votes[0] - 1) * health.pace.validate_every:  # the last vote is due
             return None
         bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
-        if health.age >= 2 * self.due(health):
+        if health.age >= 2 * due and loss <= self.late_loss:
             bound = self.late_diagonal_score
         if score >= bound or self.progress(health) is not False:
             return None
@@ -552,6 +566,34 @@ class OverbearingGuide(Rule):
                 wide | {weight: min(settings.guided_attention_weight, 1.0)},
             ),
             Action("let the guide go", {weight: 0.0}),
+        ]
+
+
+@dataclass(frozen=True)
+class OverbearingGate(Rule):
+    """Much of the loss is still the gate's: ends weigh so much that the speech hardly counts."""
+
+    level, priority, tier, votes = 6, 7, "look", (1, 1)
+    gain, relative = -0.02, True
+    rungs: ClassVar[int] = 2
+    gives_up: ClassVar[str | None] = None
+    max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
+    positive_weight: float = 5.0  # what the ends weigh then: the default
+
+    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+        gate, loss = median(health, "gate"), median(health, "loss")
+        if gate is None or not loss:
+            return None
+        share = settings.gate_weight * gate / loss
+        if share <= self.max_share:
+            return None
+        return Alarm(f"{share:.0%} of the loss is the gate's", {"share": share})
+
+    def ladder(self, settings: Knobs) -> list[Action]:
+        ends = {"gate_positive_weight": min(settings.gate_positive_weight, self.positive_weight)}
+        return [
+            Action("weigh the ends as usual", ends | {"gate_weight": min(settings.gate_weight, 1.0)}),
+            Action("let the gate's loss count less", {"gate_weight": settings.gate_weight / 4}),
         ]
 
 
@@ -715,6 +757,7 @@ RULES: tuple[Rule, ...] = (
     PoorAlignment(),
     StuckAttention(),
     OverbearingGuide(),
+    OverbearingGate(),
     GateNever(),
     GateSoon(),
     UnstableLoss(),

@@ -18,6 +18,7 @@ from smart_tuner.rules import (
     GateSoon,
     Integrity,
     NarrowBatch,
+    OverbearingGate,
     OverbearingGuide,
     Overfit,
     OvergrownSteps,
@@ -56,7 +57,9 @@ def falling(start, end, count=120):
     return np.linspace(start, end, count)
 
 
-UNALIGNED = {"diagonal_score": 0.29, "penalty": [0.5, 0.5, 0.5]}
+UNALIGNED = {"diagonal_score": 0.29, "penalty": [0.5, 0.5, 0.5], "held_out": [2.0, 1.5, 0.9]}
+LATE = UNALIGNED | {"diagonal_score": 0.59, "held_out": [2.0, 1.5, 0.69], "steps": 200}
+SLOW = UNALIGNED | {"held_out": [2.0, 1.5, 1.1], "steps": 175}
 CALM = {"mel": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
@@ -78,17 +81,18 @@ SIDES = [
         {"mel": falling(1.2, 1.0)},
     ),
     (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
-    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"update__encoder": -4.4}),
-    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"text_gain": 0.011}),
+    (DeadModule(), {"update__encoder": -4.6, "planned": 50_000}, {"update__encoder": -4.4}),
+    (TextIgnored(), {"text_gain": 0.019, "aligned": 1, "steps": 200}, {"text_gain": 0.021}),
     (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"steps": 199}),
     (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
+    (DeadModule(), {"update__encoder": -3.7}, {"update__encoder": -3.5}),  # of 400 steps
     (
         TextIgnored(),
         {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
-        {"text_gain": 0.011},
+        {"text_gain": 0.021},
     ),
     (
         TextIgnored(),
@@ -105,12 +109,17 @@ SIDES = [
     (Collapse(), {"dwell": [0.51, 0.51], "first_aligned": 100}, {"dwell": [0.51, 0.49]}),
     (PoorAlignment(), UNALIGNED | {"steps": 150}, {"diagonal_score": 0.31}),
     (PoorAlignment(), UNALIGNED | {"steps": 75}, {"steps": 74}),  # the second vote is due at step 100
-    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.59, "steps": 200}, {"steps": 199}),
-    (PoorAlignment(), UNALIGNED | {"diagonal_score": 0.59, "steps": 200}, {"diagonal_score": 0.61}),
+    (PoorAlignment(), LATE, {"steps": 199}),
+    (PoorAlignment(), LATE, {"diagonal_score": 0.61}),
+    (PoorAlignment(), LATE, {"held_out": [2.0, 1.5, 0.71]}),
     (PoorAlignment(), UNALIGNED, {"penalty": [0.6, 0.57, 0.54]}),
     (PoorAlignment(), UNALIGNED | {"penalty": [0.6, 0.59, 0.58]}, {"penalty": [0.6, 0.5, 0.4]}),
     (PoorAlignment(), UNALIGNED, {"penalty": [0.5, 0.5]}),
     (PoorAlignment(), UNALIGNED, {"first_aligned": 100}),
+    (PoorAlignment(), UNALIGNED | {"steps": 100}, {"held_out": [2.0, 1.5, 1.1]}),  # it may only be slow,
+    (PoorAlignment(), SLOW, {"steps": 174}),  # till now,
+    (PoorAlignment(), SLOW, {"penalty": [0.5, 0.49, 0.48]}),  # and as long as there is any progress
+    (OverbearingGate(), {"gate": flat(0.21), "loss": flat(1.0)}, {"gate": flat(0.19)}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"dwell": 0.49}),
     (StuckAttention(), {"dwell": 0.51, "focus": 0.51}, {"focus": 0.49}),
     (GateNever(), {"gate_accuracy": 0.69, "gate_late": 0.3, "aligned": 1}, {"gate_accuracy": 0.71}),
@@ -182,6 +191,7 @@ def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
     seen = {
         "diagonal_score": 0.35,
         "penalty": [0.5] * 3,
+        "held_out": [2.0, 0.9],
         "gate_accuracy": 0.75,
         "aligned": 1.0,
         "steps": 150,
@@ -252,11 +262,11 @@ def test_a_gate_that_is_hardly_trained_is_trained_first(rule, weight, then):
     assert rule.ladder(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
 
 
-def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_up_to_the_default():
+def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_and_a_half_up_to_a_usual_one():
     rates = [
         DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
-    assert rates == pytest.approx([1e-4, 1e-3])
+    assert rates == pytest.approx([10**-3.5, 4e-3])
 
 
 @pytest.mark.parametrize(
