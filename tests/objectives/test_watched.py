@@ -16,7 +16,7 @@ from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
 from smart_tuner.outage import Outage
 from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import settings_at
-from smart_tuner.rules import RULES
+from smart_tuner.rules import RULES, PoorAlignment
 from smart_tuner.store import open_storage
 
 
@@ -161,6 +161,9 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(trial):
     assert cramped.study.trials[0].user_attrs["effective"] == {"micro_batches": 4}
 
 
+EAGER = tuple(
+    replace(rule, max_loss=1.0, late_loss=1.0) if isinstance(rule, PoorAlignment) else rule for rule in RULES
+)  # they need not wait for the loss to fall
 UNGUIDED = {"guided_attention_weight": 0.0, "learning_rate": 1e-4}
 
 
@@ -180,14 +183,14 @@ class Mortal(Training):
 @pytest.mark.parametrize("dies_at", [24, 58, 96])
 def test_a_repaired_trial_that_was_killed_ends_bit_identical_to_one_that_was_not(trial, settings, dies_at):
     sick = replace(settings, **UNGUIDED)
-    straight = trial(settings=sick, steps=200)
+    straight = trial(settings=sick, steps=200, rules=EAGER)
     unharmed = straight.training()
     straight.run_to_the_end(unharmed)
     repairs = [e for e in straight.ledger.all() if e.kind == "repair"]
     assert repairs[0].back_to == 0
     assert len(repairs) > 1
 
-    killed = trial(settings=sick, steps=200, name="killed")
+    killed = trial(settings=sick, steps=200, name="killed", rules=EAGER)
     first = killed.training(Mortal)
     first.dies_at = dies_at
     with pytest.raises(Killed):
@@ -207,7 +210,7 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
             seen[self.step] = self.settings
             return super().advance(closely)
 
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=200)
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, rules=EAGER)
     sick.run_to_the_end(sick.training(Noting))
     rows = sick.ledger.all()
     assert any(row.changes for row in rows)
@@ -216,7 +219,7 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
 
 
 def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(trial, settings):
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=200)
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, rules=EAGER)
     told = []
     sick.objective._watcher.repaired = lambda entry: told.append((entry, drawn(entry).is_file()))
 
@@ -235,7 +238,8 @@ def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(tri
 
 
 def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clean_value(trial, settings):
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, searched=["guided_attention_weight"])
+    searched = ["guided_attention_weight"]
+    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, searched=searched, rules=EAGER)
     with pytest.raises(optuna.TrialPruned, match="credit is pure"):
         sick.run(sick.training())
     assert max(sick.study.trials[0].intermediate_values) == 40  # nothing after the repair was reported
