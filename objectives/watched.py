@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
+
+import numpy as np
 
 from model import checkpoint
 from model.corpus import Utterance
@@ -131,10 +134,16 @@ class Watched:
             self.autofix.not_finite(str(fault), () if whole_batch else bad)
             return None
 
+    @cached_property
+    def _constant(self) -> float:
+        """The mel loss of the best frame, always the same: it needs no text, and no frames before."""
+        mels = np.concatenate([item.mel for item in self._items])
+        return float(np.abs(mels - np.median(mels, axis=0)).mean())
+
     def validate(self) -> dict[str, float]:
         """With text_gain, which takes two more validations, until the text was once of use."""
         self._seen = self.training.validate(self._items)
-        found = validation_measures(self._seen)
+        found = validation_measures(self._seen) | {"constant": self._constant}
         assert self.autofix is not None
         late = self.training.step >= self._pace.planned // 8
         if late and self.autofix.health.best.get("text_gain", 0.0) < TEXT_IS_USED:

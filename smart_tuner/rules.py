@@ -463,8 +463,8 @@ class Collapse(Rule):
 class PoorAlignment(_Unaligned):
     """The decoder does not walk along the text, long after it should.
 
-    A decoder that does without the text is known early: the loss falls all the same. Where it does not,
-    the run may only be slow.
+    A decoder that learns to do without it is known early: the loss falls all the same. Where it does not,
+    the run may only be slow, and is left alone as long as attention draws nearer to the diagonal.
     """
 
     level, priority = 5, 8
@@ -474,24 +474,16 @@ class PoorAlignment(_Unaligned):
     clear_diagonal_score: float = 0.4
     late_diagonal_score: float = 0.6  # at twice the deadline: what an aligned item has
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
-    max_loss: float = 0.5  # times the first held-out loss; one that stays above has twice the time
-    late_loss: float = 0.35  # where the late score counts
-    min_shrink: float = 0.1  # of the attention off the diagonal over three validations counts as progress
+    max_loss: float = 0.7  # of what the best constant frame loses; a run that stays above has twice the time
+    late_loss: float = 0.5  # below which the late score counts
 
     def due(self, health: Health) -> int:
         return min(self.deadline, health.pace.planned // 4)
 
     def loss(self, health: Health) -> float:
-        """What is left of the first held-out loss."""
-        losses = health.values("held_out")
-        return float(losses[-1] / losses[0]) if len(losses) else 1.0
-
-    def progress(self, health: Health) -> bool | None:
-        """None before there are three validations to tell. A slow run shrinks slowly."""
-        penalty, falls = health.values("penalty", 3), health.falls("penalty", 3)
-        if not falls or self.loss(health) > self.max_loss:
-            return falls
-        return bool(penalty[-1] <= (1 - self.min_shrink) * penalty[0])
+        """The held-out loss, as a share of what the best constant frame loses."""
+        loss, constant = health.last("held_out"), health.last("constant")
+        return loss / constant if loss and constant else 1.0
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
@@ -504,12 +496,15 @@ class PoorAlignment(_Unaligned):
         bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
         if health.age >= 2 * due and loss <= self.late_loss:
             bound = self.late_diagonal_score
-        if score >= bound or self.progress(health) is not False:
+        if score >= bound:
             return None
-        reason = (
-            f"diagonal score {score:.2f} is below {bound} after {health.age} steps, and the attention off "
-            f"the diagonal ({penalty:.2f}) does not shrink"
-        )
+        if loss <= self.max_loss:
+            why = f"the loss fell without it, to {loss:.0%} of a constant frame's"
+        elif health.falls("penalty", 3) is False:
+            why = f"the attention off the diagonal ({penalty:.2f}) does not shrink"
+        else:
+            return None
+        reason = f"diagonal score {score:.2f} is below {bound} after {health.age} steps, and {why}"
         return Alarm(reason, {"diagonal_score": score, "penalty": penalty})
 
     def ladder(self, settings: Knobs) -> list[Action]:
