@@ -381,7 +381,7 @@ class TextIgnored(_Unaligned):
     """
 
     level, priority = 4, 9
-    min_text_gain: float = 0.02  # healthy runs: 0.05 before half of their plan
+    min_text_gain: float = 0.01
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
 
@@ -390,6 +390,9 @@ class TextIgnored(_Unaligned):
         encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
         if gain is not None and health.last("aligned") and gain < self.min_text_gain:
             if health.age < min(self.deadline, health.pace.planned // 2):
+                return None
+            rise = health.trend("text_gain", 4)
+            if rise is not None and rise.low > 0:  # a slow run, which begins to listen
                 return None
             reason = f"attention is diagonal, but other texts raise the loss by {gain:.1%} only"
             return Alarm(reason, {"text_gain": gain})
@@ -464,7 +467,8 @@ class PoorAlignment(_Unaligned):
     """The decoder does not walk along the text, long after it should.
 
     A decoder that learns to do without it is known early: the loss falls all the same. Where it does not,
-    the run may only be slow, and is left alone as long as attention draws nearer to the diagonal.
+    a run that is guided may only be slow: it has twice the time, and is left alone as long as attention
+    draws nearer to the diagonal.
     """
 
     level, priority = 5, 8
@@ -474,8 +478,9 @@ class PoorAlignment(_Unaligned):
     clear_diagonal_score: float = 0.4
     late_diagonal_score: float = 0.6  # at twice the deadline: what an aligned item has
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
-    max_loss: float = 0.7  # of what the best constant frame loses; a run that stays above has twice the time
+    max_loss: float = 0.7  # of what the best constant frame loses; above it a guided run may only be slow
     late_loss: float = 0.5  # below which the late score counts
+    min_shrink: float = 0.1  # of the attention off the diagonal over three validations, if nothing guides it
 
     def due(self, health: Health) -> int:
         return min(self.deadline, health.pace.planned // 4)
@@ -485,12 +490,17 @@ class PoorAlignment(_Unaligned):
         loss, constant = health.last("held_out"), health.last("constant")
         return loss / constant if loss and constant else 1.0
 
+    def shrinks(self, health: Health, share: float) -> bool | None:
+        """Whether attention draws nearer to the diagonal; None before three validations can tell."""
+        penalty, falls = health.values("penalty", 3), health.falls("penalty", 3)
+        return falls and bool(penalty[-1] <= (1 - share) * penalty[0])
+
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
         if score is None or penalty is None or health.first_aligned is not None:
             return None
-        due, loss = self.due(health), self.loss(health)
-        allowed = due if loss <= self.max_loss else 2 * due
+        due, loss, guided = self.due(health), self.loss(health), settings.guided_attention_weight > 0
+        allowed = 2 * due if guided and loss > self.max_loss else due
         if health.age < allowed - (self.votes[0] - 1) * health.pace.validate_every:  # the last vote is due
             return None
         bound = self.clear_diagonal_score if self.name in health.alarmed else self.min_diagonal_score
@@ -500,7 +510,7 @@ class PoorAlignment(_Unaligned):
             return None
         if loss <= self.max_loss:
             why = f"the loss fell without it, to {loss:.0%} of a constant frame's"
-        elif health.falls("penalty", 3) is False:
+        elif self.shrinks(health, 0.0 if guided else self.min_shrink) is False:
             why = f"the attention off the diagonal ({penalty:.2f}) does not shrink"
         else:
             return None

@@ -82,8 +82,13 @@ SIDES = [
     ),
     (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
     (DeadModule(), {"update__encoder": -4.6, "planned": 50_000}, {"update__encoder": -4.4}),
-    (TextIgnored(), {"text_gain": 0.019, "aligned": 1, "steps": 200}, {"text_gain": 0.021}),
+    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"text_gain": 0.011}),
     (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"steps": 199}),
+    (
+        TextIgnored(),
+        {"text_gain": [0.004, 0.006, 0.005, 0.009], "aligned": 1},
+        {"text_gain": [0.004, 0.005, 0.006, 0.009]},
+    ),
     (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
@@ -92,7 +97,7 @@ SIDES = [
     (
         TextIgnored(),
         {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
-        {"text_gain": 0.021},
+        {"text_gain": 0.011},
     ),
     (
         TextIgnored(),
@@ -199,6 +204,16 @@ def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
     assert rule.sees(health, S) is None
     health.alarmed.add(rule.name)
     assert rule.sees(health, S) is not None
+
+
+def test_a_run_that_nothing_guides_is_not_only_slow():
+    health = chart(**(SLOW | {"steps": 100}))
+    assert PoorAlignment().sees(health, S) is None
+    unguided = replace(S, guided_attention_weight=0.0)
+    assert PoorAlignment().sees(health, unguided) is not None
+    for last, seen in ((0.46, True), (0.44, False)):
+        shrinking = chart(**(SLOW | {"steps": 100, "penalty": [0.5, 0.48, last]}))
+        assert (PoorAlignment().sees(shrinking, unguided) is not None) == seen
 
 
 def test_a_gate_that_weighs_nothing_has_no_gradient_and_that_is_no_cut():
