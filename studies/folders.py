@@ -1,5 +1,7 @@
 """Where the files of a study's trials are: each attempt has a folder of its own name."""
 
+from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 
 
@@ -10,13 +12,22 @@ def trial_folder(folder: Path, number: int) -> Path:
     return max((path for path in found if path.is_dir()), key=found.__getitem__, default=folder / name)
 
 
-def attempt_folder(folder: Path, number: int, attempt_no: int) -> Path:
-    """The trial's folder, named anew: an attempt that lost its lease unknowingly finds nothing to spoil."""
+def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[str], None]) -> Path:
+    """The trial's folder, named anew: an attempt that lost its lease unknowingly finds nothing to spoil.
+
+    What a first attempt finds there is not its trial's: a study of the same name was deleted, or is in
+    another database. It is put aside, and `warn` told.
+    """
     before, path = trial_folder(folder, number), folder / f"trial-{number:04d}"
     if attempt_no > 1:
         path = path.with_name(f"{path.name}-attempt-{attempt_no}")
-    if before.is_dir() and before != path:
-        before.rename(path)
+        if before.is_dir() and before != path:
+            before.rename(path)
+    elif before.is_dir():
+        names = (f"earlier-{before.name}{more}" for more in chain([""], (f"-{k}" for k in count(2))))
+        aside = next(folder / name for name in names if not (folder / name).exists())
+        before.rename(aside)
+        warn(f"trial {number} begins anew; the files of another study of this name are now in {aside}")
     path.mkdir(parents=True, exist_ok=True)
     return path
 

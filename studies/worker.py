@@ -145,7 +145,7 @@ class Worker:
 
     def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
         """Run a trial to its end, and tell it; whether it came to one here."""
-        folder = attempt_folder(self.folder, trial.number, lease.attempt_no)
+        folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.display.warned)
         self._announce(lease)
         renewal = Renewal(self._leases, lease, self._wish)
         with renewal, Watchdog(start_again) as watchdog:

@@ -68,6 +68,24 @@ def test_a_renamed_study_goes_on_under_its_new_name_with_its_files(toy):
     assert toy.faults() == []
 
 
+def test_a_new_study_does_not_go_on_with_the_files_of_a_deleted_one_of_its_name(begin_study):
+    first = begin_study()
+    first.finish()
+    for log in first.home.glob("steps-*.log"):
+        log.unlink()
+    for _ in range(2):
+        optuna.delete_study(study_name="toy", storage=first.storage)
+        again = begin_study()
+        again.finish()
+        assert again.faults() == []
+        assert again.steps(0) > 0
+        for log in again.home.glob("steps-*.log"):
+            log.unlink()
+    kept = {path.name for path in (first.home / "toy").glob("earlier-*")}
+    assert kept == {f"earlier-trial-000{n}{more}" for n in (0, 1) for more in ("", "-2")}
+    assert "trial 0 begins anew; the files of another study of this name are now in" in again.said
+
+
 def test_a_copy_of_a_study_is_refused(toy, capsys):
     optuna.copy_study(
         from_study_name="toy", from_storage=toy.storage, to_storage=toy.storage, to_study_name="copy"
