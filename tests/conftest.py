@@ -22,6 +22,7 @@ LONG = {
     "test_end_to_end.py",
     "test_serve.py",
     "test_telegram_study.py",
+    "test_watched.py",
     "test_tracking.py",
 }
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
@@ -60,14 +61,14 @@ def corpus():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(corpus):
     from dataclasses import replace
 
     return replace(SIZES["tiny"], n_symbols=len(corpus.front_end.symbols))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings():
     return Settings(learning_rate=3e-3, batch_size=16, n_frames_per_step=2, warmup_steps=5)
 

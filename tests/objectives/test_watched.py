@@ -50,6 +50,9 @@ class Trial:
         attempt = Attempt(self.trial, self.folder / "trial", self.ledger, Outage(print))
         return self.objective(attempt, training)
 
+    def drawn(self, entry):
+        return self.folder / "trial" / entry.picture
+
     def run_to_the_end(self, training):
         """Also where the rules give the trial up."""
         with suppress(optuna.TrialPruned):
@@ -180,61 +183,59 @@ class Mortal(Training):
         return super().advance(closely)
 
 
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory, corpus, tiny, settings):
+    """A run with repairs, that nothing disturbs, with the settings of each step and what was told when."""
+
+    class Noting(Training):
+        def advance(self, closely=False):
+            sick.used[self.step] = self.settings
+            return super().advance(closely)
+
+    folder = tmp_path_factory.mktemp("repaired")
+    sick = Trial(folder, corpus, tiny, replace(settings, **UNGUIDED), rules=EAGER, steps=200)
+    sick.used, sick.told, sick.run_of = {}, [], sick.training(Noting)
+    sick.objective._watcher.repaired = lambda entry: sick.told.append((entry, sick.drawn(entry).is_file()))
+    sick.run_to_the_end(sick.run_of)
+    yield sick
+    sick.storage.engine.dispose()
+
+
 @pytest.mark.parametrize("dies_at", [24, 58, 96])
-def test_a_repaired_trial_that_was_killed_ends_bit_identical_to_one_that_was_not(trial, settings, dies_at):
-    sick = replace(settings, **UNGUIDED)
-    straight = trial(settings=sick, steps=200, rules=EAGER)
-    unharmed = straight.training()
-    straight.run_to_the_end(unharmed)
-    repairs = [e for e in straight.ledger.all() if e.kind == "repair"]
+def test_a_repaired_trial_that_was_killed_ends_bit_identical_to_one_that_was_not(trial, repaired, dies_at):
+    repairs = [e for e in repaired.ledger.all() if e.kind == "repair"]
     assert repairs[0].back_to == 0
     assert len(repairs) > 1
 
-    killed = trial(settings=sick, steps=200, name="killed", rules=EAGER)
+    killed = trial(settings=repaired.settings, steps=200, rules=EAGER)
     first = killed.training(Mortal)
     first.dies_at = dies_at
     with pytest.raises(Killed):
         killed.run(first)
     second = killed.training()
     killed.run_to_the_end(second)
-    assert same(weights(unharmed), weights(second))
+    assert same(weights(repaired.run_of), weights(second))
     told = [replace(e, seq=0, parent=None) for e in killed.ledger.all()]
-    assert told == [replace(e, seq=0, parent=None) for e in straight.ledger.all()]
+    assert told == [replace(e, seq=0, parent=None) for e in repaired.ledger.all()]
 
 
-def test_replaying_the_rows_gives_the_settings_of_every_step(trial, settings):
-    seen = {}
-
-    class Noting(Training):
-        def advance(self, closely=False):
-            seen[self.step] = self.settings
-            return super().advance(closely)
-
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, rules=EAGER)
-    sick.run_to_the_end(sick.training(Noting))
-    rows = sick.ledger.all()
+def test_replaying_the_rows_gives_the_settings_of_every_step(repaired):
+    rows = repaired.ledger.all()
     assert any(row.changes for row in rows)
-    for step, used in seen.items():
-        assert settings_at(step, sick.settings, rows) == used
+    for step, used in repaired.used.items():
+        assert settings_at(step, repaired.settings, rows) == used
 
 
-def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(trial, settings):
-    sick = trial(settings=replace(settings, **UNGUIDED), steps=200, rules=EAGER)
-    told = []
-    sick.objective._watcher.repaired = lambda entry: told.append((entry, drawn(entry).is_file()))
-
-    def drawn(entry):
-        return sick.folder / "trial" / entry.picture
-
-    sick.run_to_the_end(sick.training())
-    assert [entry for entry, _ in told] == sick.ledger.all()
-    there = {entry.seq: is_file for entry, is_file in told}
-    [first, *_] = [entry for entry in sick.ledger.all() if entry.kind == "repair"]
-    [verdict, *_] = [entry for entry in sick.ledger.all() if entry.parent == first.seq]
+def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(repaired):
+    entries = repaired.ledger.all()
+    assert [entry for entry, _ in repaired.told] == entries
+    there = {entry.seq: is_file for entry, is_file in repaired.told}
+    [first, *_] = [entry for entry in entries if entry.kind == "repair"]
+    [verdict, *_] = [entry for entry in entries if entry.parent == first.seq]
     assert there[first.seq] and there[verdict.seq]
-    before, after = imread(drawn(first)), imread(drawn(verdict))
+    before, after = (imread(repaired.drawn(entry)) for entry in (first, verdict))
     assert before.shape == after.shape and (before != after).any()
-    assert not any(there[entry.seq] for entry in sick.ledger.all() if entry.kind == "alarm")
+    assert not any(there[entry.seq] for entry in entries if entry.kind == "alarm")
 
 
 def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clean_value(trial, settings):
