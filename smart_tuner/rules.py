@@ -23,6 +23,12 @@ def median(health: Health, name: str, count: int = WINDOW) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
+def share_of_loss(health: Health, part: str, weight: float) -> float | None:
+    """What a part makes of the loss, with its weight."""
+    value, loss = median(health, part), median(health, "loss")
+    return weight * value / loss if value is not None and loss else None
+
+
 def slower(settings: Knobs, factor: float) -> dict[str, float]:
     return {"learning_rate": settings.learning_rate * factor}
 
@@ -554,11 +560,8 @@ class OverbearingGuide(Rule):
     sigma: float = 0.2  # what the guide is widened to: the default
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        guided, loss = median(health, "guided"), median(health, "loss")
-        if guided is None or not loss or not health.last("aligned"):
-            return None
-        share = settings.guided_attention_weight * guided / loss
-        if share <= self.max_share:
+        share = share_of_loss(health, "guided", settings.guided_attention_weight)
+        if share is None or share <= self.max_share or not health.last("aligned"):
             return None
         return Alarm(f"attention is aligned, and {share:.0%} of the loss is its guide's", {"share": share})
 
@@ -586,11 +589,8 @@ class OverbearingGate(Rule):
     positive_weight: float = 5.0  # what the ends weigh then: the default
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
-        gate, loss = median(health, "gate"), median(health, "loss")
-        if gate is None or not loss:
-            return None
-        share = settings.gate_weight * gate / loss
-        if share <= self.max_share:
+        share = share_of_loss(health, "gate", settings.gate_weight)
+        if share is None or share <= self.max_share:
             return None
         return Alarm(f"{share:.0%} of the loss is the gate's", {"share": share})
 
