@@ -24,7 +24,7 @@ from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
-from benchmarks.faults.report import add, export, figures, known, printed, watching_row
+from benchmarks.faults.report import add, export, figures, known, printed, read, watching_row
 from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
@@ -67,7 +67,7 @@ def main(
     study = jobs.open_study(stage, storage)
     wanted = jobs.jobs([cases[one] for one in names if one in cases], half)
     wanted += [job for job in jobs.searches() if searches or job.case in names]
-    done = jobs.results(study).keys() | known(stage, out).keys()
+    done = jobs.results(study).keys() | known(stage, read(out)).keys()
     left = [job for job in wanted if job not in done]
     jobs.recover(study)
     jobs.enqueue(study, left)

@@ -21,9 +21,13 @@ Record = dict[str, Any]
 JOB = tuple(field.name for field in fields(Job))
 
 
-def known(stage: Stage, path: Path) -> dict[Job, Any]:
-    """What the file has of this stage, by the same rules and cases: results by arm, or a study's trials."""
-    found: Record = json.loads(path.read_text()) if path.exists() else {}
+def read(path: Path) -> Record:
+    """The file's content; empty where there is none yet."""
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def known(stage: Stage, found: Record) -> dict[Job, Any]:
+    """What a file has of this stage, by the same rules and cases: results by arm, or a study's trials."""
     if found.get("identity") != jobs.identity(stage):
         return {}
     runs = {Job(*(row[name] for name in JOB)): row["arms"] for row in found["results"]}
@@ -32,10 +36,10 @@ def known(stage: Stage, path: Path) -> dict[Job, Any]:
 
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     """All results of the study; what the file has of other databases, by the same rules and cases, stays."""
-    all_known = known(stage, path)
+    found = read(path)
+    all_known = known(stage, found)
     for job, of in jobs.results(study).items():
         all_known[job] = of["trials"] if job.case in MODES else compact(of)
-    found: Record = json.loads(path.read_text()) if path.exists() else {}
     found |= {
         "stage": stage.name,
         "identity": jobs.identity(stage),

@@ -10,7 +10,7 @@ from benchmarks.faults import jobs
 from benchmarks.faults.case import all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.proof import main as proof
-from benchmarks.faults.report import add, export, figures, known, printed, watching_row
+from benchmarks.faults.report import add, export, figures, known, printed, read, watching_row
 from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
 from benchmarks.faults.stage import TINY
 
@@ -154,10 +154,10 @@ def test_results_of_another_database_stay_in_the_file_if_rules_and_cases_are_the
     assert len(found["results"]) == len(told["results"])
     assert [r["arms"].keys() for r in found["results"] if r["case"] == "F01" and r["seed"] == 10] == [{"B0"}]
     assert sorted(case for case, *_ in found["studies"]) == ["S-off"] * 5 + ["S-ours"]
-    assert {job.case for job in known(TINY, path)} == {"F01", "H01", "S-off", "S-ours"}
+    assert {job.case for job in known(TINY, read(path))} == {"F01", "H01", "S-off", "S-ours"}
     monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
     other = jobs.open_study(TINY, f"sqlite:///{tmp_path}/again.db")
-    assert known(TINY, path) == {}
+    assert known(TINY, read(path)) == {}
     assert export(TINY, other, path)["results"] == []
 
 
