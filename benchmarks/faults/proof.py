@@ -35,12 +35,16 @@ STUDIES = """Trials of the base recipe with searched settings. Three of the ways
 trials. Means over seeds, and the range."""
 
 
+def cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "**no**", None: ""}[value]
+    return str(value).replace("|", "\\|")
+
+
 def markdown_table(rows: Sequence[Record]) -> str:
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        cells = [{True: "yes", False: "**no**", None: ""}.get(v, str(v)) for v in row.values()]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]
     return "\n".join(lines)
 
 
