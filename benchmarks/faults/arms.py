@@ -134,7 +134,7 @@ class Bout:
         course = self.course("B4", self.seed, MemoryLedger(stop), self.setup)
         course.curve = list(self._before)
         _back_with_half_the_rate(course.training, self._stem, self._first.step)
-        course.training.step = self._first.step
+        course.resume(self._first.step)
         for repairs in range(1, MOST_REPAIRS + 1):
             course.watch(RULES if repairs < MOST_REPAIRS else ())
             try:

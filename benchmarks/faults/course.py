@@ -90,9 +90,7 @@ class Course:
         self._judge, self._durations = judge(setup.shape), shown.durations
         self._items = self._judge.items
         self.curve: list[Measure] = []
-        for strike in setup.strikes:
-            if strike.lasting and onset + strike.after < self.consumed:
-                strike.hit(training)
+        self._befall()
 
     @property
     def consumed(self) -> int:
@@ -129,6 +127,15 @@ class Course:
     def restore(self, path: Path) -> None:
         """Go on bit by bit from a checkpoint of the same run."""
         self.training.restore(path)
+        self._befall()
+
+    def resume(self, step: int) -> None:
+        """Go on, with the weights that the training has, as if it had consumed so many steps."""
+        self.training.step = step
+        self._befall()
+
+    def _befall(self) -> None:
+        """What lasts, and began before."""
         for strike in self.setup.strikes:
             if strike.lasting and self._onset + strike.after < self.consumed:
                 strike.hit(self.training)

@@ -21,7 +21,8 @@ from smart_tuner.rules import RULES
 from smart_tuner.store import open_storage
 
 SEEDS = {"development": range(5), "held_out": range(10, 15)}  # of faults
-HEALTHY_SEEDS = {"development": range(50, 60), "held_out": range(100, 125)}
+# Held out: from 100 on, less those of a stopped run after which a rule was mended (notes.md).
+HEALTHY_SEEDS = {"development": range(50, 60), "held_out": range(107, 132)}
 FORGOTTEN = datetime.timedelta(hours=1)  # a job of another machine that runs so long died
 RESULT, WORKER = "result", "worker"
 

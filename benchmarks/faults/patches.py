@@ -12,6 +12,7 @@ from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup, Strike
 from benchmarks.faults.stage import TINY
 from model.corpus import Corpus, Utterance, collate
+from model.settings import LIMITS
 from model.tacotron2 import Prediction
 from model.training import Training
 
@@ -20,7 +21,8 @@ COLLAPSES = 3
 
 
 def rate_times(setup: Setup, times: float) -> Setup:
-    return setup.with_settings(learning_rate=setup.settings.learning_rate * times)
+    rate = min(setup.settings.learning_rate * times, LIMITS["learning_rate"][1])
+    return setup.with_settings(learning_rate=rate)
 
 
 def rate_times_later(setup: Setup, times: float) -> Setup:

@@ -15,6 +15,7 @@ from benchmarks.faults.search import one
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, prepare
 from model import checkpoint
+from smart_tuner.repairs import Entry
 from smart_tuner.rules import RULES
 
 SHORT = replace(TINY, planned=20, measure_every=10, checkpoint_every=5)
@@ -73,6 +74,18 @@ def test_where_nothing_is_seen_the_arms_are_one_run(tmp_path):
     found = bout(tmp_path, spoilt("F21", clips=30)).all()
     assert {arm for arm, run in found.items() if run.get("same_as") == "B6"} == {"B0", "B1", "B2", "B3", "B4"}
     assert found["B5"]["consumed"] == SHORT.budget
+
+
+def test_a_fault_that_lasts_is_not_rolled_back_with_the_weights(tmp_path):
+    weights = set()
+    for onset in (3, 2 * SHORT.budget):  # the second never comes
+        folder = tmp_path / str(onset)
+        folder.mkdir()
+        going_on = bout(folder, spoilt("F02", onset=onset, rate_times_later=30.0))
+        going_on.ours()
+        going_on._first = Entry("repair", 10, "overgrown_steps", 1, 1, "")
+        weights.add(going_on.rolled_back()["weights"])
+    assert len(weights) == 2
 
 
 def test_a_healthy_recipe_is_run_once_as_long_as_nothing_touches_it(tmp_path):

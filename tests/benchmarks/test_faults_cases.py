@@ -7,6 +7,7 @@ import torch
 from benchmarks.faults.case import FOLDER, HALVES, all_cases, read, spoilt
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, prepare
+from model.settings import LIMITS
 from smart_tuner.rules import RULES
 
 CASES = all_cases()
@@ -37,6 +38,16 @@ def test_a_case_begins_with_a_run_that_may_be_made(case):
     for half in HALVES:
         for severity in range(len(case.severities[half])):
             assert isinstance(case.setup(TINY, half, severity), Setup)
+
+
+@pytest.mark.parametrize("case", [c for c in EXPRESSED if c.is_fault], ids=lambda c: c.name)
+@pytest.mark.parametrize("rate", [5e-4, 2e-2])
+def test_a_trial_of_a_study_may_be_spoilt_whatever_was_drawn(case, rate):
+    for severity in case.severities["held_out"]:
+        setup = BASE.with_settings(learning_rate=rate)
+        for patch, strength in severity.items():
+            setup = spoilt(setup, patch, strength)
+        assert rate == 5e-4 or setup.settings.learning_rate <= LIMITS["learning_rate"][1]
 
 
 @pytest.mark.parametrize("line", ["rules = ['no_such']", "development = [{ no_such = 1 }]"])
