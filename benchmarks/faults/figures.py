@@ -147,6 +147,16 @@ class Figures:
             if self.cases[case].repairable
         }
 
+    def ended(self) -> Share:
+        """Of runs with a fault that counts and that nothing can repair."""
+        return share(
+            {
+                case: [r["arms"]["B6"]["state"] in ("PRUNED", "FAIL") for r in self.of(case)]
+                for case in self.counting
+                if not self.cases[case].repairable
+            }
+        )
+
     def touched(self) -> list[Result]:
         """Healthy runs that a rule changed or ended."""
         return [r for r in self.healthy if any(row["kind"] in ACTS for row in r["arms"]["B6"]["rows"])]

@@ -93,6 +93,16 @@ def test_late_wrong_or_mere_alarms(row, detected, right):
     assert (found.detected(result), found.rightly(result)) == (detected, right)
 
 
+@pytest.mark.parametrize(
+    ("repairable", "state", "shares"),
+    [(False, "FAIL", (5, 5)), (False, "COMPLETE", (0, 5)), (True, "FAIL", (0, 0))],
+)
+def test_what_cannot_be_repaired_should_be_ended(repairable, state, shares):
+    arms = {"B0": run(25.0), "B6": run(25.0, [REPAIR], state)}
+    found = figures(SOUND, [arms] * 5, repairable=repairable).ended()
+    assert (found.hits, found.of) == shares
+
+
 def test_a_healthy_run_that_a_rule_spoils_is_touched_and_harmed():
     found = figures([*SOUND, run(20.0, [REPAIR])], [])
     found.healthy[-1]["arms"]["B0"] = run(10.0)
