@@ -37,7 +37,7 @@ TIMED_STEPS = 30
 @click.option("--stage", "name", type=click.Choice(list(STAGES)), default="tiny", show_default=True)
 @click.option("--only", default="", help="Cases, such as F07,H03, or ways to search, such as S-full.")
 @click.option("--half", type=click.Choice(HALVES), default="held_out", show_default=True)
-@click.option("--searches", is_flag=True, help="Whole studies, too: 30 trials, 6 ways, 5 seeds.")
+@click.option("--searches", is_flag=True, help="Whole studies, too: 30 trials, 7 ways, 5 seeds.")
 @click.option("--watching", is_flag=True, help="What watching costs, too; nothing else should run then.")
 @click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
 @click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)

@@ -19,6 +19,7 @@ from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
 from smart_tuner.pruning import GRACE, GracePruner
 from smart_tuner.rules import RULES
+from studies.sections import Tpe
 from studies.space import SeededPerTrial
 
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
@@ -26,9 +27,9 @@ SEEDS = range(5)
 MOST_TRIALS = 200  # where only steps are counted
 
 
-def our_sampler(seed: int) -> BaseSampler:
-    """As studies/space.py builds it for a file that says tpe."""
-    return SeededPerTrial(seed, lambda s: TPESampler(n_startup_trials=4, multivariate=True, seed=s))
+def our_sampler(seed: int, startup: int = 4) -> BaseSampler:
+    """As studies/space.py builds it for a file that says tpe; start-up trials as the quickstart has them."""
+    return SeededPerTrial(seed, lambda s: TPESampler(n_startup_trials=startup, multivariate=True, seed=s))
 
 
 def our_pruner(stage: Stage) -> BasePruner:
@@ -60,6 +61,13 @@ MODES = {
         lambda _: MedianPruner(),
     ),
     "S-ours": Mode("healthy, ours", False, "full", our_sampler, our_pruner),
+    "S-default": Mode(
+        f"healthy, ours with {Tpe().n_startup_trials} start-up trials, as a file has that says nothing",
+        False,
+        "full",
+        lambda seed: our_sampler(seed, Tpe().n_startup_trials),
+        our_pruner,
+    ),
 }
 
 
