@@ -46,7 +46,9 @@ class Case:
         return self.name.startswith("F")
 
     def setup(self, stage: Stage, half: str, severity: int) -> Setup:
-        setup = Setup.of(stage, self.shape)
+        return self.spoil(self.sound(stage), half, severity)
+
+    def spoil(self, setup: Setup, half: str, severity: int) -> Setup:
         for name, strength in self.severities[half][severity].items():
             setup = spoilt(setup, name, strength)
         return setup

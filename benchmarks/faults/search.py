@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvin
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from benchmarks.faults.arms import ENDS, quick
-from benchmarks.faults.case import Case, spoilt
+from benchmarks.faults.case import Case
 from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
@@ -106,8 +106,7 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
         if fault := faults.get(trial.number):
             case = cases[fault[0]]
             onset = case.onset
-            for patch, strength in case.severities["held_out"][fault[1]].items():
-                setup = spoilt(setup, patch, strength)
+            setup = case.spoil(setup, "held_out", fault[1])
         with TemporaryDirectory(dir=quick()) as place:
             steps, value, state = one(stage, trial, setup, onset, mode.rules, 1000 * seed, Path(place))
         if state == "COMPLETE" and value is not None:
