@@ -18,9 +18,9 @@ from objectives.pictures import save_attention
 from smart_tuner.autofix import AutoFix
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
+from smart_tuner.rules import TEXT_IS_USED
 
 EARLY_LOOKS = (10, 15, 20)  # a cut graph shows at once
-TEXT_IS_USED = 0.05  # by which another text raises the loss of a run that listens to it
 
 
 class Ledger(Protocol):

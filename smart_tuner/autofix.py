@@ -24,7 +24,8 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
-POLICY_VERSION = 3  # of this file and of what the rules' code does with their thresholds
+OF_WEIGHTS = ("mel", "guided", "diagonal_score", "corr", "held_out")  # best values that others need not reach
+POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
 
 
 def policy_hash(rules: Sequence[Rule]) -> str:
@@ -200,7 +201,7 @@ class AutoFix(Generic[S]):
         try:
             if (cause := self._cause_of(rule)) is not None:
                 self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
-            elif self.in_grace and rule.level > HARD_LEVEL:
+            elif self.in_grace and rule.level > HARD_LEVEL and not self._came_again(rule):
                 self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
             else:
                 self._act(rule, alarm, tuple(other.name for other, _ in others))
@@ -217,6 +218,12 @@ class AutoFix(Generic[S]):
             if other.level < rule.level and stands and not self._spent(other):
                 return other.name
         return None
+
+    def _came_again(self, rule: Rule) -> bool:
+        """Whether sound weights, to which this very rule has just gone back, are lost as well: there is no
+        more to be seen of that repair, and every step that is waited has to be redone."""
+        last = self._pending() if rule.tier == "step" else None
+        return last is not None and last.rule == rule.name and bool(last.back_to)
 
     def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
         """Record an alarm that nothing is done about, once until it clears."""
@@ -283,6 +290,10 @@ class AutoFix(Generic[S]):
             self._go_back(target)
         for part in parts:
             self._run.reinitialise(part)
+        if parts:
+            health.forget(OF_WEIGHTS)
+        if "attention" in parts:  # which has to be found anew: that the old one is lost is no collapse
+            health.first_aligned = None
         if not safe:
             self.rest_until = verify_at
         self._begin_afresh(rule)
@@ -290,7 +301,7 @@ class AutoFix(Generic[S]):
     def _go_back(self, step: int) -> None:
         self._redone += self.health.step - step
         self._run.roll_back(step)
-        self.health.forget(("mel", "guided", "diagonal_score", "corr", "held_out"))
+        self.health.forget(OF_WEIGHTS)
         if step == 0:
             self.health.forget(("text_gain",))
             self.health.start_over()

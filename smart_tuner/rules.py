@@ -15,6 +15,7 @@ from smart_tuner.health import PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
+TEXT_IS_USED = 0.05  # by which other texts raise the loss of a run that listens to its own
 MOST_FRAMES = 1000  # a step: the limits of a training bring it down to what its weights serve
 
 
@@ -322,12 +323,16 @@ class VanishingGradients(Rule):
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
+    near: float = 3.0  # times that bound, if half of the parts are so small: a quarter of the step is lost
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
-        newest = {group: health.last(group) for group in health.names(name)}
-        small = {group: v for group, v in newest.items() if v is not None and 0 < v < bound}
-        if not small or (2 * len(small) < len(newest) and health.falls("mel", 4 * WINDOW) is not False):
+        newest = {group: v for group in health.names(name) if (v := health.last(group)) is not None}
+        small = {group: v for group, v in newest.items() if 0 < v < bound}
+        nearly = {group: v for group, v in newest.items() if 0 < v < self.near * bound}
+        if nearly and 2 * len(nearly) >= len(newest):
+            small, bound = nearly, self.near * bound
+        elif not small or health.falls("mel", 4 * WINDOW) is not False:
             return None
         worst = min(small, key=small.__getitem__)
         reason = (
@@ -387,14 +392,15 @@ class TextIgnored(_Unaligned):
     """
 
     level, priority = 4, 9
-    min_text_gain: float = 0.01
+    min_text_gain: float = 0.01  # of a run that is not aligned
+    min_aligned_text_gain: float = TEXT_IS_USED
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         gain = health.last("text_gain")
         encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
-        if gain is not None and health.last("aligned") and gain < self.min_text_gain:
+        if gain is not None and health.last("aligned") and gain < self.min_aligned_text_gain:
             if health.age < min(self.deadline, health.pace.planned // 2):
                 return None
             rise = health.trend("text_gain", 4)
@@ -412,6 +418,12 @@ class TextIgnored(_Unaligned):
     def ladder(self, settings: Knobs) -> list[Action]:
         _, guide, hide, fresh = alignment_ladder(settings)
         return [hide, guide, fresh]
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        """Attention that was diagonal all the time proves nothing: the text must be of use."""
+        if before.get("diagonal_score", 0.0) < 0.6 and super().helped(before, after, health):
+            return True
+        return health.best.get("text_gain", 0.0) >= self.min_aligned_text_gain
 
 
 def alignment_ladder(settings: Knobs) -> list[Action]:

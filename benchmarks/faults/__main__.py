@@ -24,7 +24,16 @@ from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
-from benchmarks.faults.report import add, export, figures, known, printed, read, watching_row
+from benchmarks.faults.report import (
+    add,
+    export,
+    figures,
+    known,
+    known_without_rules,
+    printed,
+    read,
+    watching_row,
+)
 from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
@@ -42,6 +51,11 @@ TIMED_STEPS = 30
 @click.option("--workers", default=2, show_default=True, help="Processes, one thread each.")
 @click.option("--storage", default="sqlite:///runs/faults.db", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Raw results; default runs/faults-STAGE.json.")
+@click.option(
+    "--earlier",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Results by other rules: what has no rules is taken from there.",
+)
 @click.option("--work", is_flag=True, hidden=True)
 def main(
     name: str,
@@ -52,12 +66,13 @@ def main(
     workers: int,
     storage: str,
     out: Path | None,
+    earlier: Path | None,
     work: bool,
 ) -> None:
     stage = STAGES[name]
     cases = all_cases(stage)
     if work:
-        run_jobs(stage, cases, storage)
+        run_jobs(stage, cases, storage, earlier)
         return
     names = only.split(",") if only else list(cases)
     if unknown := set(names) - cases.keys() - MODES.keys():
@@ -74,29 +89,30 @@ def main(
     click.echo(f"{len(done)} jobs of this stage are done; {len(left)} are to do.", err=True)
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
-        follow(stage, storage, left, workers)
+        follow(stage, storage, left, workers, earlier)
     found = export(stage, study, out)
     if watching:
         found = add(out, watching_row(compare("quickstart", 15)))
     click.echo(printed(figures(found, cases, half), found))
 
 
-def run_jobs(stage: Stage, cases: dict[str, Case], storage: str) -> None:
+def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path | None) -> None:
     """A worker's whole life."""
+    known = known_without_rules(stage, read(earlier)) if earlier else {}
     torch.set_num_threads(1)
     prepare(stage)
     study = jobs.open_study(stage, storage)
     for trial, job in jobs.claimed(study):
         began = time.monotonic()
-        trial.set_user_attr(jobs.RESULT, result(stage, cases, job))
+        trial.set_user_attr(jobs.RESULT, result(stage, cases, job, known.get(job, {})))
         study.tell(trial, time.monotonic() - began)
 
 
-def result(stage: Stage, cases: dict[str, Case], job: Job) -> dict[str, Any]:
+def result(stage: Stage, cases: dict[str, Case], job: Job, known: dict[str, Any]) -> dict[str, Any]:
     if job.case in MODES:
-        return search(stage, cases, job.case, job.seed)
+        return known or search(stage, cases, job.case, job.seed)
     with TemporaryDirectory(dir=quick()) as place:
-        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all()
+        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all(known)
 
 
 def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:
@@ -126,9 +142,10 @@ def told(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
 
 
-def follow(stage: Stage, storage: str, left: Sequence[Job], count: int) -> None:
+def follow(stage: Stage, storage: str, left: Sequence[Job], count: int, earlier: Path | None) -> None:
     """Until every worker ended; what they do is read from the database."""
     call = [sys.executable, "-m", "benchmarks.faults", "--stage", stage.name, "--storage", storage, "--work"]
+    call += ["--earlier", str(earlier)] if earlier else []
     workers = [subprocess.Popen(call) for _ in range(count)]
     study = jobs.open_study(stage, storage)
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

@@ -4,7 +4,7 @@ B1 to B4 see what our rules see: only what they do about it differs.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,7 @@ ARMS = {
     "B6": "ours",
     "B7": "oracle",
 }
+UNRULED = ("B0", "B5", "B7")  # no rule of ours has a say in these
 SEED_STEP = 1000  # between a run's seed and those of its restarts
 MOST_REPAIRS = 5  # of B2 to B4, as of ours
 REPLAYED = 5  # one seed in so many is replayed
@@ -184,14 +185,19 @@ class Bout:
             "weights": weights_hash(course.training),
         }
 
-    def all(self) -> dict[str, Any]:
-        """By arm. Where ours saw nothing, its run is that of no rules, and of all that see the same."""
+    def all(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """By arm. Where ours saw nothing, its run is that of no rules, and of all that see the same.
+
+        Args:
+            known: runs of arms without rules, which are not run again.
+        """
+        known = known or {}
         found, all_arms = {"B6": self.ours()}, self.case.is_fault and self.case.repairable
         if self._first is None:
             same = ("B0", "B1", "B2", "B3", "B4") if all_arms else ("B0",)
             found |= {arm: found["B6"] | {"same_as": "B6"} for arm in same}
         elif self.case.is_fault or any(row["kind"] in ACTS for row in found["B6"]["rows"]):
-            found["B0"] = self.unwatched()
+            found["B0"] = known.get("B0") or self.unwatched()
         if not all_arms:
             return found
         if self._first is not None:
@@ -201,7 +207,8 @@ class Bout:
                 "B3": self.restarted("B3", random_change),
                 "B4": self.rolled_back(),
             }
-        return found | {"B5": self.naive(), "B7": oracle(self.stage, self.case, self.seed)}
+        naive = known.get("B5") or self.naive()
+        return found | {"B5": naive, "B7": known.get("B7") or oracle(self.stage, self.case, self.seed)}
 
 
 def acts(entry: Entry) -> bool:

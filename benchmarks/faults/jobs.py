@@ -54,11 +54,15 @@ def search_job(mode: str, seed: int) -> Job:
     return Job(mode, "held_out", 0, seed)
 
 
+def ground(stage: Stage) -> str:
+    """Of cases and stage: all that runs and studies without rules depend on."""
+    cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
+    return hashlib.sha256(repr(stage).encode() + cases).hexdigest()[:8]
+
+
 def identity(stage: Stage) -> str:
     """Of rules, cases and stage: results of others do not mix."""
-    cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
-    content = repr((stage, policy_hash(RULES))).encode() + cases
-    return hashlib.sha256(content).hexdigest()[:8]
+    return hashlib.sha256((ground(stage) + policy_hash(RULES)).encode()).hexdigest()[:8]
 
 
 def open_study(stage: Stage, url: str) -> optuna.Study:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from benchmarks.faults import jobs
-from benchmarks.faults.arms import ARMS
+from benchmarks.faults.arms import ARMS, UNRULED
 from benchmarks.faults.case import Case
 from benchmarks.faults.figures import Figures, Share, first_act, gap, most_of_none, share
 from benchmarks.faults.jobs import Job
@@ -34,6 +34,19 @@ def known(stage: Stage, found: Record) -> dict[Job, Any]:
     return runs | {jobs.search_job(mode, seed): trials for mode, seed, trials in found["studies"]}
 
 
+def known_without_rules(stage: Stage, found: Record) -> dict[Job, Any]:
+    """What a file has that no rules could change, by the same cases: arms as a run has them, and studies."""
+    if found.get("ground") != jobs.ground(stage):
+        return {}
+    kept: dict[Job, Any] = {}
+    for row in found["results"]:
+        arms = {arm: row["arms"][of.get("same_as", arm)] for arm, of in row["arms"].items() if arm in UNRULED}
+        if arms:
+            kept[Job(*(row[name] for name in JOB))] = arms
+    studies = [(mode, seed, trials) for mode, seed, trials in found["studies"] if MODES[mode].rules == "off"]
+    return kept | {jobs.search_job(mode, seed): {"trials": trials} for mode, seed, trials in studies}
+
+
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     """All results of the study; what the file has of other databases, by the same rules and cases, stays."""
     found = read(path)
@@ -43,6 +56,7 @@ def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
     found |= {
         "stage": stage.name,
         "identity": jobs.identity(stage),
+        "ground": jobs.ground(stage),
         "results": [{**asdict(job), "arms": of} for job, of in all_known.items() if job.case not in MODES],
         "studies": [[job.case, job.seed, of] for job, of in all_known.items() if job.case in MODES],
     }

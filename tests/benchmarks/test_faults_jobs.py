@@ -10,7 +10,16 @@ from benchmarks.faults import jobs
 from benchmarks.faults.case import all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.proof import main as proof
-from benchmarks.faults.report import add, export, figures, known, printed, read, watching_row
+from benchmarks.faults.report import (
+    add,
+    export,
+    figures,
+    known,
+    known_without_rules,
+    printed,
+    read,
+    watching_row,
+)
 from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
 from benchmarks.faults.stage import TINY
 
@@ -161,6 +170,17 @@ def test_results_of_another_database_stay_in_the_file_if_rules_and_cases_are_the
     other = jobs.open_study(TINY, f"sqlite:///{tmp_path}/again.db")
     assert known(TINY, read(path)) == {}
     assert export(TINY, other, path)["results"] == []
+
+
+def test_what_has_no_rules_is_the_same_by_other_rules(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
+    found = read(tmp_path / "results.json")
+    kept = known_without_rules(TINY, found)
+    assert {job.case for job in kept} == {"F01", "S-off"}  # H01 has our rules alone
+    arms = kept[Job("F01", "held_out", 0, 10)]
+    assert {arm: run["curve"][-1][1] for arm, run in arms.items()} == {"B0": 25.0, "B5": 25.0, "B7": 10.5}
+    assert kept[jobs.search_job("S-off", 0)] == {"trials": [[240, 12.0, "COMPLETE", None]]}
+    assert known_without_rules(TINY, found | {"ground": "other cases"}) == {}
 
 
 def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():

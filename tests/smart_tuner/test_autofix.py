@@ -8,7 +8,7 @@ from model.settings import LIMITS, Settings
 from smart_tuner.autofix import MAX_REPAIRS, AutoFix, GivenUp, policy_hash
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Action, Alarm, Rule, settings_at
-from smart_tuner.rules import RULES, GateNever, NonFinite, PoorAlignment
+from smart_tuner.rules import RULES, Collapse, GateNever, NonFinite, PoorAlignment
 
 START = Settings(guided_attention_weight=0.0, warmup_steps=5)
 GOOD = {
@@ -403,6 +403,37 @@ def test_lost_alignment_leads_back_to_aligned_weights():
     assert (repair.rule, repair.back_to) == ("collapse", 300)
     ward.days(100)
     assert ward.patient.kinds("verdict")[0].verdict == "improved"
+
+
+def test_alignment_that_is_lost_again_does_not_wait_for_the_verdict_of_its_first_repair():
+    ward = Ward(planned=2000).days(500)
+    lost = STEP | {"guided": 0.5}
+    ward.days(10, UNALIGNED, lost)  # repaired at 510, to be judged at 625
+    ward.days(40).days(10, UNALIGNED, lost)
+    first, second = ward.patient.kinds("repair")
+    assert (first.rule, second.rule) == ("collapse", "collapse")
+    assert first.verify_at > second.step == 556
+    assert [v.verdict for v in ward.patient.kinds("verdict")] == ["no effect"]
+    assert ward.patient.done == [("roll back", first.back_to), ("roll back", second.back_to)]
+
+
+class Renewing(Rule):
+    """Gives an aligned run new weights, once."""
+
+    level, priority, votes, gives_up = 4, 9, (1, 1), None
+
+    def sees(self, health, settings):
+        return Alarm("ill", {}) if health.step == 500 else None
+
+    def ladder(self, settings):
+        return [Action("new weights", fresh="attention")]
+
+
+def test_new_weights_of_the_attention_are_not_taken_for_a_collapse():
+    ward = Ward((Renewing(), Collapse()), planned=2000).days(500)
+    assert ward.patient.done == [("reinitialise", "attention")]
+    ward.days(130, UNALIGNED, STEP | {"guided": 0.5})  # beyond the verdict
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["renewing"]
 
 
 def test_at_the_end_a_waiting_repair_is_judged_by_what_is_known():

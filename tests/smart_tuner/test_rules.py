@@ -72,24 +72,33 @@ SIDES = [
     (Divergence(), {"mel": flat(1.32), "best": CALM}, {"mel": flat(1.28)}),
     (
         VanishingGradients(),
-        {"gradient__encoder": 9e-9, "mel": flat(1.0), "eps": 1e-9},
-        {"gradient__encoder": 1.1e-8},
+        {"gradient__encoder": 2.9e-8, "mel": flat(1.0), "eps": 1e-9},
+        {"gradient__encoder": 3.1e-8},
     ),
     (
         VanishingGradients(),
         {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "mel": flat(1.0)},
         {"mel": falling(1.2, 1.0)},
     ),
-    (VanishingGradients(), {"gradient__a": 9e-7, "mel": falling(1.2, 1.0)}, {"gradient__a": 1.1e-6}),
+    (
+        VanishingGradients(),
+        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "mel": flat(1.0)},
+        {"gradient__a": 1.1e-6},
+    ),
+    (
+        VanishingGradients(),
+        {"gradient__a": 2.9e-6, "gradient__b": 2.9e-6, "gradient__c": 1e-3, "mel": falling(1.2, 1.0)},
+        {"gradient__b": 3.1e-6},
+    ),
     (DeadModule(), {"update__encoder": -4.6, "planned": 50_000}, {"update__encoder": -4.4}),
-    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"text_gain": 0.011}),
-    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"steps": 199}),
+    (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"text_gain": 0.051}),
+    (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"steps": 199}),
     (
         TextIgnored(),
         {"text_gain": [0.004, 0.006, 0.005, 0.009], "aligned": 1},
         {"text_gain": [0.004, 0.005, 0.006, 0.009]},
     ),
-    (TextIgnored(), {"text_gain": 0.009, "aligned": 1, "steps": 200}, {"aligned": 0}),
+    (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
     (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
@@ -310,6 +319,19 @@ def test_a_guide_is_let_go_in_two_steps():
 
 def test_a_text_that_does_not_matter_is_first_made_to_matter():
     assert [*TextIgnored().ladder(S)[0].changes] == ["p_frame_dropout"]
+
+
+@pytest.mark.parametrize(
+    ("diagonal", "gains", "best", "helped"),
+    [
+        (0.9, [0.01, 0.02, 0.01, 0.02], 0.02, False),  # a penalty that falls says nothing of the text
+        (0.9, [0.01], 0.06, True),  # and is no longer measured
+        (0.5, [0.01, 0.02, 0.01, 0.02], 0.02, True),
+    ],
+)
+def test_an_aligned_run_listens_if_the_text_is_of_use_to_it(diagonal, gains, best, helped):
+    health = chart(text_gain=gains, penalty=falling(0.5, 0.1, 4), best={"text_gain": best})
+    assert TextIgnored().helped({"diagonal_score": diagonal}, {}, health) == helped
 
 
 @pytest.mark.parametrize(
