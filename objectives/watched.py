@@ -18,7 +18,7 @@ from objectives.pictures import save_attention
 from smart_tuner.autofix import AutoFix
 from smart_tuner.health import Health, Pace
 from smart_tuner.repairs import Entry, Rule
-from smart_tuner.rules import TEXT_IS_USED
+from smart_tuner.rules import TextIgnored
 
 EARLY_LOOKS = (10, 15, 20)  # a cut graph shows at once
 
@@ -54,6 +54,8 @@ class Watched:
         self._folder, self._ledger, self._told = folder, ledger, told
         self._seen: Validation | None = None  # since the last repair
         self._look_every = pace(50, 20)
+        used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
+        self._text_is_used = max(used, default=0.0)  # from then on, a run's text_gain is not measured
         n_clips = len(training.corpus.training)
         self.autofix: AutoFix[Settings] | None = None
         if rules:
@@ -146,7 +148,7 @@ class Watched:
         found = validation_measures(self._seen) | {"constant": self._constant}
         assert self.autofix is not None
         late = self.training.step >= self._pace.planned // 8
-        if late and self.autofix.health.best.get("text_gain", 0.0) < TEXT_IS_USED:
+        if late and self.autofix.health.best.get("text_gain", 0.0) < self._text_is_used:
             found["text_gain"] = self.training.text_gain(self._items)
         return found
 

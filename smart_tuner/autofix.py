@@ -220,10 +220,11 @@ class AutoFix(Generic[S]):
         return None
 
     def _came_again(self, rule: Rule) -> bool:
-        """Whether sound weights, to which this very rule has just gone back, are lost as well: there is no
-        more to be seen of that repair, and every step that is waited has to be redone."""
-        last = self._pending() if rule.tier == "step" else None
-        return last is not None and last.rule == rule.name and bool(last.back_to)
+        """Whether sound weights, to which this very rule went back, are lost as well: no verdict is worth the
+        steps that are waited for it. Until a rule nearer to the cause has had two looks, it is waited."""
+        last, looks = self._pending(), self.health.pace(200, 2 * WINDOW)
+        same = last is not None and last.rule == rule.name and bool(last.back_to)
+        return same and last is not None and self.health.step - last.step >= looks
 
     def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
         """Record an alarm that nothing is done about, once until it clears."""
@@ -290,10 +291,8 @@ class AutoFix(Generic[S]):
             self._go_back(target)
         for part in parts:
             self._run.reinitialise(part)
-        if parts:
+        if parts:  # what was lost with the old weights is no collapse
             health.forget(OF_WEIGHTS)
-        if "attention" in parts:  # which has to be found anew: that the old one is lost is no collapse
-            health.first_aligned = None
         if not safe:
             self.rest_until = verify_at
         self._begin_afresh(rule)

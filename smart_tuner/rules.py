@@ -15,7 +15,6 @@ from smart_tuner.health import PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
-TEXT_IS_USED = 0.05  # by which other texts raise the loss of a run that listens to its own
 MOST_FRAMES = 1000  # a step: the limits of a training bring it down to what its weights serve
 
 
@@ -323,21 +322,22 @@ class VanishingGradients(Rule):
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
-    near: float = 3.0  # times that bound, if half of the parts are so small: a quarter of the step is lost
+    near: float = 3.0  # times that bound: if half of the parts are so small, a quarter of each step is lost
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
         newest = {group: v for group in health.names(name) if (v := health.last(group)) is not None}
         small = {group: v for group, v in newest.items() if 0 < v < bound}
         nearly = {group: v for group, v in newest.items() if 0 < v < self.near * bound}
+        does = "decides the step"
         if nearly and 2 * len(nearly) >= len(newest):
-            small, bound = nearly, self.near * bound
+            small, bound, does = nearly, self.near * bound, "takes a quarter of the step, or more"
         elif not small or health.falls("mel", 4 * WINDOW) is not False:
             return None
         worst = min(small, key=small.__getitem__)
         reason = (
             f"the gradients of {', '.join(group.removeprefix(name) for group in small)} are below "
-            f"{bound:.0e} (smallest {small[worst]:.1e}), so that Adam's epsilon decides the step"
+            f"{bound:.1e} (smallest {small[worst]:.1e}), so that Adam's epsilon {does}"
         )
         return Alarm(reason, small)
 
@@ -393,9 +393,23 @@ class TextIgnored(_Unaligned):
 
     level, priority = 4, 9
     min_text_gain: float = 0.01  # of a run that is not aligned
-    min_aligned_text_gain: float = TEXT_IS_USED
+    min_aligned_text_gain: float = 0.05  # slow healthy runs come there as late as at 94 % of their plan, but:
+    min_growth: float = (
+        3.5  # theirs grows by 4 to 8 times itself in a plan's steps; with wrong texts about 0,
+    )
+    validations: int = 6  # over so many
+    noise: float = 0.002  # a gain that is no gain
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
+
+    def begins_to_listen(self, health: Health) -> bool:
+        """A slow run, whose use of the text grows."""
+        recent = health.values("text_gain", self.validations)
+        rise = health.trend("text_gain", self.validations)
+        if rise is None:
+            return False
+        usual = max(self.noise, float(np.median(recent)))
+        return rise.slope * health.pace.planned >= self.min_growth * usual
 
     def sees(self, health: Health, settings: Knobs) -> Alarm | None:
         gain = health.last("text_gain")
@@ -403,8 +417,7 @@ class TextIgnored(_Unaligned):
         if gain is not None and health.last("aligned") and gain < self.min_aligned_text_gain:
             if health.age < min(self.deadline, health.pace.planned // 2):
                 return None
-            rise = health.trend("text_gain", 4)
-            if rise is not None and rise.low > 0:  # a slow run, which begins to listen
+            if self.begins_to_listen(health):
                 return None
             reason = f"attention is diagonal, but other texts raise the loss by {gain:.1%} only"
             return Alarm(reason, {"text_gain": gain})

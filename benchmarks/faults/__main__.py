@@ -74,6 +74,11 @@ def main(
     if work:
         run_jobs(stage, cases, storage, earlier)
         return
+    if earlier:
+        try:
+            known_without_rules(stage, read(earlier))
+        except ValueError as error:
+            raise click.BadParameter(f"{earlier}: {error}") from error
     names = only.split(",") if only else list(cases)
     if unknown := set(names) - cases.keys() - MODES.keys():
         raise click.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join([*cases, *MODES])}")
@@ -98,21 +103,21 @@ def main(
 
 def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path | None) -> None:
     """A worker's whole life."""
-    known = known_without_rules(stage, read(earlier)) if earlier else {}
+    unruled = known_without_rules(stage, read(earlier)) if earlier else {}
     torch.set_num_threads(1)
     prepare(stage)
     study = jobs.open_study(stage, storage)
     for trial, job in jobs.claimed(study):
         began = time.monotonic()
-        trial.set_user_attr(jobs.RESULT, result(stage, cases, job, known.get(job, {})))
+        trial.set_user_attr(jobs.RESULT, result(stage, cases, job, unruled.get(job, {})))
         study.tell(trial, time.monotonic() - began)
 
 
-def result(stage: Stage, cases: dict[str, Case], job: Job, known: dict[str, Any]) -> dict[str, Any]:
+def result(stage: Stage, cases: dict[str, Case], job: Job, unruled: dict[str, Any]) -> dict[str, Any]:
     if job.case in MODES:
-        return known or search(stage, cases, job.case, job.seed)
+        return unruled or search(stage, cases, job.case, job.seed)
     with TemporaryDirectory(dir=quick()) as place:
-        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all(known)
+        return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all(unruled)
 
 
 def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> float:

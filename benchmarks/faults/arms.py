@@ -190,12 +190,17 @@ class Bout:
 
         Args:
             known: runs of arms without rules, which are not run again.
+
+        Raises:
+            ValueError: a known run is not what it would be now.
         """
         known = known or {}
         found, all_arms = {"B6": self.ours()}, self.case.is_fault and self.case.repairable
         if self._first is None:
             same = ("B0", "B1", "B2", "B3", "B4") if all_arms else ("B0",)
             found |= {arm: found["B6"] | {"same_as": "B6"} for arm in same}
+            if "B0" in known and known["B0"]["weights"] != found["B6"]["weights"]:
+                raise ValueError(f"{self.case.name}, seed {self.seed}: what is known is of other code")
         elif self.case.is_fault or any(row["kind"] in ACTS for row in found["B6"]["rows"]):
             found["B0"] = known.get("B0") or self.unwatched()
         if not all_arms:

@@ -55,7 +55,7 @@ def search_job(mode: str, seed: int) -> Job:
 
 
 def ground(stage: Stage) -> str:
-    """Of cases and stage: all that runs and studies without rules depend on."""
+    """Of cases and stage: all but the code that runs and studies without rules depend on."""
     cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
     return hashlib.sha256(repr(stage).encode() + cases).hexdigest()[:8]
 

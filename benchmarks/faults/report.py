@@ -35,9 +35,12 @@ def known(stage: Stage, found: Record) -> dict[Job, Any]:
 
 
 def known_without_rules(stage: Stage, found: Record) -> dict[Job, Any]:
-    """What a file has that no rules could change, by the same cases: arms as a run has them, and studies."""
+    """What a file has that no rules could change: arms as a run has them, and studies.
+
+    Raises ValueError if its cases or its stage are others.
+    """
     if found.get("ground") != jobs.ground(stage):
-        return {}
+        raise ValueError("these results are of other cases, or of another stage")
     kept: dict[Job, Any] = {}
     for row in found["results"]:
         arms = {arm: row["arms"][of.get("same_as", arm)] for arm, of in row["arms"].items() if arm in UNRULED}

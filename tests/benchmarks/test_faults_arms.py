@@ -100,9 +100,16 @@ def test_what_cannot_be_repaired_is_only_run_by_ours_and_without_rules(tmp_path)
     assert set(found) == {"B6", "B0"}
     assert (found["B6"]["state"], found["B6"]["consumed"]) == ("FAIL", 20)
     assert found["B0"]["consumed"] == SHORT.budget
-    known = {"B0": found["B0"] | {"weights": "as earlier"}}
-    (tmp_path / "again").mkdir()
-    assert bout(tmp_path / "again", CASES["F07"]).all(known)["B0"] == known["B0"]
+
+
+def test_a_known_run_is_not_run_again(tmp_path):
+    known = {"B0": {"state": "COMPLETE", "weights": "as earlier"}}
+    assert bout(tmp_path, CASES["F07"]).all(known)["B0"] == known["B0"]
+
+
+def test_a_known_run_of_other_code_is_noticed(tmp_path):
+    with pytest.raises(ValueError, match="other code"):
+        bout(tmp_path, CASES["H01"]).all({"B0": {"weights": "of other code"}})
 
 
 def test_a_replay_of_other_rows_is_noticed(tmp_path):

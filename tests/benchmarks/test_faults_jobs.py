@@ -180,7 +180,8 @@ def test_what_has_no_rules_is_the_same_by_other_rules(told, tmp_path, monkeypatc
     arms = kept[Job("F01", "held_out", 0, 10)]
     assert {arm: run["curve"][-1][1] for arm, run in arms.items()} == {"B0": 25.0, "B5": 25.0, "B7": 10.5}
     assert kept[jobs.search_job("S-off", 0)] == {"trials": [[240, 12.0, "COMPLETE", None]]}
-    assert known_without_rules(TINY, found | {"ground": "other cases"}) == {}
+    with pytest.raises(ValueError, match="other cases"):
+        known_without_rules(TINY, found | {"ground": "another"})
 
 
 def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():

@@ -417,6 +417,12 @@ def test_alignment_that_is_lost_again_does_not_wait_for_the_verdict_of_its_first
     assert ward.patient.done == [("roll back", first.back_to), ("roll back", second.back_to)]
 
 
+def test_alignment_that_is_lost_again_at_once_waits_for_what_may_be_the_cause():
+    ward = Ward(planned=2000).days(500)
+    ward.days(10, UNALIGNED, STEP | {"guided": 0.5}).days(5).days(20, UNALIGNED, STEP | {"guided": 0.5})
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["collapse"]
+
+
 class Renewing(Rule):
     """Gives an aligned run new weights, once."""
 

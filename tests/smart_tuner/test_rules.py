@@ -95,8 +95,8 @@ SIDES = [
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"steps": 199}),
     (
         TextIgnored(),
-        {"text_gain": [0.004, 0.006, 0.005, 0.009], "aligned": 1},
-        {"text_gain": [0.004, 0.005, 0.006, 0.009]},
+        {"text_gain": [0.004, 0.006, 0.005, 0.006, 0.005, 0.006], "aligned": 1, "planned": 10},
+        {"text_gain": [0.004, 0.006, 0.005, 0.014, 0.019, 0.018]},  # begins to listen, by and large
     ),
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
