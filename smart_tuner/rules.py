@@ -394,10 +394,8 @@ class TextIgnored(_Unaligned):
     level, priority = 4, 9
     min_text_gain: float = 0.01  # of a run that is not aligned
     min_aligned_text_gain: float = 0.05  # slow healthy runs come there as late as at 94 % of their plan, but:
-    min_growth: float = (
-        3.5  # theirs grows by 4 to 8 times itself in a plan's steps; with wrong texts about 0,
-    )
-    validations: int = 6  # over so many
+    min_growth: float = 3.5  # theirs grows by 4 to 8 times itself in a plan's steps, wrong texts' by about 0
+    validations: int = 6  # over which that is told
     noise: float = 0.002  # a gain that is no gain
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's

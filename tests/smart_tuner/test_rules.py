@@ -95,7 +95,7 @@ SIDES = [
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"steps": 199}),
     (
         TextIgnored(),
-        {"text_gain": [0.004, 0.006, 0.005, 0.006, 0.005, 0.006], "aligned": 1, "planned": 10},
+        {"text_gain": [0.004, 0.006, 0.005, 0.006, 0.005, 0.006], "aligned": 1, "planned": 12},
         {"text_gain": [0.004, 0.006, 0.005, 0.014, 0.019, 0.018]},  # begins to listen, by and large
     ),
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"aligned": 0}),
