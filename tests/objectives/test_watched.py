@@ -16,7 +16,7 @@ from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
 from smart_tuner.outage import Outage
 from smart_tuner.records import TrialRepairs
 from smart_tuner.repairs import settings_at
-from smart_tuner.rules import RULES, PoorAlignment
+from smart_tuner.rules import RULES, PoorAlignment, TextIgnored
 from smart_tuner.store import open_storage
 
 
@@ -252,3 +252,12 @@ def test_a_checkpoint_holds_what_the_rules_know(trial):
     progress = json.loads((healthy.folder / "trial" / "ckpt-00000060" / "trial.json").read_text())
     assert progress["watch"]["health"]["step"] == 60
     assert (healthy.folder / "trial" / "ckpt-00000000").exists()  # where a repair may begin anew
+
+
+@pytest.mark.parametrize(("bound", "asked"), [(0.0, False), (10.0, True)])
+def test_what_the_text_is_worth_is_measured_as_long_as_its_rule_asks(trial, bound, asked):
+    rules = [replace(r, min_aligned_text_gain=bound) if isinstance(r, TextIgnored) else r for r in RULES]
+    healthy = trial(rules=tuple(rules))
+    healthy.run(healthy.training())
+    progress = json.loads((healthy.folder / "trial" / "ckpt-00000060" / "trial.json").read_text())
+    assert ("text_gain" in progress["watch"]["health"]["seen"]) == asked
