@@ -115,7 +115,7 @@ def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path |
 
 def result(stage: Stage, cases: dict[str, Case], job: Job, unruled: dict[str, Any]) -> dict[str, Any]:
     if job.case in MODES:
-        return unruled or search(stage, cases, job.case, job.seed)
+        return search(stage, cases, job.case, job.seed)
     with TemporaryDirectory(dir=quick()) as place:
         return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all(unruled)
 

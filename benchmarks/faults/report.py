@@ -27,15 +27,25 @@ def read(path: Path) -> Record:
 
 
 def known(stage: Stage, found: Record) -> dict[Job, Any]:
-    """What a file has of this stage, by the same rules and cases: results by arm, or a study's trials."""
-    if found.get("identity") != jobs.identity(stage):
+    """What a file has of this stage, by the same rules and cases: results by arm, or a study's trials.
+
+    A study without rules is the same by any.
+    """
+    by, studies = jobs.identity(stage), studies_of(stage, found)
+    same = found["results"] if found.get("identity") == by else []
+    runs = {Job(*(row[name] for name in JOB)): row["arms"] for row in same}
+    return runs | {job: of for job, (of, rules) in studies.items() if rules in (by, None)}
+
+
+def studies_of(stage: Stage, found: Record) -> dict[Job, tuple[Any, str | None]]:
+    """Trials of a file's studies of the same cases, and by which rules, if by any."""
+    if found.get("ground") != jobs.ground(stage):
         return {}
-    runs = {Job(*(row[name] for name in JOB)): row["arms"] for row in found["results"]}
-    return runs | {jobs.search_job(mode, seed): trials for mode, seed, trials in found["studies"]}
+    return {jobs.search_job(mode, seed): (trials, by) for mode, seed, trials, by in found["studies"]}
 
 
 def known_without_rules(stage: Stage, found: Record) -> dict[Job, Any]:
-    """What a file has that no rules could change: arms as a run has them, and studies.
+    """What a file has that no rules could change, as a run has it.
 
     Raises ValueError if its cases or its stage are others.
     """
@@ -46,22 +56,26 @@ def known_without_rules(stage: Stage, found: Record) -> dict[Job, Any]:
         arms = {arm: row["arms"][of.get("same_as", arm)] for arm, of in row["arms"].items() if arm in UNRULED}
         if arms:
             kept[Job(*(row[name] for name in JOB))] = arms
-    studies = [(mode, seed, trials) for mode, seed, trials in found["studies"] if MODES[mode].rules == "off"]
-    return kept | {jobs.search_job(mode, seed): {"trials": trials} for mode, seed, trials in studies}
+    return kept
 
 
 def export(stage: Stage, study: optuna.Study, path: Path) -> Record:
-    """All results of the study; what the file has of other databases, by the same rules and cases, stays."""
-    found = read(path)
-    all_known = known(stage, found)
+    """All results of the study; what the file has of other databases, by the same rules and cases, stays, and
+    so do other rules' studies until they are run again."""
+    found, by = read(path), jobs.identity(stage)
+    runs = {job: of for job, of in known(stage, found).items() if job.case not in MODES}
+    studies = studies_of(stage, found)
     for job, of in jobs.results(study).items():
-        all_known[job] = of["trials"] if job.case in MODES else compact(of)
+        if job.case in MODES:
+            studies[job] = of["trials"], None if MODES[job.case].rules == "off" else by
+        else:
+            runs[job] = compact(of)
     found |= {
         "stage": stage.name,
-        "identity": jobs.identity(stage),
+        "identity": by,
         "ground": jobs.ground(stage),
-        "results": [{**asdict(job), "arms": of} for job, of in all_known.items() if job.case not in MODES],
-        "studies": [[job.case, job.seed, of] for job, of in all_known.items() if job.case in MODES],
+        "results": [{**asdict(job), "arms": of} for job, of in runs.items()],
+        "studies": [[job.case, job.seed, trials, rules] for job, (trials, rules) in studies.items()],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, separators=(",", ":")))
@@ -202,8 +216,7 @@ def healthy_rows(f: Figures) -> list[Record]:
 
 
 def study_rows(found: Mapping[str, Any]) -> list[Record]:
-    results = {(case, seed): {"trials": trials} for case, seed, trials in found.get("studies", [])}
-    return rows_of(results, STAGES[found["stage"]])
+    return rows_of(found.get("studies", []), STAGES[found["stage"]])
 
 
 def printed(f: Figures, found: Mapping[str, Any]) -> str:

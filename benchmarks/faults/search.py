@@ -1,7 +1,7 @@
 """Whole studies of tiny trainings: what repairs are worth to a search, and what our search is worth."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,14 +145,21 @@ def one(
     return course.consumed, value, state
 
 
-def rows_of(results: dict[tuple[str, int], dict[str, Any]], stage: Stage) -> list[dict[str, Any]]:
-    """By mode: the best value after parts of the budget, mean over seeds, and what it took."""
+def rows_of(
+    studies: Sequence[tuple[str, int, list[list[Any]], str | None]], stage: Stage
+) -> list[dict[str, Any]]:
+    """By mode: the best value after parts of the budget, mean over seeds, and what it took.
+
+    Args:
+        studies: each its mode, seed, trials and the rules and cases by which it was run, if by any.
+    """
     rows = []
     for name, mode in MODES.items():
-        mine = [found["trials"] for (case, _), found in results.items() if case == name]
+        mine = [trials for case, _, trials, _ in studies if case == name]
         if not mine:
             continue
-        row: dict[str, Any] = {"study": mode.what, "seeds": len(mine)}
+        by = sorted({rules for case, _, _, rules in studies if case == name and rules})
+        row: dict[str, Any] = {"study": mode.what, "rules": ", ".join(by), "seeds": len(mine)}
         for part in (0.25, 0.5, 1.0):
             best = [best_at(trials, part * TRIALS * stage.planned) for trials in mine]
             known = [b for b in best if b is not None]

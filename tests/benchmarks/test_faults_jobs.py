@@ -18,6 +18,7 @@ from benchmarks.faults.report import (
     known_without_rules,
     printed,
     read,
+    study_rows,
     watching_row,
 )
 from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
@@ -166,20 +167,23 @@ def test_results_of_another_database_stay_in_the_file_if_rules_and_cases_are_the
     assert [r["arms"].keys() for r in found["results"] if r["case"] == "F01" and r["seed"] == 10] == [{"B0"}]
     assert sorted(case for case, *_ in found["studies"]) == ["S-off"] * 5 + ["S-ours"]
     assert {job.case for job in known(TINY, read(path))} == {"F01", "H01", "S-off", "S-ours"}
+    before = jobs.identity(TINY)
     monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
     other = jobs.open_study(TINY, f"sqlite:///{tmp_path}/again.db")
-    assert known(TINY, read(path)) == {}
-    assert export(TINY, other, path)["results"] == []
+    assert {job.case for job in known(TINY, read(path))} == {"S-off"}  # which has no rules
+    found = export(TINY, other, path)
+    assert found["results"] == []
+    assert {(case, by) for case, *_, by in found["studies"]} == {("S-off", None), ("S-ours", before)}
+    assert [row["rules"] for row in study_rows(found)] == ["", before]
 
 
 def test_what_has_no_rules_is_the_same_by_other_rules(told, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "RULES", jobs.RULES[:-1])
     found = read(tmp_path / "results.json")
     kept = known_without_rules(TINY, found)
-    assert {job.case for job in kept} == {"F01", "S-off"}  # H01 has our rules alone
+    assert {job.case for job in kept} == {"F01"}  # H01 has our rules alone
     arms = kept[Job("F01", "held_out", 0, 10)]
     assert {arm: run["curve"][-1][1] for arm, run in arms.items()} == {"B0": 25.0, "B5": 25.0, "B7": 10.5}
-    assert kept[jobs.search_job("S-off", 0)] == {"trials": [[240, 12.0, "COMPLETE", None]]}
     with pytest.raises(ValueError, match="other cases"):
         known_without_rules(TINY, found | {"ground": "another"})
 
