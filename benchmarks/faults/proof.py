@@ -34,7 +34,8 @@ bootstrapped over faults."""
 STUDIES = """Trials of the base recipe with searched settings. Three of the ways have thirty, of which a fixed
 30 % is spoilt by held-out faults; a study that ended earlier keeps its best. The healthy ones go on until
 they consumed as many steps as thirty whole trials; ours differs from Optuna's in the sampler's settings, the
-pruner and the rules, all at once. Means over seeds, and the range."""
+pruner and the rules, all at once. `rules` are those, with the cases, by which a study was run. Means over
+seeds, and the range."""
 
 
 def cell(value: Any) -> str:
