@@ -113,7 +113,7 @@ def home(tmp_path, corpora, api):
     return Home(tmp_path, corpora, api)
 
 
-@pytest.fixture(scope="module", params=["en", "ru"])
+@pytest.fixture(scope="module", params=[pytest.param("en", marks=pytest.mark.slow), "ru"])
 def repaired(request, tmp_path_factory, corpora):
     """A study whose only trial is repaired, with its chat in one language."""
     notify = f'\n[notify]\nlanguage = "{request.param}"\n'
