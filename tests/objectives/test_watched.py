@@ -82,7 +82,7 @@ def same(a, b):
 
 
 def test_with_nothing_to_repair_the_weights_are_bit_identical_to_those_without_rules(trial):
-    watched, plain = trial(steps=160), trial(rules=(), name="plain", steps=160)
+    watched, plain = trial(steps=120), trial(rules=(), name="plain", steps=120)
     runs = [t.training() for t in (watched, plain)]
     values = [t.run(run) for t, run in zip((watched, plain), runs, strict=True)]
     assert watched.ledger.all() == []
