@@ -19,21 +19,11 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.faults import jobs
+from benchmarks.faults import jobs, report
 from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
-from benchmarks.faults.report import (
-    add,
-    export,
-    figures,
-    known,
-    known_without_rules,
-    printed,
-    read,
-    watching_row,
-)
 from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
@@ -76,7 +66,7 @@ def main(
         return
     if earlier:
         try:
-            known_without_rules(stage, read(earlier))
+            report.known_without_rules(stage, report.read(earlier))
         except ValueError as error:
             raise click.BadParameter(f"{earlier}: {error}") from error
     names = only.split(",") if only else list(cases)
@@ -87,7 +77,7 @@ def main(
     study = jobs.open_study(stage, storage)
     wanted = jobs.jobs([cases[one] for one in names if one in cases], half)
     wanted += [job for job in jobs.searches() if searches or job.case in names]
-    done = jobs.results(study).keys() | known(stage, read(out)).keys()
+    done = jobs.results(study).keys() | report.known(stage, report.read(out)).keys()
     left = [job for job in wanted if job not in done]
     jobs.recover(study)
     jobs.enqueue(study, left)
@@ -95,15 +85,15 @@ def main(
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
         follow(stage, storage, left, workers, earlier)
-    found = export(stage, study, out)
+    found = report.export(stage, study, out)
     if watching:
-        found = add(out, watching_row(compare("quickstart", 15)))
-    click.echo(printed(figures(found, cases, half), found))
+        found = report.add(out, report.watching_row(compare("quickstart", 15)))
+    click.echo(report.printed(report.figures(found, cases, half), found))
 
 
 def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path | None) -> None:
     """A worker's whole life."""
-    unruled = known_without_rules(stage, read(earlier)) if earlier else {}
+    unruled = report.known_without_rules(stage, report.read(earlier)) if earlier else {}
     torch.set_num_threads(1)
     prepare(stage)
     study = jobs.open_study(stage, storage)
