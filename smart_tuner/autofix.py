@@ -222,9 +222,10 @@ class AutoFix(Generic[S]):
     def _came_again(self, rule: Rule) -> bool:
         """Whether sound weights, to which this very rule went back, are lost as well: no verdict is worth the
         steps that are waited for it. Until a rule nearer to the cause has had two looks, it is waited."""
-        last, looks = self._pending(), self.health.pace(200, 2 * WINDOW)
-        same = last is not None and last.rule == rule.name and bool(last.back_to)
-        return same and last is not None and self.health.step - last.step >= looks
+        last = self._pending()
+        if last is None or last.rule != rule.name or not last.back_to:
+            return False
+        return self.health.step - last.step >= self.health.pace(200, 2 * WINDOW)
 
     def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
         """Record an alarm that nothing is done about, once until it clears."""

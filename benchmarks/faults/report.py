@@ -26,6 +26,10 @@ def read(path: Path) -> Record:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
+def job_of(row: Record) -> Job:
+    return Job(*(row[name] for name in JOB))
+
+
 def known(stage: Stage, found: Record) -> dict[Job, Any]:
     """What a file has of this stage, by the same rules and cases: results by arm, or a study's trials.
 
@@ -33,7 +37,7 @@ def known(stage: Stage, found: Record) -> dict[Job, Any]:
     """
     by, studies = jobs.identity(stage), studies_of(stage, found)
     same = found["results"] if found.get("identity") == by else []
-    runs = {Job(*(row[name] for name in JOB)): row["arms"] for row in same}
+    runs = {job_of(row): row["arms"] for row in same}
     return runs | {job: of for job, (of, rules) in studies.items() if rules in (by, None)}
 
 
@@ -55,7 +59,7 @@ def known_without_rules(stage: Stage, found: Record) -> dict[Job, Any]:
     for row in found["results"]:
         arms = {arm: row["arms"][of.get("same_as", arm)] for arm, of in row["arms"].items() if arm in UNRULED}
         if arms:
-            kept[Job(*(row[name] for name in JOB))] = arms
+            kept[job_of(row)] = arms
     return kept
 
 
