@@ -15,6 +15,7 @@ from smart_tuner.health import PASSES, Health, spread
 from smart_tuner.repairs import Action, Alarm, Knobs, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
+ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/alignment.py has it
 MOST_FRAMES = 1000  # a step: the limits of a training bring it down to what its weights serve
 
 
@@ -432,7 +433,7 @@ class TextIgnored(_Unaligned):
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         """Attention that was diagonal all the time proves nothing: the text must be of use."""
-        if before.get("diagonal_score", 0.0) < 0.6 and super().helped(before, after, health):
+        if before.get("diagonal_score", 0.0) < ALIGNED_SCORE and super().helped(before, after, health):
             return True
         return health.best.get("text_gain", 0.0) >= self.min_aligned_text_gain
 
@@ -488,7 +489,7 @@ class Collapse(Rule):
         ]
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return after.get("diagonal_score", 0.0) >= 0.6  # as an aligned item has
+        return after.get("diagonal_score", 0.0) >= ALIGNED_SCORE
 
 
 @dataclass(frozen=True)
@@ -505,7 +506,7 @@ class PoorAlignment(_Unaligned):
     rungs: ClassVar[int] = 4
     min_diagonal_score: float = 0.3
     clear_diagonal_score: float = 0.4
-    late_diagonal_score: float = 0.6  # at twice the deadline: what an aligned item has
+    late_diagonal_score: float = ALIGNED_SCORE  # at twice the deadline
     deadline: int = 10_000  # steps, at most a quarter of the plan; healthy runs need 2,000 (bshall issue 1)
     max_loss: float = 0.7  # of what the best constant frame loses; above it a guided run may only be slow
     late_loss: float = 0.5  # below which the late score counts
