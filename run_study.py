@@ -20,7 +20,7 @@ import optuna
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from dashboards import speaker
+from dashboards import environment, speaker
 from dashboards.state import STOP_SECONDS, PagesError
 from dashboards.state import stop as stop_pages
 from model.checkpoint import DamagedCheckpoint
@@ -225,7 +225,8 @@ def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
     if not wanted:
         return nullcontext()
     _share(place)
-    return pool.beside([sys.executable, __file__, "pages"], STOP_SECONDS)
+    command = [sys.executable, __file__, "pages"]
+    return pool.beside(command, STOP_SECONDS, environment=environment.of_pages(place.url))
 
 
 def _share(place: Place) -> None:
@@ -536,7 +537,9 @@ def show_pages(
     options = serve.Options.parsed(only, ports, **others)
     storage = place.storage()
     storage.mostly_read()
-    return serve.Pages(options, storage, place.url, place.home, click.echo).run()
+    pages = serve.Pages(options, storage, place.url, place.home, click.echo)
+    environment.strip(place.url)
+    return pages.run()
 
 
 @cli.command("track")

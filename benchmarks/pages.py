@@ -3,6 +3,7 @@
 Each time is that of one request over HTTP on loopback, with a worker's writes beside it in the same database.
 """
 
+import secrets
 import statistics
 import tempfile
 import threading
@@ -61,12 +62,14 @@ def main(trials: int, runs: int, port: int, form: str) -> None:
         url = f"sqlite:///{folder}/study.db"
         written(url, trials)
         options = Options(("home",), {"home": port})
+        guard = options.guard("home", secrets.token_urlsafe())
         with closing(open_storage(url)) as storage, closing(open_storage(url)) as workers:
-            app = options.guard("home", None).asgi(demo.app(storage, url, Path(folder)))
+            app = guard.asgi(demo.app(storage, url, Path(folder)))
             server, over = InThread(app, options.host, port), threading.Event()
             writer = threading.Thread(target=writing, args=(workers, over))
             writer.start()
             with httpx.Client(base_url=options.address("home"), timeout=60, trust_env=False) as client:
+                client.get(guard.entrance, follow_redirects=True).raise_for_status()
                 rows = measured(client, runs)
             over.set()
             writer.join()

@@ -18,6 +18,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from dashboards import state
+
 ROOT = Path(__file__).parent.parent
 DRIVER = "/usr/bin/chromedriver"
 FLAGS = (
@@ -29,20 +31,19 @@ SECONDS = 240
 
 @contextlib.contextmanager
 def served(home: Path, port: int) -> Iterator[str]:
-    """The address of the home page."""
+    """The address of the home page, with its key."""
     program = [sys.executable, str(ROOT / "run_study.py"), "--home", str(home), "pages"]
     with subprocess.Popen([*program, "--only", "home", "--port", f"home={port}"], cwd=ROOT) as process:
         try:
-            url = f"http://localhost:{port}/"
-            until(lambda: _answers(url))
-            yield url
+            until(lambda: (found := state.running(home)) and _answers(found.addresses["home"]))
+            yield state.running(home).addresses["home"]
         finally:
             process.terminate()
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=10, trust_env=False).is_success
+        return httpx.get(url, timeout=10, trust_env=False).status_code == 303
     except httpx.HTTPError:
         return False
 

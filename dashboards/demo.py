@@ -7,19 +7,20 @@ import secrets
 import tempfile
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from dashboards.guard import ASGI, Receive, Scope, Send
+from dashboards.bodies import NO_STORE, limited
 from dashboards.records import Records
 from dashboards.speaker import LONGEST_TEXT, Busy, Lost, Speaker, in_child
 from smart_tuner.ratings import Rating, rate, rated_by
@@ -28,11 +29,9 @@ from studies.report import Record
 from studies.study import StudyError
 
 PAGE = Path(__file__).parent / "home.html"
-LARGEST_BODY = 16_384
 KEPT_SAMPLES = 40
 RATER = "smart_tuner_rater"
 YEAR = 365 * 24 * 3600
-NO_STORE = {"cache-control": "no-store", "content-security-policy": "default-src 'none'"}
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]
 Picture = Annotated[str, Field(pattern=r"^attention-\d{4,9}\.png$")]
@@ -97,12 +96,14 @@ def app(
     url: str,
     home: Path,
     pages: Callable[[], list[Record]] = list,
+    entrances: Mapping[str, str] = MappingProxyType({}),
     speaker: Speaker | None = None,
-) -> ASGI:
+) -> FastAPI:
     """The application, without its guard.
 
     Args:
         pages: name, port and state of each page.
+        entrances: what of each page's address, behind the name of this machine, opens it.
     """
     records = Records(storage, home)
     mouth = speaker or Speaker(in_child, (url, home))
@@ -118,10 +119,12 @@ def app(
     web = FastAPI(title="Smart Tuner", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     _errors(web)
     _page(web)
+    _others(web, entrances)
     _studies(web, records, pages)
     _samples_of_trials(web, records, samples, storage)
     _speech(web, records, samples, storage, mouth)
-    return limited(web)
+    web.add_middleware(limited)
+    return web
 
 
 def _errors(web: FastAPI) -> None:
@@ -160,6 +163,16 @@ def _page(web: FastAPI) -> None:
     @web.get("/favicon.ico")
     def icon() -> Response:
         return Response(ICON, media_type="image/svg+xml", headers={"cache-control": "max-age=86400"})
+
+
+def _others(web: FastAPI, entrances: Mapping[str, str]) -> None:
+    @web.get("/open/{page}")
+    def entered(page: str, request: Request) -> Response:
+        """Whoever is in may go on to another page: the links of this one hold no keys."""
+        if page not in entrances:
+            raise Refused(404, "not_found")
+        name = re.sub(r":\d+$", "", request.headers["host"])
+        return RedirectResponse(f"http://{name}{entrances[page]}", 303, NO_STORE)
 
 
 def policy(page: str) -> str:
@@ -301,49 +314,6 @@ def _found(record: Record | None) -> Record:
 
 def _json(content: Any) -> Response:
     return JSONResponse(content, headers=NO_STORE)
-
-
-def limited(web: ASGI) -> ASGI:
-    """Only JSON comes in, and little of it."""
-
-    async def within(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            await web(scope, receive, send)
-            return
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
-            await JSONResponse({"error": "not_json"}, 415, NO_STORE)(scope, receive, send)
-            return
-        body = await _body(receive)
-        if body is None:
-            await JSONResponse({"error": "too_large", "limit": LARGEST_BODY}, 413, NO_STORE)(
-                scope, receive, send
-            )
-            return
-        await web(scope, _once(body, receive), send)
-
-    return within
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """All of it, or None when it is too large."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            return None
-        more = message.get("more_body", False)
-    return body
-
-
-def _once(body: bytes, receive: Receive) -> Callable[[], Awaitable[Any]]:
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Any:
-        return waiting.pop() if waiting else await receive()
-
-    return next_message
 
 
 ICON = (

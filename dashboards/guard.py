@@ -1,7 +1,9 @@
-"""Who may reach a page: one rule for a request's Host, Origin, fetch site and password, on all pages.
+"""Who may reach a page, and for what: one rule of Host, Origin, fetch site, key and path, on all pages.
 
 A page on loopback is within reach of every web site that is open in the same browser: by a form, a script or
 a name that resolves to 127.0.0.1. So a request must name the page as its user would, and come from itself.
+It is within reach of every user of the machine, too. So it must bring the page's key: once in the address,
+then in a cookie.
 """
 
 import base64
@@ -11,11 +13,16 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote_plus
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-COOKIE = "smart_tuner_pages"
+LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")  # any port: an SSH tunnel has its own
+COOKIE = "smart_tuner"  # then the page and its port: browsers send a host's cookies to all of its ports
+KEY = "key"  # of an address
 OWN_SITES = ("", "same-origin", "none")
 READING = ("GET", "HEAD", "OPTIONS")
+# A path that a program might take for another one than it is matched as.
+ODD_PATH = re.compile(r"(?!/)|.*(//|\\|/\.{1,2}(/|$)|[\x00-\x1f\x7f])", re.DOTALL)
+OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 # What a browser would run, were it opened from an artifact's own address.
 ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml")
 # For programs of others, whose pages hold inline scripts: nothing from elsewhere, and in no frame.
@@ -33,6 +40,8 @@ ALWAYS = (
     ("content-security-policy", POLICY),
 )
 
+STATIC = r"[\w-]+(\.[\w-]+)*(/[\w-]+(\.[\w-]+)*)*"  # a path of files that a program brings along
+
 Headers = list[tuple[str, str]]  # names in small letters
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -42,11 +51,17 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Request:
-    """What the rule knows of a request."""
+    """What the rule knows of a request.
+
+    Args:
+        path: decoded.
+        query: as it was sent.
+    """
 
     method: str
     path: str
     headers: Headers
+    query: str = ""
 
     def all(self, name: str) -> list[str]:
         return [value for known, value in self.headers if known == name]
@@ -54,9 +69,20 @@ class Request:
     def one(self, name: str) -> str:
         return next(iter(self.all(name)), "")
 
+    def given_keys(self) -> list[str]:
+        """What the address gives as the page's key."""
+        return [unquote_plus(text[len(KEY) + 1 :]) for text in self.query.split("&") if _is_key(text)]
+
+    def without_key(self) -> str:
+        """The same address, from its path on."""
+        rest = "&".join(text for text in self.query.split("&") if not _is_key(text))
+        return quote(self.path) + (f"?{rest}" if rest else "")
+
 
 @dataclass(frozen=True)
-class Refusal:
+class Answer:
+    """What is said instead of the page."""
+
     status: int
     text: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -67,53 +93,98 @@ class Guard:
     """The rule of one page.
 
     Args:
-        hosts: the only values of Host, with their port.
-        password: asked for when there is one.
-        writes: patterns of "METHOD /path", the only requests that may change something; None: all may.
+        page: its name.
+        hosts: the only values of Host, with their port, besides those of this machine.
+        key: what opens the page (see `key_of`); None: it is open to all who reach it.
+        allowed: patterns of "METHOD /path", the only requests that pass; None: all do.
         artifacts: patterns of paths whose content comes from elsewhere; none of it is run.
     """
 
-    hosts: frozenset[str]
-    password: str | None = None
-    writes: tuple[str, ...] | None = None
+    page: str
+    hosts: frozenset[str] = frozenset()
+    key: str | None = None
+    allowed: tuple[str, ...] | None = None
     artifacts: tuple[str, ...] = ()
 
-    def refusal(self, request: Request) -> Refusal | None:
-        """Why a request may not pass, or None."""
+    @property
+    def entrance(self) -> str:
+        """What of an address, behind its host and port, opens the page."""
+        return "/" if self.key is None else f"/?{KEY}={self.key}"
+
+    def instead(self, request: Request) -> Answer | None:
+        """What is answered instead of the page, or None: the request may pass."""
+        return self._refusal(request) or self._way_in(request)
+
+    def _refusal(self, request: Request) -> Answer | None:
         hosts = request.all("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
-            return Refusal(421, f"This page answers only as {', '.join(sorted(self.hosts))}.")
+        if len(hosts) != 1 or not self._is_called(hosts[0].lower()):
+            return Answer(421, f"This page answers only as {', '.join(('localhost', *sorted(self.hosts)))}.")
         if any(origin.lower() != f"http://{hosts[0].lower()}" for origin in request.all("origin")):
-            return Refusal(403, "This request comes from another page.")
-        if request.method not in READING:
-            if any(site not in OWN_SITES for site in request.all("sec-fetch-site")):
-                return Refusal(403, "This request comes from another site.")
-            if not self._may_write(request):
-                return Refusal(403, "This page is for reading; changes need: run_study.py pages --allow-edit")
-        if self.password is not None and not (self._by_cookie(request) or self._by_name(request)):
-            return Refusal(401, "A password is needed; run_study.py pages showed it.", (ASK,))
+            return Answer(403, "This request comes from another page.")
+        if request.method not in READING and any(
+            site not in OWN_SITES for site in request.all("sec-fetch-site")
+        ):
+            return Answer(403, "This request comes from another site.")
+        if not self._is_opened(request):
+            ask = (ASK,) if request.one("sec-fetch-mode") in ("", "navigate") else ()
+            return Answer(401, "The page's key is needed; run_study.py pages --status shows it.", ask)
+        if ODD_PATH.match(request.path) or any(request.all(name) for name in OVERRIDES):
+            return Answer(400, "This request could be read in two ways.")
+        if not self._is_allowed(request):
+            return Answer(403, READ_ONLY)
         return None
 
-    def _may_write(self, request: Request) -> bool:
-        asked = f"{request.method} {request.path}"
-        return self.writes is None or any(re.fullmatch(pattern, asked) for pattern in self.writes)
+    def _is_called(self, host: str) -> bool:
+        return host in self.hosts or LOOPBACK.fullmatch(host) is not None
 
-    def _by_cookie(self, request: Request) -> bool:
+    def _is_allowed(self, request: Request) -> bool:
+        asked = f"{'GET' if request.method == 'HEAD' else request.method} {request.path}"
+        return self.allowed is None or any(re.fullmatch(pattern, asked) for pattern in self.allowed)
+
+    def _is_opened(self, request: Request) -> bool:
+        return (
+            self.key is None
+            or self._by_address(request)
+            or any(same(value, self.key) for value in self._cookies(request))
+            or self._fits(self._password(request))
+        )
+
+    def _by_address(self, request: Request) -> bool:
+        return request.method in ("GET", "HEAD") and any(self._fits(key) for key in request.given_keys())
+
+    def _fits(self, word: str) -> bool:
+        """The key itself, or what all pages' keys are made of."""
+        wanted = self.key or ""
+        return same(word, wanted) | same(key_of(word, self.page), wanted)
+
+    def _cookies(self, request: Request) -> list[str]:
         pairs = (part.strip().partition("=") for line in request.all("cookie") for part in line.split(";"))
-        return any(name == COOKIE and same(value, self._token()) for name, _, value in pairs)
+        return [value for name, _, value in pairs if name == self._cookie(request)]
 
-    def _by_name(self, request: Request) -> bool:
+    def _cookie(self, request: Request) -> str:
+        """The port is the one that the browser sees."""
+        port = re.search(r":(\d+)$", request.one("host"))
+        return f"{COOKIE}_{self.page}_{port[1] if port else 80}"
+
+    def _password(self, request: Request) -> str:
         kind, _, encoded = request.one("authorization").partition(" ")
         if kind.lower() != "basic":
-            return False
+            return ""
         try:
             login = base64.b64decode(encoded, validate=True).decode()
         except ValueError:  # not base64, or not UTF-8
-            return False
-        return same(login.partition(":")[2], self.password or "")
+            return ""
+        return login.partition(":")[2]
 
-    def _token(self) -> str:
-        return hmac.new((self.password or "").encode(), COOKIE.encode(), hashlib.sha256).hexdigest()
+    def _way_in(self, request: Request) -> Answer | None:
+        """From an address with the key to the same without it, and the cookie."""
+        if self.key is None or not self._by_address(request):
+            return None
+        there = request.without_key()
+        cookie = f"{self._cookie(request)}={self.key}; Path=/; HttpOnly; SameSite=Strict"
+        if request.one("sec-fetch-site") == "cross-site":  # after a redirect it would not be sent
+            return Answer(200, "", (("refresh", f"0; url={there}"), ("set-cookie", cookie)))
+        return Answer(303, "", (("location", there), ("set-cookie", cookie)))
 
     def answered(self, request: Request, headers: Iterable[tuple[str, str]]) -> Headers:
         """The headers of an answer to `request`, as they may leave."""
@@ -124,10 +195,7 @@ class Guard:
                 kept = [(name, value) for name, value in kept if name != "content-disposition"]
                 kept += [("content-disposition", "attachment"), ("content-security-policy", "sandbox")]
         present = {name for name, _ in kept}
-        kept += [(name, value) for name, value in ALWAYS if name not in present]
-        if self.password is not None and self._by_name(request) and not self._by_cookie(request):
-            kept.append(("set-cookie", f"{COOKIE}={self._token()}; Path=/; HttpOnly; SameSite=Strict"))
-        return kept
+        return kept + [(name, value) for name, value in ALWAYS if name not in present]
 
     def asgi(self, app: ASGI) -> ASGI:
         """`app`, behind this rule. Web sockets are refused: no page has one."""
@@ -142,7 +210,8 @@ class Guard:
             headers = [
                 (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
             ]
-            request = Request(scope["method"], scope["path"], headers)
+            query = scope.get("query_string", b"").decode("latin-1")
+            request = Request(scope["method"], scope["path"], headers, query)
 
             async def send_on(message: MutableMapping[str, Any]) -> None:
                 if message["type"] == "http.response.start":
@@ -152,14 +221,14 @@ class Guard:
                     message = {**message, "headers": _encoded(self.answered(request, given))}
                 await send(message)
 
-            if (refused := self.refusal(request)) is None:
+            if (answer := self.instead(request)) is None:
                 await app(scope, receive, send_on)
             else:
-                given = [*PLAIN, *refused.headers]
+                given = [*PLAIN, *answer.headers]
                 await send_on(
-                    {"type": "http.response.start", "status": refused.status, "headers": _encoded(given)}
+                    {"type": "http.response.start", "status": answer.status, "headers": _encoded(given)}
                 )
-                await send({"type": "http.response.body", "body": f"{refused.text}\n".encode()})
+                await send({"type": "http.response.body", "body": f"{answer.text}\n".encode()})
 
         return guarded
 
@@ -168,16 +237,30 @@ ASK = ("www-authenticate", 'Basic realm="Smart Tuner", charset="UTF-8"')
 PLAIN = (("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store"))
 
 
+READ_ONLY = (
+    "This page is for reading, and this is not on the list of what it reads.\n"
+    "optuna-dashboard takes changes with: run_study.py pages --allow-edit"
+)
+
+
+def key_of(secret: str, page: str) -> str:
+    """A page's own key, by which nobody finds another page's, or the secret."""
+    return hmac.new(secret.encode(), page.encode(), hashlib.sha256).hexdigest()
+
+
 def same(given: str, wanted: str) -> bool:
     """Whether two secrets are equal, in a time that does not tell where they differ."""
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
-def hosts(port: int, names: Iterable[str] = ()) -> frozenset[str]:
-    """What Host may be on a port: loopback's names, and those given (with a port of their own, or this)."""
+def hosts(port: int, names: Iterable[str]) -> frozenset[str]:
+    """What Host may be besides this machine's names: those given, with a port of their own, or this one."""
     with_port = re.compile(r".+:\d+$")
-    given = (name.lower() for name in names)
-    return frozenset(name if with_port.match(name) else f"{name}:{port}" for name in (*LOOPBACK, *given))
+    return frozenset(name if with_port.match(name) else f"{name}:{port}" for name in map(str.lower, names))
+
+
+def _is_key(text: str) -> bool:
+    return text.startswith(f"{KEY}=")
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -4,53 +4,87 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dashboards.guard import ASGI, Guard
+from dashboards.environment import bare
+from dashboards.guard import ASGI, STATIC, Guard
 from smart_tuner.store import mlflow_url
 
-GUARD = "SMART_TUNER_GUARD"  # environment of the child: its guard
-ARTIFACTS = (r"/get-artifact", r"/model-versions/get-artifact", r"/(ajax-)?api/.*artifact")
+GUARD = "SMART_TUNER_GUARD"  # environment of the child: its guard, and where files of runs are
+
+# A reading room: what MLflow's page asks for to show experiments, runs, curves and files. All else is
+# refused, and what later versions add: its assistant runs commands, its API writes where an experiment says.
+RULE = Guard(
+    "mlflow",
+    allowed=(
+        r"GET /",
+        rf"GET /static-files/{STATIC}",
+        r"GET /get-artifact",
+        r"GET /ajax-api/2\.0/mlflow/artifacts/list",
+        r"GET /ajax-api/2\.0/mlflow/experiments/(get|get-by-name|search)",
+        r"POST /ajax-api/2\.0/mlflow/experiments/(search|search-datasets)",
+        r"GET /ajax-api/2\.0/mlflow/metrics/get-history(-bulk|-bulk-interval)?",
+        r"GET /ajax-api/2\.0/mlflow/runs/get",
+        r"POST /ajax-api/2\.0/mlflow/(runs|logged-models)/search",
+        r"GET /ajax-api/2\.0/mlflow/(model-versions|registered-models)/search",
+        r"GET /ajax-api/2\.0/mlflow/users/current",
+        r"GET /ajax-api/3\.0/mlflow/server-info",
+        r"POST /graphql",
+    ),
+    artifacts=("/get-artifact",),
+)
 
 
 def app() -> ASGI:
     """MLflow's own application reads its environment when it is imported."""
-    guard = guard_from(os.environ)
+    guard, store = told(os.environ)
+    from dashboards.reading import only_reading
+
     mlflows: ASGI = import_module("mlflow.server.fastapi_app").app
-    return guard.asgi(mlflows)
+    return guard.asgi(only_reading(mlflows, store))
 
 
-def guard_from(environment: Mapping[str, str]) -> Guard:
-    """What `environment` wrote. Raises RuntimeError without it: MLflow is never served unguarded."""
+def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
+    """The guard that `environment` was written with, and where files of runs are.
+
+    Raises:
+        RuntimeError: there is none: MLflow is never served unguarded.
+    """
     if GUARD not in environment:
         raise RuntimeError("this app is started by: run_study.py pages")
     found: dict[str, Any] = json.loads(environment[GUARD])
-    return Guard(frozenset(found["hosts"]), found["password"], artifacts=ARTIFACTS)
+    return replace(RULE, hosts=frozenset(found["hosts"]), key=found["key"]), Path(found["store"])
 
 
 def command(home: Path, host: str, port: int, guard: Guard) -> list[str]:
-    destination = home.resolve() / "artifacts" / "mlflow"
-    destination.mkdir(parents=True, exist_ok=True)
+    """MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys."""
+    store_of(home).mkdir(parents=True, exist_ok=True)
+    here = ("localhost", "127.0.0.1", "[::1]", "localhost:*", "127.0.0.1:*", "[[]::1]:*")
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "smart-tuner", "--workers", "1"),
-        *("--host", host, "--port", str(port)),
-        *("--allowed-hosts", ",".join(sorted(guard.hosts))),
+        *("--host", host, "--port", str(port), "--uvicorn-opts", "--no-access-log"),
+        *("--allowed-hosts", ",".join((*here, *sorted(guard.hosts)))),
         *("--cors-allowed-origins", ",".join(f"http://{name}" for name in sorted(guard.hosts))),
-        *("--artifacts-destination", str(destination)),
+        *("--artifacts-destination", str(store_of(home))),
     ]
 
 
-def environment(url: str, guard: Guard) -> dict[str, str]:
-    """With the database's address and the password, which a command line would show to everybody."""
+def store_of(home: Path) -> Path:
+    return home.resolve() / "artifacts" / "mlflow"
+
+
+def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
+    """With the database's address and the page's key, which a command line would show to everybody."""
     return {
-        **os.environ,
+        **bare(url),
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ENABLE_AI_GATEWAY": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        GUARD: json.dumps({"hosts": sorted(guard.hosts), "password": guard.password}),
+        GUARD: json.dumps({"hosts": sorted(guard.hosts), "key": guard.key, "store": str(store_of(home))}),
     }

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,49 @@ import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore
 from tensorboard import program
 
+from dashboards.guard import STATIC, Guard
 from smart_tuner.store import Storage
 from studies.attachments import attached
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# optuna-dashboard's notes may be edited; what deletes, renames or tells may not, unless asked for.
-NOTES = (r"PUT /api/studies/\d+/note", r"PUT /api/studies/\d+/\d+/note")
-OPTUNA_ARTIFACTS = ("/artifacts/",)
+# Only what the two are for: whatever else they, or a later version, answer to is refused. TensorBoard's
+# projector, for one, reads files by any path that a file in the served folder names.
+DATA = "(/experiment/defaultExperimentId)?/data"
+TENSORBOARD = Guard(
+    "tensorboard",
+    allowed=(
+        r"GET /((index\.html|index\.js|chart_worker\.js|icon_bundle\.svg|favicon\.ico)?)",
+        rf"GET /(font-roboto|tf-imports)/{STATIC}",
+        rf"GET {DATA}/(environment|experiments|experiment_runs|notifications|plugins_listing|runs)",
+        rf"GET {DATA}/(window_properties|plugin_entry\.html)",
+        rf"GET {DATA}/plugin/(audio|images|scalars|text|timeseries)/tags",
+        rf"GET {DATA}/plugin/audio/(audio|individualAudio)",
+        rf"GET {DATA}/plugin/images/(images|individualImage)",
+        rf"GET {DATA}/plugin/(scalars/scalars|text/text|timeseries/imageData)",
+        rf"POST {DATA}/plugin/(scalars/scalars_multirun|timeseries/timeSeries|hparams/experiment)",
+    ),
+)
+OPTUNA = Guard(
+    "optuna",
+    allowed=(
+        r"GET /(dashboard(/.*)?|favicon\.ico)?",
+        rf"GET /static/{STATIC}",
+        r"GET /api/(meta|studies(/\d+(/param_importances|/plot/\w+)?)?)",
+        r"GET /csv/\d+",
+        r"GET /artifacts/\d+/(\d+/)?[0-9a-fA-F-]+",
+        r"PUT /api/studies/\d+/(\d+/)?note",
+    ),
+    artifacts=("/artifacts/",),
+)
+EDITS = (
+    r"POST /api/studies(/\d+/(rename|preference|preference/\w+|\d+/skip))?",
+    r"PUT /api/studies/\d+/preference_feedback_component",
+    r"DELETE /api/studies/\d+(/preference/\w+)?",
+    r"POST /api/trials/\d+/(tell|user-attrs)",
+    r"POST /api/artifacts/\d+(/\d+)?",
+    r"DELETE /api/artifacts/\d+/(\d+/)?[0-9a-fA-F-]+",
+)
+OPTUNA_EDITED = replace(OPTUNA, allowed=(*(OPTUNA.allowed or ()), *EDITS))
 
 
 class _Kept:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,10 @@ import uvicorn
 from a2wsgi import WSGIMiddleware
 
 from dashboards import demo, mlflow_server, programs, state
-from dashboards.guard import ASGI, Guard, hosts
+from dashboards.environment import PASSWORD
+from dashboards.guard import ASGI, Guard, hosts, key_of
 from dashboards.state import PagesError, Write
+from smart_tuner import files
 from smart_tuner.store import Storage
 
 PORTS = {"mlflow": 5000, "tensorboard": 5001, "optuna": 5002, "home": 5003}
@@ -32,7 +34,6 @@ WHAT = {
 }
 LOCAL = ("127.0.0.1", "::1", "localhost")
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how they are reached from here
-PASSWORD = "SMART_TUNER_PAGES_PASSWORD"  # environment
 FEWEST_CHARACTERS = 12
 POLL_SECONDS = 0.5
 FIRST_PAUSE, LONGEST_PAUSE, SOUND_SECONDS = 1.0, 60.0, 120.0  # before a dead page is started again
@@ -45,7 +46,7 @@ class Options:
 
     Args:
         names: by which the pages may be called besides localhost.
-        open_to_all: without a password, beyond this machine.
+        open_to_all: no page asks for its key.
     """
 
     only: tuple[str, ...] = tuple(PORTS)
@@ -92,18 +93,23 @@ class Options:
         host = ANY.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port(page)}/"
 
-    def guard(self, page: str, password: str | None) -> Guard:
+    def guard(self, page: str, secret: str | None) -> Guard:
+        """Args: secret: what the pages' keys are made of; None: they ask for none."""
         own = () if self.host in (*LOCAL, *ANY) else (f"[{self.host}]" if ":" in self.host else self.host,)
         known = hosts(self.port(page), (*own, *self.names))
-        if page == "optuna":
-            writes = None if self.allow_edit else programs.NOTES
-            return Guard(known, password, writes, programs.OPTUNA_ARTIFACTS)
-        return Guard(known, password)
+        key = None if secret is None else key_of(secret, page)
+        return replace(self._rule(page), hosts=known, key=key)
 
-    def password(self) -> str | None:
-        """None on this machine alone. Raises PagesError for what would be open by mistake."""
-        if self.host in LOCAL and not self.names:
-            return None
+    def _rule(self, page: str) -> Guard:
+        rules = {
+            "mlflow": mlflow_server.RULE,
+            "tensorboard": programs.TENSORBOARD,
+            "optuna": programs.OPTUNA_EDITED if self.allow_edit else programs.OPTUNA,
+        }
+        return rules.get(page) or Guard(page)  # the home page is our own
+
+    def secret(self) -> str | None:
+        """What the pages' keys are made of. Raises PagesError for what would be open by mistake."""
         if self.host in ANY and not self.names:
             raise PagesError(
                 f"With --host {self.host} the pages must know their name.\n"
@@ -111,13 +117,13 @@ class Options:
             )
         if self.open_to_all:
             return None
-        password = os.environ.get(PASSWORD) or secrets.token_urlsafe(18)
-        if len(password) < FEWEST_CHARACTERS:
+        secret = os.environ.get(PASSWORD) or secrets.token_urlsafe(32)
+        if len(secret) < FEWEST_CHARACTERS:
             raise PagesError(
-                f"The password in {PASSWORD} is too short.\nIt has {len(password)} characters, and needs "
+                f"The password in {PASSWORD} is too short.\nIt has {len(secret)} characters, and needs "
                 f"{FEWEST_CHARACTERS}.\nWithout one in the environment, one is made up and shown."
             )
-        return password
+        return secret
 
 
 class Server(Protocol):
@@ -170,7 +176,7 @@ class InChild:
     """A server that is a program of its own; what it says goes into a file."""
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
-        with log.open("ab") as file:
+        with os.fdopen(files.log(log), "ab") as file:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
@@ -227,7 +233,8 @@ class Pages:
         self, options: Options, storage: Storage, url: str, home: Path, say: Callable[[str], None]
     ) -> None:
         self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
-        self._password = options.password()
+        secret = options.secret()
+        self._guards = {page: options.guard(page, secret) for page in options.only}
         self._servers: dict[str, Server] = {}
         self._begun: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
@@ -277,11 +284,14 @@ class Pages:
 
     def _welcome(self) -> None:
         for page in sorted(self._options.only, key=list(WHAT).index):
-            self._say(f"{page:<12} {self._options.address(page):<26} {WHAT[page]}")
-        if self._password is not None:
-            self._say(f"Password (any user name): {self._password}")
-        elif self._options.host not in LOCAL or self._options.names:
-            self._say("Anybody who reaches this machine can read and write these pages (--insecure).")
+            self._say(f"{page:<12} {self._address(page)}")
+            self._say(f"{'':<12} {WHAT[page]}")
+        if self._options.open_to_all:
+            self._say("Anybody who reaches these ports can read and write these pages (--insecure).")
+
+    def _address(self, page: str) -> str:
+        """What opens the page; whoever has it needs nothing else."""
+        return self._options.address(page).rstrip("/") + self._guards[page].entrance
 
     def _start(self, page: str) -> None:
         self._begun[page] = time.monotonic()
@@ -289,16 +299,16 @@ class Pages:
 
     def _made(self, page: str) -> Server:
         host, port = self._options.host, self._options.port(page)
-        guard = self._options.guard(page, self._password)
+        guard = self._guards[page]
         if page == "mlflow":
             command = mlflow_server.command(self._home, host, port, guard)
-            environment = mlflow_server.environment(self._url, guard)
+            environment = mlflow_server.environment(self._url, self._home, guard)
             return InChild(command, environment, self._home / "pages-mlflow.log")
         return InThread(guard.asgi(self._app(page)), host, port)
 
     def _app(self, page: str) -> ASGI:
         if page == "home":
-            return demo.app(self._storage, self._url, self._home, self.known)
+            return demo.app(self._storage, self._url, self._home, self.known, self.entrances())
         made: dict[str, Callable[[], Any]] = {
             "tensorboard": lambda: programs.tensorboard(self._home),
             "optuna": lambda: programs.optuna_board(self._storage, self._home),
@@ -328,7 +338,7 @@ class Pages:
     def _write(self, write: Write) -> None:
         children = [server.child for server in self._servers.values() if server.child is not None]
         pages, options = self._options.only, self._options
-        write({page: options.address(page) for page in pages}, {p: options.bound(p) for p in pages}, children)
+        write({page: self._address(page) for page in pages}, {p: options.bound(p) for p in pages}, children)
 
     def known(self) -> list[dict[str, Any]]:
         """Name and port of each page, and whether it answered lately; None before it was asked."""
@@ -337,6 +347,14 @@ class Pages:
             for page in WHAT
             if page in self._options.only
         ]
+
+    def entrances(self) -> dict[str, str]:
+        """What of each page's address, behind the name of this machine, opens it."""
+        starts = {"mlflow": "#/experiments?workflowType=machine_learning"}
+        return {
+            page: f":{self._options.port(page)}{guard.entrance}{starts.get(page, '')}"
+            for page, guard in self._guards.items()
+        }
 
     def _look(self) -> None:
         """Ask the pages whether they are there, and say once when all are."""

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smart_tuner import files
 from studies.leases import is_gone, process, this_process
 
 Write = Callable[[dict[str, str], dict[str, str], list[int]], None]
@@ -24,7 +26,8 @@ class PagesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Running:
-    """The process that serves, its children, and of each page the address, and that on this machine."""
+    """The process that serves, its children, and of each page the address, with its key, and that on this
+    machine, without."""
 
     owner: dict[str, Any]
     addresses: dict[str, str]
@@ -50,7 +53,8 @@ def _is_over(owner: dict[str, Any]) -> bool:
 
 def _written(home: Path) -> Running | None:
     try:
-        return Running(**json.loads((home / STATE).read_text("utf-8")))
+        with os.fdopen(files.opened(home / STATE, os.O_RDONLY), encoding="utf-8") as file:
+            return Running(**json.load(file))
     except FileNotFoundError:
         return None
 
@@ -63,12 +67,12 @@ def alone(home: Path) -> Iterator[Write]:
     Raises:
         PagesError: another process does.
     """
-    with (home / LOCK).open("w") as lock:
+    with os.fdopen(files.lock(home / LOCK), "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             other = running(home)
-            where = f"by process {other.pid}: {', '.join(other.addresses.values())}" if other else "already"
+            where = f"by process {other.pid}" if other else "already"
             raise PagesError(
                 f"The pages of {home} are served {where}.\nThere can be one such process.\n"
                 "Look with: run_study.py pages --status   or end it with: run_study.py pages --stop"
@@ -82,9 +86,9 @@ def alone(home: Path) -> Iterator[Write]:
                 "bound": bound,
                 "children": [process(c) for c in children],
             }
-            temporary = home / f"{STATE}.tmp"
-            temporary.write_text(json.dumps(state, indent=1), "utf-8")
-            os.replace(temporary, home / STATE)
+            with tempfile.NamedTemporaryFile("w", dir=home, delete=False, encoding="utf-8") as file:
+                json.dump(state, file, indent=1)  # for the owner alone, as such a file is
+            os.replace(file.name, home / STATE)
 
         try:
             yield write

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, select
 
+from smart_tuner import files
 from smart_tuner.outage import UNREACHABLE
 from smart_tuner.outbox import Payload, Publisher
 from smart_tuner.store import Storage, mlflow_url
@@ -152,7 +153,7 @@ class Following:
 @contextmanager
 def alone(home: Path) -> Iterator[bool]:
     """Whether no other process sends for this home, until this context ends."""
-    with (home / "track.lock").open("w") as file:
+    with os.fdopen(files.lock(home / "track.lock"), "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateSchema
 
 from smart_tuner import schema
 from smart_tuner.address import Address, parse
+from smart_tuner.files import lock
 from smart_tuner.loading import BulkLoading
 
 BUSY_SECONDS = 60
@@ -201,7 +202,7 @@ def locked(address: Address) -> Iterator[Engine]:
 @contextmanager
 def _file_lock(database: Path) -> Iterator[None]:
     """Not on the database itself: closing it would lose SQLite's own locks."""
-    with database.with_name(f"{database.name}.lock").open("w") as file:
+    with os.fdopen(lock(database.with_name(f"{database.name}.lock")), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
+from smart_tuner import files
 from studies.signals import heard_by
 
 POLL_SECONDS = 0.2
@@ -86,19 +87,24 @@ class Pool:
 
 
 @contextmanager
-def beside(command: Sequence[str], end_seconds: float, log: Path | None = None) -> Iterator[None]:
+def beside(
+    command: Sequence[str],
+    end_seconds: float,
+    log: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[None]:
     """Run `command` as long as this context lasts; at its end it has so long to end itself.
 
     Args:
         log: where it says what it has to say; None: the error output.
     """
-    with log.open("ab") if log else nullcontext(sys.stderr) as said:
+    with os.fdopen(files.log(log), "ab") if log else nullcontext(sys.stderr) as said:
         child = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
-            env={**os.environ, PARENT: str(os.getpid())},
+            env={**environment, PARENT: str(os.getpid())},
             start_new_session=True,
         )
     try:

@@ -71,28 +71,40 @@ class Served:
     def url(self, page, path="/", host="localhost"):
         return f"http://{host}:{self.ports[page]}{path}"
 
+    def entrance(self, page, host="localhost"):
+        """The address with the key, as its owner finds it."""
+        return state(self.folder)["addresses"][page].replace("127.0.0.1", host)
+
+    def key(self, page):
+        return self.entrance(page).partition("key=")[2]
+
+    def ask(self, page, path="/", method="GET", **more):
+        """As a program of the owner does."""
+        auth = httpx.BasicAuth("", self.key(page))
+        return httpx.request(method, self.url(page, path), auth=auth, timeout=60, trust_env=False, **more)
+
     def said(self):
         return Path(self.log.name).read_text()
 
-    def wait(self, pages=PAGES, seconds=240, below=400):
-        """Until they answer with such a status. Ended, too, when they do not come: no fixture would."""
+    def wait(self, pages=PAGES, seconds=240):
+        """Until they answer their owner. Ended, too, when they do not come: no fixture would."""
         try:
-            self._wait(pages, seconds, below)
+            self._wait(pages, seconds)
         except BaseException:
             self.end()
             raise
         return self
 
-    def _wait(self, pages, seconds, below):
+    def _wait(self, pages, seconds):
         deadline = time.monotonic() + seconds
         waiting = list(pages)
         while waiting:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, f"{waiting}: {self.said()}"
             try:
-                if httpx.get(self.url(waiting[0]), timeout=20, trust_env=False).status_code < below:
+                if self.ask(waiting[0]).status_code < 400:
                     waiting.pop(0)
-            except httpx.HTTPError:
+            except (httpx.HTTPError, FileNotFoundError):
                 time.sleep(0.3)
 
     def end(self):

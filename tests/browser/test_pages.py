@@ -6,7 +6,6 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from pages_running import Served, small_study
 from selenium import webdriver
@@ -20,6 +19,8 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 SECONDS = 180
+# What MLflow's page asks for and does without: whether users log in, its assistant, its gateway.
+REFUSED = ("/mlflow/users/current", "/mlflow/assistant/", "/mlflow/gateway-proxy")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def browser():
 
 @pytest.fixture
 def home(browser, served):
-    browser.get(served.url("home"))
+    browser.get(served.entrance("home"))
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "#trials tr"))
     return browser
 
@@ -147,6 +148,16 @@ def test_two_trials_are_compared_without_names_until_both_are_rated(home):
     until(lambda: "trial" in text(home, "#voices h3"))
 
 
+def test_the_home_page_leads_into_the_others_and_shows_no_key(home, served):
+    until(lambda: len(home.find_elements(By.CSS_SELECTOR, "#pages a")) == 3)
+    assert all(served.key(page) not in home.page_source for page in served.ports)
+    home.delete_all_cookies()
+    home.get(served.entrance("home"))
+    until(lambda: home.find_elements(By.CSS_SELECTOR, "#pages a[href$=optuna]"))[0].click()
+    until(lambda: home.current_url.startswith(served.url("optuna")) and "key=" not in home.current_url)
+    until(lambda: "small" in text(home, "body"))
+
+
 def test_what_cannot_be_said_is_refused_in_words(home):
     home.execute_script("document.getElementById('text').value = 'a'.repeat(501)")
     home.find_element(By.ID, "speak").click()
@@ -206,14 +217,14 @@ def test_everything_is_reached_by_the_keyboard(home):
 @contextmanager
 def opened(browser, served, page, path):
     """Afterwards nothing went wrong, and nobody else was asked."""
+    browser.get(served.entrance(page))
     browser.get("about:blank")
     faults(browser), asked_hosts(browser)
     browser.get(served.url(page, path))
     yield
     time.sleep(3)  # late requests
     assert asked_hosts(browser) == {f"localhost:{served.ports[page]}"}
-    # MLflow asks itself whether users may log in, and takes "not found" for no
-    assert [fault for fault in faults(browser) if "/mlflow/users/current" not in fault] == []
+    assert [fault for fault in faults(browser) if not any(asked in fault for asked in REFUSED)] == []
 
 
 def pictures_shown(browser):
@@ -242,19 +253,23 @@ def test_tensorboard_shows_the_alignment_of_each_trial(browser, served):
 
 def test_mlflow_shows_the_study_as_a_run_with_a_run_for_each_trial(browser, served):
     asked = {"experiment_ids": [experiment_of(served)], "max_results": 10}
-    url = served.url("mlflow", "/api/2.0/mlflow/runs/search")
-    runs = httpx.post(url, json=asked, timeout=60, trust_env=False).json()["runs"]
+    runs = served.ask("mlflow", "/ajax-api/2.0/mlflow/runs/search", "POST", json=asked).json()["runs"]
     states = {run["info"]["run_name"]: run["info"]["status"] for run in runs}
     assert states == {"small": "FINISHED", "trial 0000": "FINISHED", "trial 0001": "FINISHED"}
     path = f"/#/experiments/{experiment_of(served)}/runs?workflowType=machine_learning"
     with opened(browser, served, "mlflow", path):
         until(lambda: "3 matching runs" in text(browser, "body"))
         assert "small" in text(browser, "body")
+    run = next(run["info"]["run_id"] for run in runs if run["info"]["run_name"] == "trial 0000")
+    path = f"/#/experiments/{experiment_of(served)}/runs/{run}/artifacts/sample.png"
+    with opened(browser, served, "mlflow", path):
+        until(lambda: pictures_shown(browser) == 1)
+        assert "interventions.json" in text(browser, "body")
 
 
 def experiment_of(served):
-    url = served.url("mlflow", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=small")
-    return httpx.get(url, timeout=60, trust_env=False).json()["experiment"]["experiment_id"]
+    path = "/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=small"
+    return served.ask("mlflow", path).json()["experiment"]["experiment_id"]
 
 
 def test_a_report_as_one_file_plays_and_shows_without_anything_else(browser, served):

@@ -1,0 +1,37 @@
+"""Locks, logs and states: files of this program in folders where others may have put a link of that name."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+REFUSED = "It is a link, another user's, or no plain file: see who put it there, and remove it"
+
+
+def lock(path: Path) -> int:
+    """A descriptor of what `fcntl.flock` may lock, and nobody else can. Raises OSError as `opened`."""
+    return opened(path, os.O_RDWR | os.O_CREAT)
+
+
+def log(path: Path) -> int:
+    """A descriptor that writes behind all that is there. Raises OSError as `opened`."""
+    return opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def opened(path: Path, flags: int) -> int:
+    """A descriptor of a plain file; one that is made is for its owner alone.
+
+    Raises:
+        OSError: it is a link, no plain file, or of a user who owns neither this process nor the folder.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a pipe that nobody reads
+            raise
+        raise PermissionError(errno.EPERM, REFUSED, str(path)) from error
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_uid in (os.geteuid(), path.parent.stat().st_uid):
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(errno.EPERM, REFUSED, str(path))

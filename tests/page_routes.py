@@ -1,0 +1,104 @@
+"""Every route of the four pages, and what a neighbour on the same machine and their owner get from each.
+
+.venv/bin/python tests/page_routes.py HOME    prints that of the pages that HOME's owner serves now;
+                                              as root, the neighbour is the user nobody
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+import httpx
+from fastapi.routing import iter_route_contexts
+
+from dashboards import demo, programs, state
+from smart_tuner.store import open_storage
+
+ALL_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+NOBODY = 65534
+
+
+def example(rule):
+    """A path that matches a rule as FastAPI, Flask or Bottle writes it."""
+    rule = re.sub(r"<(path:\w+|\w+:path)>|\{\w+:path\}", "a/b", rule)
+    return re.sub(r"<:re:\(/\.\*\)\?>", "/studies/1", re.sub(r"<\w+(:re:[^>]+|:\w+)?>|\{\w+\}", "1", rule))
+
+
+def mlflow_routes():
+    """Of the served application: FastAPI's, and those of the Flask application in it."""
+    os.environ.setdefault("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{tempfile.mkdtemp()}/mlflow.db")
+    served = import_module("mlflow.server.fastapi_app").app
+    flask = import_module("mlflow.server").app
+    found = {
+        (m, r.path) for r in iter_route_contexts(served.routes) for m in getattr(r, "methods", None) or ()
+    }
+    return found | {(method, rule.rule) for rule in flask.url_map.iter_rules() for method in rule.methods}
+
+
+def home_routes(web):
+    return {(method, route.path) for route in web.routes for method in route.methods}
+
+
+def routes(folder):
+    """Of each page all (method, rule) that its program answers to."""
+    with (
+        warnings.catch_warnings(action="ignore"),
+        closing(open_storage(f"sqlite:///{folder}/study.db")) as storage,
+    ):
+        board = programs.tensorboard(folder)
+        optuna = {(route.method, route.rule) for route in programs.optuna_board(storage, folder).routes}
+        home = home_routes(demo.app(storage, f"sqlite:///{folder}/study.db", folder))
+        mlflow = mlflow_routes()
+    return {
+        "mlflow": mlflow,
+        "tensorboard": {(method, path) for path in board.exact_routes for method in ("GET", "POST")},
+        "optuna": optuna,
+        "home": home,
+    }
+
+
+def asked(bound, rows, auth=None):
+    """The status of each (method, rule) at an address."""
+    with httpx.Client(base_url=bound, auth=auth, timeout=60, trust_env=False) as client:
+        return [client.request(method, example(rule)).status_code for method, rule in rows]
+
+
+def as_neighbour(task):
+    """What `task` returns in a child process of another user."""
+    ours, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        os.write(theirs, json.dumps([os.getuid(), task()]).encode())
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as pipe:
+        uid, found = json.load(pipe)
+    os.waitpid(child, 0)
+    assert uid == NOBODY
+    return found
+
+
+def main(home):
+    running = state.running(home)
+    with tempfile.TemporaryDirectory() as folder:
+        table = routes(Path(folder))
+    print("| page | method | route | a neighbour | the owner |\n|---|---|---|---|---|")
+    for page, rows in table.items():
+        rows = sorted(rows, key=lambda row: row[::-1])
+        bound, key = running.bound[page], running.addresses[page].partition("key=")[2]
+        theirs = as_neighbour(lambda bound=bound, rows=rows: asked(bound, rows))
+        owners = asked(bound, rows, httpx.BasicAuth("", key))
+        for (method, rule), neighbour, owner in zip(rows, theirs, owners, strict=True):
+            print(f"| {page} | {method} | `{rule}` | {neighbour} | {owner} |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
