@@ -538,7 +538,7 @@ def show_pages(
     storage = place.storage()
     storage.mostly_read()
     pages = serve.Pages(options, storage, place.url, place.home, click.echo)
-    environment.strip(place.url)
+    environment.shed(place.url)
     return pages.run()
 
 

@@ -35,17 +35,20 @@ def served(home: Path, port: int) -> Iterator[str]:
     program = [sys.executable, str(ROOT / "run_study.py"), "--home", str(home), "pages"]
     with subprocess.Popen([*program, "--only", "home", "--port", f"home={port}"], cwd=ROOT) as process:
         try:
-            until(lambda: (found := state.running(home)) and _answers(found.addresses["home"]))
-            yield state.running(home).addresses["home"]
+            until(lambda: _entrance(home))
+            yield _entrance(home)
         finally:
             process.terminate()
 
 
-def _answers(url: str) -> bool:
+def _entrance(home: Path) -> str:
+    """The address with its key, once it leads somewhere; or nothing."""
+    found = state.running(home)
+    url = found.addresses["home"] if found else ""
     try:
-        return httpx.get(url, timeout=10, trust_env=False).status_code == 303
+        return url if url and httpx.get(url, timeout=10, trust_env=False).status_code == 303 else ""
     except httpx.HTTPError:
-        return False
+        return ""
 
 
 def until(found: Callable[[], object]) -> None:

@@ -32,7 +32,7 @@ def of_pages(url: str, environment: Mapping[str, str] = os.environ) -> dict[str,
     return bare(url, environment) | own
 
 
-def strip(url: str) -> None:
+def shed(url: str) -> None:
     """Take all else out of this process, and so out of the children that it starts from now on."""
-    for name in os.environ.keys() - bare(url).keys():
+    for name in os.environ.keys() - bare(url, os.environ).keys():
         del os.environ[name]
