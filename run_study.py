@@ -516,7 +516,7 @@ def export(place: Place, name: str, trial: int | None, output: Path) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name to be called by, too.")
-@click.option("--insecure", "open_to_all", is_flag=True, help="Beyond this machine without a password.")
+@click.option("--insecure", "open_to_all", is_flag=True, help="Ask for no key: open to all who reach it.")
 @click.option("--allow-edit", is_flag=True, help="Let optuna-dashboard delete, rename and tell.")
 @click.option("--status", "look", is_flag=True, help="Which pages are served, and whether they answer.")
 @click.option("--stop", "end", is_flag=True, help="End the process that serves them.")
@@ -537,7 +537,8 @@ def show_pages(
     options = serve.Options.parsed(only, ports, **others)
     storage = place.storage()
     storage.mostly_read()
-    pages = serve.Pages(options, storage, place.url, place.home, click.echo)
+    with_keys = sys.stdout.isatty()
+    pages = serve.Pages(options, storage, place.url, place.home, click.echo, with_keys)
     environment.shed(place.url)
     return pages.run()
 

@@ -227,12 +227,20 @@ class Pages:
 
     Args:
         say: told what a person should know.
+        with_keys: whether that are addresses with keys; others may read what is written into a file.
     """
 
     def __init__(
-        self, options: Options, storage: Storage, url: str, home: Path, say: Callable[[str], None]
+        self,
+        options: Options,
+        storage: Storage,
+        url: str,
+        home: Path,
+        say: Callable[[str], None],
+        with_keys: bool = False,
     ) -> None:
         self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
+        self._with_keys = with_keys
         secret = options.secret()
         self._guards = {page: options.guard(page, secret) for page in options.only}
         self._servers: dict[str, Server] = {}
@@ -283,11 +291,15 @@ class Pages:
                 ) from error
 
     def _welcome(self) -> None:
+        shown = self._address if self._with_keys else self._options.address
         for page in sorted(self._options.only, key=list(WHAT).index):
-            self._say(f"{page:<12} {self._address(page)}")
-            self._say(f"{'':<12} {WHAT[page]}")
+            self._say(f"{page:<12} {shown(page):<26} {WHAT[page]}")
         if self._options.open_to_all:
             self._say("Anybody who reaches these ports can read and write these pages (--insecure).")
+        elif not self._with_keys:
+            self._say(
+                "Their keys, which are not written into a file, are shown by: run_study.py pages --status"
+            )
 
     def _address(self, page: str) -> str:
         """What opens the page; whoever has it needs nothing else."""

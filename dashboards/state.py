@@ -57,6 +57,10 @@ def _written(home: Path) -> Running | None:
             return Running(**json.load(file))
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise PagesError(
+            f"Cannot read {home / STATE}.\n{error.strerror}.\nOnly who started the pages sees or ends them."
+        ) from error
 
 
 @contextmanager
@@ -86,9 +90,10 @@ def alone(home: Path) -> Iterator[Write]:
                 "bound": bound,
                 "children": [process(c) for c in children],
             }
-            with tempfile.NamedTemporaryFile("w", dir=home, delete=False, encoding="utf-8") as file:
-                json.dump(state, file, indent=1)  # for the owner alone, as such a file is
-            os.replace(file.name, home / STATE)
+            descriptor, temporary = tempfile.mkstemp(prefix=f"{STATE}.", dir=home)  # for its owner alone
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(state, file, indent=1)
+            os.replace(temporary, home / STATE)
 
         try:
             yield write

@@ -25,7 +25,7 @@ from dashboards import environment, mlflow_server
 from dashboards import state as pages_state
 from dashboards.serve import Options, Pages
 from dashboards.state import PagesError
-from smart_tuner.store import mlflow_url
+from smart_tuner.store import mlflow_url, open_storage
 from studies.leases import process
 
 SECRETS = {
@@ -92,7 +92,25 @@ def test_no_other_user_of_the_machine_finds_the_keys(served):
     log = served.folder / "runs" / "pages-mlflow.log"
     assert log.stat().st_mode & 0o777 == 0o600
     assert b"running on" in log.read_bytes()
-    assert not any(key in log.read_bytes() for key in keys)
+    assert "pages --status" in served.said()
+    assert not any(key in log.read_bytes() + served.said().encode() for key in keys)
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_terminal_is_shown_an_address_that_opens_the_page_and_a_file_is_not(tmp_path, with_keys):
+    [port] = free_ports(1)
+    shown, url = [], f"sqlite:///{tmp_path}/study.db"
+
+    def say(line):
+        shown.append(line)
+        pages.stop()
+
+    with closing(open_storage(url)) as storage:
+        pages = Pages(Options(("home",), {"home": port}), storage, url, tmp_path, say, with_keys)
+        assert pages.run() == 0
+    assert shown[0].split()[0] == "home"
+    assert ("/?key=" in shown[0]) == with_keys
+    assert any("--status" in line for line in shown) != with_keys
 
 
 def test_what_was_not_meant_for_them_is_in_no_pages_environment(served):

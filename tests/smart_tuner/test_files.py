@@ -78,7 +78,7 @@ def test_what_is_made_is_for_its_owner_alone(tmp_path, name):
 def test_a_state_is_neither_read_nor_written_through_a_link(tmp_path):
     (tmp_path / "theirs").write_text("{}")
     (tmp_path / "pages.json").symlink_to(tmp_path / "theirs")
-    with pytest.raises(PermissionError, match="It is a link"):
+    with pytest.raises(state.PagesError, match="It is a link"):
         state.running(tmp_path)
     assert (tmp_path / "theirs").read_text() == "{}"
 
