@@ -245,7 +245,7 @@ READ_ONLY = (
 
 def key_of(secret: str, page: str) -> str:
     """A page's own key, by which nobody finds another page's, or the secret."""
-    return hmac.new(secret.encode(), page.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret.encode(), page.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def same(given: str, wanted: str) -> bool:

@@ -29,7 +29,8 @@ TENSORBOARD = Guard(
         rf"GET {DATA}/plugin/audio/(audio|individualAudio)",
         rf"GET {DATA}/plugin/images/(images|individualImage)",
         rf"GET {DATA}/plugin/(scalars/scalars|text/text|timeseries/imageData)",
-        rf"POST {DATA}/plugin/(scalars/scalars_multirun|timeseries/timeSeries|hparams/experiment)",
+        rf"POST {DATA}/plugin/(scalars/scalars_multirun|timeseries/timeSeries)",
+        rf"POST {DATA}/plugin/hparams/(experiment|session_groups)",  # its list of runs
     ),
 )
 OPTUNA = Guard(

@@ -84,6 +84,7 @@ def test_tensorboard_is_let_through_for_curves_pictures_sounds_and_texts_alone(k
         "/data/plugin/scalars/scalars_multirun",
         "/data/plugin/timeseries/timeSeries",
         "/data/plugin/hparams/experiment",
+        "/data/plugin/hparams/session_groups",
     }
     for method in ("OPTIONS", "PUT", "PATCH", "DELETE"):
         assert {status(method, path) for path in paths} == {403}
