@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import optuna
 from rich.console import Console
-from sqlalchemy.exc import OperationalError
 
 from dashboards import environment, speaker
 from dashboards.state import STOP_SECONDS, PagesError
@@ -29,7 +28,7 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from smart_tuner import telegram, upkeep
 from smart_tuner.catalogue import LANGUAGES
-from smart_tuner.outage import StorageLost
+from smart_tuner.outage import UNREACHABLE, DatabaseGone, StorageLost
 from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
@@ -699,7 +698,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     SchemaError: 7,
     StoreError: 4,
     StorageLost: 4,
-    OperationalError: 4,
+    DatabaseGone: 4,
+    **dict.fromkeys(UNREACHABLE, 4),
     DataError: 5,
     CorpusError: 5,
     HomeError: 6,

@@ -25,6 +25,10 @@ class StorageLost(RuntimeError):
     """The database stayed away for longer than a run waits; nothing is lost."""
 
 
+class DatabaseGone(RuntimeError):
+    """The database that was opened is there no more, or is not what it was: waiting would not help."""
+
+
 class Patient:
     """Keeps what it has to write while the database is away."""
 
@@ -47,6 +51,9 @@ class Patient:
 class Outage:
     """How long the database has been away, and what a run does about it.
 
+    It is away for a call until that call works again, whatever others do meanwhile: a database that can
+    still be read helps nobody who has to write.
+
     Args:
         warn: told once when an outage begins and once when it is over.
         budget: seconds after which a run gives up.
@@ -62,7 +69,8 @@ class Outage:
         over: Callable[[], None] = lambda: None,
     ) -> None:
         self._warn, self._budget, self._stopping, self._over = warn, budget, stopping, over
-        self._since: float | None = None
+        self._failing: dict[object, float] = {}  # calls that failed last, and since when
+        self._silent: float | None = None  # since when no call at all has worked
 
     def wait_for(self, call: Callable[[], T]) -> T:
         """Call until the database answers. Raises StorageLost when it stays away."""
@@ -71,13 +79,13 @@ class Outage:
             try:
                 found = call()
             except UNREACHABLE as error:
-                self._away(error)
+                lost = self._away(call, error)
                 if self._stopping():
-                    raise StorageLost(self._lost(error)) from error
+                    raise lost from error
                 time.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
-                self._back()
+                self._back(call)
                 return found
 
     def attempt(self, call: Callable[[], object]) -> bool:
@@ -88,39 +96,53 @@ class Outage:
         try:
             call()
         except UNREACHABLE as error:
-            self._away(error)
+            self._away(call, error)
             return False
-        self._back()
+        self._back(call)
         return True
 
-    def _away(self, error: Exception) -> None:
-        if isinstance(error, DBAPIError) and not error.connection_invalidated and "no such" in str(error):
+    def _away(self, call: Callable[[], object], error: Exception) -> StorageLost:
+        if isinstance(cause := _cause(error), DBAPIError) and not isinstance(cause, UNREACHABLE):
             raise error  # the database answers, and what it says will not change
         now = time.monotonic()
-        if self._since is None:
-            self._since = now
+        if not self._failing:
             self._warn(f"the database cannot be reached ({_short(error)}); going on, and trying again")
-        if now - self._since > self._budget:
-            raise StorageLost(self._lost(error)) from error
-
-    def _back(self) -> None:
-        if self._since is not None:
-            self._warn(f"the database is back after {time.monotonic() - self._since:.0f} s; nothing was lost")
-            self._since = None
-            self._over()
-
-    def _lost(self, error: Exception) -> str:
-        assert self._since is not None
-        return (
-            f"The database has been away for {time.monotonic() - self._since:.0f} s.\n{_short(error)}\n"
+        self._silent = now if self._silent is None else self._silent
+        away = now - self._failing.setdefault(_place(call), self._silent)
+        lost = StorageLost(
+            f"The database has been away for {away:.0f} s.\n{_short(error)}\n"
             "Everything is in the trial's checkpoint; when the database is back, resume the study."
         )
+        if away > self._budget:
+            raise lost from error
+        return lost
+
+    def _back(self, call: Callable[[], object]) -> None:
+        self._silent = None
+        since = self._failing.pop(_place(call), None)
+        if since is None:
+            return
+        # Calls that have failed since the same instant, or later, met the same outage.
+        self._failing = {place: began for place, began in self._failing.items() if began < since}
+        if not self._failing:
+            self._warn(f"the database is back after {time.monotonic() - since:.0f} s; nothing was lost")
+        self._over()
+
+
+def _place(call: Callable[[], object]) -> object:
+    """What a call has in common with the next one of its place in the program: a lambda's code."""
+    return getattr(call, "__code__", call)
 
 
 def _short(error: Exception) -> str:
     """The driver's own first line: SQLAlchemy adds statements and parameters."""
-    cause: BaseException = error
-    while isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = _cause(error)
     origin = getattr(cause, "orig", None) or cause
     return (str(origin).splitlines() or [type(origin).__name__])[0]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What Optuna's storage met."""
+    while isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

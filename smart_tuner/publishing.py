@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Engine, func, select
 
 from smart_tuner import files
-from smart_tuner.outage import UNREACHABLE
+from smart_tuner.outage import UNREACHABLE, DatabaseGone
 from smart_tuner.outbox import Payload, Publisher
 from smart_tuner.store import Storage, mlflow_url
 from smart_tuner.tables import OUTBOX
@@ -98,6 +98,7 @@ class Following:
         self._home, self._tasks, self._background = home, tasks, background
         self._asked = threading.Event()
         self._until = float("inf")
+        self._gone: DatabaseGone | None = None
 
     @property
     def stopping(self) -> bool:
@@ -109,7 +110,10 @@ class Following:
             self._asked.set()
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT comes; waits while another process sends for this home."""
+        """Until SIGTERM or SIGINT comes; waits while another process sends for this home.
+
+        Raises DatabaseGone when there is nothing left to send from.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         while time.monotonic() < self._until:
@@ -131,6 +135,8 @@ class Following:
             pass
         for thread in threads:
             thread.join(max(0.0, self._until - time.monotonic()) + POLL_SECONDS)
+        if self._gone is not None:
+            raise self._gone
 
     def _repeat(self, task: Task) -> None:
         while not self._asked.wait(POLL_SECONDS):
@@ -145,6 +151,9 @@ class Following:
             task(going_on)
         except UNREACHABLE:
             pass  # our own database is away: all stays in it
+        except DatabaseGone as gone:
+            self._gone = gone
+            self.stop()
         except FAULTS:  # one task's must not end the others, nor what comes after
             traceback.print_exc()
             self._asked.wait(FAULT_SECONDS)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any
 
 import optuna
 from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.schema import CreateSchema
 
 from smart_tuner import schema
 from smart_tuner.address import Address, parse
 from smart_tuner.files import lock
 from smart_tuner.loading import BulkLoading
+from smart_tuner.outage import DatabaseGone
 
 BUSY_SECONDS = 60
 IMMEDIATE = "BEGIN IMMEDIATE"
@@ -24,6 +26,11 @@ OPTUNAS, OUR_SCHEMA, MLFLOWS = "optuna", "smart_tuner", "mlflow"
 LOCK = 0x536D617274  # "Smart", the key of PostgreSQL's advisory lock
 # Per engine, of which a process has two: PostgreSQL's 100 connections are to serve many processes.
 FEW = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+READ_ONLY = "25006"  # what PostgreSQL says while another server takes over
+# Tables, columns or schemas that are not there, and rights that are not: what it says will not change.
+GONE = {"42P01", "42703", "3F000", "42501"}
+NOT_THERE = ("no such table", "no such column")  # the same, as SQLite says it
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # libpq asks for this time zone at every connection; Optuna's connects before any event can.
 os.environ["PGTZ"] = "UTC"
 
@@ -111,17 +118,80 @@ def plain_engine(address: Address, name: str) -> Engine:
 
 
 def _serialised(engine: Engine, begin: Callable[[], str] = lambda: IMMEDIATE) -> Engine:
+    file = _OneFile(engine)
+
+    @event.listens_for(engine, "do_connect")
+    def on_do_connect(*_: object) -> None:
+        file.check()
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are started by on_begin
         for pragma in ("journal_mode=wal", f"busy_timeout={BUSY_SECONDS * 1000}", "synchronous=normal"):
             connection.execute(f"PRAGMA {pragma}")
+        file.note()
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
+        file.check()
         connection.exec_driver_sql(begin())
 
+    return _judged(engine)
+
+
+class _OneFile:
+    """SQLite's file, the same one at every transaction.
+
+    SQLite itself would not notice: a connection goes on to write into a file that was deleted, and the next
+    one makes an empty file in its place.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._path = engine, Path(engine.url.database or "")
+        self._known: tuple[int, int] | None = None  # device and number
+
+    def note(self) -> None:
+        """It was just opened."""
+        self._known = self._known or self._found()
+
+    def check(self) -> None:
+        """Raises DatabaseGone."""
+        if self._known is not None and self._found() != self._known:
+            raise _gone(self._engine, "Its file was deleted, moved or replaced while it was in use.")
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:  # its disk does not answer: SQLite will say more
+            return self._known
+        return status.st_dev, status.st_ino
+
+
+def _judged(engine: Engine) -> Engine:
+    """Where a driver's name for an error does not tell whether waiting helps, this does."""
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> Exception | None:
+        fault = context.original_exception
+        state = getattr(fault, "sqlstate", None)
+        if state == READ_ONLY:
+            context.is_disconnect = True  # and where this leads is asked anew: another server may be there
+            return OperationalError(context.statement, context.parameters, fault, connection_invalidated=True)
+        not_there = isinstance(fault, sqlite3.OperationalError) and str(fault).startswith(NOT_THERE)
+        if state in GONE or not_there or getattr(fault, "sqlite_errorcode", None) in DAMAGED:
+            raise _gone(engine, str(fault).partition("\n")[0])
+        return None
+
     return engine
+
+
+def _gone(engine: Engine, why: str) -> DatabaseGone:
+    return DatabaseGone(
+        f"The database {Address(engine.url.set(query={}))} cannot be used any more.\n{why}\n"
+        "What was trained is in the checkpoints. Put the database back as it was, and resume the study."
+    )
 
 
 def _in_utc(engine: Engine) -> Engine:
@@ -130,7 +200,7 @@ def _in_utc(engine: Engine) -> Engine:
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()  # or the pool's rollback would take it back
 
-    return engine
+    return _judged(engine)
 
 
 def open_storage(url: str) -> Storage:
@@ -180,8 +250,8 @@ def explained(address: Address) -> Iterator[None]:
     """What the database or its driver raises becomes a StoreError, which shows no password."""
     try:
         yield
-    except (DatabaseError, ArgumentError, OSError) as error:
-        reason = error.orig if isinstance(error, DatabaseError) else error
+    except (DatabaseError, DatabaseGone, ArgumentError, OSError) as error:
+        reason = error.__cause__ if isinstance(error, DatabaseError | DatabaseGone) else error
         raise StoreError(
             f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."

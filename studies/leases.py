@@ -23,7 +23,6 @@ from sqlalchemy.engine import Connection, CursorResult, RowMapping
 
 from smart_tuner.outage import UNREACHABLE, Fenced
 from smart_tuner.tables import LEASES, instant
-from studies.study import StudyGone
 
 RENEW_SECONDS = 15.0
 LIFE_SECONDS = 90.0
@@ -263,7 +262,7 @@ class Renewal:
     """Renews a lease from a thread of its own for as long as the training runs.
 
     Args:
-        also: asked at every renewal; what it says first is kept in `wish`.
+        also: asked at every renewal; `wish` is its newest answer.
     """
 
     def __init__(
@@ -274,13 +273,13 @@ class Renewal:
         seconds: float = RENEW_SECONDS,
     ) -> None:
         self._leases, self._lease, self._also, self._seconds = leases, lease, also, seconds
-        self._end: Fenced | StudyGone | None = None
+        self._end: Exception | None = None
         self.wish: str | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def check(self) -> None:
-        """Raises Fenced when the lease is lost, or StudyGone."""
+        """Raises what ended the renewals: Fenced when the lease is lost, StudyGone, DatabaseGone, or a fault."""
         if self._end is not None:
             raise self._end
 
@@ -298,12 +297,12 @@ class Renewal:
         while not self._over.wait(self._seconds):
             try:
                 self._leases.renew(self._lease)
-                self.wish = self.wish or self._also()
-            except (Fenced, StudyGone) as end:
-                self._end = end
-                return
+                self.wish = self._also()
             except UNREACHABLE:
                 continue  # the lease lives on while nobody can see that it ran out
+            except Exception as end:  # the training's thread raises it
+                self._end = end
+                return
 
 
 def this_process() -> Owner:

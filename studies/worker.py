@@ -26,6 +26,11 @@ from studies.study import TooManyFailures, gone, rdb, wish
 from studies.training import Display, Job
 
 LINGER_SECONDS = 5.0
+AGAIN_SECONDS = 0.5
+
+
+class AskedInVain(Exception):
+    """No trial came of asking for one: the database went away, or it took so long that the right ran out."""
 
 
 @dataclass
@@ -86,7 +91,11 @@ class Worker:
                 self._outage.wait_for(self._look_after)
                 self._check_failures()
                 self._show()
-                taken = self._take()
+                try:
+                    taken = self._take()
+                except AskedInVain:
+                    time.sleep(AGAIN_SECONDS)
+                    continue  # what was made, but never heard of, is found when trials are looked after
                 if taken is not None:
                     ran += self._run(*taken)
                 elif self.linger and self._outage.wait_for(self._leases.counts).get("held"):
@@ -105,31 +114,28 @@ class Worker:
     def _take(self) -> tuple[Lease, optuna.Trial] | None:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
-        while True:
-            if (lease := wait_for(lambda: leases.claim(self.spec.budget.retries))) is not None:
-                assert lease.number is not None
-                return lease, self._trial(lease.number)
-            if not wait_for(lambda: training_left(self.study, self.spec)):
-                return None
-            if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
-                return None
-            failpoint("reserved")
-            if (taken := self._ask(reserved)) is not None:
-                return taken
-            wait_for(self._look_after)  # which finds a trial that was made, but never heard of
+        if (lease := wait_for(lambda: leases.claim(self.spec.budget.retries))) is not None:
+            assert lease.number is not None
+            return lease, self._trial(lease.number)
+        if not wait_for(lambda: training_left(self.study, self.spec)):
+            return None
+        if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
+            return None
+        failpoint("reserved")
+        return self._ask(reserved)
 
-    def _ask(self, reserved: Lease) -> tuple[Lease, optuna.Trial] | None:
-        """None where the database went away meanwhile, or asking took so long that the right ran out."""
+    def _ask(self, reserved: Lease) -> tuple[Lease, optuna.Trial]:
+        """Raises AskedInVain."""
         asked: list[optuna.Trial] = []
         if not self._outage.attempt(lambda: asked.append(self.study.ask())):
-            return None
+            raise AskedInVain
         failpoint("asked")
         [trial] = asked
         try:
             lease = self._outage.wait_for(lambda: self._leases.bind(reserved, trial.number))
         except Fenced as fenced:
             self.display.warned(str(fenced))
-            return None
+            raise AskedInVain from fenced
         failpoint("bound")
         return lease, trial
 
