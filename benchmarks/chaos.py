@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial
 from benchmarks import postgresql_server
 from model import checkpoint
 from model.failpoint import VARIABLE
+from model.making import PREFIX
 from model.training import StepMeasures
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
@@ -219,7 +220,8 @@ def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
         yield f"leases are left: {counts}"
     for trial in trials:
         yield from check_trial(trial, home)
-    yield from (f"left behind: {path.name}" for path in home.rglob("*.tmp"))
+    left = (*home.rglob("*.tmp"), *home.rglob("*.tmp.*"), *home.rglob(f"{PREFIX}*"))
+    yield from (f"left behind: {path.relative_to(home)}" for path in left)
 
 
 def check_trial(trial: FrozenTrial, home: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ its place, synced and renamed; neither safetensors nor torch notices a flipped b
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -15,6 +16,7 @@ from model.failpoint import failpoint
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+UNFINISHED = re.compile(r"ckpt-\d{8,}\.tmp")
 
 
 class DamagedCheckpoint(ValueError):
@@ -51,6 +53,13 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return path
+
+
+def clear_unfinished(parent: Path) -> None:
+    """Remove what `write` left when its process was killed. Nobody may be writing in `parent`."""
+    for path in parent.glob("ckpt-*.tmp"):
+        if UNFINISHED.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def verify(path: Path) -> None:

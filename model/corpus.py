@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
+from model.making import being_made
 from model.preflight import CorpusSettings, DataError, Progress, Report, Row, check, no_progress
 from model.text import FRONT_ENDS, FrontEnd
 
@@ -134,11 +134,10 @@ def _mels(
     folder = cache / _sha256(recipe)
     found = _read_mels(folder)
     if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=cache) as temporary:
-            part = Path(temporary)
+        with being_made(folder) as part:
             frames = _write_mels(part / MELS, rows, settings, mel_settings, progress)
             (part / INDEX).write_text(json.dumps({"recipe": recipe, "frames": frames}), "utf-8")
+            folder.mkdir(exist_ok=True)
             for name in (MELS, INDEX):  # the index last: it says that the mels are whole
                 os.replace(part / name, folder / name)
         found = _read_mels(folder)

@@ -155,9 +155,10 @@ def home_id(home: Path) -> str:
         home.mkdir(parents=True, exist_ok=True)
         drawn = name.with_name(f"home.{uuid.uuid4().hex}")
         drawn.write_text(uuid.uuid4().hex[:8])
-        with suppress(FileExistsError):
+        with suppress(FileExistsError, FileNotFoundError):
             os.link(drawn, name)  # whole, and by one process
-        drawn.unlink()
+        for lost in home.glob(f"home.{'[0-9a-f]' * 32}"):  # this one, and those of others who come too late
+            lost.unlink(missing_ok=True)
     return name.read_text()
 
 

@@ -1,5 +1,6 @@
 """What is done to a database as a whole: look at it, bring it up to date, copy it into another one."""
 
+import glob
 import logging
 import os
 import shutil
@@ -132,6 +133,8 @@ def _backup(address: Address, revision: str, folder: Path) -> Path:
     if address.file is None:
         _dump(address, partial)
     else:
+        for left in target.parent.glob(f"{glob.escape(database.stem)}-*Z{database.suffix}.partial"):
+            left.unlink()  # by one that was killed: whoever makes a backup of this file has it locked
         with closing(sqlite3.connect(address.file)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
     os.replace(partial, target)

@@ -4,6 +4,11 @@ from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 
+from model import checkpoint
+from objectives.progress import LIVE, SAMPLE
+
+HALF_WRITTEN = (Path(LIVE).with_suffix(".tmp"), Path(SAMPLE).with_suffix(".tmp.wav"))
+
 
 def trial_folder(folder: Path, number: int) -> Path:
     """Where a trial's newest attempt keeps its checkpoints and samples; the first one's, if there is none."""
@@ -23,6 +28,7 @@ def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[s
         path = path.with_name(f"{path.name}-attempt-{attempt_no}")
         if before.is_dir() and before != path:
             before.rename(path)
+            clear_unfinished(path)
     elif before.is_dir():
         names = (f"earlier-{before.name}{more}" for more in chain([""], (f"-{k}" for k in count(2))))
         aside = next(folder / name for name in names if not (folder / name).exists())
@@ -30,6 +36,14 @@ def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[s
         warn(f"trial {number} begins anew; the files of another study of this name are now in {aside}")
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what an attempt that was killed had half written in a trial's folder. No attempt may be running
+    there: its trial has ended, or the folder has a name that it does not know."""
+    checkpoint.clear_unfinished(folder)
+    for name in HALF_WRITTEN:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _attempt_no(path: Path) -> int:

@@ -279,7 +279,7 @@ class Renewal:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def check(self) -> None:
-        """Raises what ended the renewals: Fenced when the lease is lost, StudyGone, DatabaseGone, or a fault."""
+        """Raises what ended the renewals: Fenced (the lease is lost), StudyGone, DatabaseGone or a fault."""
         if self._end is not None:
             raise self._end
 

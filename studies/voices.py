@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 
 from model import checkpoint
+from model.making import being_made
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
 from studies.artifacts import Artifacts, TrialArtifacts
 from studies.folders import trial_folder
@@ -74,9 +75,6 @@ def export(
     number, path = best_checkpoint(study, number, folder, artifacts)
     if target.exists():
         raise StudyError(f"Cannot export to {target}.\nIt exists already.\nGive a new folder with -o.")
-    target.mkdir(parents=True)
-    for name in (WEIGHTS, DESCRIPTION):
-        shutil.copyfile(path / name, target / name)
     trial = study.get_trials(deepcopy=False)[number]
     origin = {
         "study": study.study_name,
@@ -88,5 +86,9 @@ def export(
         "licence": "The voice inherits the terms of the recordings that it was trained on.",
         "spec": json.loads(study.user_attrs["spec"]),
     }
-    (target / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")
+    with being_made(target) as part:
+        for name in (WEIGHTS, DESCRIPTION):
+            shutil.copyfile(path / name, part / name)
+        (part / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")
+        part.rename(target)
     return target

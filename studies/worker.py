@@ -16,7 +16,7 @@ from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
-from studies.folders import attempt_folder
+from studies.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, heard_by, start_again
@@ -256,6 +256,7 @@ class Worker:
             self.study.tell(number, outcome.value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass  # another worker has just told it
+        clear_unfinished(trial_folder(self.folder, number))  # where it was given up
         value = self.study._storage.get_trial(trial._trial_id).value
         self.display.trial_ended(number, outcome.state, value, outcome.reason)
         self._leases.told(number)  # last: whoever dies before this leaves it all to be told again

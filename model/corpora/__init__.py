@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from model.making import being_made
 
 Recipe = Mapping[str, str | int | float]
 RECIPE_FILE = "recipe.json"
@@ -21,10 +22,7 @@ def build_once(folder: Path, recipe: Recipe, build: Callable[[Path], Recipe]) ->
     """
     if _is_complete(folder, recipe):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        part = Path(temporary) / folder.name
-        part.mkdir()
+    with being_made(folder) as part:
         whole = {**recipe, **build(part)}
         (part / RECIPE_FILE).write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", "utf-8")
         if not _is_complete(folder, recipe):  # another process may have been faster

@@ -21,6 +21,12 @@ def server(postgres):
     yield postgres
     if not postgres.runs:
         postgres.start()
+    read_only(postgres, "off")
+
+
+def read_only(server, how):
+    server.run(f"ALTER SYSTEM SET default_transaction_read_only = {how}")
+    server.run("SELECT pg_reload_conf()")
 
 
 def undisturbed(toy):
@@ -39,21 +45,25 @@ def undisturbed(toy):
         pytest.param(signal.SIGINT, 60, marks=pytest.mark.slow),
     ],
 )
-def test_a_database_that_is_started_again_disturbs_nothing(
+def test_a_database_that_is_started_again_or_read_only_disturbs_nothing(
     begin_study, postgres_url, server, number, seconds
 ):
-    """While workers report, tell and renew."""
+    """While workers report, tell and renew. Read-only is what a server becomes when another takes over."""
     toy = begin_study(postgres_url, trials=6)
     workers = [toy.begin(renew=0.05, seconds=0.02) for _ in range(2)]
-    for trial in (0, 2):
+    starts_and_ends = [
+        (lambda: server.stop(number), server.start),
+        (lambda: read_only(server, "on"), lambda: read_only(server, "off")),
+    ]
+    for trial, (begins, ends) in zip((0, 2), starts_and_ends, strict=True):
         both = trial, trial + 1  # a trial whose very start the outage hits may need a second attempt
         wait_for(lambda both=both: min(map(toy.steps, both)) > 15, alive=workers)
         before = toy.said.count(AWAY)
-        server.stop(number)
+        begins()
         stopped = time.monotonic()
         wait_for(lambda before=before: toy.said.count(AWAY) > before, alive=workers)
         wait_for(lambda stopped=stopped: time.monotonic() > stopped + seconds, alive=workers)
-        server.start()
+        ends()
     assert [toy.end(begun) for begun in workers] == [0, 0], toy.said
     assert undisturbed(toy)
     assert toy.said.count(AWAY) == toy.said.count(BACK) >= 2
@@ -138,3 +148,16 @@ def test_an_sqlite_file_that_another_process_holds_is_waited_for(toy, seconds):
     assert undisturbed(toy)
     assert (AWAY in toy.said) == (seconds > 60)
     assert all(t.state == optuna.trial.TrialState.COMPLETE for t in toy.study.get_trials()[:1])
+
+
+def test_a_file_that_is_deleted_ends_the_run_which_claims_nothing(toy):
+    begun = toy.begin(seconds=0.02)
+    wait_for(lambda: len(toy.checkpoints(0)) > 1, alive=[begun])
+    for path in toy.home.glob("study.db*"):
+        path.unlink()
+    assert toy.end(begun) == 4, toy.said
+    assert "study.db cannot be used any more" in toy.said
+    assert "deleted, moved or replaced" in toy.said
+    assert not any(word in toy.said for word in ("Traceback", "saved", BACK, "nothing was lost"))
+    assert list(toy.home.glob("study.db*")) == []
+    assert toy.checkpoints(0)

@@ -1,10 +1,14 @@
 """A corpus is built whole, once, and never over anything else."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from model.corpora import CorpusError, build_once
+from model.making import PREFIX, being_made
 
 RECIPE = {"corpus": "made up", "clips": 2}
 
@@ -70,3 +74,28 @@ def test_two_processes_may_build_the_same_corpus(tmp_path):
     build_once(tmp_path / "corpus", RECIPE, slow)
     assert json.loads((tmp_path / "corpus" / "recipe.json").read_text())["hours"] == 0.5
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from model.making import being_made
+with being_made(Path(sys.argv[1])) as part:
+    (part / "half").touch()
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next_one_and_what_a_live_one_makes_is_not(tmp_path):
+    (tmp_path / ".hidden").mkdir()
+    call = [sys.executable, "-c", MAKER, str(tmp_path / "corpus")]
+    with subprocess.Popen(call, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as maker:
+        maker.stdout.readline()
+        with being_made(tmp_path / "other"):
+            assert len(list(tmp_path.glob(f"{PREFIX}*/corpus/half"))) == 1
+            maker.kill()
+            maker.wait()
+            build_once(tmp_path / "corpus", RECIPE, build)
+            assert [path.name for path in tmp_path.glob(f"{PREFIX}*/*")] == ["other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "corpus"]

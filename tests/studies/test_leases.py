@@ -214,6 +214,17 @@ def test_a_renewal_keeps_the_lease_and_tells_when_it_is_lost(engine):
         assert connection.execute(select(LEASES.c.beat)).scalar() >= 1
 
 
+def test_what_ends_the_renewals_ends_the_training(engine):
+    def breaks():
+        raise ZeroDivisionError
+
+    leases = Leases(engine, "a" * 32)
+    with Renewal(leases, held(leases, 0), breaks, seconds=0.01) as renewal:
+        renewal._thread.join()
+        with pytest.raises(ZeroDivisionError):
+            renewal.check()
+
+
 def test_the_databases_clock_is_a_clock(engine):
     leases = Leases(engine, "a" * 32)
     with engine.connect() as connection:
