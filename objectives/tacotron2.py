@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from smart_tuner.autofix import GivenUp
 from smart_tuner.health import Pace
 from smart_tuner.outage import Outage
 from smart_tuner.pruning import GRACE
+from smart_tuner.records import Consumed
 from smart_tuner.repairs import Entry, Rule
 
 PROGRESS = "trial.json"
@@ -82,6 +83,7 @@ class Attempt:
         folder: where its checkpoints and samples are; made by whoever holds the trial.
         asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
         kept: told of every checkpoint that was written.
+        consumed: told of every step.
     """
 
     trial: optuna.Trial
@@ -90,6 +92,7 @@ class Attempt:
     outage: Outage
     asked_to_stop: Callable[[], int | None] = lambda: None
     kept: Callable[[Path], None] = lambda _: None
+    consumed: Consumed = field(default_factory=Consumed)
 
 
 class Watcher(Protocol):
@@ -174,6 +177,7 @@ class Tacotron2Objective:
         # redone steps are made up for, so that a repaired trial ends later
         while training.step < (target := min(self._plan.steps + watched.redone, measure)):
             measures = watched.advance()
+            attempt.consumed.add(measures.seconds)
             self._watcher.stepped(measures)
             live.stepped(measures, self._plan.steps + watched.redone, watched.diagonal_score)
             if watched.changed:

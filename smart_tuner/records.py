@@ -27,6 +27,19 @@ class Stored:
     sha256: str
 
 
+@dataclass
+class Consumed:
+    """How much a trial was trained by all its attempts so far, steps included that were trained again."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more step, which took so long."""
+        self.steps += 1
+        self.seconds += seconds
+
+
 class TrialRepairs:
     """The repairs of one trial: rows are added, and never changed or removed.
 

@@ -36,8 +36,15 @@ def revisions() -> tuple[str, ...]:
 
 def current(connection: Connection) -> str | None:
     """The revision of our tables; None where there are none."""
-    ours = frozenset(name for name in inspect(connection).get_table_names() if name in TABLES.tables)
-    return stamped(connection) or (UNSTAMPED.get(ours, UNKNOWN) if ours else None)
+    return stamped(connection) or _unstamped(connection)
+
+
+def _unstamped(connection: Connection) -> str | None:
+    there = inspect(connection)
+    ours = frozenset(name for name in there.get_table_names() if name in TABLES.tables)
+    if ours == TABLES.tables.keys() and "steps" in {c["name"] for c in there.get_columns("st_lease")}:
+        return revisions()[-1]
+    return UNSTAMPED.get(ours, UNKNOWN) if ours else None
 
 
 def stamped(connection: Connection) -> str | None:

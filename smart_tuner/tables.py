@@ -77,6 +77,8 @@ LEASES = Table(  # who runs which trial; one row a started trial
     Column("beat", Integer, nullable=False),  # counts renewals
     Column("expires_at", Float, nullable=False),
     Column("outcome", JSON),  # what Optuna is to be told: state, value, reason
+    Column("steps", Integer),  # trained by all attempts, those included that a later one trained again
+    Column("seconds", Float),  # that these took
     UniqueConstraint("study_uid", "number"),
     Index("st_lease_by_state", "study_uid", "state"),
 )

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Select, case, func, select
 
 from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES
+from smart_tuner.tables import LEASES
 from studies.spec import Spec
 from studies.study import rdb
 
@@ -60,14 +61,27 @@ def repaired(study: optuna.Study) -> int:
 
 
 def consumed(study: optuna.Study) -> tuple[int, float]:
-    """Optimizer steps and hours of training that the study's trials took so far, as measured."""
+    """Optimizer steps and hours of training that the study's trials took so far: those also that a killed
+    attempt took and another took again, and those of trials that were never measured."""
     measures = (
-        select(USER_ATTRS.value_json)
+        select(TRIALS.number, USER_ATTRS.value_json)
         .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
         .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
     )
-    last = [rows[-1] for (text,) in _rows(study, measures) if (rows := from_json(text))]
-    return sum(measured["step"] for measured in last), sum(measured["seconds"] for measured in last) / 3600
+    last = {number: rows[-1] for number, text in _rows(study, measures) if (rows := from_json(text))}
+    found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
+    for number, steps, seconds in _noted(study):  # at renewals: what came after the last one is not in it
+        measured = found.get(number, (0, 0.0))
+        found[number] = max(steps, measured[0]), max(seconds, measured[1])
+    return sum(steps for steps, _ in found.values()), sum(seconds for _, seconds in found.values()) / 3600
+
+
+def _noted(study: optuna.Study) -> list[Any]:
+    """Number, steps and seconds of the leases that know them."""
+    mine = LEASES.c.study_uid == study.user_attrs.get("uid"), LEASES.c.steps.is_not(None)
+    query = select(LEASES.c.number, LEASES.c.steps, LEASES.c.seconds).where(*mine)
+    with rdb(study).ours.connect() as connection:
+        return list(connection.execute(query))
 
 
 def training_left(study: optuna.Study, spec: Spec) -> bool:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Engine, delete, func, insert, select, text
 from sqlalchemy.engine import Connection, CursorResult, RowMapping
 
 from smart_tuner.outage import UNREACHABLE, Fenced
+from smart_tuner.records import Consumed
 from smart_tuner.tables import LEASES, instant
 
 RENEW_SECONDS = 15.0
@@ -40,6 +41,9 @@ class Lease:
     attempt_uid: str
     attempt_no: int
     deaths: int
+    consumed: Consumed = field(
+        default_factory=Consumed, compare=False
+    )  # noted with every renewal, and at the end
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ class Leases:
             if died and not self._is_over(row):
                 continue
             deaths = row["deaths"] + died
-            lease = Lease(row["id"], row["number"], uuid.uuid4().hex, row["attempt_no"] + 1, deaths)
+            consumed = Consumed(row["steps"] or 0, row["seconds"] or 0.0)
+            number, attempt_no = row["number"], row["attempt_no"] + 1
+            lease = Lease(row["id"], number, uuid.uuid4().hex, attempt_no, deaths, consumed)
             given_up = deaths > retries
             values = {
                 "attempt_uid": lease.attempt_uid,
@@ -120,23 +126,24 @@ class Leases:
         """The trial that was asked for is `number`. Raises Fenced when the right was lost meanwhile."""
         values = {"number": number, "state": "held", "expires_at": self._now() + LIFE_SECONDS}
         self._must_change(lease, "asking", values)
-        return Lease(lease.id, number, lease.attempt_uid, lease.attempt_no, lease.deaths)
+        return replace(lease, number=number)
 
     # Holding
 
     def renew(self, lease: Lease) -> None:
         """Raises Fenced when another attempt has the trial, or its outcome is decided."""
         values = {"beat": LEASES.c.beat + 1, "expires_at": self._now() + LIFE_SECONDS}
-        self._must_change(lease, "held", values)
+        self._must_change(lease, "held", values | asdict(lease.consumed))
 
     def release(self, lease: Lease) -> None:
         """Anybody may go on with the trial. Raises Fenced."""
-        self._must_change(lease, "held", {"state": "released", "expires_at": 0.0})
+        values = {"state": "released", "expires_at": 0.0}
+        self._must_change(lease, "held", values | asdict(lease.consumed))
 
     def decide(self, lease: Lease, state: str, value: float | None, reason: str) -> None:
         """This, and nothing else, is told of the trial. Raises Fenced."""
         values = {"state": "decided", "outcome": _outcome(state, value, reason)}
-        self._must_change(lease, "held", values)
+        self._must_change(lease, "held", values | asdict(lease.consumed))
 
     # Looking after
 

@@ -185,7 +185,7 @@ class Worker:
             ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
             with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
                 state, value, reason = self._ended(
-                    Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept)
+                    Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept, lease.consumed)
                 )
         except (Interrupted, OSError, ArtifactsLost):
             self._outage.attempt(lambda: self._leases.release(lease))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faults.toys import is_stopped, wait_for
 
+from studies.history import consumed
 from studies.leases import _started
 from studies.pool import PARENT
 
@@ -25,6 +26,7 @@ def test_a_signal_saves_and_frees_the_trial(toy, number):
     assert "Traceback" not in toy.said
     assert toy.lease(0)["state"] == "released"
     assert int(toy.checkpoints(0)[-1].name[-8:]) == toy.steps(0)  # nothing is trained again
+    assert consumed(toy.study)[0] == toy.steps(0)  # though it was never measured
     toy.finish()
     assert toy.faults() == []
     assert toy.lease(0)["deaths"] == 0

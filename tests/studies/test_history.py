@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import update
 
 from benchmarks.history import NAME, written
 from smart_tuner.store import open_storage
+from smart_tuner.tables import LEASES
 from studies import history, report
+from studies.leases import Leases
 from studies.spec import load
-from studies.study import load_study, open_study
+from studies.study import load_study, open_study, rdb
 
 ROOT = Path(__file__).parent.parent.parent
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -54,19 +57,43 @@ def smallest(found, kind=lambda attrs: True):
     return min(completed, key=lambda t: (t.value, t.number), default=None)
 
 
+def measured(trial):
+    """Its last steps and seconds."""
+    rows = trial.user_attrs.get("measures")
+    return (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
+
+
+NOTED = st.none() | st.tuples(st.integers(0, 12), st.integers(0, 30).map(float))  # steps and seconds
+
+
+def note(study, noted):
+    """In leases of its trials, as their attempts would."""
+    uid = study.user_attrs["uid"]
+    leases = Leases(rdb(study).ours, uid)
+    leases.adopt([], range(len(noted)))
+    with rdb(study).ours.begin() as connection:
+        for number, (steps, seconds) in enumerate(pair or (None, None) for pair in noted):
+            mine = LEASES.c.study_uid == uid, LEASES.c.number == number
+            connection.execute(update(LEASES).where(*mine).values(steps=steps, seconds=seconds))
+
+
 @settings(max_examples=15)
-@given(st.lists(trials(), max_size=9), st.uuids())
-def test_sums_and_bests_are_those_of_the_trials(storage, found, name):
+@given(st.lists(trials(), max_size=9), st.lists(NOTED, max_size=9), st.uuids())
+def test_sums_and_bests_are_those_of_the_trials(storage, found, noted, name):
     study = open_study(load("quickstart").model_copy(update={"name": str(name)}), storage)
     study.add_trials(found)
+    noted = noted[: len(found)]
+    note(study, noted)
     found = study.get_trials()
     assert history.states(study) == Counter(trial.state.name.lower() for trial in found)
     assert history.started(study) == sum(trial.state != TrialState.WAITING for trial in found)
     assert history.repaired(study) == sum("repairs" in trial.user_attrs for trial in found)
-    last = [rows[-1] for trial in found if (rows := trial.user_attrs.get("measures"))]
+    known = [pair or (0, 0.0) for pair in noted] + [(0, 0.0)] * (len(found) - len(noted))
+    last = map(measured, found)
+    most = [(max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(last, known, strict=True)]
     steps, hours = history.consumed(study)
-    assert steps == sum(row["step"] for row in last)
-    assert hours == pytest.approx(sum(row["seconds"] for row in last) / 3600)
+    assert steps == sum(steps for steps, _ in most)
+    assert hours == pytest.approx(sum(seconds for _, seconds in most) / 3600)
     running = [trial for trial in found if trial.state == TrialState.RUNNING]
     assert history.unfinished(study) == [(trial.number, trial.last_step or 0) for trial in running]
     assert history.best_trial(study) == smallest(found)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from sqlalchemy import create_engine, event, literal, select
+from sqlalchemy import create_engine, event, literal, select, update
 from sqlalchemy.pool import StaticPool
 
 from smart_tuner.outage import Fenced
@@ -121,6 +121,32 @@ def test_a_trial_that_kills_its_workers_is_given_up(process, clock):
     [outcome] = other.decided()
     assert (outcome.number, outcome.state, outcome.value) == (0, "FAIL", None)
     assert outcome.reason == f"its worker died {RETRIES + 1} times"
+
+
+def test_what_all_attempts_trained_is_noted_at_renewals_and_at_each_end(engine, process):
+    def noted():
+        with engine.connect() as connection:
+            return tuple(connection.execute(select(LEASES.c.steps, LEASES.c.seconds)).one())
+
+    one, two, three = process(), process(), process()
+    lease = held(one, 0)
+    assert noted() == (None, None)
+    lease.consumed.add(0.5)
+    one.renew(lease)
+    assert noted() == (1, 0.5)
+    lease.consumed.add(0.5)
+    one.release(lease)
+    lease = two.claim()
+    assert noted() == (2, 1.0)
+    lease.consumed.add(2.0)
+    two.renew(lease)
+    lease.consumed.add(2.0)  # and so it died
+    with engine.begin() as connection:
+        connection.execute(update(LEASES).values(state="released"))
+    lease = three.claim()
+    lease.consumed.add(2.0)
+    three.decide(lease, "FAIL", None, "loss is nan")
+    assert noted() == (4, 5.0)
 
 
 def test_an_outcome_is_decided_once(process):
