@@ -1,16 +1,17 @@
 """Whether a study survives: workers are killed at random moments and at the worst ones, and started again.
 
-The study, its leases, its worker and its objective are the real ones; only the network is a toy, whose
-state and curve are a pure function of its parameters and step, so that a step which is lost, doubled or
-trained by two shows in its value. At the end every trial must have one terminal state and the value of a
-run that nobody disturbed, at most one checkpoint interval was trained again after each death, and nothing
-is left behind. Prints one row a configuration; the exit code is 1 when anything of that does not hold.
+The study, its leases, its worker and its objective are the real ones. For three quarters of the kills the
+network is a toy, whose state and curve are a pure function of its parameters and step; for the others it is
+a real one, tiny, and trained. Either way a step which is lost, doubled or trained by two shows in the value.
+At the end every trial must have one terminal state and the value of a run that nobody disturbed, at most one
+checkpoint interval was trained again after each death, and nothing is left behind. Prints one row a
+configuration and network; the exit code is 1 when anything of that does not hold.
 """
 
 import json
+import multiprocessing
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,13 +24,16 @@ from typing import Any
 
 import click
 import optuna
+import torch
 from optuna.trial import FrozenTrial
 
 from benchmarks import postgresql_server
+from benchmarks.faults.language import Shape
+from benchmarks.faults.stage import TINY, dimensions, prepare, spoken
 from model import checkpoint
 from model.failpoint import VARIABLE
 from model.making import PREFIX
-from model.training import StepMeasures
+from model.training import StepMeasures, Training
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from objectives.watched import Watched
 from smart_tuner.outage import BUDGET_SECONDS
@@ -48,13 +52,29 @@ STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
 STEP_SECONDS = 0.01
 WORST = ("reserved", "asked", "bound", "ckpt-written", "ckpt-renamed", "row-written", "reported", "verdict")
 WORST_ENDS = ("decided", "telling")
+TOY, REAL = "toy", "real"  # studies, by what their trials train
+REAL_SHARE = 0.25  # of the kills
+LIVES = 0.3, 4.0  # seconds, of a worker that is killed at a random moment
+FORKED = multiprocessing.get_context("forkserver")  # from a process that has imported everything
+PRELOADED = ["benchmarks.faults.stage", "psycopg", "studies.worker", "torch._dynamo"]
 
 
 def nothing_measured(step: int) -> StepMeasures:
     return StepMeasures(step, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1e-3, 0.0, {})
 
 
-class Toy:
+class Noted:
+    """A training that writes down what it does."""
+
+    step: int
+    _log: Path
+
+    def note(self, what: str) -> None:
+        with self._log.open("a") as file:
+            file.write(f"{os.getpid()} {what} {self.step}\n")
+
+
+class Toy(Noted):
     """A training of nothing: its state goes through a fixed chain of numbers, one link a step."""
 
     def __init__(self, params: dict[str, Any], log: Path, seconds: float) -> None:
@@ -74,10 +94,6 @@ class Toy:
     def value(self) -> float:
         return 10.0 / (1 + self.step) + self._state % 1000 / 500 + self._key % 7
 
-    def note(self, what: str) -> None:
-        with self._log.open("a") as file:
-            file.write(f"{os.getpid()} {what} {self.step}\n")
-
     def save(self, folder: Path) -> None:
         (folder / "toy.json").write_text(json.dumps([self.step, self._state]))
 
@@ -85,16 +101,41 @@ class Toy:
         self.step, self._state = json.loads((folder / "toy.json").read_text())
 
 
+class Real(Noted, Training):
+    """Of a tiny network that learns a made-up language."""
+
+    def __init__(self, params: dict[str, Any], log: Path) -> None:
+        corpus = spoken(Shape(clips=42)).corpus
+        searched = {name: params[name] for name in ("learning_rate", "batch_size")}
+        super().__init__(corpus, dimensions(corpus), replace(TINY.settings, **searched), seed=1)
+        self._log = log
+
+    def advance(self, closely: bool = False) -> StepMeasures:
+        measures = super().advance(closely)
+        self.note("step")
+        return measures
+
+    @property
+    def value(self) -> float:
+        """Every weight, and so every step, changes it."""
+        return self.validate(self.corpus.held_out).mel_l2
+
+
+def network(name: str, params: dict[str, Any], log: Path, seconds: float) -> Any:
+    """By the name of its study."""
+    return Real(params, log) if name == REAL else Toy(params, log, seconds)
+
+
 class ToyObjective(Tacotron2Objective):
     def _measure(self, watched: Watched) -> Measured:
-        toy: Any = watched.training
-        return Measured(toy.step, toy.value, None, 0.0, {}, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.0)
+        trained: Any = watched.training
+        return Measured(trained.step, trained.value, None, 0.0, {}, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.0)
 
     def _show(self, *_: object) -> None: ...
 
     def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
-        toy: Any = watched.training
-        toy.note("start")
+        trained: Any = watched.training
+        trained.note("start")
         return super()._train(attempt, watched, history)
 
 
@@ -106,7 +147,7 @@ class Quiet:
         click.echo(text, err=True)
 
 
-def toy_spec(trials: int, name: str = "toy") -> Spec:
+def toy_spec(trials: int, name: str = TOY) -> Spec:
     data = load("quickstart").model_dump(mode="json")
     data |= {"name": name, "rules": {"mode": "off"}}
     data["budget"] |= {"trials": trials, "retries": 1_000_000}
@@ -126,10 +167,11 @@ def one_worker(
     linger: bool = False,
     patience: float = BUDGET_SECONDS,
     artifacts: Artifacts | None = None,
+    name: str = TOY,
 ) -> None:
-    """A worker's whole life; a step takes so many seconds."""
+    """A worker's whole life; a step of the toy takes so many seconds."""
     storage = open_storage(url)
-    study = load_study("toy", storage)
+    study = load_study(name, storage)
     spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
     plan = replace(plan_of(spec, "cpu"), rules=())
     nothing: Any = SimpleNamespace(held_out=(), items=())
@@ -137,13 +179,24 @@ def one_worker(
 
     def run(attempt: Attempt) -> float:
         params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
-        toy: Any = Toy(params, home / f"steps-{attempt.trial.number}.log", seconds)
-        return objective(attempt, toy)
+        log = home / f"steps-{attempt.trial.number}.log"
+        return objective(attempt, network(name, params, log, seconds))
 
     try:
-        Worker(spec, study, run, home / "toy", display, linger, patience, artifacts).work()
+        Worker(spec, study, run, home / name, display, linger, patience, artifacts).work()
     finally:
         storage.close()
+
+
+def live(url: str, home: Path, name: str, environment: dict[str, str]) -> None:
+    """The whole life of a worker's process."""
+    os.environ.update(environment)
+    said = os.open(home / "workers.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    torch.set_num_threads(1)
+    prepare()
+    one_worker(url, home, name=name)
 
 
 @dataclass
@@ -155,6 +208,7 @@ class Loop:
     count: int
     kills: int
     rng: random.Random
+    name: str = TOY
     died: int = 0
     trials: int = 0
     faults: list[str] = field(default_factory=list)
@@ -163,13 +217,13 @@ class Loop:
     def run(self) -> None:
         storage = open_storage(self.url)
         self.trials = max(4, self.kills // 2)
-        study = open_study(toy_spec(self.trials), storage)
+        study = open_study(toy_spec(self.trials, self.name), storage)
         self._work()
         while self.died < self.kills and time.monotonic() < self.deadline:  # all trials ended too soon
             self.trials += 4
-            study = open_study(toy_spec(self.trials), storage)
+            study = open_study(toy_spec(self.trials, self.name), storage)
             self._work()
-        self.faults += check(study, toy_spec(self.trials), self.home)
+        self.faults += check(study, toy_spec(self.trials, self.name), self.home)
         storage.close()
 
     def _work(self) -> None:
@@ -178,7 +232,7 @@ class Loop:
         while workers:
             for pair in list(workers):
                 worker, when = pair
-                code = worker.poll()
+                code = worker.exitcode
                 if code is None:
                     if time.monotonic() > min(when, self.deadline):
                         worker.kill()
@@ -191,9 +245,9 @@ class Loop:
                     self.faults.append(f"a worker ended with {code}")
             time.sleep(0.02)
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], float]:
+    def _start(self) -> tuple[Any, float]:
         """With the instant at which it is killed, if it is not to kill itself."""
-        environment, when = dict(os.environ), float("inf")
+        environment, when = {VARIABLE: ""}, float("inf")
         if self.died < self.kills:
             if self.rng.random() < 0.6:
                 place, nth = self.rng.choice(WORST), self.rng.randint(1, 4)
@@ -201,13 +255,10 @@ class Loop:
                     place, nth = self.rng.choice(WORST_ENDS), 1
                 environment[VARIABLE] = f"{place}:kill:{nth}"
             else:
-                when = time.monotonic() + self.rng.uniform(2.0, 8.0)
-        return self._begun(environment | {"OPTUNA_STORAGE": self.url}), when
-
-    def _begun(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        call = [sys.executable, "-m", "benchmarks.chaos", "--worker", str(self.home)]
-        with (self.home / "workers.log").open("a") as said:
-            return subprocess.Popen(call, env=environment, stdout=said, stderr=said)
+                when = time.monotonic() + self.rng.uniform(*LIVES)
+        worker = FORKED.Process(target=live, args=(self.url, self.home, self.name, environment), daemon=True)
+        worker.start()
+        return worker, when
 
 
 def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
@@ -219,17 +270,17 @@ def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
     if counts != {"done": len(trials)}:
         yield f"leases are left: {counts}"
     for trial in trials:
-        yield from check_trial(trial, home)
+        yield from check_trial(study.study_name, trial, home)
     left = (*home.rglob("*.tmp"), *home.rglob("*.tmp.*"), *home.rglob(f"{PREFIX}*"))
     yield from (f"left behind: {path.relative_to(home)}" for path in left)
 
 
-def check_trial(trial: FrozenTrial, home: Path) -> Iterator[str]:
+def check_trial(study_name: str, trial: FrozenTrial, home: Path) -> Iterator[str]:
     name = f"trial {trial.number}"
     if trial.state.name not in ("COMPLETE", "PRUNED"):
         yield f"{name} ended as {trial.state.name}: {trial.user_attrs.get('reason')}"
         return
-    expected = dict(undisturbed(trial.params))
+    expected = dict(undisturbed(study_name, trial.params))
     values = trial.intermediate_values
     if any(expected[step] != value for step, value in values.items()):
         yield f"{name} reported {values}, undisturbed {expected}"
@@ -240,7 +291,7 @@ def check_trial(trial: FrozenTrial, home: Path) -> Iterator[str]:
     if list(values) != [step for step in expected if step <= last]:
         yield f"{name} reported at steps {list(values)}"
     yield from check_steps(name, home / f"steps-{trial.number}.log")
-    if checkpoint.newest(trial_folder(home / "toy", trial.number), lambda _: None) is None:
+    if checkpoint.newest(trial_folder(home / study_name, trial.number), lambda _: None) is None:
         yield f"{name} has no sound checkpoint"
 
 
@@ -259,47 +310,55 @@ def check_steps(name: str, log: Path) -> Iterator[str]:
         before, furthest = step, max(furthest, step)
 
 
-def undisturbed(params: dict[str, Any]) -> Iterator[tuple[int, float]]:
-    toy = Toy(params, Path(os.devnull), 0.0)
-    while toy.step < STEPS:
-        toy.advance()
-        if toy.step % MEASURE_EVERY == 0:
-            yield toy.step, toy.value
+def undisturbed(study_name: str, params: dict[str, Any]) -> Iterator[tuple[int, float]]:
+    trained = network(study_name, params, Path(os.devnull), 0.0)
+    while trained.step < STEPS:
+        trained.advance()
+        if trained.step % MEASURE_EVERY == 0:
+            yield trained.step, trained.value
 
 
 @click.command(help=__doc__)
-@click.option("--kills", default=100, show_default=True, help="In each configuration.")
+@click.option("--kills", default=60, show_default=True, help="In each configuration.")
 @click.option("--workers", default="1,2,4", show_default=True)
 @click.option("--databases", default="sqlite,postgresql", show_default=True, help="On servers of its own.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
 def main(kills: int, workers: str, databases: str, seed: int, form: str) -> None:
+    FORKED.set_forkserver_preload(PRELOADED)
+    torch.set_num_threads(1)
+    prepare()
     rows: list[dict[str, Any]] = []
     for database in databases.split(","):
         for count in map(int, workers.split(",")):
-            rows.append(configuration(database, count, kills, seed))
-            for fault in rows[-1].pop("faults"):
-                click.echo(f"{database}, {count} workers, seed {seed}: {fault}", err=True)
-            click.echo(json.dumps(rows[-1]), err=True)
+            for row in configuration(database, count, kills, seed):
+                for fault in row.pop("faults"):
+                    click.echo(f"{database}, {count} workers, seed {seed}: {fault}", err=True)
+                click.echo(json.dumps(row), err=True)
+                rows.append(row)
     click.echo(formatted(rows, form))
     sys.exit(any(row["exceptions"] for row in rows))
 
 
-def configuration(database: str, count: int, kills: int, seed: int) -> dict[str, Any]:
+def configuration(database: str, count: int, kills: int, seed: int) -> Iterator[dict[str, Any]]:
     home = Path(tempfile.mkdtemp(prefix="chaos-"))
-    began = time.monotonic()
+    real = round(REAL_SHARE * kills)
     with nullcontext(f"sqlite:///{home}/study.db") if database == "sqlite" else postgresql_server() as url:
-        loop = Loop(url, home, count, kills, random.Random(seed))
-        loop.run()
-    return {
-        "database": database,
-        "workers": count,
-        "kills": loop.died,
-        "trials": loop.trials,
-        "exceptions": len(loop.faults),
-        "seconds": round(time.monotonic() - began),
-        "faults": [*loop.faults, *([f"see {home}"] if loop.faults else [])],
-    }
+        for name, share in ((TOY, kills - real), (REAL, real)):
+            began, place = time.monotonic(), home / name
+            place.mkdir()
+            loop = Loop(url, place, count, share, random.Random(seed), name)
+            loop.run()
+            yield {
+                "database": database,
+                "workers": count,
+                "network": name,
+                "kills": loop.died,
+                "trials": loop.trials,
+                "exceptions": len(loop.faults),
+                "seconds": round(time.monotonic() - began),
+                "faults": [*loop.faults, *([f"see {place}"] if loop.faults else [])],
+            }
 
 
 if __name__ == "__main__":
