@@ -28,7 +28,7 @@ from model.preflight import CorpusSettings, DataError, check
 from model.text import TextError
 from smart_tuner import telegram, upkeep
 from smart_tuner.catalogue import LANGUAGES
-from smart_tuner.outage import UNREACHABLE, DatabaseGone, StorageLost
+from smart_tuner.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
 from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
@@ -294,7 +294,7 @@ def pause(place: Place, name: str) -> None:
 def stop(place: Place, name: str) -> None:
     """Let study NAME's workers, wherever they are, save their trials and end."""
     set_wish(place.study(name)[0], "stop")
-    click.echo(f"Workers save and end within some seconds. Go on with: run_study.py resume {name}")
+    click.echo(f"Workers hear it within 15 seconds, save and end. Go on with: run_study.py resume {name}")
 
 
 @cli.command()
@@ -734,6 +734,9 @@ def _told(error: Exception, code: int, arguments: list[str] | None) -> int:
     if isinstance(error, OSError) and code == 6:
         click.echo(f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.", err=True)
         click.echo("What was saved before is kept: make room, or allow it, and go on as before.", err=True)
+    elif isinstance(error, UNREACHABLE):
+        click.echo(f"The database does not do what it should.\n{in_short(error)}", err=True)
+        click.echo("Try again when it does.", err=True)
     else:
         click.echo(str(error), err=True)
     return code

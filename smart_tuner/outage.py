@@ -106,11 +106,11 @@ class Outage:
             raise error  # the database answers, and what it says will not change
         now = time.monotonic()
         if not self._failing:
-            self._warn(f"the database cannot be reached ({_short(error)}); going on, and trying again")
+            self._warn(f"the database cannot be reached ({in_short(error)}); going on, and trying again")
         self._silent = now if self._silent is None else self._silent
         away = now - self._failing.setdefault(_place(call), self._silent)
         lost = StorageLost(
-            f"The database has been away for {away:.0f} s.\n{_short(error)}\n"
+            f"The database has been away for {away:.0f} s.\n{in_short(error)}\n"
             "Everything is in the trial's checkpoint; when the database is back, resume the study."
         )
         if away > self._budget:
@@ -134,7 +134,7 @@ def _place(call: Callable[[], object]) -> object:
     return getattr(call, "__code__", call)
 
 
-def _short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """The driver's own first line: SQLAlchemy adds statements and parameters."""
     cause = _cause(error)
     origin = getattr(cause, "orig", None) or cause

@@ -27,8 +27,7 @@ LOCK = 0x536D617274  # "Smart", the key of PostgreSQL's advisory lock
 # Per engine, of which a process has two: PostgreSQL's 100 connections are to serve many processes.
 FEW = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
 READ_ONLY = "25006"  # what PostgreSQL says while another server takes over
-# Tables, columns or schemas that are not there, and rights that are not: what it says will not change.
-GONE = {"42P01", "42703", "3F000", "42501"}
+GONE = {"42P01", "42703", "3F000"}  # tables, columns or schemas that are not there
 NOT_THERE = ("no such table", "no such column")  # the same, as SQLite says it
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # libpq asks for this time zone at every connection; Optuna's connects before any event can.

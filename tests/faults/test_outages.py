@@ -12,6 +12,8 @@ import pytest
 from faults.toys import wait_for
 from sqlalchemy import make_url
 
+import run_study
+
 BACK = "the database is back"
 AWAY = "the database cannot be reached"
 
@@ -46,16 +48,22 @@ def undisturbed(toy):
     ],
 )
 def test_a_database_that_is_started_again_or_read_only_disturbs_nothing(
-    begin_study, postgres_url, server, number, seconds
+    begin_study, postgres_url, server, number, seconds, capsys
 ):
     """While workers report, tell and renew. Read-only is what a server becomes when another takes over."""
     toy = begin_study(postgres_url, trials=6)
     workers = [toy.begin(renew=0.05, seconds=0.02) for _ in range(2)]
-    starts_and_ends = [
+
+    def takes_writes_again():
+        assert run_study.main(["--storage", postgres_url, "--home", str(toy.home), "pause", "toy"]) == 4
+        assert "in a read-only transaction" in capsys.readouterr().err
+        read_only(server, "off")
+
+    outages = [
         (lambda: server.stop(number), server.start),
-        (lambda: read_only(server, "on"), lambda: read_only(server, "off")),
+        (lambda: read_only(server, "on"), takes_writes_again),
     ]
-    for trial, (begins, ends) in zip((0, 2), starts_and_ends, strict=True):
+    for trial, (begins, ends) in zip((0, 2), outages, strict=True):
         both = trial, trial + 1  # a trial whose very start the outage hits may need a second attempt
         wait_for(lambda both=both: min(map(toy.steps, both)) > 15, alive=workers)
         before = toy.said.count(AWAY)

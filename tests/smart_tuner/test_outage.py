@@ -1,6 +1,7 @@
 """What a run does while its database is away, and what it does when it is back."""
 
 import shutil
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -12,6 +13,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DataError, OperationalError
 
 from smart_tuner.outage import DatabaseGone, Outage, StorageLost
+from smart_tuner.publishing import Following
 from smart_tuner.store import open_storage
 from studies.leases import Leases
 
@@ -161,3 +163,16 @@ def test_a_file_that_is_gone_is_neither_written_nor_waited_for(tmp_path, study, 
             outage.wait_for(call)
     assert told == []
     assert (file.read_bytes() if file.exists() else None) == content
+
+
+def test_a_process_that_sends_ends_with_its_database(tmp_path):
+    def gone(_):
+        raise DatabaseGone("it was deleted")
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(DatabaseGone, match="it was deleted"):
+            Following(tmp_path, [gone]).run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
