@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
-from smart_tuner.outage import UNREACHABLE, Fenced
+from smart_tuner.outage import UNREACHABLE, DatabaseGone, Fenced
 from smart_tuner.records import (
     Stored,
     forget_stored,
@@ -258,7 +258,7 @@ class Sending:
         failures: tuple[type[Exception], ...] = (*UNREACHABLE, *of.artifacts.failures)
         try:
             whole = of.send_all(self._attempt_uid)
-        except Fenced:
+        except (Fenced, DatabaseGone):  # which the training hears, too
             self._fenced = True
         except failures as error:
             if not self._failing:

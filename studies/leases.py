@@ -12,7 +12,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -280,36 +281,31 @@ class Renewal:
         seconds: float = RENEW_SECONDS,
     ) -> None:
         self._leases, self._lease, self._also, self._seconds = leases, lease, also, seconds
-        self._end: Exception | None = None
         self.wish: str | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._pool = ThreadPoolExecutor(1, "lease")
+        self._renewals: Future[None] | None = None
 
     def check(self) -> None:
         """Raises what ended the renewals: Fenced (the lease is lost), StudyGone, DatabaseGone or a fault."""
-        if self._end is not None:
-            raise self._end
+        if self._renewals is not None and self._renewals.done():
+            self._renewals.result()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._renewals = self._pool.submit(self._renew)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        self._pool.shutdown()
 
     def _renew(self) -> None:
         while not self._over.wait(self._seconds):
-            try:
+            with suppress(*UNREACHABLE):  # the lease lives on while nobody can see that it ran out
                 self._leases.renew(self._lease)
                 self.wish = self._also()
-            except UNREACHABLE:
-                continue  # the lease lives on while nobody can see that it ran out
-            except Exception as end:  # the training's thread raises it
-                self._end = end
-                return
 
 
 def this_process() -> Owner:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import wait
 from contextlib import closing
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_renewal_keeps_the_lease_and_tells_when_it_is_lost(engine):
         renewal.check()
         while two.claim() is None:  # it was renewed between a look at it and its taking
             time.sleep(0.01)
-        renewal._thread.join()
+        wait([renewal._renewals])
         with pytest.raises(Fenced):
             renewal.check()
     with engine.connect() as connection:
@@ -246,7 +247,7 @@ def test_what_ends_the_renewals_ends_the_training(engine):
 
     leases = Leases(engine, "a" * 32)
     with Renewal(leases, held(leases, 0), breaks, seconds=0.01) as renewal:
-        renewal._thread.join()
+        wait([renewal._renewals])
         with pytest.raises(ZeroDivisionError):
             renewal.check()
 
