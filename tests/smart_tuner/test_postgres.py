@@ -7,7 +7,9 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 
+from smart_tuner.outage import DatabaseGone, Outage
 from smart_tuner.store import ForeignTables, StoreError, open_storage
+from studies.leases import Leases
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,16 @@ def test_a_user_who_may_create_no_schema_can_work_where_they_are(postgres, fille
     finally:
         postgres.drop(name)
         postgres.run("DROP ROLE plain")
+
+
+@pytest.mark.parametrize("lost", ["TABLE optuna.study_user_attributes", "SCHEMA smart_tuner"])
+def test_tables_that_are_gone_are_not_waited_for(storage, postgres, lost):
+    told, study = [], optuna.create_study(storage=storage)
+    calls = {
+        "optuna": lambda: study.set_user_attr("a", 1),
+        "smart_tuner": Leases(storage.ours, "a" * 32).counts,
+    }
+    postgres.run(f"DROP {lost} CASCADE", storage.engine.url.database)
+    with pytest.raises(DatabaseGone, match=r"(?s)cannot be used any more.*does not exist"):
+        Outage(told.append).wait_for(next(call for place, call in calls.items() if place in lost))
+    assert told == []
