@@ -250,7 +250,7 @@ def explained(address: Address) -> Iterator[None]:
     try:
         yield
     except (DatabaseError, DatabaseGone, ArgumentError, OSError) as error:
-        reason = error.__cause__ if isinstance(error, DatabaseError | DatabaseGone) else error
+        reason = error.__cause__ or error
         raise StoreError(
             f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."
