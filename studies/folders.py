@@ -42,8 +42,9 @@ def clear_unfinished(folder: Path) -> None:
     """Remove what an attempt that was killed had half written in a trial's folder. No attempt may be running
     there: its trial has ended, or the folder has a name that it does not know."""
     checkpoint.clear_unfinished(folder)
-    for name in HALF_WRITTEN:
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / name for name in HALF_WRITTEN):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _attempt_no(path: Path) -> int:
