@@ -25,7 +25,7 @@ from dashboards.records import Records
 from dashboards.speaker import LONGEST_TEXT, Busy, Lost, Speaker, in_child
 from smart_tuner.ratings import Rating, rate, rated_by
 from smart_tuner.store import Storage
-from studies.report import Record
+from studies.report import Record, as_json
 from studies.study import StudyError
 
 PAGE = Path(__file__).parent / "home.html"
@@ -313,7 +313,7 @@ def _found(record: Record | None) -> Record:
 
 
 def _json(content: Any) -> Response:
-    return JSONResponse(content, headers=NO_STORE)
+    return Response(as_json(content), headers=NO_STORE, media_type="application/json")
 
 
 ICON = (
