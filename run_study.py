@@ -554,7 +554,7 @@ def show_pages(
         return 0 if served and all(row["up"] for row in served) else 1
     pool.end_with_parent()
     options = serve.Options.parsed(only, ports, **others)
-    storage = place.storage()
+    storage = place.storage(looking=True)
     storage.mostly_read()
     with_keys = sys.stdout.isatty()
     pages = serve.Pages(options, storage, place.url, place.home, click.echo, with_keys)

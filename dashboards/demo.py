@@ -24,7 +24,7 @@ from dashboards.bodies import NO_STORE, limited
 from dashboards.records import Records
 from dashboards.speaker import LONGEST_TEXT, Busy, Lost, Speaker, in_child
 from smart_tuner.ratings import Rating, rate, rated_by
-from smart_tuner.store import Storage
+from smart_tuner.store import ReadOnlyStorage, Storage
 from studies.report import Record, as_json
 from studies.study import StudyError
 
@@ -278,6 +278,8 @@ def _speech(web: FastAPI, records: Records, samples: Samples, storage: Storage, 
 
     @web.post("/api/rate")
     def rating(opinion: Opinion, request: Request) -> Response:
+        if isinstance(storage, ReadOnlyStorage):
+            raise Refused(403, "read_only")
         heard = samples.rating(opinion.sample)
         if heard is None:
             raise Refused(404, "no_sample")

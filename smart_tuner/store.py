@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
@@ -214,6 +214,7 @@ def open_storage(url: str, looking: bool = False) -> Storage:
             "For all else ask its owner for the right to write, or give another --storage."
         )
     with explained(address), locked(address) as engine:
+        _refuse_closed_schemas(address, engine)
         refuse_foreign_tables(address, engine)
         _refuse_other_revision(address, engine)
         make_schemas(engine)
@@ -269,18 +270,34 @@ def explained(address: Address) -> Iterator[None]:
     """What the database or its driver raises becomes a StoreError, which shows no password."""
     try:
         yield
-    except (DatabaseError, ArgumentError, OSError) as error:
-        reason = error.orig if isinstance(error, DatabaseError) else error
+    except (DatabaseError, ArgumentError, OSError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = cause.orig if isinstance(cause, DatabaseError) else cause
         if getattr(reason, "sqlstate", None) in NOT_ALLOWED:
-            raise StoreError(
-                f"Cannot use the database {address}: a right is missing.\n{reason}\n"
-                "Let its administrator run, connected to this database:\n"
-                f"{granted(address.url.username or getpass.getuser())}"
-            ) from error
+            raise _right_missing(address, str(reason)) from error
         raise StoreError(
             f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."
         ) from error
+
+
+def _right_missing(address: Address, reason: str) -> StoreError:
+    return StoreError(
+        f"Cannot use the database {address}: a right is missing.\n{reason}\n"
+        "Let its administrator run, connected to this database:\n"
+        f"{granted(address.url.username or getpass.getuser())}"
+    )
+
+
+def _refuse_closed_schemas(address: Address, engine: Engine) -> None:
+    """PostgreSQL says of what is in them that it does not exist."""
+    if address.file is None:
+        present = "SELECT nspname FROM pg_namespace WHERE nspname IN (:optuna, :ours)"
+        closed = text(f"{present} AND NOT has_schema_privilege(nspname, 'USAGE')")
+        with engine.connect() as connection:
+            found = connection.execute(closed, {"optuna": OPTUNAS, "ours": OUR_SCHEMA}).scalars().all()
+        if found:
+            raise _right_missing(address, f"permission denied for schema {', '.join(found)}")
 
 
 def granted(role: str) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,13 @@ def test_the_database_is_opened_in_one_place(path):
     assert not opens or path.name == "store.py"
 
 
-def test_a_program_of_a_package_only_begins_the_command_line():
+def test_a_program_of_a_package_only_begins_the_command_line(monkeypatch, capsys):
     assert list(imported(PROGRAMS[1])) == ["sys", "run_study"]
+    monkeypatch.setattr(sys, "argv", ["smart_tuner", "rules", "no-such-study"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("smart_tuner", run_name="__main__", alter_sys=True)
+    assert end.value.code == 2
+    assert 'Cannot find the study "no-such-study"' in capsys.readouterr().err
 
 
 def test_no_file_is_named_for_nothing():

@@ -1,16 +1,20 @@
 import ctypes
 import pickle
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import httpx
 import optuna
 import pytest
 from forked import CONTEXT
 from optuna.testing.pytest_storages import StorageTestCase
+from ports import free_ports
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 import run_study
+from dashboards import demo
+from dashboards.serve import InThread
 from smart_tuner import schema
 from smart_tuner.records import TrialRepairs, repairs_of
 from smart_tuner.repairs import Entry
@@ -94,6 +98,12 @@ def test_a_copied_storage_still_serialises(tmp_path):
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
+@contextmanager
+def ending(server):
+    yield server
+    server.end()
+
+
 @pytest.fixture
 def only_reading(tmp_path):
     """Takes the right to write in a folder; root loses what would let it write all the same."""
@@ -135,8 +145,17 @@ def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_neede
             assert run_study.main([*called, word, "quickstart"]) == 6
             assert "This user may only read it" in capsys.readouterr().err
         assert sorted(path.name for path in tmp_path.iterdir()) == before
-        with pytest.raises(OperationalError), closing(open_storage(url, looking=True)) as looking:
-            looking.ours.connect().execute(LEASES.delete())
+        with closing(open_storage(url, looking=True)) as looking:
+            [port] = free_ports(1)
+            with (
+                ending(InThread(demo.app(looking, url, tmp_path), "127.0.0.1", port)),
+                httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as page,
+            ):
+                assert page.get("/api/home").json()["studies"][0]["name"] == "quickstart"
+                refused = page.post("/api/rate", json={"sample": "0" * 64, "score": 3})
+                assert (refused.status_code, refused.json()) == (403, {"error": "read_only"})
+            with pytest.raises(OperationalError), looking.ours.begin() as connection:
+                connection.execute(LEASES.delete())
     assert optuna.load_study(study_name="quickstart", storage=url).user_attrs == study.user_attrs
 
 

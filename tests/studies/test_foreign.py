@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import closing, suppress
+from dataclasses import asdict
 
 import optuna
 import pytest
@@ -15,7 +16,7 @@ import run_study
 from dashboards.records import Records
 from smart_tuner.repairs import Entry
 from smart_tuner.store import open_storage
-from studies import attachments, facts, history, report, story, voices
+from studies import attachments, attributes, facts, history, report, story, training, voices
 from studies.advice import advice
 from studies.alerted import digest
 from studies.commands import StudyCommands
@@ -269,6 +270,15 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
     with pytest.raises(StudyError) as refused:
         voices.best_checkpoint(study, None, home)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("written", ["x", {"cap": 1.0}, {"cap": "a", "ceiling": 2.0}])
+def test_a_yardstick_that_was_overwritten_is_measured_anew(storage, corpus, written):
+    study, spec = ours(storage, f"stick-{len(str(written))}")
+    study.set_user_attr("yardstick", written)
+    few = spec.model_copy(update={"objective": spec.objective.model_copy(update={"sentences": 2})})
+    stick = training._judge(few, study, corpus).yardstick
+    assert attributes.yardstick(load_study(study.study_name, storage)) == asdict(stick)
 
 
 def test_a_trial_from_outside_that_no_trial_of_ours_could_follow_is_named(storage):
