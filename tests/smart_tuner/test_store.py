@@ -21,7 +21,7 @@ from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage
 from smart_tuner.tables import LEASES
 from studies.spec import load
-from studies.study import open_study
+from studies.study import load_study, open_study
 
 QUEUED = 40
 CAP_DAC_OVERRIDE = 1  # by which root writes where nobody may
@@ -129,7 +129,7 @@ def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_neede
 ):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     with closing(open_storage(url)) as owner:
-        study = open_study(load("quickstart"), owner)
+        attributes = open_study(load("quickstart"), owner).user_attrs
         if not open_elsewhere:
             owner.close()
         only_reading(tmp_path)
@@ -146,6 +146,7 @@ def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_neede
             assert "This user may only read it" in capsys.readouterr().err
         assert sorted(path.name for path in tmp_path.iterdir()) == before
         with closing(open_storage(url, looking=True)) as looking:
+            assert load_study("quickstart", looking).user_attrs == attributes
             [port] = free_ports(1)
             with (
                 ending(InThread(demo.app(looking, url, tmp_path), "127.0.0.1", port)),
@@ -156,7 +157,6 @@ def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_neede
                 assert (refused.status_code, refused.json()) == (403, {"error": "read_only"})
             with pytest.raises(OperationalError), looking.ours.begin() as connection:
                 connection.execute(LEASES.delete())
-    assert optuna.load_study(study_name="quickstart", storage=url).user_attrs == study.user_attrs
 
 
 @pytest.mark.parametrize(
