@@ -114,9 +114,14 @@ def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
 
 def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
     items = corpus.held_out[: spec.objective.sentences]
-    known = attributes.yardstick(study)
-    complete = known.keys() == {field.name for field in fields(Yardstick)}
-    stick = Yardstick(**known) if complete else yardstick(items, corpus.mel_settings)
-    if not complete:
+    known = _known_yardstick(study)
+    stick = known or yardstick(items, corpus.mel_settings)
+    if known is None:
         study.set_user_attr("yardstick", asdict(stick))
     return Judge(items, spec.objective.draws, spec.seed, stick)
+
+
+def _known_yardstick(study: optuna.Study) -> Yardstick | None:
+    known = attributes.yardstick(study)
+    complete = known.keys() == {field.name for field in fields(Yardstick)}
+    return Yardstick(**known) if complete else None
