@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ from studies.study import (
     rdb,
     refuse_unwanted,
     set_wish,
+    stored_spec,
     under_its_name,
 )
 
@@ -114,7 +115,8 @@ class Place:
     store_url: str | None
     tracking: bool = True
 
-    def storage(self) -> Storage:
+    def storage(self, looking: bool = False) -> Storage:
+        """Args: looking: nothing will be written, so that a right to read is enough."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -122,9 +124,11 @@ class Place:
                 f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
             ) from error
         try:
-            storage = open_storage(self.url)
+            storage = open_storage(self.url, looking)
         except StoreError as error:
-            if self.url.startswith(f"sqlite:///{self.home}/") and not os.access(self.home, os.W_OK):
+            if self.url.startswith(f"sqlite:///{self.home}/") and not os.access(
+                self.home, os.W_OK, effective_ids=True
+            ):
                 raise HomeError(
                     f"Cannot write in {self.home}.\n{error}\nGive another folder with --home."
                 ) from error
@@ -138,11 +142,13 @@ class Place:
     def store(self) -> "artifacts.Artifacts | None":
         return artifacts.Artifacts.at(self.store_url) if self.store_url else None
 
-    def study(self, name: str) -> tuple[optuna.Study, Spec]:
-        study = load_study(name, self.storage())
-        spec, before = under_its_name(study), self.folder(Spec.parse_json(study.user_attrs["spec"]).name)
+    def study(self, name: str, looking: bool = False) -> tuple[optuna.Study, Spec]:
+        """Args: looking: as for `storage`."""
+        study = load_study(name, self.storage(looking))
+        spec, before = under_its_name(study), self.folder(stored_spec(study).name)
         if spec.name != before.name and before.is_dir() and not self.folder(name).exists():
-            before.rename(self.folder(name))
+            with suppress(PermissionError) if looking else nullcontext():
+                before.rename(self.folder(name))
         return study, spec
 
     def sample(self, study: optuna.Study) -> str | None:
@@ -390,7 +396,7 @@ def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "d
 @click.pass_obj
 def list_studies(place: Place, form: str) -> None:
     """All studies in the database."""
-    click.echo(report.formatted(report.study_records(place.storage()), form))
+    click.echo(report.formatted(report.study_records(place.storage(looking=True)), form))
 
 
 @cli.command()
@@ -399,7 +405,7 @@ def list_studies(place: Place, form: str) -> None:
 @click.pass_obj
 def status(place: Place, name: str, form: str) -> None:
     """How far study NAME is."""
-    click.echo(report.formatted(report.status_record(*place.study(name)), form))
+    click.echo(report.formatted(report.status_record(*place.study(name, looking=True)), form))
 
 
 @cli.command()
@@ -409,7 +415,8 @@ def status(place: Place, name: str, form: str) -> None:
 @click.pass_obj
 def trials(place: Place, name: str, state: str | None, form: str) -> None:
     """The trials of study NAME."""
-    click.echo(report.formatted(report.trial_records(place.study(name)[0], state and state.upper()), form))
+    study = place.study(name, looking=True)[0]
+    click.echo(report.formatted(report.trial_records(study, state and state.upper()), form))
 
 
 @cli.command()
@@ -418,12 +425,15 @@ def trials(place: Place, name: str, state: str | None, form: str) -> None:
 @click.pass_obj
 def best(place: Place, name: str, form: str) -> None:
     """The best trial of study NAME, in dB (smaller is better), and the bests with and without repairs."""
-    study = place.study(name)[0]
-    found = history.best_trial(study)
+    study = place.study(name, looking=True)[0]
+    found, note = history.best_trial(study), report.voiceless(study)
     if found is None:
         raise StudyError(
-            f'Study "{name}" has no completed trial yet.\nThere is no best.\nRun: run_study.py status {name}'
+            f'Study "{name}" has no completed trial with a voice yet.\n{note or "There is no best."}\n'
+            f"Run: run_study.py status {name}"
         )
+    if note:
+        click.echo(note, err=True)
     click.echo(report.formatted(report.best_record(study, found), form))
 
 
@@ -439,7 +449,7 @@ def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, E
 @click.pass_obj
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
     """What rules saw in study NAME, what was changed, and what came of it."""
-    rows = _repairs(place.study(name)[0], trial)
+    rows = _repairs(place.study(name, looking=True)[0], trial)
     if explain:
         click.echo(fixes.explained(rows) or "Nothing was repaired.")
     else:
@@ -461,7 +471,7 @@ def show_rules(study: str) -> None:
 @click.pass_obj
 def write_report(place: Place, name: str, output: Path | None) -> None:
     """The story of study NAME as Markdown, or, in a file that ends with .html, with pictures and sound."""
-    study, spec = place.study(name)
+    study, spec = place.study(name, looking=True)
     rows, sample = _repairs(study), place.sample(study)
     ratings = ratings_of(rdb(study).ours, study.user_attrs["uid"])
     if output is not None and output.suffix.lower() in (".html", ".htm"):
@@ -475,6 +485,14 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
         click.echo(output)
 
 
+def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
+    """The study whose voice is wanted; where the best has none, it is said which is taken in its place."""
+    study = place.study(name, looking=True)[0]
+    if trial is None and (note := report.voiceless(study)) and history.best_trial(study):
+        click.echo(note, err=True)
+    return study
+
+
 @cli.command()
 @click.argument("name")
 @click.argument("text")
@@ -486,7 +504,8 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
 @click.pass_obj
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
     """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
-    number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device, place.store())
+    study = _heard(place, name, trial)
+    number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
     if stop == "limit":
@@ -500,7 +519,7 @@ def speak(place: Place, name: str, text: str, trial: int | None, output: Path, d
 @click.pass_obj
 def export(place: Place, name: str, trial: int | None, output: Path) -> None:
     """Copy a trial's voice (weights, symbols, settings, scores) into a folder of its own."""
-    click.echo(voices.export(place.study(name)[0], trial, place.folder(name), output, place.store()))
+    click.echo(voices.export(_heard(place, name, trial), trial, place.folder(name), output, place.store()))
 
 
 @cli.command("pages")
@@ -534,7 +553,7 @@ def show_pages(
         return 0 if served and all(row["up"] for row in served) else 1
     pool.end_with_parent()
     options = serve.Options.parsed(only, ports, **others)
-    storage = place.storage()
+    storage = place.storage(looking=True)
     storage.mostly_read()
     with_keys = sys.stdout.isatty()
     pages = serve.Pages(options, storage, place.url, place.home, click.echo, with_keys)

@@ -24,8 +24,8 @@ from dashboards.bodies import NO_STORE, limited
 from dashboards.records import Records
 from dashboards.speaker import LONGEST_TEXT, Busy, Lost, Speaker, in_child
 from smart_tuner.ratings import Rating, rate, rated_by
-from smart_tuner.store import Storage
-from studies.report import Record
+from smart_tuner.store import ReadOnlyStorage, Storage
+from studies.report import Record, as_json
 from studies.study import StudyError
 
 PAGE = Path(__file__).parent / "home.html"
@@ -278,6 +278,8 @@ def _speech(web: FastAPI, records: Records, samples: Samples, storage: Storage, 
 
     @web.post("/api/rate")
     def rating(opinion: Opinion, request: Request) -> Response:
+        if isinstance(storage, ReadOnlyStorage):
+            raise Refused(403, "read_only")
         heard = samples.rating(opinion.sample)
         if heard is None:
             raise Refused(404, "no_sample")
@@ -313,7 +315,7 @@ def _found(record: Record | None) -> Record:
 
 
 def _json(content: Any) -> Response:
-    return JSONResponse(content, headers=NO_STORE)
+    return Response(as_json(content), headers=NO_STORE, media_type="application/json")
 
 
 ICON = (

@@ -31,7 +31,7 @@ def serve(pipe: Connection, url: str, home: Path) -> None:
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this
     voices: OrderedDict[Path, Voice] = OrderedDict()
-    with closing(open_storage(url)) as storage:
+    with closing(open_storage(url, looking=True)) as storage:
         pipe.send(READY)
         while True:
             try:

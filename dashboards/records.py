@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import Storage
 from smart_tuner.tables import RATINGS, REPAIRS
-from studies import fixes, history
+from studies import attributes, fixes, history
 from studies.folders import trial_folder
 from studies.leases import Leases
 from studies.report import Record
 from studies.spec import Spec
-from studies.study import load_study, wish
+from studies.study import StudyError, load_study, stored_spec, wish
 
 LIVE = "progress.json"  # objectives/progress.py writes it
 FEWEST = 4  # completed trials before importance says anything
@@ -49,39 +50,40 @@ class Records:
         if self._uids.setdefault(study._study_id, uid) != uid:  # SQLite gave a deleted study's id away again
             self._cached, self._uids = _CachedStorage(self._storage), {study._study_id: uid}
             study = load_study(name, self._cached)
-        return study, Spec.parse_json(study.user_attrs["spec"])
+        return study, stored_spec(study)
 
     def folder(self, name: str, number: int) -> Path:
         """Of a trial's newest attempt; `name` is that of a study of ours, and so names a folder."""
         return trial_folder(self._home / "studies" / name, number)
 
     def studies(self) -> list[Record]:
-        """One short record a study of ours, the newest first."""
-        found = []
-        for summary in optuna.get_all_study_summaries(self._cached, include_best_trial=False):
-            if "spec" in summary.user_attrs and "uid" in summary.user_attrs:
-                study, spec = self.load(summary.study_name)
-                best = history.best_trial(study)
-                found.append(
-                    {
-                        "name": summary.study_name,
-                        "question": spec.question,
-                        "states": history.states(study),
-                        "budget": spec.budget.trials,
-                        "best": best and {"number": best.number, "value": _finite(best.value)},
-                    }
-                )
+        """One short record a study of ours, the newest first; those that others made are left out."""
+        found = list[Record]()
+        for study in self._storage.get_all_studies():
+            with suppress(StudyError):
+                found.append(self._short(study.study_name))
         return found[::-1]
+
+    def _short(self, name: str) -> Record:
+        study, spec = self.load(name)
+        best = history.best_trial(study)
+        return {
+            "name": name,
+            "question": spec.question,
+            "states": history.states(study),
+            "budget": spec.budget.trials,
+            "best": best and {"number": best.number, "value": _finite(best.value)},
+        }
 
     def study(self, name: str) -> Record:
         """What changes while a study runs."""
         study, spec = self.load(name)
         trials = study.get_trials(deepcopy=False)
-        states = history.states(study)
+        states, last = history.states(study), [row for t in trials if (row := _last(t))]
         running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
         bests = {kind: t and _best(t) for kind, t in history.three_bests(study).items()}
         best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
-        uid = study.user_attrs["uid"]
+        uid, better = study.user_attrs["uid"], history.best_without_voice(study)
         queues = outbox.counts(self._storage.ours, uid)
         return {
             "name": name,
@@ -93,14 +95,15 @@ class Records:
             "states": states,
             "started": sum(n for state, n in states.items() if state != "waiting"),
             "budget": spec.budget.trials,
-            "steps": sum(_last(t).get("step", 0) for t in trials),
-            "hours": sum(_last(t).get("seconds", 0.0) for t in trials) / 3600,
+            "steps": sum(row["step"] for row in last),
+            "hours": sum(row["seconds"] for row in last) / 3600,
             "repaired": history.repaired(study),
-            "yardstick": study.user_attrs.get("yardstick"),
-            "skipped": study.user_attrs.get("skipped"),
+            "yardstick": attributes.yardstick(study) or None,
+            "skipped": attributes.skipped(study),
             "queue": {channel: n["waiting"] for channel, n in queues.items() if n.get("waiting")},
             "best": best,
             "bests": bests,
+            "without_voice": better and {"number": better.number, "value": _finite(better.value)},
             "running": running,
             "left_seconds": _left(trials, spec, running),
         }
@@ -149,9 +152,9 @@ class Records:
         trial, folder = trials[number], self.folder(name, number)
         return {
             **_trial(trial),
-            "settings": trial.user_attrs.get("settings", {}),
-            "effective": trial.user_attrs.get("effective", {}),
-            "measures": trial.user_attrs.get("measures", []),
+            "settings": attributes.settings(trial),
+            "effective": attributes.effective(trial),
+            "measures": attributes.measures(trial),
             "curve": _read(folder / LIVE).get("curve", []),
             "picture": (folder / "sample.png").is_file(),
             "sound": (folder / "sample.wav").is_file(),
@@ -193,7 +196,7 @@ class Records:
 
 
 def _trial(trial: FrozenTrial) -> Record:
-    measures = trial.user_attrs.get("measures", [])
+    measures = attributes.measures(trial)
     best = min(measures, key=lambda m: m["value"]) if measures else {}
     duration = trial.duration
     return {
@@ -202,13 +205,13 @@ def _trial(trial: FrozenTrial) -> Record:
         "value": _finite(trial.value if trial.state == TrialState.COMPLETE else None),
         "params": trial.params,
         "rungs": [[step, _finite(v)] for step, v in sorted(trial.intermediate_values.items())],
-        "steps": _last(trial).get("step"),
+        "steps": measures[-1]["step"] if measures else None,
         "aligned": best.get("aligned_share"),
         "failed": best.get("failure_share"),
         "diagonal": best.get("diagonal_score"),
-        "repairs": trial.user_attrs.get("repairs", 0),
-        "fresh_of": trial.user_attrs.get("fresh_of"),
-        "reason": trial.user_attrs.get("reason"),
+        "repairs": attributes.repairs(trial),
+        "fresh_of": attributes.fresh_of(trial),
+        "reason": attributes.reason(trial),
         "began": trial.datetime_start and trial.datetime_start.timestamp(),
         "ended": trial.datetime_complete and trial.datetime_complete.timestamp(),
         "seconds": duration and duration.total_seconds(),
@@ -220,13 +223,13 @@ def _best(trial: FrozenTrial) -> Record:
     return {
         "number": trial.number,
         "value": _finite(trial.value),
-        "repairs": trial.user_attrs.get("repairs", 0),
+        "repairs": attributes.repairs(trial),
     }
 
 
-def _last(trial: FrozenTrial) -> Record:
-    measures: list[Record] = trial.user_attrs.get("measures", [])
-    return measures[-1] if measures else {}
+def _last(trial: FrozenTrial) -> Record | None:
+    measures = attributes.measures(trial)
+    return measures[-1] if measures else None
 
 
 def _fix(number: int, entry: Entry, verdict: Entry | None, folder: Path) -> Record:

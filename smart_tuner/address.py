@@ -15,7 +15,14 @@ LIVELINESS = {
     "keepalives_interval": "10",
     "keepalives_count": "3",
 }
-DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
+PSYCOPG = "postgresql+psycopg"  # version 3, the one driver of PostgreSQL here, whatever a URL names
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": PSYCOPG,
+    "postgres": PSYCOPG,
+    "postgresql+psycopg": PSYCOPG,
+    "postgresql+psycopg2": PSYCOPG,
+}
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Begun anew with repaired values: {value} dB (trial {number}).",
         "Заново с исправленными значениями: {value} дБ (испытание {number}).",
     ),
+    "without_voice": (
+        "Trial {number} ({value} dB) has no voice: it was not trained here.",
+        "У испытания {number} ({value} дБ) нет голоса: оно обучалось не здесь.",
+    ),
     "no_best": ("No trial has completed yet.", "Пока ни одно испытание не завершено."),
     "ceiling": (
         "Copy-synthesis, the best there can be: {ceiling} dB.",

@@ -1,6 +1,7 @@
 """Pruning of a trial that rules watch, and that may die and be taken up at any moment."""
 
 import copy
+import re
 from typing import Any
 
 from optuna import Study
@@ -26,12 +27,14 @@ class GracePruner(BasePruner):
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         step = trial.last_step or 0
-        if step < trial.user_attrs.get(GRACE, 0):
+        grace = trial.user_attrs.get(GRACE)
+        if isinstance(grace, int) and step < grace:
             return False
-        known_step, known, rungs = trial.user_attrs.get(VERDICT, (-1, False, 0))
+        known_step, known, rungs = _verdict(trial.user_attrs.get(VERDICT))
         if known_step == step:
             return bool(known)
-        lost = [key for key in trial.system_attrs if key.startswith(RUNG) and int(key[len(RUNG) :]) >= rungs]
+        passed_before = [key for key in trial.system_attrs if re.fullmatch(rf"{RUNG}\d+", key, re.ASCII)]
+        lost = [key for key in passed_before if int(key[len(RUNG) :]) >= rungs]
         if lost:
             study, trial = _without(study, trial), copy.copy(trial)
             trial._system_attrs = {k: v for k, v in trial.system_attrs.items() if k not in lost}
@@ -44,6 +47,13 @@ class GracePruner(BasePruner):
             storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
             trial.user_attrs[VERDICT] = verdict  # the running trial reads its attributes only once
         return pruned
+
+
+def _verdict(found: Any) -> tuple[int, bool, int]:
+    """The newest one that was kept; who queued the trial may have written anything in its place."""
+    if isinstance(found, list) and [type(part) for part in found] == [int, bool, int]:
+        return found[0], found[1], found[2]
+    return -1, False, 0
 
 
 class _Noting:

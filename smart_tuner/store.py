@@ -1,17 +1,26 @@
 """The one place that opens the database: Optuna's storage, and our tables beside it."""
 
 import fcntl
+import getpass
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
 from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import Connection, ExceptionContext
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from smart_tuner import schema
@@ -30,6 +39,7 @@ READ_ONLY = "25006"  # what PostgreSQL says while another server takes over
 GONE = {"42P01", "42703", "3F000"}  # tables, columns or schemas that are not there
 NOT_THERE = ("no such table", "no such column")  # the same, as SQLite says it
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+NOT_ALLOWED = ("42501", "3F000")  # of PostgreSQL's errors: a right, or a whole schema, is missing
 # libpq asks for this time zone at every connection; Optuna's connects before any event can.
 os.environ["PGTZ"] = "UTC"
 
@@ -55,6 +65,22 @@ class Storage(BulkLoading):
         state = super().__getstate__()
         del state["ours"]
         return state
+
+    def create_study(self, name: str, user_attrs: Mapping[str, Any]) -> None:
+        """One that minimizes; nobody ever sees it without its attributes. Raises DuplicatedStudyError."""
+        goal = models.StudyDirectionModel(objective=0, direction=StudyDirection.MINIMIZE)
+        texts = {key: json.dumps(value) for key, value in user_attrs.items()}
+        try:
+            with _create_scoped_session(self.scoped_session) as session:
+                study = models.StudyModel(study_name=name, directions=[goal])
+                session.add(study)
+                session.flush()  # which numbers it
+                attributes = ({"key": key, "value_json": text} for key, text in texts.items())
+                session.add_all(
+                    models.StudyUserAttributeModel(study_id=study.study_id, **row) for row in attributes
+                )
+        except IntegrityError as error:
+            raise DuplicatedStudyError(f"there is a study {name} already") from error
 
     def mostly_read(self) -> None:
         """For a process that seldom writes: on SQLite, its reads then make no writer wait."""
@@ -90,6 +116,25 @@ class SQLiteStorage(Storage):
         self._begin = "BEGIN"
 
 
+class ReadOnlyStorage(Storage):
+    """Optuna's storage on an SQLite file that may only be read: nothing is written, not even beside it."""
+
+    def __init__(self, file: Path) -> None:
+        options = {"creator": partial(_to_read, file), "poolclass": NullPool}
+        super().__init__("sqlite://", options, skip_compatibility_check=True, skip_table_creation=True)
+        self.ours = _begun_by(self.engine, lambda: "BEGIN")
+
+
+def _to_read(file: Path) -> sqlite3.Connection:
+    """SQLite reads by the help of a log of changes, which it may not make here. Where there is none nobody
+    writes, and none is needed; each connection looks anew, and is given back at once."""
+    known = file.with_name(f"{file.name}-wal").exists()
+    place = f"file:{quote(str(file.resolve()))}?{'mode=ro' if known else 'immutable=1'}"
+    return sqlite3.connect(
+        place, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
 class PostgreSQLStorage(Storage):
     """Optuna's storage in one schema of a PostgreSQL database, our tables in another."""
 
@@ -113,6 +158,9 @@ def plain_engine(address: Address, name: str) -> Engine:
     url = address.within(name)
     if address.backend == "postgresql":
         return _in_utc(create_engine(url, **FEW))
+    if address.file is not None and only_read(address):
+        reading = create_engine("sqlite://", creator=partial(_to_read, address.file), poolclass=NullPool)
+        return _begun_by(reading, lambda: "BEGIN")
     return _serialised(create_engine(url, connect_args={"timeout": BUSY_SECONDS}))
 
 
@@ -131,8 +179,15 @@ def _serialised(engine: Engine, begin: Callable[[], str] = lambda: IMMEDIATE) ->
         file.note()
 
     @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
+    def before_begin(_: Connection) -> None:
         file.check()
+
+    return _begun_by(engine, begin)
+
+
+def _begun_by(engine: Engine, begin: Callable[[], str]) -> Engine:
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin())
 
     return _judged(engine)
@@ -202,14 +257,35 @@ def _in_utc(engine: Engine) -> Engine:
     return _judged(engine)
 
 
-def open_storage(url: str) -> Storage:
+def only_read(address: Address) -> bool:
+    """Whether this user may read SQLite's file, but not write into it or beside it."""
+    file = address.file
+    if file is None or not file.exists():
+        return False
+    places = (file, file.resolve().parent)
+    return not all(os.access(place, os.W_OK, effective_ids=True) for place in places)
+
+
+def open_storage(url: str, looking: bool = False) -> Storage:
     """Optuna's storage at an SQLAlchemy URL; tables are made when there are none, by one process at a time.
+
+    Args:
+        looking: nothing will be written, so that a right to read SQLite's file is enough.
 
     Raises:
         StoreError: the URL is wrong, or its database cannot be reached or was made by other versions.
     """
     address = read_url(url)
+    if address.file is not None and only_read(address):
+        if looking:
+            return _to_look_at(address, address.file)
+        raise StoreError(
+            f"Cannot write to the database {address}.\nThis user may only read it, or its folder.\n"
+            "That is enough to look at studies: list, status, trials, best, fixes, report, speak, export. "
+            "For all else ask its owner for the right to write, or give another --storage."
+        )
     with explained(address), locked(address) as engine:
+        _refuse_closed_schemas(address, engine)
         refuse_foreign_tables(address, engine)
         _refuse_other_revision(address, engine)
         make_schemas(engine)
@@ -223,6 +299,22 @@ def open_storage(url: str) -> Storage:
         except BaseException:
             storage.close()
             raise
+        return storage
+
+
+def _to_look_at(address: Address, file: Path) -> Storage:
+    with explained(address):
+        storage = ReadOnlyStorage(file)
+        refuse_foreign_tables(address, storage.engine)
+        _refuse_other_revision(address, storage.engine)
+        with storage.engine.connect() as connection:
+            if schema.current(connection) is None:
+                raise StoreError(
+                    f"Cannot look at {address}.\nIt has no tables of this program yet.\n"
+                    "Let somebody who may write it run: run_study.py storage init"
+                )
+        if storage.get_current_version() != storage.get_head_version():
+            raise other_optuna(address, storage)
         return storage
 
 
@@ -249,12 +341,46 @@ def explained(address: Address) -> Iterator[None]:
     """What the database or its driver raises becomes a StoreError, which shows no password."""
     try:
         yield
-    except (DatabaseError, DatabaseGone, ArgumentError, OSError) as error:
-        reason = error.__cause__ or error
+    except (DatabaseError, DatabaseGone, ArgumentError, OSError, StorageInternalError) as error:
+        cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
+        reason = cause.orig if isinstance(cause, DatabaseError) else cause.__cause__ or cause
+        if getattr(reason, "sqlstate", None) in NOT_ALLOWED:
+            raise _right_missing(address, str(reason)) from error
         raise StoreError(
             f"Cannot open the database {address}.\n{reason}\n"
             "Check that it exists, is reachable and writable, or give another --storage."
         ) from error
+
+
+def _right_missing(address: Address, reason: str) -> StoreError:
+    return StoreError(
+        f"Cannot use the database {address}: a right is missing.\n{reason}\n"
+        "Let its administrator run, connected to this database:\n"
+        f"{granted(address.url.username or getpass.getuser())}"
+    )
+
+
+def _refuse_closed_schemas(address: Address, engine: Engine) -> None:
+    """PostgreSQL says of what is in them that it does not exist."""
+    if address.file is None:
+        present = "SELECT nspname FROM pg_namespace WHERE nspname IN (:optuna, :ours)"
+        closed = text(f"{present} AND NOT has_schema_privilege(nspname, 'USAGE')")
+        with engine.connect() as connection:
+            found = connection.execute(closed, {"optuna": OPTUNAS, "ours": OUR_SCHEMA}).scalars().all()
+        if found:
+            raise _right_missing(address, f"permission denied for schema {', '.join(found)}")
+
+
+def granted(role: str) -> str:
+    """The statements of SQL by which a role that may create no schema can work, and make its tables."""
+    name = '"' + role.replace('"', '""') + '"'
+    return "\n".join(
+        f"  CREATE SCHEMA IF NOT EXISTS {place};\n"
+        f"  GRANT USAGE, CREATE ON SCHEMA {place} TO {name};\n"
+        f"  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place} TO {name};\n"
+        f"  GRANT USAGE ON ALL SEQUENCES IN SCHEMA {place} TO {name};"
+        for place in (OPTUNAS, OUR_SCHEMA, MLFLOWS)
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repairs import Entry
+from studies import attributes
 from studies.facts import Facts, entries
 
 FEWEST = 2  # trials on each side, before a value is said to tell them apart
@@ -20,7 +21,7 @@ def advice(study: optuna.Study, rule: str) -> Facts | None:
     """
     trials = study.get_trials(deepcopy=False)
     finished = [t for t in trials if t.state.is_finished()]
-    bad = [t for t in finished if t.user_attrs.get("ended_by", {}).get("rule") == rule]
+    bad = [t for t in finished if attributes.ended_by(t) == rule]
     good = [t for t in finished if t.state == TrialState.COMPLETE]
     rows = entries(study)
     mine = [(number, entry) for number, entry in rows if entry.rule == rule]
@@ -41,7 +42,7 @@ def advice(study: optuna.Study, rule: str) -> Facts | None:
         "helped": _helped(mine),
         "clips": clips[:MOST_CLIPS],
         "batch": _batch(bad) if rule == "out_of_memory" else None,
-        "skipped": study.user_attrs.get("skipped") if rule in ("faulty_clips", "poor_alignment") else None,
+        "skipped": attributes.skipped(study) if rule in ("faulty_clips", "poor_alignment") else None,
         "command": f"run_study.py fixes {study.study_name} --explain",
     }
 
@@ -82,5 +83,5 @@ def _helped(rows: list[tuple[int, Entry]]) -> dict[str, Any] | None:
 def _batch(bad: list[FrozenTrial]) -> Facts | None:
     if not bad:
         return None
-    settings = {**bad[-1].user_attrs.get("settings", {}), **bad[-1].user_attrs.get("effective", {})}
+    settings = attributes.settings(bad[-1]) | attributes.effective(bad[-1])
     return {"batch": settings.get("batch_size"), "parts": settings.get("micro_batches")}

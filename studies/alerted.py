@@ -23,8 +23,18 @@ from studies.facts import Facts
 from studies.folders import trial_folder
 from studies.late import Late
 from studies.leases import Leases
-from studies.spec import Spec
-from studies.study import StudyGone, TooManyFailures, load_study, name_of, rdb, under_its_name, wish
+from studies.spec import Spec, SpecError
+from studies.study import (
+    StudyError,
+    StudyGone,
+    TooManyFailures,
+    load_study,
+    name_of,
+    rdb,
+    stored_spec,
+    under_its_name,
+    wish,
+)
 
 if TYPE_CHECKING:
     from model.training import StepMeasures
@@ -74,7 +84,7 @@ class Alerted:
     def __init__(self, display: "Display", study: optuna.Study, home: Path) -> None:
         self._display, self._study, self._home = display, study, home
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
-        self._spec = Spec.parse_json(study.user_attrs["spec"])
+        self._spec = stored_spec(study)
         self._rows, self._memory = Rows(study, self._spec, home), Memory(self._engine)
         self._trial: int | None = None
         self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
@@ -274,9 +284,10 @@ def digest(storage: Storage, home: Path) -> None:
         worked_on = Leases(storage.ours, uid).counts().get("held")
         if not worked_on or not memory.once(f"digest:{uid}:{slot}"):
             continue
-        if (name := name_of(storage, uid)) is not None:
+        if (name := name_of(storage, uid)) is None:
+            continue
+        with suppress(StudyError, SpecError):  # which its next worker is told
             study = load_study(name, storage)
             spec = under_its_name(study)
-            Rows(study, spec, home).tell(
-                "digest", None, str(slot), facts.of_digest(study, facts.of_study(study, spec))
-            )
+            whole = facts.of_study(study, spec)
+            Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, whole))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
@@ -19,6 +20,7 @@ from sqlalchemy import delete
 
 from smart_tuner.outage import Fenced
 from smart_tuner.store import Storage
+from studies.attributes import is_ours
 from studies.folders import trial_folder
 
 PREFIX = "artifacts:"  # of the keys of Optuna's rows
@@ -86,7 +88,7 @@ def unmatched(storage: Storage, home: Path) -> Unmatched:
     place, known, lost = attached(home), set[str](), list[Row]()
     files = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        if "uid" not in summary.user_attrs:
+        if not is_ours(summary.user_attrs):
             continue
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
         for trial in study.get_trials(deepcopy=False):
@@ -118,9 +120,19 @@ def mend(storage: Storage, home: Path, found: Unmatched) -> str:
 
 def _rows(study: str, trial: FrozenTrial) -> Iterator[Row]:
     for key, value in trial.system_attrs.items():
-        if key.startswith(PREFIX):
-            meta = json.loads(value)
-            yield Row(study, trial.number, trial._trial_id, meta["artifact_id"], meta["filename"])
+        if key.startswith(PREFIX) and (meta := _meta(value)):
+            yield Row(study, trial.number, trial._trial_id, *meta)
+
+
+def _meta(value: Any) -> tuple[str, str] | None:
+    """The id and name of an artifact; None of an attribute that Optuna did not write."""
+    try:
+        found = json.loads(value)
+        names = found["artifact_id"], found["filename"]
+    except (TypeError, ValueError, LookupError):
+        return None
+    sound = all(isinstance(name, str) and Path(name).name == name for name in names)
+    return names if sound else None
 
 
 def _restored(row: Row, home: Path) -> bool:

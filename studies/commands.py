@@ -23,8 +23,8 @@ from smart_tuner.tables import LEASES
 from studies import facts, history
 from studies.folders import trial_folder
 from studies.leases import Leases
-from studies.spec import Spec
-from studies.study import load_study, name_of, rdb, set_wish, under_its_name, wish
+from studies.spec import Spec, SpecError
+from studies.study import StudyError, load_study, name_of, rdb, set_wish, under_its_name, wish
 
 NEWEST_TRIALS, NEWEST_FIXES = 10, 5
 WISHES = {"pause": "pause", "stop": "stop", "resume": "run"}
@@ -91,7 +91,9 @@ class StudyCommands:
         with self._storage.ours.connect() as connection:
             uids = list(dict.fromkeys(connection.execute(newest).scalars()))
         for uid in uids:
-            if (name := name_of(self._storage, uid)) is not None:
+            if (name := name_of(self._storage, uid)) is None:
+                continue
+            with suppress(StudyError, SpecError):  # changed from outside: its next worker is told
                 study = load_study(name, self._storage)
                 return study, under_its_name(study)
         return None
@@ -125,9 +127,12 @@ class StudyCommands:
         return words("running", number=number, where=where)
 
     def _best(self, words: Words, study: optuna.Study, spec: Spec, _: str) -> Reply:
-        best = history.best_trial(study)
+        best, better = history.best_trial(study), history.best_without_voice(study)
+        note = None
+        if better is not None:
+            note = words("without_voice", number=better.number, value=decibels(better.value or 0.0))
         if best is None:
-            return Reply(lines(bold(study.study_name), words("no_best")))
+            return Reply(lines(bold(study.study_name), words("no_best"), note))
         told = facts.of_new_best(study, best.number)
         assert told is not None
         folder, files = self._folder(study, best.number), list[tuple[str, str, bytes]]()
@@ -137,7 +142,8 @@ class StudyCommands:
             files.append(("photo", ALIGNMENT, (folder / ALIGNMENT).read_bytes()))
         sound = any(kind == "voice" for kind, *_ in files)
         head = {"study": study.study_name, "trial": best.number, "sound": sound}
-        return Reply(message("best", spec.notify.language, {**told, **head}), tuple(files))
+        text = message("best", spec.notify.language, {**told, **head})
+        return Reply(lines(text, note), tuple(files))
 
     def _trials(self, words: Words, study: optuna.Study, _: Spec, __: str) -> Reply:
         trials = study.get_trials(deepcopy=False)

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from smart_tuner.store import Storage, StoreError
 from studies import attachments, notices
+from studies.attributes import is_ours
 
 LEAST_FREE_GIGABYTES = 2.0
 Finding = dict[str, str]
@@ -77,9 +78,11 @@ def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Ite
         yield "database", False, str(error).replace("\n", " ")
         return
     yield "telegram", *notices.examine(storage)
-    summaries = optuna.get_all_study_summaries(storage)
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
     yield "database", True, f"{len(summaries)} studies"
     for summary in summaries:
+        if not is_ours(summary.user_attrs):
+            continue
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
         open_trials = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         if open_trials:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry, in_force
-from studies import fixes, history
+from studies import attributes, fixes, history
 from studies.spec import Spec
 from studies.study import rdb
 
@@ -29,8 +29,7 @@ def of_entry(entry: Entry) -> Facts:
 
 def of_study(study: optuna.Study, spec: Spec) -> Facts:
     """How it is: its trials and its bests."""
-    bests, yardstick = history.three_bests(study), study.user_attrs.get("yardstick", {})
-    states = history.states(study)
+    bests, states = history.three_bests(study), history.states(study)
     return {
         "done": history.started(study),
         "budget": spec.budget.trials,
@@ -40,14 +39,14 @@ def of_study(study: optuna.Study, spec: Spec) -> Facts:
         "best": of_best(history.best_trial(study)),
         "unassisted": of_best(bests["unassisted"]),
         "fresh": of_best(bests["verified_fresh"]),
-        "ceiling": yardstick.get("ceiling"),
+        "ceiling": attributes.yardstick(study).get("ceiling"),
     }
 
 
 def of_best(trial: FrozenTrial | None) -> Facts | None:
     if trial is None:
         return None
-    return {"number": trial.number, "value": trial.value, "repairs": trial.user_attrs.get("repairs", 0)}
+    return {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
 
 
 def of_repairs(study: optuna.Study) -> dict[str, int]:
@@ -76,15 +75,14 @@ def of_new_best(study: optuna.Study, number: int) -> Facts | None:
     if best is None or best.number != number:
         return None
     others = [v for n, v in _values(study) if n != number]
-    measures = best.user_attrs.get("measures", [])
-    at_step = min(measures, key=lambda m: m["value"])["step"] if measures else 0
-    return {**of_best(best), "was": min(others, default=None), "at_step": at_step}  # type: ignore[dict-item]
+    at = attributes.best_measure(best)
+    return {**of_best(best), "was": min(others, default=None), "at_step": at["step"] if at else 0}  # type: ignore[dict-item]
 
 
 def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Facts:
     """Of a trial that was pruned or failed."""
     trial = study.get_trials(deepcopy=False)[number]
-    measures = trial.user_attrs.get("measures", [])
+    measures = attributes.measures(trial)
     values = [value for _, value in _values(study)]
     rows = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
     last = rows[-1] if rows else None
@@ -100,5 +98,7 @@ def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Fac
 
 
 def _values(study: optuna.Study) -> list[tuple[int, float]]:
+    """Of the completed trials that have a voice."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [(trial.number, trial.value) for trial in complete if trial.value is not None]
+    voices = ((trial.number, trial.value) for trial in complete if attributes.measures(trial))
+    return [(number, value) for number, value in voices if value is not None and attributes.is_number(value)]

@@ -6,11 +6,11 @@ from typing import Any
 import optuna
 from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
-from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 
-from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES
+from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
 from smart_tuner.tables import LEASES
+from studies.attributes import count, is_number, measures
 from studies.spec import Spec
 from studies.study import rdb
 
@@ -31,16 +31,34 @@ def started(study: optuna.Study) -> int:
 
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
-    """The completed trial with the smallest distance, or None before there is one."""
-    kind = case((VALUES.value_type == Kind.INF_NEG, 0), (VALUES.value_type == Kind.FINITE, 1), else_=2)
-    query = (
+    """The completed trial with the smallest distance, or None before there is one.
+
+    Of those that have a voice: whoever adds a known result to a study adds no training.
+    """
+    smallest = _smallest_first(study, _has("measures"), *conditions)
+    found = _rows(study, smallest.limit(1)) or []
+    if found and not measures(study._storage.get_trial(found[0][0])):
+        found = _rows(study, smallest)
+    trials = (study._storage.get_trial(trial) for (trial,) in found)
+    return next((trial for trial in trials if measures(trial)), None)
+
+
+def best_without_voice(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial that is better than the best voice, but was not trained here; None as a rule."""
+    found = _rows(study, _smallest_first(study).limit(1))
+    trial = study._storage.get_trial(found[0][0]) if found else None
+    return None if trial is None or measures(trial) else trial
+
+
+def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """The ids of completed trials, by their distances; without those that are infinite."""
+    mine = TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE
+    return (
         select(TRIALS.trial_id)
         .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)
-        .where(TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE, *conditions)
-        .order_by(kind, VALUES.value, TRIALS.number)
-        .limit(1)
+        .where(*mine, VALUES.value_type == Kind.FINITE, *conditions)
+        .order_by(VALUES.value, TRIALS.number)
     )
-    return next((study._storage.get_trial(trial) for (trial,) in _rows(study, query)), None)
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
@@ -63,12 +81,12 @@ def repaired(study: optuna.Study) -> int:
 def consumed(study: optuna.Study) -> tuple[int, float]:
     """Optimizer steps and hours of training that the study's trials took so far: those also that a killed
     attempt took and another took again, and those of trials that were never measured."""
-    measures = (
+    stored = (
         select(TRIALS.number, USER_ATTRS.value_json)
         .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
         .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
     )
-    last = {number: rows[-1] for number, text in _rows(study, measures) if (rows := from_json(text))}
+    last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
     found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
     for number, steps, seconds in _noted(study):  # at renewals: what came after the last one is not in it
         measured = found.get(number, (0, 0.0))
@@ -82,6 +100,13 @@ def _noted(study: optuna.Study) -> list[Any]:
     query = select(LEASES.c.number, LEASES.c.steps, LEASES.c.seconds).where(*mine)
     with rdb(study).ours.connect() as connection:
         return list(connection.execute(query))
+
+
+def _last(found: Any) -> dict[str, Any] | None:
+    """The newest of a trial's measures."""
+    row = found[-1] if isinstance(found, list) and found else None
+    sound = isinstance(row, dict) and count(row.get("step")) is not None and is_number(row.get("seconds"))
+    return row if sound else None
 
 
 def training_left(study: optuna.Study, spec: Spec) -> bool:

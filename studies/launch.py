@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
-from sqlalchemy.engine import make_url
 
+from smart_tuner.store import read_url
 from studies.sections import Budget
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Launch:
 
     def check(self, url: str) -> None:
         """Before anything is stored. Raises LaunchError when workers could not share the database."""
-        if make_url(url).get_backend_name() == "sqlite":
+        if read_url(url).file is not None:
             raise LaunchError(
                 f"Cannot launch workers on {self.target} with an SQLite database.\n"
                 "It is a file of this machine, and damaged or slow when shared over a network.\n"

@@ -2,17 +2,19 @@
 
 import datetime
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from smart_tuner.repairs import Entry
-from studies import fixes, history
-from studies.history import best_trial, three_bests
+from studies import attributes, fixes, history
+from studies.history import best_trial, best_without_voice, three_bests
 from studies.spec import Spec
 
 Record = dict[str, Any]
@@ -28,11 +30,11 @@ def study_records(storage: optuna.storages.BaseStorage) -> list[Record]:
     return [
         {
             "name": summary.study_name,
-            "direction": summary.direction.name,
+            "direction": ", ".join(direction.name for direction in summary.directions),
             "n_trials": summary.n_trials,
             "datetime_start": summary.datetime_start,
         }
-        for summary in optuna.get_all_study_summaries(storage)
+        for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)
     ]
 
 
@@ -63,13 +65,13 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     bests = three_bests(study)
     numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
     values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
-    return {**trial_record(best), "repairs": best.user_attrs.get("repairs", 0), **numbers, **values}
+    return {**trial_record(best), "repairs": attributes.repairs(best), **numbers, **values}
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
     steps, hours = history.consumed(study)
     running = history.unfinished(study)
-    best, states, yardstick = best_trial(study), history.states(study), study.user_attrs.get("yardstick", {})
+    best, states, yardstick = best_trial(study), history.states(study), attributes.yardstick(study)
     return {
         "name": study.study_name,
         "trials": f"{history.started(study)}/{spec.budget.trials}",
@@ -81,7 +83,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "best_trial": best.number if best else None,
         "ceiling": yardstick.get("ceiling"),
         "cap": yardstick.get("cap"),
-        "skipped": study.user_attrs.get("skipped"),
+        "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
 
@@ -89,20 +91,20 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
 def formatted(found: Record | list[Record], form: str) -> str:
     """Records as JSON, as a table, or as bare values, in Optuna's names."""
     if form == "json":
-        return json.dumps(_plain(found), ensure_ascii=False)
+        return as_json(found)
     records = [flat(record) for record in (found if isinstance(found, list) else [found])]
     names = list(dict.fromkeys(name for record in records for name in record))
     rows = [[shown(record.get(name)) for name in names] for record in records]
     if form == "value":
         return "\n".join(" ".join(row) for row in rows)
-    table = Table(*names)
+    return rendered(names, rows)
+
+
+def rendered(names: list[str], rows: list[list[str]]) -> str:
+    """A table as text, as wide as it needs: a cut one loses data. Foreign text is shown as it is."""
+    table = Table(*(escape(printable(name)) for name in names))
     for row in rows:
-        table.add_row(*row)
-    return rendered(table)
-
-
-def rendered(table: Table) -> str:
-    """As text, as wide as it needs: a cut table loses data."""
+        table.add_row(*map(escape, row))
     console = Console(width=10_000, color_system=None)
     with console.capture() as capture:
         console.print(table)
@@ -117,11 +119,22 @@ def flat(record: Record) -> Record:
     return {**rest, **params, **state}
 
 
+def as_json(found: Any) -> str:
+    """Whatever others have written in it: JSON knows no NaN, and UTF-8 no half of a character."""
+    try:
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        text = json.dumps(_plain(found), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, str | int | float | None) else shown(value)
 
 
@@ -130,34 +143,35 @@ def shown(value: Any) -> str:
         return ""
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
-def trials_table(study: optuna.Study) -> Table:
+def printable(text: str) -> str:
+    """In one line, and nothing in it steers a terminal: others may have written it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def trials_table(study: optuna.Study) -> str:
     """The trials as a person reads them at the end of a run."""
-    params = list(dict.fromkeys(name for t in study.get_trials(deepcopy=False) for name in t.params))
-    table = Table("trial", "state", "dB", "steps", "aligned", "failed sentences", "repairs", *params)
-    for trial in study.get_trials(deepcopy=False):
-        measures = trial.user_attrs.get("measures", [])
-        last = min(measures, key=lambda m: m["value"]) if measures else None
-        table.add_row(
-            str(trial.number),
-            trial.state.name,
-            "" if trial.value is None else f"{trial.value:.2f}",
-            str(measures[-1]["step"]) if measures else "",
-            f"{last['aligned_share']:.0%}" if last else "",
-            f"{last['failure_share']:.0%}" if last else "",
-            str(trial.user_attrs.get("repairs", "")),
-            *(
-                f"{trial.params[n]:.4g}" if _is_float(trial, n) else str(trial.params.get(n, ""))
-                for n in params
-            ),
-        )
-    return table
+    trials = study.get_trials(deepcopy=False)
+    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    names = ["trial", "state", "dB", "steps", "aligned", "failed sentences", "repairs", *params]
+    return rendered(names, [_trial_row(trial, params) for trial in trials])
 
 
-def _is_float(trial: FrozenTrial, name: str) -> bool:
-    return isinstance(trial.params.get(name), float)
+def _trial_row(trial: FrozenTrial, params: list[str]) -> list[str]:
+    measures, best = attributes.measures(trial), attributes.best_measure(trial)
+    values = [trial.params.get(name) for name in params]
+    return [
+        str(trial.number),
+        trial.state.name,
+        "" if trial.value is None else f"{trial.value:.2f}",
+        str(measures[-1]["step"]) if measures else "",
+        f"{best['aligned_share']:.0%}" if best else "",
+        f"{best['failure_share']:.0%}" if best else "",
+        str(attributes.repairs(trial) or ""),
+        *(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in values),
+    ]
 
 
 def markdown(
@@ -171,18 +185,22 @@ def markdown(
     status = status_record(study, spec)
     lines = [f"# {study.study_name}", "", spec.question, ""]
     lines += [f"- {name}: {shown(value)}" for name, value in status.items() if value is not None]
-    best = best_trial(study)
+    best, note = best_trial(study), voiceless(study)
+    if note:
+        lines += ["", note]
     if best:
         lines += ["", f"## Best: trial {best.number}", "", measure_line(best, status), ""]
-        lines += [f"- {name}: {shown(value)}" for name, value in best.params.items()]
+        lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample else []
         lines += ["", "## Bests", "", *_bests_lines(study), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
     lines += ["## Measures, dB by consumed steps", ""]
     for trial in study.get_trials(deepcopy=False):
         curve = ", ".join(f"{step}: {value:.2f}" for step, value in trial.intermediate_values.items())
-        reason = trial.user_attrs.get("reason")
-        lines.append(f"- trial {trial.number}: {curve or 'none'}{f' ({reason})' if reason else ''}")
+        reason = attributes.reason(trial)
+        lines.append(
+            f"- trial {trial.number}: {curve or 'none'}{f' ({printable(reason)})' if reason else ''}"
+        )
     rows = list(repairs)
     if rows:
         lines += ["", "## Repairs", "", "```", fixes.explained(rows), "```"]
@@ -199,28 +217,47 @@ def _bests_lines(study: optuna.Study) -> list[str]:
 
 
 def measure_line(best: FrozenTrial, status: Record) -> str:
-    measured = min(best.user_attrs["measures"], key=lambda m: m["value"])
+    """Args: status: of `status_record`."""
+    measured = attributes.best_measure(best)
+    assert measured is not None, "the best trial has a voice"
+    ceiling, cap = status["ceiling"], status["cap"]
+    known = ceiling is not None and cap is not None
+    held = (
+        f"; copy-synthesis reaches {ceiling:.2f} dB, a different sentence is {cap:.2f} dB away"
+        if known
+        else ""
+    )
     return (
-        f"{best.value:.2f} dB from the recordings; copy-synthesis reaches {status['ceiling']:.2f} dB, "
-        f"a different sentence is {status['cap']:.2f} dB away. "
+        f"{best.value:.2f} dB from the recordings{held}. "
         f"{measured['failure_share']:.0%} of the held-out sentences failed; they took "
         f"{measured['shortest']:.0%} to {measured['longest']:.0%} of the recorded time."
     )
 
 
+def voiceless(study: optuna.Study) -> str | None:
+    """What to say where a trial that was not trained here is better than the best voice."""
+    better = best_without_voice(study)
+    if better is None:
+        return None
+    best = best_trial(study)
+    said = f"the best with a voice is trial {best.number}" if best else "no trial with a voice completed yet"
+    return f"Trial {better.number} ({shown(better.value)}) has no voice: it was not trained here; {said}."
+
+
 def _markdown_table(records: list[Record]) -> list[str]:
     names = list(dict.fromkeys(name for record in records for name in record))
-    rows = [[shown(record.get(name)) for name in names] for record in records]
+    rows = [[shown(record.get(name)).replace("|", "\\|") for name in names] for record in records]
+    names = [printable(name).replace("|", "\\|") for name in names]
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
 
 
 def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
     """What a run ends with: the trials, the best one, its sound and picture, what to do next."""
-    name, best = study.study_name, best_trial(study)
-    parts = [rendered(trials_table(study))]
+    name, best, note = study.study_name, best_trial(study), voiceless(study)
+    parts = [trials_table(study), *(["", note] if note else [])]
     if best is None:
         return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
-    settings = ", ".join(f"{key} {shown(value)}" for key, value in best.params.items())
+    settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
     parts += ["", f"Best: trial {best.number}. {measure_line(best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:

@@ -46,6 +46,7 @@ from studies.sections import (
 from studies.tables import Fault, Table, refuse
 
 FOLDER = Path(__file__).parent
+LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify"}  # when a study goes on
 
 
@@ -87,7 +88,7 @@ class Spec(Table):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+        if not re.fullmatch(rf"\w[\w.-]{{0,{LONGEST_NAME - 1}}}", name):
             refuse(
                 [((), f'is "{name}", but names a folder: only letters, digits, ".", "-", "_"; 64 at most')]
             )
@@ -161,7 +162,7 @@ class Spec(Table):
         """The control arm: the same study under another name, without rules."""
         data = self.model_dump(mode="json")
         data["rules"]["mode"] = "off"
-        data["name"] = f"{self.name[:50]}-no-fixes"
+        data["name"] = derived_name(self.name, "-no-fixes")
         return Spec.parse(data, f'study "{self.name}" without fixes')
 
     def with_changes(self, n_trials: int | None, seed: int | None) -> "Spec":
@@ -200,8 +201,16 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
         key, _, text = param.partition("=")
         data["model" if key in DIMENSIONS else "settings"][key] = _number(param, text)
     content = json.dumps({key: value for key, value in data.items() if key not in MAY_DIFFER}, sort_keys=True)
-    data["name"] = f"{spec.name[:50]}-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
+    data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
     return Spec.parse(data, f'study "{spec.name}" with these parameters')
+
+
+def derived_name(name: str, ending: str) -> str:
+    """The name with an ending; one that grows too long is cut, and told from its like by a hash of it all."""
+    if len(name) + len(ending) <= LONGEST_NAME:
+        return name + ending
+    mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name[: LONGEST_NAME - len(mark) - len(ending)] + mark + ending
 
 
 def _number(param: str, text: str) -> Number:

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repairs import Entry
-from studies import fixes, report
+from studies import attributes, fixes, report
 from studies.folders import trial_folder
 from studies.history import best_trial, three_bests
 from studies.spec import Spec
@@ -63,6 +63,8 @@ def _parts(
     trials, status = study.get_trials(deepcopy=False), report.status_record(study, spec)
     yield f"<h1>{escape(study.study_name)}</h1>\n<p>{escape(spec.question)}</p>"
     yield _pairs({name: value for name, value in status.items() if value is not None})
+    if note := report.voiceless(study):
+        yield f"<p>{escape(note)}</p>"
     best = best_trial(study)
     if best is None:
         yield "<h2>Best</h2>\n<p>No trial completed.</p>"
@@ -74,9 +76,9 @@ def _parts(
     yield "<h2>Distance in dB by consumed steps</h2>\n" + _curves(trials)
     yield from _importance(study, trials)
     yield "<h2>Trials</h2>\n" + _table([report.flat(record) for record in report.trial_records(study)])
-    reasons = [(t.number, t.user_attrs["reason"]) for t in trials if t.user_attrs.get("reason")]
+    reasons = [(t.number, why) for t in trials if (why := attributes.reason(t))]
     if reasons:
-        listed = "".join(f"<li>trial {number}: {escape(why)}</li>" for number, why in reasons)
+        listed = "".join(f"<li>trial {n}: {escape(report.printable(why))}</li>" for n, why in reasons)
         yield f"<h2>Why trials ended</h2>\n<ul>{listed}</ul>"
     told = fixes.explained(repairs)
     yield f"<h2>Repairs</h2>\n<pre>{escape(told or 'Nothing was repaired.')}</pre>"
@@ -120,7 +122,8 @@ def _inline(file: Path, kind: str) -> str:
 
 def _pairs(found: dict[str, object]) -> str:
     rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(report.shown(value))}</dd>" for name, value in found.items()
+        f"<dt>{escape(report.printable(name))}</dt><dd>{escape(report.shown(value))}</dd>"
+        for name, value in found.items()
     )
     return f"<dl>{rows}</dl>"
 
@@ -133,7 +136,7 @@ def _bests(study: optuna.Study) -> Iterator[str]:
 
 def _table(records: list[report.Record]) -> str:
     names = list(dict.fromkeys(name for record in records for name in record))
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    head = "".join(f"<th>{escape(report.printable(name))}</th>" for name in names)
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(report.shown(record.get(name)))}</td>" for name in names) + "</tr>"
         for record in records
@@ -143,11 +146,12 @@ def _table(records: list[report.Record]) -> str:
 
 def _curves(trials: list[FrozenTrial]) -> str:
     """One line a trial."""
-    measured = [trial for trial in trials if trial.intermediate_values]
+    curves = {trial.number: _finite(trial.intermediate_values) for trial in trials}
+    measured = [trial for trial in trials if curves[trial.number]]
     if not measured:
         return "<p>Nothing was measured yet.</p>"
-    steps = max(step for trial in measured for step in trial.intermediate_values)
-    values = [value for trial in measured for value in trial.intermediate_values.values()]
+    steps = max(step for trial in measured for step, _ in curves[trial.number])
+    values = [value for trial in measured for _, value in curves[trial.number]]
     low, high = min(values), max(values)
     reach = (high - low) or 1.0
 
@@ -157,7 +161,7 @@ def _curves(trials: list[FrozenTrial]) -> str:
 
     lines = []
     for trial in measured:
-        points = [place(step, value) for step, value in sorted(trial.intermediate_values.items())]
+        points = [place(step, value) for step, value in curves[trial.number]]
         title = f"<title>trial {trial.number}, {trial.state.name}</title>"
         shape = f'<polyline fill="none" stroke-width="1.5" points="{" ".join(points)}">{title}</polyline>'
         x, y = points[-1].split(",")
@@ -169,6 +173,11 @@ def _curves(trials: list[FrozenTrial]) -> str:
         f'<text x="{WIDTH - 8}" y="{HEIGHT - 8}" text-anchor="end">{steps} steps</text>',
     ]
     return _svg("distance of every trial by consumed steps", HEIGHT, [*lines, *marks])
+
+
+def _finite(curve: dict[int, float]) -> list[tuple[int, float]]:
+    """The points that a picture can show."""
+    return sorted((step, value) for step, value in curve.items() if attributes.is_number(value))
 
 
 def _importance(study: optuna.Study, trials: list[FrozenTrial]) -> Iterator[str]:
@@ -189,7 +198,7 @@ def _importance(study: optuna.Study, trials: list[FrozenTrial]) -> Iterator[str]
     for row, (name, share) in enumerate(found.items()):
         y = 24 * row
         bars.append(
-            f'<text x="0" y="{y + 16}">{escape(name)}</text>'
+            f'<text x="0" y="{y + 16}">{escape(report.printable(name))}</text>'
             f'<rect x="220" y="{y + 4}" width="{max(1.0, 340 * share):.1f}" height="16" fill="currentColor"'
             f' opacity=".5"/><text x="{568}" y="{y + 16}">{share:.0%}</text>'
         )

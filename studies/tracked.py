@@ -21,9 +21,10 @@ from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
 from studies import fixes, history
 from studies.attachments import attach
+from studies.attributes import numbers
 from studies.leases import Leases
 from studies.spec import Spec
-from studies.study import rdb
+from studies.study import rdb, stored_spec
 from studies.training import Display, Job
 
 ENDS = (optuna.TrialPruned, NonFinite, OutOfMemory, Unrepairable)
@@ -35,7 +36,7 @@ Tracking = tuple[Display, Callable[[Job], Job]]
 def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Tracking]:
     """A display that tells both, and what a worker's job becomes; at the end, how the study is."""
     engine, uid = rdb(study).ours, study.user_attrs["uid"]
-    spec = Spec.parse_json(study.user_attrs["spec"])
+    spec = stored_spec(study)
     whole = OfStudy(engine, study.study_name, uid)
     tracked = Tracked(display, whole, home)
     try:
@@ -225,7 +226,7 @@ class _Attempt:
         outage.wait_for(lambda: attach(self._attempt.trial, files, self._home))
         outage.wait_for(lambda: save_note(self._attempt.trial, fixes.note(entries, reason)))
         attributes = outage.wait_for(lambda: self._attempt.trial.user_attrs)
-        effective = {**attributes["settings"], **attributes.get("effective", {})}
+        effective = {**attributes["settings"], **numbers(attributes.get("effective"))}
         found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
         rows.keep(
             {name: os.path.relpath(self._attempt.folder / name, self._home) for name in found},

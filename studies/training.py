@@ -1,7 +1,7 @@
 """One trial of a study as a training: from its parameters to the value that the objective gives it."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from model.warm_start import warm_start
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
 from smart_tuner.repairs import Entry
+from studies import attributes
 from studies.space import derived, suggest
 from studies.spec import Spec
 from studies.study import StudyError
@@ -113,8 +114,14 @@ def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
 
 def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
     items = corpus.held_out[: spec.objective.sentences]
-    known = study.user_attrs.get("yardstick")
-    stick = Yardstick(**known) if known else yardstick(items, corpus.mel_settings)
-    if not known:
+    known = _known_yardstick(study)
+    stick = known or yardstick(items, corpus.mel_settings)
+    if known is None:
         study.set_user_attr("yardstick", asdict(stick))
     return Judge(items, spec.objective.draws, spec.seed, stick)
+
+
+def _known_yardstick(study: optuna.Study) -> Yardstick | None:
+    known = attributes.yardstick(study)
+    complete = known.keys() == {field.name for field in fields(Yardstick)}
+    return Yardstick(**known) if complete else None

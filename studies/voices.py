@@ -9,9 +9,11 @@ import optuna
 from model import checkpoint
 from model.making import being_made
 from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
+from studies import attributes
 from studies.artifacts import Artifacts, TrialArtifacts
 from studies.folders import trial_folder
 from studies.history import best_trial
+from studies.report import voiceless
 from studies.study import StudyError, rdb
 
 
@@ -31,8 +33,9 @@ def best_checkpoint(
     if number is None:
         best = best_trial(study)
         if best is None:
+            why = voiceless(study) or "Nothing was chosen as best."
             raise StudyError(
-                f'Study "{study.study_name}" has no completed trial yet.\nNothing was chosen as best.\n'
+                f'Study "{study.study_name}" has no completed trial with a voice yet.\n{why}\n'
                 "Name one with --trial N, or go on: run_study.py resume " + study.study_name
             )
         number = best.number
@@ -42,12 +45,12 @@ def best_checkpoint(
             f'Study "{study.study_name}" has no trial {number}.\nIt has {len(trials)}, from 0.\n'
             f"Run: run_study.py trials {study.study_name}"
         )
-    measures = trials[number].user_attrs.get("measures")
-    if not measures:
-        raise StudyError(
-            f"Trial {number} was never measured.\nIt has no voice to speak with.\nChoose another trial."
-        )
-    step = min(measures, key=lambda measured: measured["value"])["step"]
+    measured = attributes.best_measure(trials[number])
+    if measured is None:
+        best = best_trial(study)
+        other = f"The best that has one is trial {best.number}." if best else "No other one has completed."
+        raise StudyError(f"Trial {number} was never measured here.\nIt has no voice to speak with.\n{other}")
+    step: int = measured["step"]
     path = checkpoint.at(trial_folder(folder, number), step)
     if artifacts is not None and not path.is_dir():
         engine, uid = rdb(study).ours, study.user_attrs["uid"]
@@ -80,9 +83,9 @@ def export(
         "study": study.study_name,
         "trial": number,
         "params": trial.params,
-        "measures": trial.user_attrs["measures"],
-        "yardstick": study.user_attrs["yardstick"],
-        "corpus_fingerprint": study.user_attrs["corpus"],
+        "measures": attributes.measures(trial),
+        "yardstick": attributes.yardstick(study),
+        "corpus_fingerprint": study.user_attrs.get("corpus"),
         "licence": "The voice inherits the terms of the recordings that it was trained on.",
         "spec": json.loads(study.user_attrs["spec"]),
     }

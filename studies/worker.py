@@ -15,6 +15,7 @@ from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
 from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
+from studies import attributes
 from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
 from studies.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.history import best_trial, training_left
@@ -273,7 +274,7 @@ class Worker:
         if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
             raise TooManyFailures(
                 f'Study "{self.spec.name}" stopped: its last {limit} trials failed.\n'
-                f"The last one: {last[-1].user_attrs.get('reason', 'unknown')}.\n"
+                f"The last one: {attributes.reason(last[-1]) or 'unknown'}.\n"
                 "Narrow the search space, or raise budget.failures in the study file."
             )
 
@@ -282,10 +283,10 @@ def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     """Let a new trial begin with the values that repairs led to: only then are they known to be good."""
     trials = study.get_trials(deepcopy=False)
     trial, known = trials[number], distributions(spec)
-    effective = trial.user_attrs.get("effective", {})
-    repaired = {name: nearest_in(known[name], value) for name, value in effective.items() if name in known}
+    effective = attributes.effective(trial).items()
+    repaired = {name: nearest_in(known[name], value) for name, value in effective if name in known}
     params = {**trial.params, **repaired}
-    fresh = [t.user_attrs["fresh_of"] for t in trials if "fresh_of" in t.user_attrs]
+    fresh = [of for t in trials if (of := attributes.fresh_of(t)) is not None]
     room = len(fresh) < spec.rules.fresh_share * spec.budget.trials
     if params != trial.params and number not in fresh and room:
         study.enqueue_trial(params, user_attrs={"fresh_of": number}, skip_if_exists=True)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ MAY_IMPORT = {
     "studies": {"model", "smart_tuner", "objectives"},
     "dashboards": {"model", "smart_tuner", "studies"},
 }
+PROGRAMS = [ROOT / "run_study.py", ROOT / "smart_tuner" / "__main__.py"]  # which may import everything
 FILES = [
     ROOT / "run_study.py",
     *(file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))),
@@ -38,7 +40,7 @@ def imported(path):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_run_one_way(package):
-    for path in (ROOT / package).rglob("*.py"):
+    for path in set((ROOT / package).rglob("*.py")) - set(PROGRAMS):
         found = {module.split(".")[0] for module in imported(path)} & {*PACKAGES, "dashboards", "run_study"}
         forbidden = found - MAY_IMPORT[package] - {package}
         assert not forbidden, f"{relative(path)} may not import {sorted(forbidden)}"
@@ -70,6 +72,15 @@ def test_nothing_goes_on_after_an_unnamed_exception(path):
 def test_the_database_is_opened_in_one_place(path):
     opens = re.search(r"\b(RDBStorage|create_engine)\(", path.read_text("utf-8"))
     assert not opens or path.name == "store.py"
+
+
+def test_a_program_of_a_package_only_begins_the_command_line(monkeypatch, capsys):
+    assert list(imported(PROGRAMS[1])) == ["sys", "run_study"]
+    monkeypatch.setattr(sys, "argv", ["smart_tuner", "rules", "no-such-study"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("smart_tuner", run_name="__main__", alter_sys=True)
+    assert end.value.code == 2
+    assert 'Cannot find the study "no-such-study"' in capsys.readouterr().err
 
 
 def test_no_file_is_named_for_nothing():

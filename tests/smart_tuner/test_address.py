@@ -55,6 +55,13 @@ def test_a_file_may_have_braces_in_its_name():
     assert make_url(address.within("any").format()).database == "runs/{a}@b.db"
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_every_way_to_write_postgresql_is_taken_and_served_by_one_driver(scheme):
+    address = parse(f"{scheme}://user:p@ss@host/db")
+    assert (str(address), address.backend) == ("postgresql+psycopg://user:***@host/db", "postgresql")
+    assert address.url.password == "p@ss"
+
+
 @pytest.mark.parametrize(
     "url", ["nonsense", "mysql://host/db", "postgresql+asyncpg://host/db", "sqlite://", "sqlite:///:memory:"]
 )

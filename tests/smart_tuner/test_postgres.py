@@ -1,6 +1,9 @@
 """What is PostgreSQL's own: schemas, the clock, lost connections, passwords."""
 
 import pickle
+import re
+from contextlib import closing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -8,8 +11,11 @@ from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 
 from smart_tuner.outage import DatabaseGone, Outage
-from smart_tuner.store import ForeignTables, StoreError, open_storage
+from smart_tuner.store import ForeignTables, StoreError, granted, open_storage
+from studies import report
 from studies.leases import Leases
+from studies.spec import load
+from studies.study import load_study, open_study
 
 
 @pytest.fixture(scope="module")
@@ -127,21 +133,31 @@ def test_a_schema_with_mlflows_tables_is_refused_before_anything_is_written(post
     assert postgres.run("SELECT 1 FROM pg_namespace WHERE nspname = 'smart_tuner'", database) == []
 
 
-def test_a_user_who_may_create_no_schema_can_work_where_they_are(postgres, filled):
-    name = postgres.fresh(filled)
+@pytest.fixture
+def plain_role(postgres):
+    """Who may create no schema."""
     postgres.run("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    yield "plain"
+    postgres.run("DROP ROLE plain")
+
+
+@pytest.mark.parametrize("made", ["nothing", "all tables"])
+def test_a_role_that_may_create_no_schema_is_told_the_statements_by_which_it_can_work(
+    postgres, filled, plain_role, made
+):
+    name = postgres.fresh(filled if made == "all tables" else "template1")
+    url = f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}"
     try:
-        postgres.run(f"REVOKE CREATE ON DATABASE {name} FROM PUBLIC")
-        for schema in ("optuna", "smart_tuner"):
-            postgres.run(f"GRANT USAGE ON SCHEMA {schema} TO plain", name)
-            postgres.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO plain", name)
-            postgres.run(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO plain", name)
-        storage = open_storage(f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}")
-        optuna.create_study(storage=storage)
-        storage.close()
+        with pytest.raises(StoreError, match="a right is missing") as refused:
+            open_storage(url)
+        told = str(refused.value).partition("connected to this database:\n")[2]
+        assert told == granted("plain")
+        postgres.run(told, name)
+        with closing(open_storage(url)) as storage:
+            study = open_study(load("quickstart"), storage)
+            Leases(storage.ours, study.user_attrs["uid"]).reserve(1)
     finally:
         postgres.drop(name)
-        postgres.run("DROP ROLE plain")
 
 
 @pytest.mark.parametrize("lost", ["TABLE optuna.study_user_attributes", "SCHEMA smart_tuner"])
@@ -155,3 +171,31 @@ def test_tables_that_are_gone_are_not_waited_for(storage, postgres, lost):
     with pytest.raises(DatabaseGone, match=r"(?s)cannot be used any more.*does not exist"):
         Outage(told.append).wait_for(next(call for place, call in calls.items() if place in lost))
     assert told == []
+
+
+def test_who_may_only_read_can_look(postgres, filled, plain_role):
+    name = postgres.fresh(filled)
+    url = f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}"
+    try:
+        with closing(open_storage(postgres.url(name))) as storage:
+            open_study(load("quickstart"), storage)
+        for schema in ("optuna", "smart_tuner"):
+            postgres.run(f"GRANT USAGE ON SCHEMA {schema} TO plain", name)
+            postgres.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO plain", name)
+        with closing(open_storage(url, looking=True)) as storage:
+            study = load_study("quickstart", storage)
+            assert report.status_record(study, load("quickstart"))["best_trial"] is None
+    finally:
+        postgres.drop(name)
+
+
+def test_a_notebook_opens_a_study_as_the_readme_says(postgres, storage):
+    open_study(load("quickstart"), storage)
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    [snippet] = re.findall(r"```python\n(import optuna\n.*?)```", text, re.DOTALL)
+    assert "user:password@host/name" in snippet
+    login = postgres.url(storage.engine.url.database).partition("://")[2]
+    found = {}
+    exec(snippet.replace("user:password@host/name", login), found)
+    assert found["study"].user_attrs["uid"]
+    found["study"]._storage._backend.engine.dispose()

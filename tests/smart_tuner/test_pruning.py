@@ -30,6 +30,15 @@ def test_it_waits_until_the_repair_is_judged(trial, step, pruned):
     assert trial.should_prune() == pruned
 
 
+@pytest.mark.parametrize("written", ["soon", None, [1], {"step": 3}, [1, True], ["a", True, 0], 0.5])
+def test_what_somebody_wrote_in_place_of_its_notes_is_no_note(trial, written):
+    for key in (GRACE, VERDICT):
+        trial.set_user_attr(key, written)
+    trial.storage.set_trial_system_attr(trial._trial_id, "completed_rung_x", written)
+    trial.report(1.0, 100)
+    assert trial.should_prune()
+
+
 def test_a_rung_passed_in_grace_is_judged_after_it(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path}/study.db")
     asha = optuna.pruners.SuccessiveHalvingPruner(min_resource=100, reduction_factor=2)

@@ -1,20 +1,30 @@
+import ctypes
 import pickle
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import httpx
 import optuna
 import pytest
 from forked import CONTEXT
 from optuna.testing.pytest_storages import StorageTestCase
+from ports import free_ports
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
+import run_study
+from dashboards import demo
+from dashboards.serve import InThread
 from smart_tuner import schema
 from smart_tuner.records import TrialRepairs, repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import StoreError, open_storage
 from smart_tuner.tables import LEASES
+from studies.spec import load
+from studies.study import load_study, open_study
 
 QUEUED = 40
+CAP_DAC_OVERRIDE = 1  # by which root writes where nobody may
 
 
 class TestOptunasOwnContract(StorageTestCase):
@@ -86,6 +96,67 @@ def test_a_copied_storage_still_serialises(tmp_path):
     copy = pickle.loads(pickle.dumps(open_storage(f"sqlite:///{tmp_path / 'study.db'}")))
     with copy.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+@contextmanager
+def ending(server):
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def only_reading(tmp_path):
+    """Takes the right to write in a folder; root loses what would let it write all the same."""
+    libc, head = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    kept = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable of two halves
+    assert libc.capget(head, kept) == 0
+    less = (ctypes.c_uint32 * 6)(kept[0] & ~(1 << CAP_DAC_OVERRIDE), *kept[1:])
+
+    def take(folder):
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(path.stat().st_mode & ~0o222)
+        assert libc.capset(head, less) == 0
+
+    yield take
+    assert libc.capset(head, kept) == 0
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o200)
+
+
+@pytest.mark.parametrize("open_elsewhere", [False, True])
+def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_needed(
+    tmp_path, only_reading, capsys, open_elsewhere
+):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with closing(open_storage(url)) as owner:
+        attributes = open_study(load("quickstart"), owner).user_attrs
+        if not open_elsewhere:
+            owner.close()
+        only_reading(tmp_path)
+        before = sorted(path.name for path in tmp_path.iterdir())
+        called = ["--home", str(tmp_path), "--storage", url]
+        for call in (["list"], *([word, "quickstart"] for word in ("status", "trials", "fixes", "report"))):
+            assert run_study.main([*called, *call]) == 0, call
+            assert "quickstart" in capsys.readouterr().out or call[0] in ("trials", "fixes")
+        assert run_study.main([*called, "storage", "info"]) == 0
+        assert run_study.main([*called, "best", "quickstart"]) == 2
+        capsys.readouterr()
+        for word in ("pause", "resume", "worker"):
+            assert run_study.main([*called, word, "quickstart"]) == 6
+            assert "This user may only read it" in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+        with closing(open_storage(url, looking=True)) as looking:
+            assert load_study("quickstart", looking).user_attrs == attributes
+            [port] = free_ports(1)
+            with (
+                ending(InThread(demo.app(looking, url, tmp_path), "127.0.0.1", port)),
+                httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as page,
+            ):
+                assert page.get("/api/home").json()["studies"][0]["name"] == "quickstart"
+                refused = page.post("/api/rate", json={"sample": "0" * 64, "score": 3})
+                assert (refused.status_code, refused.json()) == (403, {"error": "read_only"})
+            with pytest.raises(OperationalError), looking.ours.begin() as connection:
+                connection.execute(LEASES.delete())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from benchmarks.history import NAME, written
 from smart_tuner.store import open_storage
 from smart_tuner.tables import LEASES
-from studies import history, report
+from studies import attributes, history, report
 from studies.leases import Leases
 from studies.spec import load
 from studies.study import load_study, open_study, rdb
@@ -30,7 +30,11 @@ def trials(draw):
     state = draw(st.sampled_from([*TrialState, TrialState.COMPLETE]))
     value = st.sampled_from([5.0, 6.0, 7.5, math.inf, -math.inf])
     steps = draw(st.sets(st.integers(1, 9)))
-    measured = [{"step": step, "seconds": 2.0 * step, "mel_l1": math.nan} for step in sorted(steps)]
+    shares = dict.fromkeys(("aligned_share", "failure_share", "shortest", "longest"), 0.5)
+    measured = [
+        {"step": step, "value": 5.0, "seconds": 2.0 * step, "mel_l1": math.nan, **shares}
+        for step in sorted(steps)
+    ]
     optional = {"repairs": st.just(2), "fresh_of": st.just(0), "measures": st.just(measured)}
     return create_trial(
         state=state,
@@ -53,7 +57,9 @@ def storage(tmp_path_factory):
 
 
 def smallest(found, kind=lambda attrs: True):
-    completed = [t for t in found if t.state == TrialState.COMPLETE and kind(t.user_attrs)]
+    """Of the trials that have a voice, and a distance."""
+    voices = (t for t in found if attributes.measures(t) and math.isfinite(t.value or 0.0))
+    completed = [t for t in voices if t.state == TrialState.COMPLETE and kind(t.user_attrs)]
     return min(completed, key=lambda t: (t.value, t.number), default=None)
 
 

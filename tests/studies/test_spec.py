@@ -19,7 +19,7 @@ from model.settings import LIMITS, SIZES, Dimensions, Settings
 from model.text import FRONT_ENDS
 from studies import parameters, sections
 from studies.parameters import DIMENSIONS, SEARCHABLE, SETTINGS, TYPES, value_fault
-from studies.spec import FOLDER, Spec, SpecError, load, single_training
+from studies.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ["ljspeech", "quickstart", "russian"]
@@ -465,6 +465,24 @@ def test_the_russian_corpus_brings_its_language_and_its_sample_rate():
 
 def test_the_languages_are_those_that_have_a_front_end():
     assert set(get_args(sections.Speech.model_fields["language"].annotation)) == set(FRONT_ENDS)
+
+
+def test_names_that_are_alike_in_their_first_letters_stay_apart():
+    """Also where an ending leaves too little room for the whole name."""
+    long = "grandmother_reads_the_newspaper_22_khz_cleaned_v3_rate"
+    derived = {derived_name(name, "-no-fixes") for name in (f"{long}_low", f"{long}_high", long[:50], long)}
+    assert len(derived) == 4
+    assert all(len(name) <= 64 and name.endswith("-no-fixes") for name in derived)
+    assert derived_name("quickstart", "-no-fixes") == "quickstart-no-fixes"
+    for name in (f"{long}_low", f"{long}_high"):
+        spec = load("quickstart").model_copy(update={"name": name})
+        assert spec.without_fixes().name in derived
+        assert single_training(spec, (), None).name.startswith(long[:30])
+
+
+@given(st.lists(st.text("ab", min_size=50, max_size=64), min_size=2, max_size=2, unique=True))
+def test_no_two_names_become_one(names):
+    assert len({derived_name(name, "-train-012345") for name in names}) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""What attributes say of a trial or a study: anybody may write any of them, so whatever is not as this
+program writes it is as if it were not there.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+Record = dict[str, Any]
+# Of a row of measures, as objectives/tacotron2.py stores it; without these it is none.
+NEEDED = ("value", "seconds", "aligned_share", "failure_share", "shortest", "longest")
+
+
+def measures(trial: FrozenTrial) -> list[Record]:
+    """What the trial's voice was measured at, oldest first; none of a trial that was not trained here."""
+    return measured_in(trial.user_attrs.get("measures"))
+
+
+def measured_in(found: Any) -> list[Record]:
+    """The same, of the attribute's value."""
+    return [row for row in found if _is_measure(row)] if isinstance(found, list) else []
+
+
+def best_measure(trial: FrozenTrial) -> Record | None:
+    return min(measures(trial), key=lambda row: row["value"], default=None)
+
+
+def repairs(trial: FrozenTrial) -> int:
+    """How many there were."""
+    return count(trial.user_attrs.get("repairs")) or 0
+
+
+def fresh_of(trial: FrozenTrial) -> int | None:
+    """The trial whose repaired values this one began with."""
+    return count(trial.user_attrs.get("fresh_of"))
+
+
+def reason(trial: FrozenTrial) -> str | None:
+    """Why it ended."""
+    return _text(trial.user_attrs.get("reason"))
+
+
+def settings(trial: FrozenTrial) -> dict[str, float]:
+    """Those that it began with."""
+    return numbers(trial.user_attrs.get("settings"))
+
+
+def effective(trial: FrozenTrial) -> dict[str, float]:
+    """Those that repairs led to."""
+    return numbers(trial.user_attrs.get("effective"))
+
+
+def ended_by(trial: FrozenTrial) -> str | None:
+    """The rule that gave it up."""
+    found = trial.user_attrs.get("ended_by")
+    return _text(found.get("rule")) if isinstance(found, dict) else None
+
+
+def yardstick(study: optuna.Study) -> dict[str, float]:
+    """Distances in dB of a copy ("ceiling") and of another sentence ("cap"), once they were measured."""
+    return numbers(study.user_attrs.get("yardstick"))
+
+
+def skipped(study: optuna.Study) -> str | None:
+    """What of the speech data was left out."""
+    return _text(study.user_attrs.get("skipped"))
+
+
+def is_ours(attributes: Mapping[str, Any]) -> bool:
+    """Whether a study with these attributes was made by this program."""
+    uid = attributes.get("uid")
+    return isinstance(uid, str) and bool(re.fullmatch("[0-9a-f]{32}", uid)) and "spec" in attributes
+
+
+def is_number(value: Any) -> bool:
+    """A finite one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def count(value: Any) -> int | None:
+    """A whole number from 0 that every database can hold; None for anything else."""
+    return value if type(value) is int and 0 <= value < 2**31 else None
+
+
+def _is_measure(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and count(row.get("step")) is not None
+        and all(is_number(row.get(name)) for name in NEEDED)
+    )
+
+
+def numbers(found: Any) -> dict[str, float]:
+    """Those of an attribute that should hold numbers by name."""
+    return {k: v for k, v in found.items() if is_number(v)} if isinstance(found, dict) else {}
+
+
+def _text(found: Any) -> str | None:
+    return found if isinstance(found, str) else None
