@@ -357,6 +357,8 @@ def _run_trials(
 ) -> None:
     corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
     training.check_sample_text(spec, corpus.report)
+    if words := corpus.front_end.in_words(spec.objective.speak):
+        terminal.warned(f"the sample's numbers are spoken by rule: {words}")
     folder, store = place.folder(spec.name), place.store()
     told = notices.alerting(terminal, study, place.home)
     try:
@@ -490,6 +492,8 @@ def speak(place: Place, name: str, text: str, trial: int | None, output: Path, d
     number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
+    if words := voice.front_end.in_words(text):
+        click.echo(f"Numbers are spoken by rule: {words}", err=True)
     if stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
 

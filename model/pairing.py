@@ -112,7 +112,7 @@ def _evidence(text: Floats, sound: Floats, by: int, line: _Line) -> tuple[float,
     stretch -= float(np.log(len(gain)))
     share = max(SHARES, key=lambda share: _mixture(gain, share))
     if stretch >= _mixture(gain, share):
-        return stretch, Shift(by, tuple(range(first, last)))
+        return stretch, Shift(by, tuple(range(max(first, -by), min(last, len(gain) - by))))
     rows = np.flatnonzero(share * np.exp(gain) > 1 - share)
     return _mixture(gain, share), Shift(by, tuple(rows.tolist()))
 
