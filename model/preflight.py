@@ -374,8 +374,10 @@ class _Survey:
         if not s.min_seconds <= seconds <= s.max_seconds:
             reason, limit = ("too short", "min") if seconds < s.min_seconds else ("too long", "max")
             limits = f"limits {s.min_seconds:g} and {s.max_seconds:g} s"
-            mend = "Left out, as that study asks." if reason in s.wished else ""
-            mend = mend or f"Cut or join these, or set {limit}_seconds below [corpus] to leave them out."
+            value = getattr(s, f"{limit}_seconds")
+            mend = f"Cut or join these, or set {limit}_seconds below [corpus], to leave them out."
+            if reason in s.wished:
+                mend = f"Left out, as {limit}_seconds = {value:g} asks."
             raise _BadRow(reason, f"{seconds:.2f} s without silent edges, {limits}", mend)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         first = self._id_of_recording.setdefault(digest, name)

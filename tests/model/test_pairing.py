@@ -57,7 +57,7 @@ def test_single_swapped_texts_are_found_among_many():
     found = find_shift(swapped.tolist(), seconds.tolist())
     assert found is not None
     places = [row % 6 for row in found.rows]
-    assert places.count(0 if found.by == 1 else 1) > 0.8 * len(places) > 40
+    assert places.count(0 if found.by == 1 else 1) > 0.7 * len(places) > 40
 
 
 def test_what_is_not_known_counts_for_nothing():
