@@ -24,6 +24,18 @@ CYRILLIC = ("cp1251", "koi8-r", "cp866")  # of one byte a letter
 COMMON_LETTERS = frozenset("оеаинтсрвл")  # over half of the letters of any Russian text
 LEAST_COMMON_SHARE = 0.4
 
+PLAIN_ID = re.compile(r"(?![.\s])[^/\\]+(?<!\s)")
+LONGEST_FILE_NAME = 255  # bytes
+MENDS = {
+    "header row": "Remove this line: there is no header.",
+    "empty last column": "The last column is spoken. Remove the | at the ends of lines: "
+    f"sed 's/|[[:space:]]*$//' {METADATA} > new.csv",
+    "quoted id": "Write ids, and texts, without quotes around them: "
+    f"""sed -E 's/^"([^|]*)"\\|/\\1|/; s/\\|"(.*)"$/|\\1/' {METADATA} > new.csv""",
+    "file name as id": "Write the bare id, without folder and ending: "
+    f"sed -E 's#^([^|]*/)?([^|]*)\\.[^.|]*\\|#\\2|#' {METADATA} > new.csv",
+}
+
 Lines = list[tuple[int, bytes]]  # by number, from 1; blank ones are left out
 
 
@@ -52,6 +64,14 @@ def _utf16(content: bytes) -> str | None:
 def key(name: str) -> str:
     """The same for names that differ only in case or Unicode form, as some file systems see them."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+class BadRow(ValueError):
+    """A row that is left out: a short and stable reason, its values, and what to do about all such rows."""
+
+    def __init__(self, reason: str, detail: str, mend: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.mend = reason, detail, mend or MENDS.get(reason, "")
 
 
 class Recordings:
@@ -100,8 +120,68 @@ class Layout:
         speakers = Counter(row[column].strip() for row in rows if len(row) == 3) if column else Counter()
         return cls(utf16 or _single_byte(lines), _separator(texts, recordings), speakers, column)
 
-    def column_names(self, line: str) -> list[str]:
-        return line.split(self.separator or "|")
+    def id_of(self, content: bytes, recordings: Recordings) -> str:
+        """The recording that a line means, though it may not write it as it should."""
+        line = content.decode("utf-8", "replace")
+        return recordings.bare(line.split("|" if "|" in line else self.separator or "|")[0])
+
+    def row(self, content: bytes, recordings: Recordings, first: bool) -> tuple[str, str]:
+        """Id and text of a line; nothing is unquoted. Raises BadRow."""
+        line, meant = content.decode("utf-8", "replace"), self.id_of(content, recordings)
+        if first and not recordings.of(meant) and key(meant.strip(' "')) in HEADERS:
+            raise BadRow("header row", f"{printable(line)!r} is no clip")
+        self._refuse_other_encoding(content)
+        name, *texts = line.split("|")
+        if not texts and self.separator and recordings.of(meant):
+            self._refuse_separator(self.separator)
+        if len(texts) not in (1, 2):
+            detail = f"{1 + len(texts)} columns, wanted id|text or id|raw|normalised"
+            raise BadRow("bad metadata line", detail)
+        if self.speaker_column and len(texts) == 2:
+            speaker = printable(texts[self.speaker_column - 1])
+            detail = f"column {self.speaker_column + 1} is a speaker, {speaker!r}"
+            raise BadRow("speaker column", detail, self._speaker_mend(self.speaker_column))
+        if len(texts) == 2 and texts[0].strip() and not texts[1].strip():
+            raise BadRow("empty last column", f"{printable(line)!r} ends with |")
+        if name != meant:
+            reason = "quoted id" if name.strip()[:1] in ("'", '"') else "file name as id"
+            raise BadRow(reason, f"{name!r}, wanted {meant!r}")
+        fits = len(f"{name}.wav".encode()) <= LONGEST_FILE_NAME
+        if not (fits and name.isprintable() and PLAIN_ID.fullmatch(name)):
+            raise BadRow("bad id", f"{printable(name)!r} is no plain file name")
+        return name, texts[-1]
+
+    def _refuse_other_encoding(self, content: bytes) -> None:
+        mend = f"Save it as UTF-8: iconv -f {self.encoding} -t UTF-8 {METADATA} > new.csv"
+        if self.encoding and self.encoding.startswith("UTF-16"):
+            raise BadRow("bad encoding", f"{self.encoding}, wanted UTF-8", mend)
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte, place = content[error.start], error.start + 1
+            detail = f"byte {place} (0x{byte:02X}) is not UTF-8, but perhaps {self.encoding}"
+            raise BadRow("bad encoding", detail, mend) from error
+
+    def _refuse_separator(self, separator: str) -> None:
+        change = f"sed 's/{separator}/|/'" if separator != "\t" else r"tr '\t' '|' <"
+        mend = f"Write | between the columns: {change} {METADATA} > new.csv"
+        raise BadRow("wrong separator", f"{SEPARATORS[separator]} between the columns, wanted |", mend)
+
+    def _speaker_mend(self, column: int) -> str:
+        cut = f"cut -d'|' -f1,{4 - column}"
+        if len(self.speakers) == 1:
+            return f"Remove that column: {cut} {METADATA} > new.csv"
+        [(name, count)] = self.speakers.most_common(1)
+        told = f"{len(self.speakers)} speakers: keep one, without that column; most rows, {count}, are of"
+        if not re.fullmatch(r"[\w-]+", name):
+            return f"{told} {printable(name)!r}."
+        rows = f"grep '|{name}{'$' if column == 2 else '|'}' {METADATA}"
+        return f"{told} {name}: {rows} | {cut} > new.csv"
+
+
+def printable(text: str, longest: int = 80) -> str:
+    """So many characters at most, that stay on one line and leave a terminal as it is."""
+    return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text[:longest])
 
 
 def _speaker_column(rows: Sequence[list[str]]) -> int | None:

@@ -6,7 +6,6 @@ user set are left out as wished, however many they are.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.audio import AudioError, MelSettings, read_wave, trimmed
-from model.metadata import HEADERS, METADATA, SEPARATORS, WAVES, Layout, Recordings, key, read_lines
+from model.metadata import METADATA, WAVES, BadRow, Layout, Recordings, printable, read_lines
 from model.pairing import find_shift
 from model.split import choose_held_out
 from model.text import FRONT_ENDS, REMOVE, WRITE_OUT, TextError, advice
@@ -36,8 +35,6 @@ FULL_SCALE = 32767 / 32768  # of 16-bit sound; wider formats come as close
 MOST_CLIPPED_SHARE = 0.001
 MOST_DEVIATIONS = 5  # median absolute deviations of the speaking rate
 LEAST_DEVIATION = 0.05  # of the median: near-equal rates have no outliers
-PLAIN_ID = re.compile(r"(?![.\s])[^/\\]+(?<!\s)")
-LONGEST_FILE_NAME = 255  # bytes
 LEAST_OF_ONE_TEXT = 10  # clips
 LONGEST_TEXT = 400  # characters
 CORRECT = f"Correct these rows of {METADATA} and their recordings, or add others."
@@ -46,6 +43,16 @@ SPOKEN_BY_RULE = {
     "Write out what is said otherwise.",
     "ru": "They are spoken as in counting: in the nominative and masculine, years and ordinals, too. "
     "Write out what is said otherwise.",
+}
+MENDS = {  # what to do, by reason
+    "name in other letters": f"Rename the files: ids and names must agree to the letter, {WAVES}/id.wav.",
+    "missing audio": f"Put these recordings into {WAVES}/, or take their rows out.",
+    "cut off audio": "Copy these files anew from where they came from: their ends are missing.",
+    "not mono": "Mix them down: ffmpeg -i old.wav -ac 1 new.wav",
+    "DC offset": "Filter it out: ffmpeg -i old.wav -af highpass=f=20 new.wav",
+    "clipped audio": "Record these more softly, or take them out.",
+    "shifted text": "Look for a line or a recording too many or missing, at the first of these lines.",
+    "odd speaking rate": "Listen to these: their text is hardly what is said, or edges are not silent.",
 }
 SHOWN = 3  # ids a reason
 SHOWN_CHARACTERS = 20
@@ -171,29 +178,6 @@ def check(folder: Path, settings: CorpusSettings, progress: Progress = no_progre
     return survey.report(len(lines))
 
 
-MENDS = {
-    "header row": "Remove this line: there is no header.",
-    "empty last column": "The last column is spoken. Remove the | at the ends of lines: "
-    f"sed 's/|[[:space:]]*$//' {METADATA} > new.csv",
-    "quoted id": f"Write ids without quotes: sed 's/\"//g' {METADATA} > new.csv",
-    "file name as id": "Write the bare id, without folder and ending: "
-    f"sed -E 's#^([^|]*/)?([^|]*)\\.[^.|]*\\|#\\2|#' {METADATA} > new.csv",
-    "name in other letters": f"Rename the files: ids and names must agree to the letter, {WAVES}/id.wav.",
-    "missing audio": f"Put these recordings into {WAVES}/, or take their rows out.",
-    "cut off audio": "Copy these files anew from where they came from: their ends are missing.",
-    "not mono": "Mix them down: ffmpeg -i old.wav -ac 1 new.wav",
-    "DC offset": "Filter it out: ffmpeg -i old.wav -af highpass=f=20 new.wav",
-    "clipped audio": "Record these more softly, or take them out.",
-    "shifted text": "Look for a line or a recording too many or missing, at the first of these lines.",
-    "odd speaking rate": "Listen to these: their text is hardly what is said, or edges are not silent.",
-}
-
-
-class _BadRow(ValueError):  # raised and caught in this file only
-    def __init__(self, reason: str, detail: str, mend: str = "") -> None:
-        self.reason, self.detail, self.mend = reason, detail, mend or MENDS.get(reason, "")
-
-
 @dataclass(frozen=True)
 class _Clip:
     line: int
@@ -230,7 +214,7 @@ class _Survey:
         self._problems: list[Problem] = []
         self._mends: dict[str, str] = {}
         self._unknown: Counter[str] = Counter()
-        self._character_mends: dict[str, str] = {}
+        self._character_mends: Counter[tuple[str, str]] = Counter()
         self._rates: set[int] = set()  # those that are not wanted
         self._line_of_id: dict[str, int] = {}
         self._id_of_recording: dict[str, str] = {}
@@ -240,8 +224,9 @@ class _Survey:
         self._noise: list[str] = []
 
     def examine(self, line: int, content: bytes, first: bool) -> None:
-        name = _printable(content.split(b"|")[0].decode("utf-8", "replace"))
+        name = printable(content.split(b"|")[0].decode("utf-8", "replace"))
         text = symbols = samples = None
+        self._named.add(self._layout.id_of(content, self._recordings))
         with self._excluding(line, name):
             name, text = self._columns(line, content, first)
         if text is None:
@@ -261,104 +246,51 @@ class _Survey:
             yield
         except AudioError as bad:
             self._exclude(line, name, bad.reason, bad.detail, self._audio_mend(bad))
-        except _BadRow as bad:
+        except BadRow as bad:
             self._exclude(line, name, bad.reason, bad.detail, bad.mend)
 
     def _exclude(self, line: int, name: str, reason: str, detail: str, mend: str) -> None:
         self._problems.append(Problem(name, reason, detail, line))
-        if mend:
-            self._mends[reason] = mend
+        if mend or reason in MENDS:
+            self._mends[reason] = mend or MENDS[reason]
 
     def _audio_mend(self, bad: AudioError) -> str:
         if bad.rate is None:
-            return MENDS.get(bad.reason, "")
+            return ""
         self._rates.add(bad.rate)
         if len(self._rates) == 1 and self._settings.resample_from is None:
             return (
                 f"Have them resampled: --resample-from {bad.rate}, "
-                f"in a study file resample_from = {bad.rate} below [corpus]."
+                f"in a study file resample_from = {bad.rate} in [corpus]."
             )
         return f"Bring them to one rate: ffmpeg -i old.wav -ar {self._settings.sample_rate} new.wav"
 
     def _columns(self, line: int, content: bytes, first: bool) -> tuple[str, str]:
-        """Id and text of a line; nothing is unquoted."""
-        text = content.decode("utf-8", "replace")
-        name = self._layout.column_names(text)[0]
-        bare = self._recordings.bare(name)
-        self._named.add(bare)
-        if first and not self._recordings.of(bare) and key(name.strip(' "')) in HEADERS:
-            raise _BadRow("header row", f"{_printable(text)!r} is no clip")
-        self._decode(content)
-        columns = text.split("|")
-        self._refuse_other_layouts(text, columns, bare)
-        if len(columns) not in (2, 3):
-            raise _BadRow("bad metadata line", f"{len(columns)} columns, wanted id|text or id|raw|normalised")
-        if name != bare:
-            quoted = name.strip()[:1] in ("'", '"')
-            raise _BadRow("quoted id" if quoted else "file name as id", f"{name!r}, wanted {bare!r}")
-        fits = len(f"{name}.wav".encode()) <= LONGEST_FILE_NAME
-        if not (fits and name.isprintable() and PLAIN_ID.fullmatch(name)):
-            raise _BadRow("bad id", f"{_printable(name)!r} is no plain file name")
+        """Id and text of a line."""
+        name, text = self._layout.row(content, self._recordings, first)
         earlier = self._line_of_id.setdefault(name, line)
         if earlier != line:
-            raise _BadRow("duplicate id", f"also on line {earlier}")
-        return name, columns[-1]
-
-    def _decode(self, content: bytes) -> None:
-        encoding = self._layout.encoding
-        mend = f"Save it as UTF-8: iconv -f {encoding} -t UTF-8 {METADATA} > new.csv"
-        if encoding and encoding.startswith("UTF-16"):
-            raise _BadRow("bad encoding", f"{encoding}, wanted UTF-8", mend)
-        try:
-            content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte, place = content[error.start], error.start + 1
-            detail = f"byte {place} (0x{byte:02X}) is not UTF-8, but perhaps {encoding}"
-            raise _BadRow("bad encoding", detail, mend) from error
-
-    def _refuse_other_layouts(self, text: str, columns: Sequence[str], bare: str) -> None:
-        separator, column = self._layout.separator, self._layout.speaker_column
-        if separator and len(columns) == 1 and self._recordings.of(bare):
-            named = SEPARATORS[separator]
-            change = f"sed 's/{separator}/|/'" if separator != "\t" else r"tr '\t' '|' <"
-            mend = f"Write | between the columns: {change} {METADATA} > new.csv"
-            raise _BadRow("wrong separator", f"{named} between the columns, wanted |", mend)
-        if column and len(columns) == 3:
-            detail = f"column {column + 1} is a speaker, {_printable(columns[column])!r}"
-            raise _BadRow("speaker column", detail, self._speaker_mend(column))
-        if len(columns) == 3 and columns[1].strip() and not columns[2].strip():
-            raise _BadRow("empty last column", f"{_printable(text)!r} ends with |")
-
-    def _speaker_mend(self, column: int) -> str:
-        speakers = self._layout.speakers
-        cut = f"cut -d'|' -f1,{4 - column}"
-        if len(speakers) == 1:
-            return f"Remove that column: {cut} {METADATA} > new.csv"
-        [(name, count)] = speakers.most_common(1)
-        told = f"{len(speakers)} speakers: keep one, without that column"
-        if not re.fullmatch(r"[\w-]+", name):
-            return f"{told}; most rows, {count}, are of {_printable(name)!r}."
-        rows = f"grep '|{name}{'$' if column == 2 else '|'}' {METADATA}"
-        return f"{told}; most rows, {count}, are of {name}: {rows} | {cut} > new.csv"
+            raise BadRow("duplicate id", f"also on line {earlier}")
+        return name, text
 
     def _encode(self, line: int, name: str, text: str) -> list[int]:
         unknown = Counter(self._front_end.unknown(text))
         if unknown:
             mends = self._front_end.mends(text)
             self._unknown.update(unknown)
-            self._character_mends |= mends
-            raise _BadRow(UNKNOWN, _counted(unknown, mends))
+            self._character_mends.update(mends.items())
+            raise BadRow(UNKNOWN, _counted(unknown, mends))
         try:
             self._front_end.normalise(text)
         except TextError as error:
-            raise _BadRow("misplaced stress", str(error)) from error
+            raise BadRow("misplaced stress", str(error)) from error
         try:
             symbols = self._front_end.encode(text)
         except TextError as error:
-            raise _BadRow("empty text", str(error)) from error
+            raise BadRow("empty text", str(error)) from error
         if words := self._front_end.in_words(text):
             self._numbers.append(
-                f"line {line}: {name}: {_printable(text, LONGEST_TEXT)!r} is spoken {words!r}"
+                f"line {line}: {name}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}"
             )
         return symbols
 
@@ -375,14 +307,14 @@ class _Survey:
             reason, limit = ("too short", "min") if seconds < s.min_seconds else ("too long", "max")
             limits = f"limits {s.min_seconds:g} and {s.max_seconds:g} s"
             value = getattr(s, f"{limit}_seconds")
-            mend = f"Cut or join these, or set {limit}_seconds below [corpus], to leave them out."
+            mend = f"Cut or join these, or set {limit}_seconds in [corpus], to leave them out."
             if reason in s.wished:
                 mend = f"Left out, as {limit}_seconds = {value:g} asks."
-            raise _BadRow(reason, f"{seconds:.2f} s without silent edges, {limits}", mend)
+            raise BadRow(reason, f"{seconds:.2f} s without silent edges, {limits}", mend)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         first = self._id_of_recording.setdefault(digest, name)
         if first != name:
-            raise _BadRow("duplicate recording", f"the same file as that of {first}")
+            raise BadRow("duplicate recording", f"the same file as that of {first}")
         flatness = _flatness(speech)
         if flatness > NOISE_FLATNESS:
             self._noise.append(f"line {line}: {name}: flatness {flatness:.2f}")
@@ -393,26 +325,26 @@ class _Survey:
         detail = f"there is {file}, wanted {name}.wav"
         if suffix.lower() != ".wav":
             mend = f'for f in {WAVES}/*{suffix}; do ffmpeg -i "$f" "${{f%.*}}.wav"; done'
-            raise _BadRow("audio that is no WAV", detail, f"Convert them: {mend}")
+            raise BadRow("audio that is no WAV", detail, f"Convert them: {mend}")
         if suffix != ".wav":
             mend = f'for f in {WAVES}/*{suffix}; do mv "$f" "${{f%.*}}.wav"; done'
-            raise _BadRow("name in other letters", detail, f"Rename them: {mend}")
-        raise _BadRow("name in other letters", detail)
+            raise BadRow("name in other letters", detail, f"Rename them: {mend}")
+        raise BadRow("name in other letters", detail)
 
     def _refuse_unlike_speech(self, wave: NDArray[np.float32]) -> None:
         offset = float(np.mean(wave, dtype=np.float64))
         if abs(offset) > MOST_OFFSET:
-            raise _BadRow("DC offset", f"the mean is {offset:.2f} of full scale, limit {MOST_OFFSET}")
+            raise BadRow("DC offset", f"the mean is {offset:.2f} of full scale, limit {MOST_OFFSET}")
         loudness = np.abs(wave)
         if np.mean(loudness >= AUDIBLE) < LEAST_AUDIBLE_SHARE:
             peak = loudness.max()
             self._loudest_silence = max(self._loudest_silence, float(peak))
             detail = f"peak {peak:.1e}, over 99 % below {AUDIBLE} (-60 dBFS)"
-            raise _BadRow("silent audio", detail, _amplify(self._loudest_silence))
+            raise BadRow("silent audio", detail, _amplify(self._loudest_silence))
         clipped = np.mean(loudness >= FULL_SCALE)
         if clipped > MOST_CLIPPED_SHARE:
             limit = f"limit {MOST_CLIPPED_SHARE:.1%}"
-            raise _BadRow("clipped audio", f"{clipped:.2%} of samples at full scale, {limit}")
+            raise BadRow("clipped audio", f"{clipped:.2%} of samples at full scale, {limit}")
 
     def _speaking_rate(self, symbols: list[int], samples: int) -> float:
         """Letters a second, of a clip that is long enough to be decoded."""
@@ -421,11 +353,9 @@ class _Survey:
         steps = -(-frames // r)
         if steps < len(symbols):
             spoken = f"{steps} decoder steps ({frames} frames, {r} a step)"
-            mend = (
-                f"Give the study's model a max_frames_per_step below {r}, below [model], or leave these out."
-            )
+            mend = f"Set max_frames_per_step in the study's [model] below {r}, or take these rows out."
             detail = f"{spoken} for {len(symbols)} symbols"
-            raise _BadRow("too few frames", detail, mend if r > 1 else "")
+            raise BadRow("too few frames", detail, mend if r > 1 else "")
         return sum(symbol in self._spoken for symbol in symbols) * self._settings.sample_rate / samples
 
     def exclude_shifted_texts(self) -> None:
@@ -437,7 +367,7 @@ class _Survey:
         fitting = {pairs[row].line: pairs[row + shift.by].line for row in shift.rows}
         self._keep(
             lambda clip: clip.line not in fitting,
-            lambda clip: _BadRow(
+            lambda clip: BadRow(
                 "shifted text", f"its length fits the text of line {fitting[clip.line]} better"
             ),
         )
@@ -452,10 +382,10 @@ class _Survey:
         usual = f"usual are {middle:.1f}, give or take {limit:.1f}"
         self._keep(
             lambda clip: abs(clip.rate - middle) <= limit,
-            lambda clip: _BadRow("odd speaking rate", f"{clip.rate:.1f} letters a second, {usual}"),
+            lambda clip: BadRow("odd speaking rate", f"{clip.rate:.1f} letters a second, {usual}"),
         )
 
-    def _keep(self, is_good: Callable[[_Clip], bool], told: Callable[[_Clip], _BadRow]) -> None:
+    def _keep(self, is_good: Callable[[_Clip], bool], told: Callable[[_Clip], BadRow]) -> None:
         kept = []
         for clip in self._clips:
             with self._excluding(clip.line, clip.id):
@@ -493,10 +423,12 @@ class _Survey:
             )
         if others := self._recordings.others(self._named):
             told = f"{len(others)} recordings in {WAVES}/ have no line in {METADATA}, and are not used."
-            yield Note(told, tuple(_printable(file) for file in others))
+            yield Note(told, tuple(printable(file) for file in others))
 
     def _character_advice(self) -> str:
-        told = advice(self._character_mends, f"choose the text's language (now {self._settings.language})")
+        rarest_first = sorted(self._character_mends, key=self._character_mends.__getitem__)
+        mends = dict.fromkeys(self._unknown, WRITE_OUT) | dict(rarest_first)
+        told = advice(mends, f"choose the text's language (now {self._settings.language})")
         return f"{told[0].upper()}{told[1:]}."
 
     def _refusal(self, problems: tuple[Problem, ...], total: int, held_out: frozenset[str]) -> str | None:
@@ -532,9 +464,7 @@ class _Survey:
         for symbols, count in counts.most_common(1):
             if count >= LEAST_OF_ONE_TEXT and count > MOST_OF_ONE_TEXT * len(self._clips):
                 text = next(clip.row.text for clip in self._clips if tuple(clip.symbols) == symbols)
-                return (
-                    f"{count} of {len(self._clips)} clips have one and the same text, {_printable(text)!r}."
-                )
+                return f"{count} of {len(self._clips)} clips have one and the same text, {printable(text)!r}."
         return None
 
 
@@ -570,7 +500,7 @@ def _texts(count: int) -> str:
 
 def _counted(characters: Counter[str], mends: Mapping[str, str] | None = None) -> str:
     shown = ", ".join(
-        f"{_printable(character)!r} (U+{ord(character):04X}) {count} x{_mend(character, mends or {})}"
+        f"{printable(character)!r} (U+{ord(character):04X}) {count} x{_mend(character, mends or {})}"
         for character, count in characters.most_common(SHOWN_CHARACTERS)
     )
     more = len(characters) - SHOWN_CHARACTERS
@@ -582,8 +512,3 @@ def _mend(character: str, mends: Mapping[str, str]) -> str:
     if mend == WRITE_OUT:
         return ""
     return ": remove it" if mend == REMOVE else f": looks like {mend}"
-
-
-def _printable(text: str, longest: int = 80) -> str:
-    """At most 80 characters that stay on one line and leave a terminal as it is."""
-    return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text[:longest])

@@ -110,13 +110,17 @@ class FrontEnd:
 
     def mends(self, text: str) -> dict[str, str]:
         """What to do about each unknown character: REMOVE, the letter that it looks like, or WRITE_OUT."""
-        unknown = self.unknown(text)
-        mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in unknown}
-        for word in re.findall(r"\w+", self._plain(text)):
-            foreign = {letter for letter in word if mends.get(letter) == WRITE_OUT}
-            likes = {letter: LOOK_ALIKES[self.name].get(letter, "") for letter in foreign}
-            if all(like in self.symbols for like in likes.values()):
-                mends |= likes
+        mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in self.unknown(text)}
+        alike = LOOK_ALIKES[self.name]
+        words = [word for word in re.findall(r"\w+", self._plain(text)) if not mends.keys().isdisjoint(word)]
+        has_foreign_words = any(
+            c.isalpha() and c not in alike for word in words for c in mends.keys() & set(word)
+        )
+        for word in words:
+            foreign = mends.keys() & set(word)
+            is_mixed = any(letter in self.symbols for letter in word)
+            if foreign <= alike.keys() and (is_mixed or not has_foreign_words):
+                mends |= {letter: alike[letter] for letter in foreign if alike[letter] in self.symbols}
         return mends
 
     def in_words(self, text: str) -> str | None:

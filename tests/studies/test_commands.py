@@ -9,6 +9,7 @@ import soundfile
 
 from smart_tuner.store import open_storage
 from studies.commands import StudyCommands
+from studies.leases import Leases
 from studies.spec import load
 from studies.study import open_study
 
@@ -23,7 +24,8 @@ def spoken(words):
 @pytest.mark.parametrize(("words", "told"), [("two dogs", True), (None, False)])
 def test_numbers_are_answered_as_they_were_spoken(tmp_path, words, told):
     with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
-        open_study(load("quickstart"), storage)
+        study = open_study(load("quickstart"), storage)
+        Leases(storage.ours, study.user_attrs["uid"]).reserve(1)
         commands = StudyCommands(storage, tmp_path, lambda study, text: spoken(words), 500)
         reply = commands.answer("say", "2 dogs")
     assert ("Numbers are spoken by rule: two dogs" in reply.markup) == told
