@@ -35,6 +35,8 @@ FULL_SCALE = 32767 / 32768  # of 16-bit sound; wider formats come as close
 MOST_CLIPPED_SHARE = 0.001
 MOST_DEVIATIONS = 5  # median absolute deviations of the speaking rate
 LEAST_DEVIATION = 0.05  # of the median: near-equal rates have no outliers
+PAUSES = frozenset(",.;:!?-")
+PAUSE_SYMBOLS = 2  # that take as long as the pause of a mark within a text
 LEAST_OF_ONE_TEXT = 10  # clips
 LONGEST_TEXT = 400  # characters
 CORRECT = f"Correct these rows of {METADATA} and their recordings, or add others."
@@ -192,7 +194,7 @@ class _Clip:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The lengths of a text and its recording, where they are known."""
+    """The lengths of a text (in symbols, with pauses) and its recording, where they are known."""
 
     line: int
     symbols: int | None
@@ -238,7 +240,7 @@ class _Survey:
             if symbols is not None:
                 rate = self._speaking_rate(symbols, samples)
                 self._clips.append(_Clip(line, row, symbols, rate))
-        self._pairs.append(_Pair(line, None if symbols is None else len(symbols), samples))
+        self._pairs.append(_Pair(line, None if symbols is None else self._length(symbols), samples))
 
     @contextmanager
     def _excluding(self, line: int, name: str) -> Iterator[None]:
@@ -293,6 +295,10 @@ class _Survey:
                 f"line {line}: {name}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}"
             )
         return symbols
+
+    def _length(self, symbols: Sequence[int]) -> int:
+        marks = (self._front_end.symbols[symbol] in PAUSES for symbol in symbols[:-2])
+        return len(symbols) + PAUSE_SYMBOLS * sum(marks)
 
     def _listen(self, line: int, name: str, text: str) -> tuple[Row, int]:
         """The row and its samples without silent edges."""
