@@ -189,6 +189,8 @@ def _speaker_column(rows: Sequence[list[str]]) -> int | None:
     middle, last = ([row[column].strip() for row in rows] for column in (1, 2))
     if len(rows) < 2 or not all(middle) or not all(last):
         return None
+    if 2 * sum(_letters(b) in _letters(a) for a, b in zip(middle, last, strict=True)) > len(rows):
+        return None  # the same text once more, and short ones, such as single words
     if all(value.isdecimal() for value in last) and not any(value.isdecimal() for value in middle):
         return 2
     if 2 * len(set(last)) <= len(set(middle)):
@@ -196,6 +198,10 @@ def _speaker_column(rows: Sequence[list[str]]) -> int | None:
     if len(set(middle)) >= 2 and 4 * len(set(middle)) <= len(set(last)):
         return 1
     return None
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def _separator(texts: Sequence[str], recordings: Recordings) -> str | None:

@@ -2,8 +2,8 @@
 
 Does the text of a line nearby explain a recording's length better than its own? The logarithms of these
 likelihood ratios are added up: over a stretch of lines, and over all as if a share of them were shifted.
-Where texts are in their places the ratio's expectation is 1 whatever the lengths are, so that a sum above
-EVIDENCE is as rare as exp(-EVIDENCE).
+Where texts are in their places such a ratio is 1 in the mean, so that a sum above EVIDENCE is about as rare as
+exp(-EVIDENCE): among random sound lists one in thousands, all with lengths that repeat in one strict pattern.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 SHIFTS = (1, -1, 2, -2)  # lines
 SHARES = (0.03, 0.1, 0.33, 0.9)  # of lines that are shifted
 EVIDENCE = 12.0  # nats
-LEAST_ROWS = 30
+LEAST_ROWS = 40
 NEIGHBOURS = 10  # lines on each side that tell what is usual here: lengths and rates may drift
 MOST_DEVIATIONS = 2.5  # a single odd recording is no more evidence than that
 LEAST_DEVIATION = 0.05
@@ -34,12 +34,23 @@ class Shift:
 def find_shift(symbols: Sequence[int | None], seconds: Sequence[float | None]) -> Shift | None:
     """Rows in the order of the file, with the length of text and recording; None where one is not known."""
     known = sum(None not in pair for pair in zip(symbols, seconds, strict=True))
-    if known < LEAST_ROWS:
+    if known < LEAST_ROWS or _is_ordered(symbols):
         return None
     text, sound = _detrended(symbols), _detrended(seconds)
-    found = [_evidence(text, sound, by, _fitted(text, sound)) for by in SHIFTS]
-    best, shift = max(found, key=lambda one: one[0])
+    best, shift = _best(text, sound)
     return shift if best > EVIDENCE else None
+
+
+def _best(text: Floats, sound: Floats) -> tuple[float, Shift]:
+    """The likeliest shift, and its evidence."""
+    line = _fitted(text, sound)
+    return max((_evidence(text, sound, by, line) for by in SHIFTS), key=lambda found: found[0])
+
+
+def _is_ordered(lengths: Sequence[float | None]) -> bool:
+    """Whether neighbours are alike, as in a file that is sorted by length: then they cannot be told apart."""
+    logarithms = np.log([length for length in lengths if length is not None])
+    return bool(np.mean(np.square(np.diff(logarithms))) < np.var(logarithms))  # any two: twice the variance
 
 
 def _detrended(lengths: Sequence[float | None]) -> Floats:

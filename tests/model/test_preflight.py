@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.preflight import CorpusSettings, DataError, check
@@ -542,6 +542,42 @@ def test_noise_is_told_and_speech_like_sound_is_not(tmp_path):
     folder.add("noise", TEXT, sound(noise(seed=99)))
     [note] = folder.check().notes
     assert note.told.startswith("1 clips sound like noise") and "line 21: noise" in note.lines[0]
+
+
+ALPHABETS = {"en": "abcdefghijklmnopqrstuvwxyz'", "ru": "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"}
+MARKS = ["", "", "", ",", ";", " -", '"', "...", "?", "!", " (", ":"]
+NAMES = ["clip{:03d}", "a.b_{}", "spk 1-{:04d}", "{}", "запись_{}", "x.wav.{}"]
+
+
+def sentence(random, language):
+    def word():
+        letters = random.choice(list(ALPHABETS[language]), random.integers(2, 9))
+        return "".join(letters) + random.choice(MARKS)
+
+    first = {"en": "words", "ru": "слова"}[language]
+    return " ".join([first, *(word() for _ in range(random.integers(2, 12)))])
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(0, 2**32), st.sampled_from(["en", "ru"]), st.sampled_from(NAMES), st.booleans(), st.booleans()
+)
+def test_good_corpora_pass_whole(tmp_path_factory, seed, language, pattern, has_raw, is_sorted):
+    folder, random = Folder(tmp_path_factory.mktemp("corpus"), clips=0), np.random.default_rng(seed)
+    texts = [sentence(random, language) for _ in range(40)]
+    for number, text in enumerate(sorted(texts, key=len) if is_sorted else texts):
+        seconds = sum(map(str.isalpha, text)) / 12 * np.clip(random.normal(1, 0.05), 0.85, 1.15)
+        columns = f"{text.upper()}, 10 €|{text}" if has_raw else text
+        folder.add(pattern.format(number), columns, sound(noise(seconds, seed + number)))
+    report = folder.check(language=language, n_frames_per_step=2)
+    assert (report.problems, report.refusal) == ((), None)
+    assert [note.told for note in report.notes if "noise" not in note.told] == []
+
+
+def test_single_words_in_two_forms_are_no_speakers(folder):
+    words = ["Yes.", "yes!", "yes?", "YES"]
+    rewritten(lambda n, i, t: f"{i}|{words[n % 4]}|yes" if n % 5 else f"{i}|{t}|{t}")(folder)
+    assert "speaker column" not in {problem.reason for problem in folder.check().problems}
 
 
 def spoken_at(rate, path, words, pairs):
