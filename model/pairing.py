@@ -2,8 +2,8 @@
 
 Does the text of a line nearby explain a recording's length better than its own? The logarithms of these
 likelihood ratios are added up: over a stretch of lines, and over all as if a share of them were shifted.
-Where texts are in their places such a ratio is 1 in the mean, so that a sum above EVIDENCE is about as rare as
-exp(-EVIDENCE): among random sound lists one in thousands, all with lengths that repeat in one strict pattern.
+Where texts are in their places such a ratio is 1 in the mean, so that a sum above EVIDENCE is rare: of 5,000
+random sound lists one, whose lengths repeated in a strict pattern.
 """
 
 from collections.abc import Sequence
