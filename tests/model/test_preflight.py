@@ -555,7 +555,7 @@ def sentence(random, language):
         return "".join(letters) + random.choice(MARKS)
 
     first = {"en": "words", "ru": "слова"}[language]
-    return " ".join([first, *(word() for _ in range(random.integers(2, 12)))])
+    return " ".join([first, *(word() for _ in range(random.integers(2, 6)))])
 
 
 @settings(max_examples=20)
