@@ -24,7 +24,7 @@ from dashboards.state import STOP_SECONDS, PagesError
 from dashboards.state import stop as stop_pages
 from model.checkpoint import DamagedCheckpoint
 from model.corpora import CorpusError
-from model.preflight import CorpusSettings, DataError, check
+from model.preflight import DataError, check
 from model.text import TextError
 from smart_tuner import telegram, upkeep
 from smart_tuner.catalogue import LANGUAGES
@@ -361,7 +361,9 @@ def _run_trials(
     linger: bool = False,
 ) -> None:
     corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
-    training.check_sample_text(spec, corpus)
+    training.check_sample_text(spec, corpus.report)
+    if words := corpus.front_end.in_words(spec.objective.speak):
+        terminal.warned(f"the sample's numbers are spoken by rule: {words}")
     folder, store = place.folder(spec.name), place.store()
     told = notices.alerting(terminal, study, place.home)
     try:
@@ -508,6 +510,8 @@ def speak(place: Place, name: str, text: str, trial: int | None, output: Path, d
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
+    if words := voice.front_end.in_words(text):
+        click.echo(f"Numbers are spoken by rule: {words}", err=True)
     if stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
 
@@ -619,26 +623,33 @@ def data_group() -> None:
 
 @data_group.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--study", help="Check as this study would; else with default limits.")
-@click.option("--language", type=click.Choice(["en", "ru"]), default="en", show_default=True)
+@click.option("--study", help="Check as this study would: its limits, frames a step, language and rate.")
+@click.option("--language", type=click.Choice(["en", "ru"]), help="Default: en.")
 @click.option("--resample-from", type=click.IntRange(min=1), help="The recordings' sample rate, if another.")
 @click.pass_obj
 def data_check(
-    place: Place, folder: Path, study: str | None, language: str, resample_from: int | None
+    place: Place, folder: Path, study: str | None, language: str | None, resample_from: int | None
 ) -> None:
     """Read every row and clip of FOLDER (metadata.csv, wavs/) and list what training would refuse."""
-    settings = (
-        load(study).corpus_settings() if study else CorpusSettings(language, resample_from=resample_from)
-    )
+    if study and (language or resample_from):
+        raise click.UsageError("--language and --resample-from stand in the file of --study.")
+    spec = load(study) if study else None
+    settings = spec.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
-    for problem in found.problems:
-        click.echo(f"line {problem.line}: {problem.id}: {problem.reason}: {problem.detail}")
-    click.echo(f"{len(found.rows)} of {found.total} clips are good, {len(found.problems)} problems.")
+    place.home.mkdir(parents=True, exist_ok=True)
+    listing = place.home / f"{folder.resolve().name}-problems.txt"
+    if found.problems or found.notes:
+        found.write(listing)
+    for line in data.described(found, listing):
+        click.echo(line)
+    if spec is None:
+        frames = settings.n_frames_per_step
+        click.echo(f"Checked as for a small voice, up to {frames} frames a step. For another: --study.")
     if found.refusal:
-        place.home.mkdir(parents=True, exist_ok=True)
-        listing = place.home / f"{folder.resolve().name}-problems.txt"
         raise data.listed(DataError(found.refusal, found), listing)
+    if spec is not None:
+        training.check_sample_text(spec, found)
 
 
 @data_group.command("prepare")

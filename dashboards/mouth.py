@@ -78,6 +78,7 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
         "step": int(path.name[-8:]),
         "digest": checkpoint.digest(path),
         "stop": speech.stop,
+        "words": voice.front_end.in_words(text),
         "seconds": len(sound) / rate,
         "wave": file.getvalue(),
         "letters": [voice.front_end.symbols[symbol] for symbol in symbols],

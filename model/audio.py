@@ -1,6 +1,8 @@
 """Read recordings, and turn sound into log-mel spectrograms as NVIDIA's Tacotron 2 does."""
 
 import math
+import os
+import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,14 +15,21 @@ from numpy.typing import NDArray
 LOUDNESS_FLOOR = 1e-5
 SILENCE = math.log(LOUDNESS_FLOOR)  # what a silent mel frame holds, and what pads mels: 0 would be loud
 TRIM_BLOCK = 256  # samples
+MOST_MISSING_SECONDS = 0.01
+UNKNOWN_SIZE = 0x7FFF0000  # bytes
 
 
 class AudioError(ValueError):
-    """A recording that cannot be used; `reason` is the short kind of trouble, as in "missing audio"."""
+    """A recording that cannot be used.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    Args:
+        reason: the short kind of trouble, as in "missing audio".
+        rate: the file's, in Hz, if that is the trouble.
+    """
+
+    def __init__(self, reason: str, detail: str, rate: int | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.rate = reason, detail, rate
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class MelSettings:
 def read_wave(path: Path, sample_rate: int, resample_from: int | None = None) -> NDArray[np.float32]:
     """Samples (N,) in [-1, 1] at `sample_rate`; a file at `resample_from` Hz is resampled.
 
-    Raises AudioError for a file that is missing, unreadable, empty, not mono, not finite or of another rate.
+    Raises AudioError for a file that is missing, unreadable, cut off, empty, not mono, not finite or of
+    another rate.
     """
     if not path.is_file():
         raise AudioError("missing audio", f"there is no file {path}")
@@ -47,6 +57,11 @@ def read_wave(path: Path, sample_rate: int, resample_from: int | None = None) ->
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError("unreadable audio", f"{path} is not a sound file: {error.error_string}") from error
+    missing = missing_seconds(path)
+    if missing > MOST_MISSING_SECONDS:
+        whole = missing + len(samples) / rate
+        detail = f"{path} promises {whole:.2f} s and holds {len(samples) / rate:.2f} s"
+        raise AudioError("cut off audio", detail)
     if not len(samples):
         raise AudioError("empty audio", f"{path} has no samples")
     if samples.shape[1] != 1:
@@ -55,11 +70,32 @@ def read_wave(path: Path, sample_rate: int, resample_from: int | None = None) ->
         raise AudioError("not finite audio", f"{path} holds NaN or infinite samples")
     if rate not in (sample_rate, resample_from):
         declared = f" or {resample_from}" if resample_from else ""
-        raise AudioError("wrong sample rate", f"{path} has {rate} Hz, wanted {sample_rate}{declared}")
+        raise AudioError("wrong sample rate", f"{path} has {rate} Hz, wanted {sample_rate}{declared}", rate)
     wave: NDArray[np.float32] = samples[:, 0]
     if rate != sample_rate:
         wave = librosa.resample(wave, orig_sr=rate, target_sr=sample_rate)
     return np.clip(wave, -1.0, 1.0)
+
+
+def missing_seconds(path: Path) -> float:
+    """How much more sound a WAV file's header promises than the file holds; 0 for any other file.
+
+    Who wrote into a pipe could not know the length, and promised about 2 or 4 GB, or nothing.
+    """
+    seconds_a_byte = 0.0
+    with open(path, "rb") as file:
+        riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12))
+        while (riff, wave) == (b"RIFF", b"WAVE") and len(head := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", head)
+            if name == b"data":
+                held = path.stat().st_size - file.tell()
+                return max(0, size - held) * seconds_a_byte if size < UNKNOWN_SIZE else 0.0
+            if name == b"fmt ":
+                bytes_a_second = struct.unpack("<8xI", file.read(12).ljust(12))[0]
+                seconds_a_byte = 1 / max(1, bytes_a_second)
+                size -= 12
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 0.0
 
 
 def trimmed(

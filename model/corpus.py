@@ -1,10 +1,7 @@
 """A corpus: checked clips with their mels, split once and for all, and drawn in batches."""
 
-import hashlib
 import json
 import os
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,14 +15,13 @@ from torch import Tensor
 from model.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
 from model.making import being_made
 from model.preflight import CorpusSettings, DataError, Progress, Report, Row, check, no_progress
+from model.split import sha256
 from model.text import FRONT_ENDS, FrontEnd
 
 NVIDIA_MELS = MelSettings()
 MELS, INDEX = "mels.npy", "index.json"
 MEL_VERSION = 1  # raise it when the same sound and settings give another mel
 LENGTH_JITTER = 0.05  # so that an epoch's batches are not those of the one before
-# name_0001_02 is piece 02 of the recording name_0001; name_02 is a recording.
-PIECE = re.compile(r"(.+_\d{3,})_\d{2}")
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,7 @@ def load_corpus(
         Utterance(row.id, row.text, np.array(front_end.encode(row.text), np.int64), mel)
         for row, mel in zip(report.rows, mels, strict=True)
     ]
-    held_out = choose_held_out(items, settings.held_out)
-    if settings.held_out and not held_out:
-        why = "Every text occurs twice, or its recording has more pieces than are to be held out."
-        todo = f"Add clips with other texts, or hold out more than {settings.held_out}."
-        raise DataError(f"Cannot hold out clips of {folder}.\n{why}\n{todo}", report)
+    held_out = report.held_out
     return Corpus(
         tuple(item for item in items if item.id not in held_out),
         tuple(item for item in items if item.id in held_out),
@@ -88,28 +80,6 @@ def load_corpus(
     )
 
 
-def choose_held_out(items: Sequence[Utterance], count: int) -> frozenset[str]:
-    """Ids of `count` clips, or of as many below as whole recordings make up; the first by hash of recording.
-
-    A recording with a text that occurs elsewhere stays in training.
-    """
-    texts = Counter(item.symbols.tobytes() for item in items)
-    recordings: dict[str, list[str]] = {}
-    shared = set()
-    for item in items:
-        piece = PIECE.fullmatch(item.id)
-        recording = piece[1] if piece else item.id
-        recordings.setdefault(recording, []).append(item.id)
-        if texts[item.symbols.tobytes()] > 1:
-            shared.add(recording)
-    chosen: dict[int, tuple[str, ...]] = {0: ()}  # number of clips -> their recordings
-    for recording in sorted(recordings.keys() - shared, key=_sha256):
-        for number, others in list(chosen.items()):
-            if (more := number + len(recordings[recording])) <= count:
-                chosen.setdefault(more, (*others, recording))
-    return frozenset(name for recording in chosen[max(chosen)] for name in recordings[recording])
-
-
 def _fingerprint(
     rows: Sequence[Row],
     held_out: frozenset[str],
@@ -118,7 +88,7 @@ def _fingerprint(
     mel_settings: MelSettings,
 ) -> str:
     clips = [(row.id, row.text, row.sha256, row.id in held_out) for row in rows]
-    return _sha256([asdict(settings), asdict(mel_settings), asdict(front_end), clips])
+    return sha256([asdict(settings), asdict(mel_settings), asdict(front_end), clips])
 
 
 def _mels(
@@ -131,7 +101,7 @@ def _mels(
         "trim_db": settings.trim_db,
         "clips": [(row.id, row.sha256) for row in rows],
     }
-    folder = cache / _sha256(recipe)
+    folder = cache / sha256(recipe)
     found = _read_mels(folder)
     if found is None:
         with being_made(folder) as part:
@@ -176,10 +146,6 @@ def _write_mels(
 def _write_header(file: BinaryIO, frames: int, mel_settings: MelSettings) -> None:
     shape = (frames, mel_settings.n_mel_channels)
     np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "<f4"})
-
-
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

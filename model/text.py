@@ -37,6 +37,13 @@ _NUMBERS = {
     "en": re.compile(_NUMBER.replace("GROUP", ",")),
     "ru": re.compile(_NUMBER.replace("GROUP", "[ \u00a0\u202f]")),
 }
+# Letters that look like one of the other alphabet, in small or as capitals; texts are met in small letters.
+_LATIN, _CYRILLIC = "aceopxykmthb\u00eb", "асеорхукмтнвё"
+LOOK_ALIKES = {
+    "en": dict(zip(_CYRILLIC + "іјѕ", _LATIN + "ijs", strict=True)),
+    "ru": dict(zip(_LATIN, _CYRILLIC, strict=True)),
+}
+REMOVE, WRITE_OUT = "remove", "write out"
 _ACUTE_VOWEL = re.compile(rf"\+?([{RUSSIAN_VOWELS}]){ACUTE}")
 _STRAY_STRESS = re.compile(rf"\S*(?:\+(?![{RUSSIAN_VOWELS}])|{ACUTE})\S*")
 
@@ -101,6 +108,30 @@ class FrontEnd:
         known = set(self.symbols) - {PADDING, END} | ({ACUTE} if self.name == "ru" else set())
         return dict(Counter(character for character in self._plain(text) if character not in known))
 
+    def mends(self, text: str) -> dict[str, str]:
+        """What to do about each unknown character: REMOVE, the letter that it looks like, or WRITE_OUT."""
+        mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in self.unknown(text)}
+        alike = LOOK_ALIKES[self.name]
+        words = [word for word in re.findall(r"\w+", self._plain(text)) if not mends.keys().isdisjoint(word)]
+        has_foreign_words = any(
+            c.isalpha() and c not in alike for word in words for c in mends.keys() & set(word)
+        )
+        for word in words:
+            foreign = mends.keys() & set(word)
+            is_mixed = any(letter in self.symbols for letter in word)
+            if foreign <= alike.keys() and (is_mixed or not has_foreign_words):
+                mends |= {letter: alike[letter] for letter in foreign if alike[letter] in self.symbols}
+        return mends
+
+    def in_words(self, text: str) -> str | None:
+        """The normalised text, if it has numbers that were put into words by rule.
+
+        The rule knows no grammar: in Russian every number is in the nominative and masculine, as in
+        counting, and a year is no ordinal.
+        """
+        has_numbers = _NUMBERS[self.name].search(unicodedata.normalize("NFC", text))
+        return self.normalise(text) if has_numbers else None
+
     def spoken(self) -> frozenset[int]:
         """Ids of the letters: what is heard, unlike spaces, punctuation, stress, end and padding."""
         return frozenset(index for index, symbol in enumerate(self.symbols) if symbol.isalpha())
@@ -130,10 +161,30 @@ class FrontEnd:
             for character, count in unknown.items()
         )
         known = "".join(symbol for symbol in self.symbols if symbol not in (PADDING, END))
-        return (
-            f"front end {self.name!r} has no symbol for {named} in {text!r}; it knows {known!r}: "
-            "write these out in words, or choose the front end of the text's language"
-        )
+        mends = advice(self.mends(text), "choose the front end of the text's language")
+        return f"front end {self.name!r} has no symbol for {named} in {text!r}; it knows {known!r}: {mends}"
+
+
+def _is_invisible(character: str) -> bool:
+    """Formats and controls, such as a zero-width space, a soft hyphen or an inner byte order mark."""
+    return unicodedata.category(character) in ("Cf", "Cc") or "VARIATION SELECTOR" in unicodedata.name(
+        character, ""
+    )
+
+
+def advice(mends: Mapping[str, str], otherwise: str) -> str:
+    """What to do about characters, as `FrontEnd.mends` has it, in words."""
+    invisible = [f"U+{ord(c):04X} ({unicodedata.name(c, 'unnamed')})" for c in mends if mends[c] == REMOVE]
+    alike = [
+        f"{c!r} (U+{ord(c):04X}) looks like {like!r} (U+{ord(like):04X})"
+        for c, like in mends.items()
+        if len(like) == 1
+    ]
+    parts = [f"remove {', '.join(invisible)}"] if invisible else []
+    parts += [f"write the right letters: {', '.join(alike)}"] if alike else []
+    if WRITE_OUT in mends.values():
+        parts.append(f"write {'the others' if parts else 'these'} out in words, or {otherwise}")
+    return "; ".join(parts)
 
 
 FRONT_ENDS = {

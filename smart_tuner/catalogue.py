@@ -216,6 +216,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "say_no_voice": ("There is no voice to speak with: {why}", "Говорить пока нечем: {why}"),
     "said": ("Trial {number}, {seconds} s.", "Испытание {number}, {seconds} с."),
+    "say_words": ("Numbers are spoken by rule: {words}", "Числа читаются по правилу: {words}"),
     "help": (
         "/status  how far the study is\n/best  the best voice, to listen to\n/trials  the newest trials\n"
         "/fixes  what was repaired\n/say TEXT  the best voice says it\n"

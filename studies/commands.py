@@ -176,8 +176,9 @@ class StudyCommands:
             return Reply(self._unsaid(words, said))
         cut = words("say_limit") if said["stop"] == "limit" else None
         told = words("said", number=said["trial"], seconds=f"{said['seconds']:.1f}")
+        ruled = words("say_words", words=said["words"]) if said.get("words") else None
         sound = as_opus(io.BytesIO(said["wave"]))
-        return Reply(lines(told, cut), (("voice", "said.ogg", sound),))
+        return Reply(lines(told, ruled, cut), (("voice", "said.ogg", sound),))
 
     def _unsaid(self, words: Words, said: Mapping[str, Any]) -> str:
         error = said["error"]

@@ -1,16 +1,19 @@
 """The corpus that a study asks for: made, fetched or found, then checked and loaded."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model.corpora import espeak, festvox_ru
 from model.corpus import Corpus, load_corpus
-from model.preflight import DataError, by_reason
+from model.preflight import CorpusSettings, DataError, Problem, Report, by_reason
+from model.settings import SIZES
 from studies.spec import Spec
 
 # Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
+USUAL_SIZE = "small"  # of a voice, where no study says it
+SHOWN = 3  # cases of a kind
 
 
 def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
@@ -55,10 +58,41 @@ def load(spec: Spec, home: Path, progress: Progress, warn: Callable[[str], None]
         )
     except DataError as error:
         raise listed(error, listing) from error
-    if corpus.report.problems:
-        corpus.report.write(listing)
-        warn(f"skipped, of {corpus.report.total} clips: {by_reason(corpus.report.problems)}; all: {listing}")
+    report = corpus.report
+    if report.problems or report.notes:
+        report.write(listing)
+    if report.problems:
+        warn(f"skipped, of {report.total} clips: {by_reason(report.problems)}; all: {listing}")
+    for note in report.notes:
+        warn(f"{note.told} All: {listing}")
     return corpus
+
+
+def usual_settings(language: str, resample_from: int | None) -> CorpusSettings:
+    """What the shipped study of a small voice asks of its clips."""
+    frames = SIZES[USUAL_SIZE].max_frames_per_step
+    return CorpusSettings(language, resample_from=resample_from, n_frames_per_step=frames)
+
+
+def described(report: Report, listing: Path) -> Iterator[str]:
+    """Lines for a person: problems and notes by their kind, the first few of each."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in report.problems:
+        kinds.setdefault(problem.reason, []).append(problem)
+    for reason, problems in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
+        yield from (str(problem) for problem in problems[:SHOWN])
+        if len(problems) > SHOWN:
+            yield f"... {len(problems)} {reason} in all"
+        if mend := report.mends.get(reason):
+            yield f"  {mend}"
+    for note in report.notes:
+        yield note.told
+        yield from (f"  {line}" for line in note.lines[:SHOWN])
+        if len(note.lines) > SHOWN:
+            yield f"  ... {len(note.lines)} in all"
+    if report.problems or report.notes:
+        yield f"All of them: {listing}"
+    yield f"{len(report.rows)} of {report.total} clips are good, {len(report.problems)} problems."
 
 
 def listed(error: DataError, path: Path) -> DataError:

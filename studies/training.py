@@ -8,7 +8,8 @@ from typing import Protocol
 import optuna
 
 from model.corpus import Corpus
-from model.preflight import by_reason
+from model.preflight import Report, by_reason
+from model.text import FRONT_ENDS
 from model.training import StepMeasures, Training
 from model.warm_start import warm_start
 from objectives.quality import Judge, Yardstick, yardstick
@@ -87,11 +88,15 @@ def _warm_start(training: Training, spec: Spec, display: Display) -> None:
         display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
 
 
-def check_sample_text(spec: Spec, corpus: Corpus) -> None:
-    """The sample must be readable, and never have been trained on. Raises TextError or StudyError."""
-    text, front_end = spec.objective.speak, corpus.front_end
+def check_sample_text(spec: Spec, report: Report) -> None:
+    """The sample must be readable, and never have been trained on. Raises TextError or StudyError.
+
+    Args:
+        report: of the check of the corpus.
+    """
+    text, front_end = spec.objective.speak, FRONT_ENDS[spec.corpus.language]
     symbols = front_end.encode(text)
-    if any(symbols == item.symbols.tolist() for item in corpus.training):
+    if any(symbols == front_end.encode(row.text) for row in report.training()):
         raise StudyError(
             f'Cannot use "{text}" as the sample.\nThe voice is trained on it, so it would prove nothing.\n'
             "Give objective.speak another sentence."

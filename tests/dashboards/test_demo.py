@@ -423,3 +423,20 @@ def test_grids_keep_their_shape():
     grid = _grid(np.array([[0.0, 0.5, 1.0], [2.0, -1.0, 0.25]], np.float32))
     assert (grid["rows"], grid["columns"]) == (2, 3)
     assert list(grid["bytes"]) == [0, 127, 255, 255, 0, 63]
+
+
+def test_a_voice_answers_with_numbers_as_it_spoke_them(tmp_path, tiny):
+    from dashboards.mouth import _said
+    from model.audio import MelSettings
+    from model.checkpoint import MANIFEST
+    from model.settings import Settings
+    from model.tacotron2 import Tacotron2
+    from model.text import FRONT_ENDS
+    from model.voice import Voice
+
+    (tmp_path / "ckpt-00000001").mkdir()
+    (tmp_path / "ckpt-00000001" / MANIFEST).write_text("{}")
+    voice = Voice(Tacotron2(tiny), FRONT_ENDS["en"], MelSettings(), Settings())
+    voice.model.decoder.gate_layer.linear_layer.bias.data.fill_(50.0)  # a short speech
+    for text, words in (("2 dogs", "two dogs"), ("Two dogs", None)):
+        assert _said(voice, 0, tmp_path / "ckpt-00000001", text)["words"] == words

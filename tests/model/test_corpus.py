@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
-from model.corpus import LENGTH_JITTER, Utterance, batches, choose_held_out, collate, load_corpus
+from model.corpus import LENGTH_JITTER, Utterance, batches, collate, load_corpus
 from model.preflight import CorpusSettings, DataError
+from model.split import choose_held_out
 
 RATE = 22050
 SETTINGS = CorpusSettings(held_out=3)

@@ -185,3 +185,82 @@ def test_an_unknown_front_end_is_refused(name, version):
 def test_symbols_that_cannot_be_ids_are_refused(symbols):
     with pytest.raises(TextError, match="symbol"):
         FrontEnd("en", 1, symbols)
+
+
+@pytest.mark.parametrize(
+    ("front_end", "text", "mends"),
+    [
+        (RUSSIAN, "cто тaк", {"c": "с", "a": "а"}),
+        (RUSSIAN, "TAM", {"t": "т", "a": "а", "m": "м"}),
+        (RUSSIAN, "мой iPhone", dict.fromkeys("iphone", "write out")),
+        (
+            RUSSIAN,
+            "да\u200b не\u00ad\ufeffт ❤\ufe0f",
+            {"\u200b": "remove", "\u00ad": "remove", "\ufeff": "remove"},
+        ),
+        (ENGLISH, "сat, мир", {"с": "c", "м": "write out", "и": "write out", "р": "write out"}),
+        (ENGLISH, "5 €", {"€": "write out"}),
+        (ENGLISH, "fine", {}),
+    ],
+)
+def test_an_unknown_character_is_told_with_what_to_do(front_end, text, mends):
+    assert mends.items() <= front_end.mends(text).items()
+    assert front_end.mends(text).keys() == front_end.unknown(text).keys()
+    if mends:
+        with pytest.raises(TextError) as refused:
+            front_end.encode(text)
+        told = str(refused.value)
+        assert ("remove U+200B (ZERO WIDTH SPACE)" in told) == ("remove" in mends.values())
+        assert ("looks like" in told) == any(len(mend) == 1 for mend in mends.values())
+
+
+@given(st.text(), front_ends)
+def test_every_unknown_character_has_a_mend(text, front_end):
+    mends = front_end.mends(text)
+    assert mends.keys() == front_end.unknown(text).keys()
+    for character, mend in mends.items():
+        assert mend in ("remove", "write out") or (mend in front_end.symbols and mend != character)
+
+
+# What num2words makes of Russian numbers: the first two are right. None of the others is spoken unseen.
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("21 дом", "двадцать один дом"),
+        ("3,5", "три целых пять десятых"),
+        ("21 страница", "двадцать один страница"),  # двадцать одна
+        ("2 яблони", "два яблони"),  # две
+        ("1 окно", "один окно"),  # одно
+        ("в 1961 году", "в одна тысяча девятьсот шестьдесят один году"),  # в тысяча ... первом году
+        ("к 8 вечера", "к восемь вечера"),  # восьми
+        ("с 3 по 5 мая", "с три по пять мая"),  # третьего, пятое
+        ("5-й этаж", "пять-й этаж"),  # пятый
+        ("1-го мая", "один-го мая"),  # первого
+        ("1941-1945", "одна тысяча девятьсот сорок один-одна тысяча девятьсот сорок пять"),
+        ("8-800-555-35-35", "восемь-восемьсот-пятьсот пятьдесят пять-тридцать пять-тридцать пять"),
+        ("10:30", "десять:тридцать"),
+        ("-5 градусов", "-пять градусов"),  # минус
+        ("100 рублей", "сто рублей"),
+        ("15 000 человек", "пятнадцать тысяч человек"),
+        ("0,5 метра", "ноль целых пять десятых метра"),  # ноль целых и ...
+    ],
+)
+def test_russian_numbers_are_shown_as_they_are_spoken(text, words):
+    assert RUSSIAN.encode(text)
+    assert RUSSIAN.in_words(text) == words
+
+
+@pytest.mark.parametrize("text", ["№ 3", "10 %", "12.05.1999", "1/2", "XX век", "+7 495 123 45 67", "007"])
+def test_what_the_rule_for_numbers_does_not_know_is_refused(text):
+    with pytest.raises(TextError):
+        RUSSIAN.encode(text)
+
+
+@given(st.text(st.sampled_from("авс 0123456789,.-:"), max_size=20), front_ends)
+def test_no_digit_is_spoken_unseen(text, front_end):
+    text = text if front_end is RUSSIAN else text.translate(dict(zip(map(ord, "авс"), "abc", strict=True)))
+    try:
+        front_end.encode(text)
+    except TextError:
+        return
+    assert (front_end.in_words(text) is not None) == any(character.isdigit() for character in text)
