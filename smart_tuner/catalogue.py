@@ -49,6 +49,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Begun anew with repaired values: {value} dB (trial {number}).",
         "Заново с исправленными значениями: {value} дБ (испытание {number}).",
     ),
+    "no_speech": (
+        "No speech yet: that is hardly nearer than a different sentence.",
+        "Ещё не речь: чужая фраза почти так же близка.",
+    ),
     "no_best": ("No trial has completed yet.", "Пока ни одно испытание не завершено."),
     "ceiling": (
         "Copy-synthesis, the best there can be: {ceiling} dB.",

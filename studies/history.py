@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Select, case, func, select
 
+from objectives import distance
 from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES
 from studies.spec import Spec
 from studies.study import rdb
@@ -40,6 +41,12 @@ def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenT
         .limit(1)
     )
     return next((study._storage.get_trial(trial) for (trial,) in _rows(study, query)), None)
+
+
+def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
+    cap = study.user_attrs.get("yardstick", {}).get("cap")
+    return cap is not None and trial.value is not None and distance.no_speech_yet(trial.value, cap)
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:

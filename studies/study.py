@@ -88,7 +88,7 @@ def under_its_name(study: optuna.Study) -> Spec:
             f'It is a copy of "{other}", whose trials and files it would share.\n'
             f'Use "{other}", or delete it if the copy is to take its place.'
         )
-    return Spec.parse({**json.loads(stored), "name": study.study_name}, "the study under its new name")
+    return Spec.parse({**json.loads(stored), "name": study.study_name}, "the study under its new name", True)
 
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:
