@@ -15,14 +15,13 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
-from smart_tuner.markup import LONGEST_CAPTION, plain, split, units
+from smart_tuner.markup import LONGEST_CAPTION, line, plain, split, units, without
 from smart_tuner.outbox import AskedToWait
 
 TOKEN, TOKEN_FILE = "TELEGRAM_BOT_TOKEN", "TELEGRAM_BOT_TOKEN_FILE"
@@ -35,8 +34,6 @@ POLL_SECONDS = 25
 LONGEST_PAUSE, USUAL_PAUSE = 3600.0, 5.0  # seconds that Telegram may ask for, and where it does not say
 MOST_BYTES = 4_000_000  # of an answer
 MOST_UPDATES = 20  # at once: as many always fit into an answer
-LONGEST_WHY = 300  # characters of an explanation
-PIECE = 8  # characters of the token's secret that stand in no other text by chance
 PLAIN = {"Accept-Encoding": "identity"}  # what is packed may swell without a bound
 GAP_SECONDS, GROUP_GAP_SECONDS = 1.0, 3.0  # between messages; core.telegram.org/bots/faq
 LARGEST = {"photo": 10_000_000, "voice": 50_000_000}  # bytes
@@ -351,21 +348,6 @@ def whole(value: object) -> int | None:
     """A number that every database can hold; None for anything else."""
     sound = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return value if sound else None  # type: ignore[return-value]
-
-
-def line(text: str) -> str:
-    """Foreign words in one short line, with nothing in them that steers a terminal."""
-    shown = " ".join(text.split())[:LONGEST_WHY]
-    return "".join(c if c.isprintable() else "\ufffd" for c in shown)
-
-
-def without(secret: str, text: str) -> str:
-    """The text, unless it repeats the secret or a piece of it, plainly or as addresses and HTML escape it."""
-    seen = "".join(text.split()).casefold()
-    for _ in range(3):
-        seen = unquote(unescape(seen)).casefold()
-    pieces = (secret[n : n + PIECE].casefold() for n in range(max(1, len(secret) - PIECE + 1)))
-    return "(left out: it repeats the token)" if any(piece in seen for piece in pieces) else text
 
 
 def _reply(message: int | None) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from sqlalchemy import func, select
 from smart_tuner import alerts, publishing
 from smart_tuner.catalogue import LANGUAGES
 from smart_tuner.chatting import Hearing, Telling
+from smart_tuner.markup import line
 from smart_tuner.memory import Memory
 from smart_tuner.messages import Words
 from smart_tuner.outbox import AskedToWait
 from smart_tuner.store import Storage
 from smart_tuner.tables import OUTBOX
-from smart_tuner.telegram import Account, Bot, ChatError, Rejected, Unreachable, account, line
+from smart_tuner.telegram import Account, Bot, ChatError, Rejected, Unreachable, account
 from studies import alerted
 from studies.commands import Speak, StudyCommands
 from studies.study import rdb

@@ -323,6 +323,8 @@ class Strangely(BaseHTTPRequestHandler):
         for part in body:
             self.wfile.write(part)
 
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_POST
+
     def log_message(self, *_):
         pass
 

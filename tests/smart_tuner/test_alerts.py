@@ -451,7 +451,7 @@ def test_whatever_repeats_the_token_it_is_neither_stored_nor_said(chat):
     with chat.storage.ours.connect() as connection:
         stored = [str(row) for table in (OUTBOX, CHATS) for row in connection.execute(select(table))]
     said = "\n".join([*stored, *chat.warned])
-    assert len(stored) >= 18 and "repeats the token" in said
+    assert len(stored) >= 18 and "repeats a secret" in said
     assert TOKEN.partition(":")[2][:12] not in said
 
 

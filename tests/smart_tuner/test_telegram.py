@@ -369,7 +369,7 @@ def test_an_answer_that_repeats_the_token_loses_it(stranger, asking, echo):
             asking.text("one")
         said = "".join(traceback.format_exception(caught.value))
         assert echo not in said and not pieces(said)
-        assert isinstance(caught.value, AskedToWait) or "repeats the token" in said
+        assert isinstance(caught.value, AskedToWait) or "repeats a secret" in said
     stranger.says({"ok": True, "result": {"username": f"{echo}_bot"}})
     assert not pieces(asking.name)
 
