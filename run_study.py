@@ -8,6 +8,7 @@
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -221,7 +222,7 @@ def start(
     opened = open_study(spec, place.storage())
     if launching is None:
         with _pages(place, with_pages):
-            _work(place, spec, opened, device, workers)
+            _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
     else:
         click.echo(launching.run(spec.name, place.home, place.url, _environment(place), device))
 
@@ -266,7 +267,7 @@ def resume(
     study = open_study(spec, rdb(stored))
     set_wish(study, "run")
     with _pages(place, with_pages):
-        _work(place, spec, study, device, workers)
+        _work(place, spec, study, device, workers, (f"resume {name} {_more(spec)}", "search on"))
 
 
 @cli.command("worker")
@@ -322,19 +323,39 @@ def train(
     device: str,
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
-    spec = single_training(load(study).with_changes(None, seed), param, warm_start)
+    whole = load(study)
+    spec = single_training(whole.with_changes(None, seed), param, warm_start)
     spec = _chosen(spec, no_fixes)
-    _work(place, spec, open_study(spec, place.storage()), device, 1)
+    further = (f"start {shlex.quote(study)}", "search for better values") if whole.space else None
+    _work(place, spec, open_study(spec, place.storage()), device, 1, further)
 
 
-def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: int) -> None:
+def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> tuple[str, str]:
+    """The command as it was given, for more trials: a name may be that of no file."""
+    given = [shlex.quote(study), *(["--no-fixes"] if no_fixes else [])]
+    given += [] if seed is None else [f"--seed {seed}"]
+    return f"start {' '.join(given)} {_more(spec)}", "search on"
+
+
+def _more(spec: Spec) -> str:
+    return f"--n-trials {spec.budget.trials + 8}"
+
+
+def _work(
+    place: Place,
+    spec: Spec,
+    study: optuna.Study,
+    device: str,
+    workers: int,
+    further: tuple[str, str] | None,
+) -> None:
     refuse_unwanted(study)
     with display.Terminal(place.console) as terminal, _publisher(place):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
             _run_workers(place, spec, device, workers, terminal)
-    click.echo(report.summary(study, spec, place.sample(study)))
+    click.echo(report.summary(study, spec, place.sample(study), further))
     if history.best_trial(study) is None:
         raise click.exceptions.Exit(1)
 

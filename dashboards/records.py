@@ -81,7 +81,7 @@ class Records:
         trials = study.get_trials(deepcopy=False)
         states, last = history.states(study), [row for t in trials if (row := _last(t))]
         running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
-        bests = {kind: t and _best(t) for kind, t in history.three_bests(study).items()}
+        bests = {kind: t and _best(study, t) for kind, t in history.three_bests(study).items()}
         best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
         uid, better = study.user_attrs["uid"], history.best_without_voice(study)
         queues = outbox.counts(self._storage.ours, uid)
@@ -219,11 +219,12 @@ def _trial(trial: FrozenTrial) -> Record:
     }
 
 
-def _best(trial: FrozenTrial) -> Record:
+def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
     return {
         "number": trial.number,
         "value": _finite(trial.value),
         "repairs": attributes.repairs(trial),
+        "no_speech_yet": history.no_speech_yet(study, trial),
     }
 
 

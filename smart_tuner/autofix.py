@@ -22,6 +22,7 @@ from smart_tuner.rules import WINDOW, NonFinite, OutOfMemory, median
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
+MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
 OF_WEIGHTS = ("mel", "guided", "diagonal_score", "corr", "held_out")  # best values that others need not reach
@@ -29,7 +30,10 @@ POLICY_VERSION = 4  # of this file and of what the rules' code does with their t
 
 
 def policy_hash(rules: Sequence[Rule]) -> str:
-    """SHA-256 of the rules with their thresholds and ladders' lengths, and of the arbiter's limits."""
+    """SHA-256 of the rules with their thresholds and ladders' lengths, and of the arbiter's limits.
+
+    But for `MAX_WARMUP`, which is younger: studies go on whose warm-ups are within it, as nearly all are.
+    """
     content = {
         "version": POLICY_VERSION,
         "rules": {rule.name: [rule.level, rule.priority, rule.rungs, asdict(rule)] for rule in rules},
@@ -193,8 +197,11 @@ class AutoFix(Generic[S]):
             self._decide(sorted(fired, key=lambda pair: (pair[0].level, -pair[0].priority)))
 
     def _armed(self, rule: Rule) -> bool:
+        """A warm-up is no fault; but a rule that waits for most of the plan repairs nothing."""
         s: Any = self._start
-        return rule.level <= 1 or self.health.age >= max(self.health.pace(200, 50), s.warmup_steps)
+        pace = self.health.pace
+        warm = min(s.warmup_steps, int(MAX_WARMUP * pace.planned))
+        return rule.level <= 1 or self.health.age >= max(pace(200, 50), warm)
 
     def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
         (rule, alarm), others = fired[0], fired[1:]

@@ -53,6 +53,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Trial {number} ({value} dB) has no voice: it was not trained here.",
         "У испытания {number} ({value} дБ) нет голоса: оно обучалось не здесь.",
     ),
+    "no_speech": (
+        "No speech yet: that is hardly nearer than a different sentence.",
+        "Ещё не речь: чужая фраза почти так же близка.",
+    ),
     "no_best": ("No trial has completed yet.", "Пока ни одно испытание не завершено."),
     "ceiling": (
         "Copy-synthesis, the best there can be: {ceiling} dB.",

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from smart_tuner.memory import Memory
 from smart_tuner.outbox import AskedToWait
-from smart_tuner.telegram import POLL_SECONDS, SECONDS, Bot, Rejected, Unreachable
+from smart_tuner.telegram import MOST_UPDATES, POLL_SECONDS, SECONDS, Bot, Rejected, Unreachable, whole
 
+AWAY_SECONDS = 5.0  # after which it is asked again where nobody answers, or nothing that can be heard
 CONFLICT_SECONDS = 60.0  # after which it is tried whether nobody else hears the bot any more
 STALE_SECONDS = 300.0  # an older command, or button, is not obeyed
 HOLD_SECONDS = POLL_SECONDS + SECONDS + 255.0  # with an answer that has to be spoken
@@ -76,14 +77,13 @@ class Listener:
         if self.deaf:
             return float("inf")
         if not self._memory.hold(self._place, self._owner, HOLD_SECONDS):
-            return 5.0
+            return AWAY_SECONDS
         try:
-            for update in self._updates():
-                self._hear(update)
+            heard = [self._hear(update) for update in self._updates()]
         except AskedToWait as asked:
             return asked.seconds
         except Unreachable:
-            return 5.0
+            return AWAY_SECONDS
         except Rejected as error:
             self.deaf = error.code != 409
             if not self._warned:
@@ -92,50 +92,60 @@ class Listener:
             self._warned = True
             return CONFLICT_SECONDS
         self._warned = False
-        return 0.0
+        return 0.0 if all(heard) else AWAY_SECONDS
 
     def close(self) -> None:
         """Let another process hear."""
         if not self.deaf and self._memory.get(self._place) == self._owner:
             self._memory.take(self._place)
 
-    def _updates(self) -> list[dict[str, Any]]:
+    def _updates(self) -> list[object]:
         asked: dict[str, Any] = {
             "timeout": self._poll_seconds,
+            "limit": MOST_UPDATES,
             "allowed_updates": ["message", "callback_query"],
         }
         if (first := self._first()) is not None:
             asked["offset"] = first
-        heard = self._bot.call("getUpdates", asked, seconds=self._poll_seconds + SECONDS)
-        return list(heard)
+        seconds = self._poll_seconds + SECONDS
+        heard: list[object] = self._bot.call("getUpdates", asked, seconds=seconds, kind=list)
+        return heard
 
     def _first(self) -> int | None:
         """The number of the first update that was not heard yet; None where they are numbered anew."""
         known, age = self._memory.get(self._offset), self._memory.age(self._offset)
         return None if known is None or age is None or age >= FORGET_SECONDS else int(known)
 
-    def _hear(self, update: dict[str, Any]) -> None:
-        """Before it is obeyed it is noted: it is never obeyed twice."""
-        number, first = update["update_id"], self._first()
+    def _hear(self, update: object) -> bool:
+        """Before it is obeyed it is noted: it is never obeyed twice. False for what has no number to note."""
+        content, first = _object(update), self._first()
+        if (number := whole(content.get("update_id"))) is None:
+            return False
         if first is not None and number < first:
-            return self._ignore("replayed")
+            self._ignore("replayed")
+            return True
         self._memory.note(self._offset, number + 1)
-        query = update.get("callback_query")
-        message = query.get("message", {}) if query else update.get("message", {})
-        sender = (query or message).get("from", {}).get("id")
-        if not self._may(sender, message.get("chat", {})):
-            return self._ignore("stranger")
+        query = _object(content.get("callback_query"))
+        message = _object((query or content).get("message"))
+        sender = whole(_object((query or message).get("from")).get("id"))
+        if sender is None or not self._may(sender, _object(message.get("chat"))):
+            self._ignore("stranger")
+            return True
         try:
-            if query:
-                self._pressed(query, sender)
-            elif self._clock() - message.get("date", 0) > STALE_SECONDS:
-                self._ignore("stale")
-            else:
-                self._asked(str(message.get("text", "")), sender)
+            self._obey(query, message, sender)
         except (Rejected, RuntimeError, OSError, ValueError, LookupError) as error:
             self._warn(f"Telegram: a command could not be answered: {error!r}")
+        return True
 
-    def _may(self, sender: object, chat: Mapping[str, Any]) -> bool:
+    def _obey(self, query: Mapping[str, Any], message: Mapping[str, Any], sender: int) -> None:
+        if query:
+            self._pressed(query, sender)
+        elif self._clock() - (whole(message.get("date")) or 0) > STALE_SECONDS:
+            self._ignore("stale")
+        elif isinstance(text := message.get("text"), str):
+            self._asked(text, sender)
+
+    def _may(self, sender: int, chat: Mapping[str, Any]) -> bool:
         names = (str(chat.get("id")), f"@{chat.get('username')}".lower())
         return sender in self._bot.account.allowed and self._bot.account.chat.lower() in names
 
@@ -155,7 +165,7 @@ class Listener:
                 self._bot.file(kind, name, content)
 
     def _own_name(self) -> str:
-        self._name = self._name or str(self._bot.call("getMe", {})["username"]).lower()
+        self._name = self._name or self._bot.name.lower()
         return self._name
 
     def _ask(self, change: str, sender: int) -> None:
@@ -169,7 +179,7 @@ class Listener:
         buttons = [{"text": words[answer], "callback_data": f"{answer}:{nonce}"} for answer in ("yes", "no")]
         self._bot.text(markup, buttons=[buttons])
 
-    def _pressed(self, query: dict[str, Any], sender: int) -> None:
+    def _pressed(self, query: Mapping[str, Any], sender: int) -> None:
         answer, _, nonce = str(query.get("data", "")).partition(":")
         name = f"ask:{nonce}"
         asked, age = self._memory.get(name), self._memory.age(name)
@@ -190,7 +200,12 @@ class Listener:
         if told is not None:
             self._bot.texts(told)
         with suppress(Rejected):  # of a press that is too old it takes no answer
-            self._bot.call("answerCallbackQuery", {"callback_query_id": query["id"]})
+            self._bot.call("answerCallbackQuery", {"callback_query_id": str(query.get("id"))}, kind=bool)
 
     def _ignore(self, why: str) -> None:
         self._memory.add(f"ignored:{why}")
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """What should be one; an empty one where it is not."""
+    return value if isinstance(value, dict) else {}

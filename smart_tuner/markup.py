@@ -1,4 +1,4 @@
-"""Text for Telegram: foreign text made safe, and long text cut where a reader would cut it.
+"""Foreign text made safe, and long text cut where a reader of Telegram would cut it.
 
 Telegram counts a message in UTF-16 units, after its HTML was read
 (core.telegram.org/bots/api, "Formatting options").
@@ -6,8 +6,11 @@ Telegram counts a message in UTF-16 units, after its HTML was read
 
 import html
 import re
+from urllib.parse import unquote
 
 LONGEST_TEXT, LONGEST_CAPTION = 4096, 1024  # UTF-16 units
+LONGEST_LINE = 300  # characters
+PIECE = 8  # characters of a secret that stand in no other text by chance
 TOKEN = re.compile(r"<(/?)(b|i|code)>|&(?:amp|lt|gt|quot|#x27);|\n|.", re.DOTALL)
 UNSENDABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -15,6 +18,21 @@ UNSENDABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 def escaped(text: object) -> str:
     """Any text, to stand between tags; what no message can hold becomes U+FFFD."""
     return html.escape(UNSENDABLE.sub("\ufffd", str(text)))
+
+
+def line(text: str) -> str:
+    """Foreign words in one short line, with nothing in them that steers a terminal."""
+    shown = " ".join(text.split())[:LONGEST_LINE]
+    return "".join(c if c.isprintable() else "\ufffd" for c in shown)
+
+
+def without(secret: str, text: str) -> str:
+    """The text, unless it repeats the secret or a piece of it, plainly or as addresses and HTML escape it."""
+    seen = "".join(text.split()).casefold()
+    for _ in range(3):
+        seen = unquote(html.unescape(seen)).casefold()
+    pieces = (secret[n : n + PIECE].casefold() for n in range(max(1, len(secret) - PIECE + 1)))
+    return "(left out: it repeats a secret)" if any(piece in seen for piece in pieces) else text
 
 
 def bold(text: object) -> str:

@@ -119,7 +119,7 @@ def summary(words: Words, facts: Facts) -> str:
     hours = number(facts["hours"])
     return lines(
         words("states", **{**facts["states"], "repaired": facts["repaired"], "hours": hours}),
-        words("best_line", **{**best, "value": decibels(best["value"])}) if best else words("no_best"),
+        _best_line(words, best),
         words("unassisted_line", number=alone["number"], value=decibels(alone["value"]))
         if alone and best and alone["number"] != best["number"]
         else None,
@@ -128,10 +128,18 @@ def summary(words: Words, facts: Facts) -> str:
     )
 
 
+def _best_line(words: Words, best: Facts | None) -> str:
+    if not best:
+        return words("no_best")
+    told = words("best_line", **{**best, "value": decibels(best["value"])})
+    return lines(told, words("no_speech") if best.get("no_speech_yet") else None)
+
+
 def _best(words: Words, facts: Facts) -> str:
     was = words("best_was", was=decibels(facts["was"])) if facts.get("was") is not None else ""
     return lines(
         words("best", value=decibels(facts["value"]), was=was, step=facts["at_step"]),
+        words("no_speech") if facts.get("no_speech_yet") else None,
         words("best_fixes", repairs=facts["repairs"]) if facts.get("repairs") else None,
         words("listen") if facts.get("sound") else None,
     )
@@ -234,11 +242,7 @@ def _advice(words: Words, facts: Facts) -> str:
 
 
 def _digest(words: Words, facts: Facts) -> str:
-    best = facts.get("best")
-    return lines(
-        words("digest", **facts["counts"]),
-        words("best_line", **{**best, "value": decibels(best["value"])}) if best else words("no_best"),
-    )
+    return lines(words("digest", **facts["counts"]), _best_line(words, facts.get("best")))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -6,15 +6,18 @@ which one process put them; of two processes that put at the same time, either m
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
 from sqlalchemy.engine import Connection
 
+from smart_tuner.markup import line, without
 from smart_tuner.tables import INSERTS, OUTBOX, instant
 
 CLAIM_SECONDS = 300.0  # a row that is being sent is left alone for so long
+LOGIN = re.compile(r"//[^/\s]*@")  # to the last @, since a password may hold one
+CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 FIRST_WAIT, LONGEST_WAIT = 5.0, 600.0  # seconds
 Payload = dict[str, Any]
 
@@ -105,6 +108,7 @@ class Publisher:
             AskedToWait for one whose time has not come.
         failures: what `send` raises when the other side cannot be reached: the row is sent again later.
         now: the instant, in seconds, as the database knows it.
+        secrets: of the other side, such as its password: an error that repeats one is not kept.
     """
 
     def __init__(
@@ -114,8 +118,10 @@ class Publisher:
         send: Callable[[Payload], None],
         failures: tuple[type[Exception], ...],
         now: Callable[[], ColumnElement[float]] | None = None,
+        secrets: Collection[str] = (),
     ) -> None:
         self._engine, self._channel, self._send, self._failures = engine, channel, send, failures
+        self._secrets = secrets
         self._now = now or (lambda: instant(engine))
 
     def drain(self, going_on: Callable[[], bool] = lambda: True) -> float | None:
@@ -154,13 +160,13 @@ class Publisher:
             self._send(payload)
         except self._failures as error:
             came: dict[str, Any] = {"due_at": now + min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)}
-            came |= {"error": _told(error)}
+            came |= {"error": self._told(error)}
         except AskedToWait as asked:
-            came = {"due_at": now + asked.seconds, "tries": tries - 1, "error": _told(asked)}
+            came = {"due_at": now + asked.seconds, "tries": tries - 1, "error": self._told(asked)}
         except Held as held:
             came = {"state": "held", "due_at": now + held.seconds, "tries": tries - 1}
         except Refused as refusal:
-            came = {"state": "dropped", "error": _told(refusal)}
+            came = {"state": "dropped", "error": self._told(refusal)}
         else:
             came = {"state": "sent", "error": None}
         mine = OUTBOX.c.id == number, OUTBOX.c.tries == tries
@@ -172,7 +178,14 @@ class Publisher:
         ripe = and_(OUTBOX.c.state == "held", OUTBOX.c.due_at <= self._now())
         return or_(OUTBOX.c.state == "waiting", ripe)
 
+    def _told(self, error: Exception) -> str:
+        """What went wrong, in one line that every database and terminal takes, without a secret."""
+        text = concealed(str(error))
+        for secret in self._secrets:
+            text = without(secret, text)
+        return line(text)
 
-def _told(error: Exception) -> str:
-    """What went wrong, without a password that an address may hold."""
-    return re.sub(r"//[^/@\s]*@", "//", str(error))
+
+def concealed(text: str) -> str:
+    """Without what logs in: of an address, and of a header."""
+    return LOGIN.sub("//", CREDENTIALS.sub(r"\1 …", text))

@@ -3,24 +3,39 @@
 import fcntl
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from smart_tuner import files
 from smart_tuner.outage import UNREACHABLE, DatabaseGone
-from smart_tuner.outbox import Payload, Publisher
+from smart_tuner.outbox import Payload, Publisher, concealed
 from smart_tuner.store import Storage, mlflow_url
 from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
 
-URI = "MLFLOW_TRACKING_URI"
-FAULTS = (RuntimeError, ValueError, TypeError, LookupError, OSError)  # that nobody thought of
+URI, LOGINS = "MLFLOW_TRACKING_URI", ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+SHORTEST_SECRET = 4  # characters: a shorter one stands in any text by chance
+FAULTS = (  # that nobody thought of, or that a stranger's answer made
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SQLAlchemyError,
+    TypeError,
+    ValueError,
+)
 FAULT_SECONDS = 60.0  # after one
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 5.0  # at the end
@@ -30,6 +45,7 @@ END_SECONDS = FLUSH_SECONDS + 3.0  # with a row that is on its way then
 ENVIRONMENT = {  # read by MLflow when it is imported
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",  # what is sent is for the server that was named
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -52,7 +68,17 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
             return connection.execute(query).first() is not None
 
     sender = runs.Runs(server or mlflow_url(url), home, direct=not server, expected=expected)
-    return [Publisher(engine, name, sender.send, runs.UNREACHABLE) for name in (CHANNEL, files_channel(home))]
+    channels = CHANNEL, files_channel(home)
+    known = secrets(os.environ)
+    return [Publisher(engine, name, sender.send, runs.UNREACHABLE, None, known) for name in channels]
+
+
+def secrets(environment: Mapping[str, str]) -> set[str]:
+    """What logs in to MLflow's server."""
+    login = environment.get(URI, "").partition("//")[2].partition("/")[0].rpartition("@")[0]
+    password = login.partition(":")[2]
+    found = {password, unquote(password), *(environment.get(name, "") for name in LOGINS)}
+    return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
 
 
 def send_once(storage: Storage, url: str, home: Path) -> str:
@@ -155,7 +181,7 @@ class Following:
             self._gone = gone
             self.stop()
         except FAULTS:  # one task's must not end the others, nor what comes after
-            traceback.print_exc()
+            print(concealed(traceback.format_exc()), file=sys.stderr, flush=True)
             self._asked.wait(FAULT_SECONDS)
 
 

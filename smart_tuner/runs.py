@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.utils.mlflow_tags as names
+from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from smart_tuner.outbox import Payload, Refused
 
-UNREACHABLE = (MlflowException, SQLAlchemyError, OSError)
+UNREACHABLE = (MlflowException, ParseError, SQLAlchemyError, OSError)  # and whoever answers for it
 REFUSALS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, INVALID_STATE, ABSENT)}
 STUDY_UID, TRIAL_UID, OUTCOME = "study_uid", "trial_uid", "outcome"
 OF_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page shows runs, not traces
@@ -187,7 +188,8 @@ class Runs:
         """A study that is gone, or another database's, may have left its name there."""
         study, uid = row["study"], row["study_uid"]
         names_to_try = (study, f"{study} {uid[:8]}", f"{study} {uid[:8]} {row['at']}")
-        name = next(name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
+        free = (name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
+        name = next(free, study)  # where none is free, MLflow says so
         place = (artifacts_of(self._home) / uid).as_uri() if self._direct else None
         return str(self._client.create_experiment(name, place, {STUDY_UID: uid, **OF_TRAINING}))
 

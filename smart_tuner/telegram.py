@@ -1,9 +1,12 @@
 """A small client of Telegram's Bot API: what is sent, what is heard, and what its errors mean.
 
 Whoever has the token has the bot. It is in the address of every request, so nothing here says an address:
-not an exception, not a log line.
+not an exception, not a log line. An answer that repeats it loses the text that does.
+
+Whoever answers may be no Telegram at all: an answer is taken only so far, for so long, and as what it is.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -18,14 +21,20 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from smart_tuner.markup import LONGEST_CAPTION, plain, split, units
+from smart_tuner.markup import LONGEST_CAPTION, line, plain, split, units, without
 from smart_tuner.outbox import AskedToWait
 
 TOKEN, TOKEN_FILE = "TELEGRAM_BOT_TOKEN", "TELEGRAM_BOT_TOKEN_FILE"
 CHAT, ALLOWED, BASE = "TELEGRAM_CHAT_ID", "TELEGRAM_ALLOWED_IDS", "TELEGRAM_API_BASE"
 TELEGRAMS = "https://api.telegram.org"
-SECONDS = 20.0  # for an answer
+CONNECT_SECONDS = 10.0
+SECONDS = 20.0  # for a whole call, however slowly its answer drips
+FILE_SECONDS = 120.0  # for one with a file; shorter than a row is claimed (smart_tuner/outbox.py)
 POLL_SECONDS = 25
+LONGEST_PAUSE, USUAL_PAUSE = 3600.0, 5.0  # seconds that Telegram may ask for, and where it does not say
+MOST_BYTES = 4_000_000  # of an answer
+MOST_UPDATES = 20  # at once: as many always fit into an answer
+PLAIN = {"Accept-Encoding": "identity"}  # what is packed may swell without a bound
 GAP_SECONDS, GROUP_GAP_SECONDS = 1.0, 3.0  # between messages; core.telegram.org/bots/faq
 LARGEST = {"photo": 10_000_000, "voice": 50_000_000}  # bytes
 NOT_THIS_CHAT = ("chat not found", "rights to send text", "rights to send a message", "CHAT_WRITE_FORBIDDEN")
@@ -136,10 +145,14 @@ def _token(environment: Mapping[str, str]) -> str:
 
 
 def _base(base: str) -> str:
-    parts = urlsplit(base)
-    if parts.scheme == "https" or (
-        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    ):
+    try:
+        parts, host = urlsplit(base), httpx.URL(base).host
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ChatError(
+            f"Cannot use Telegram.\n{BASE} is no address: {error}.\nGive an https address."
+        ) from None
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if host and (parts.scheme == "https" or local):
         return base.rstrip("/")
     raise ChatError(
         f"Cannot use Telegram.\n{BASE} would send the token unencrypted to {parts.hostname}.\n"
@@ -148,7 +161,7 @@ def _base(base: str) -> str:
 
 
 class Bot:
-    """Speaks for one account. Not for several threads at once.
+    """Speaks for one account. Each call stands alone: no connection or cookie is kept between them.
 
     Args:
         wait: sleeps for some seconds, between messages.
@@ -156,8 +169,9 @@ class Bot:
 
     def __init__(self, account: Account, wait: Callable[[float], object] = time.sleep) -> None:
         self.account, self._wait = account, wait
+        self._tls = httpx.create_ssl_context()
         try:
-            self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
+            self._client(SECONDS)
         except (ValueError, httpx.InvalidURL) as error:
             raise ChatError(
                 f"Cannot use Telegram.\nThe proxy of the environment cannot be used: {error}.\n"
@@ -166,8 +180,17 @@ class Bot:
         self._gap = GROUP_GAP_SECONDS if account.chat.startswith(("-", "@")) else GAP_SECONDS
         self._spoke = -self._gap
 
-    def close(self) -> None:
-        self._client.close()
+    def _client(self, seconds: float) -> httpx.AsyncClient:
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        return httpx.AsyncClient(verify=self._tls, headers=PLAIN, timeout=timeout, follow_redirects=False)
+
+    @property
+    def name(self) -> str:
+        """As people write it, without the @. Raises what `call` raises."""
+        name = self.call("getMe", {}).get("username")
+        if not isinstance(name, str):
+            raise Unanswered("getMe: the bot has no name")
+        return line(name)
 
     # What it says. Each returns the message's id, and raises what `call` raises
 
@@ -220,52 +243,111 @@ class Bot:
             sent = self.call(method, {**data, field: plain(markup)}, files)
         finally:
             self._spoke = time.monotonic()
-        return int(sent["message_id"])
+        if (number := whole(sent.get("message_id"))) is None:
+            raise Unanswered(f"{method}: it was taken, but not told as which message")
+        return number
 
     # The protocol
 
     def call(
-        self, method: str, data: Mapping[str, Any], files: Any = None, seconds: float | None = None
+        self,
+        method: str,
+        data: Mapping[str, Any],
+        files: Any = None,
+        seconds: float | None = None,
+        kind: type = dict,
     ) -> Any:
         """The result of a method of the Bot API.
 
+        Args:
+            seconds: for the whole call; then it counts as unanswered.
+            kind: what the result must be.
+
         Raises:
             Unreachable, Unanswered: see there.
-            AskedToWait: too many messages.
+            AskedToWait: too many messages; never for longer than LONGEST_PAUSE.
             Rejected: Telegram refused it.
         """
         address = f"{self.account.base}/bot{self.account.token}/{method}"
-        timeout = httpx.Timeout(SECONDS if seconds is None else seconds, connect=SECONDS)
+        seconds = seconds or (FILE_SECONDS if files else SECONDS)
+        form = {name: _field(value) for name, value in data.items()}
+        sent: dict[str, Any] = {"data": form, "files": files} if files else {"json": dict(data)}
         try:
-            if files:
-                form = {name: _field(value) for name, value in data.items()}
-                answer = self._client.post(address, data=form, files=files, timeout=timeout)
-            else:
-                answer = self._client.post(address, json=dict(data), timeout=timeout)
+            code, body = asyncio.run(self._answer(address, sent, seconds))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise Unreachable(f"{method}: no connection ({type(error).__name__})") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unanswered(f"{method}: no answer ({type(error).__name__})") from None
-        return _result(method, answer)
+        result = _result(method, code, self._told(body))
+        if not isinstance(result, kind):
+            raise Unanswered(f"{method}: it was taken, but not answered as the Bot API does")
+        return result
+
+    async def _answer(
+        self, address: str, sent: Mapping[str, Any], seconds: float
+    ) -> tuple[int, bytes | None]:
+        """Status and body; None for a body that is packed, or too long."""
+        async with (
+            asyncio.timeout(seconds),
+            self._client(seconds) as client,
+            client.stream("POST", address, **sent) as answer,
+        ):
+            body = bytearray()
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                return answer.status_code, None
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > MOST_BYTES:
+                    return answer.status_code, None
+            return answer.status_code, bytes(body)
+
+    def _told(self, body: bytes | None) -> Any:
+        """What it says, without the token; None where it is no JSON."""
+        secret = self.account.token.partition(":")[2]
+
+        def hidden(found: dict[str, Any]) -> dict[str, Any]:
+            return {
+                n: without(secret, value) if isinstance(value, str) else value for n, value in found.items()
+            }
+
+        try:
+            return json.loads(body or b"", object_hook=hidden)
+        except (ValueError, RecursionError):
+            return None
 
 
-def _result(method: str, answer: httpx.Response) -> Any:
-    try:
-        told = answer.json()
-        if told["ok"]:
-            return told["result"]
-        code, why = int(told.get("error_code", answer.status_code)), str(told.get("description", ""))
-        parameters = told.get("parameters") or {}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        code, why, parameters = answer.status_code, "an answer that is not of the Bot API", {}
-        if code not in (413, 429):  # whoever answers is not Telegram
-            raise Unreachable(f"{method}: {code}, {why}") from None
+def _result(method: str, status: int, told: Any) -> Any:
+    """Raises what `Bot.call` raises, unless it succeeded."""
+    ok = told.get("ok") if isinstance(told, dict) else None
+    if ok is True and status == 200 and "result" in told:
+        return told["result"]
+    code = whole(told.get("error_code", status)) if ok is False else status
+    if code is None or not (400 <= code < 600 and (ok is False or code in (413, 429))):
+        raise Unreachable(f"{method}: {status}, an answer that is not of the Bot API")  # who knows whose
+    why = (
+        line(told["description"]) if ok is False and isinstance(told.get("description"), str) else "no reason"
+    )
+    parameters = told.get("parameters") if ok is False else {}
+    parameters = parameters if isinstance(parameters, dict) else {}
     if code == 429:
-        retry = float(parameters.get("retry_after", 5))
-        raise AskedToWait(retry, f"{method}: asked to wait for {retry:g} s")
+        raise _asked_to_wait(method, parameters.get("retry_after"))
     if code >= 500:
         raise Unreachable(f"{method}: {code} {why}")
-    raise Rejected(code, why, parameters)
+    moved = whole(parameters.get("migrate_to_chat_id"))
+    raise Rejected(code, why, {} if moved is None else {"migrate_to_chat_id": moved})
+
+
+def _asked_to_wait(method: str, asked: object) -> AskedToWait:
+    """For as long as it says, if it says so sensibly: at least a second, at most LONGEST_PAUSE."""
+    told = isinstance(asked, int | float) and not isinstance(asked, bool) and asked > 0
+    seconds = float(min(max(asked, 1.0), LONGEST_PAUSE)) if told else USUAL_PAUSE  # type: ignore[call-overload]
+    return AskedToWait(seconds, f"{method}: asked to wait, for {seconds:g} s")
+
+
+def whole(value: object) -> int | None:
+    """A number that every database can hold; None for anything else."""
+    sound = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value if sound else None  # type: ignore[return-value]
 
 
 def _reply(message: int | None) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from sqlalchemy import Engine
 
 from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
+from smart_tuner.markup import line
 from smart_tuner.outage import UNREACHABLE, DatabaseGone, Fenced
+from smart_tuner.outbox import concealed
 from smart_tuner.records import (
     Stored,
     forget_stored,
@@ -112,12 +114,18 @@ class Artifacts:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _told(error: Exception) -> str:
+    """In one line, without what logs in: an endpoint's address may hold a password."""
+    return line(concealed(str(error)))
+
+
 def _s3(bucket: str, prefix: str) -> Artifacts:
     try:
         import boto3
         from boto3.exceptions import Boto3Error
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
     except ImportError as error:
         raise ArtifactsError(
             "Cannot use an artifact store at s3://.\nThe package boto3 is not installed.\n"
@@ -132,9 +140,9 @@ def _s3(bucket: str, prefix: str) -> Artifacts:
             "Set AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and credentials as for the aws command."
         ) from error
     store = Boto3ArtifactStore(bucket, client, avoid_buf_copy=True)
-    return Artifacts(
-        store, prefix and f"{prefix}/", (Boto3Error, BotoCoreError, ClientError, OSError, ArtifactNotFound)
-    )
+    failures = Boto3Error, BotoCoreError, ClientError, OSError, ArtifactNotFound
+    # What is no S3 may answer with no XML, or send boto3 from region to region without an end.
+    return Artifacts(store, prefix and f"{prefix}/", (*failures, ResponseParserError, RecursionError))
 
 
 @dataclass(frozen=True)
@@ -217,8 +225,8 @@ class TrialArtifacts:
             self.artifacts.fetch(stored, self.folder)
         except self.artifacts.failures as error:
             raise ArtifactsLost(
-                f"Cannot fetch the checkpoints of trial {self.trial} from the artifact store.\n{error}\n"
-                "Nothing is lost; resume the study when the store can be reached."
+                f"Cannot fetch the checkpoints of trial {self.trial} from the artifact store.\n"
+                f"{_told(error)}\nNothing is lost; resume the study when the store can be reached."
             ) from error
 
 
@@ -263,7 +271,8 @@ class Sending:
         except failures as error:
             if not self._failing:
                 self._failing = True
-                of.warn(f"trial {of.trial}: checkpoints are only here, the store failed ({error}); going on")
+                why = f"the store failed ({_told(error)})"
+                of.warn(f"trial {of.trial}: checkpoints are only here, {why}; going on")
         else:
             if not whole:
                 self._wanted.set()

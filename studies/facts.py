@@ -36,17 +36,18 @@ def of_study(study: optuna.Study, spec: Spec) -> Facts:
         "states": {name: states[name] for name in ("complete", "pruned", "fail", "running")},
         "repaired": history.repaired(study),
         "hours": history.consumed(study)[1],
-        "best": of_best(history.best_trial(study)),
-        "unassisted": of_best(bests["unassisted"]),
-        "fresh": of_best(bests["verified_fresh"]),
+        "best": of_best(study, history.best_trial(study)),
+        "unassisted": of_best(study, bests["unassisted"]),
+        "fresh": of_best(study, bests["verified_fresh"]),
         "ceiling": attributes.yardstick(study).get("ceiling"),
     }
 
 
-def of_best(trial: FrozenTrial | None) -> Facts | None:
+def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
     if trial is None:
         return None
-    return {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
+    found = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
+    return {**found, "no_speech_yet": history.no_speech_yet(study, trial)}
 
 
 def of_repairs(study: optuna.Study) -> dict[str, int]:
@@ -76,7 +77,8 @@ def of_new_best(study: optuna.Study, number: int) -> Facts | None:
         return None
     others = [v for n, v in _values(study) if n != number]
     at = attributes.best_measure(best)
-    return {**of_best(best), "was": min(others, default=None), "at_step": at["step"] if at else 0}  # type: ignore[dict-item]
+    at_step = at["step"] if at else 0
+    return {**of_best(study, best), "was": min(others, default=None), "at_step": at_step}  # type: ignore[dict-item]
 
 
 def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Facts:

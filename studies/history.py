@@ -8,9 +8,10 @@ from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Select, func, select
 
+from objectives import distance
 from smart_tuner.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
 from smart_tuner.tables import LEASES
-from studies.attributes import count, is_number, measures
+from studies.attributes import count, is_number, measures, yardstick
 from studies.spec import Spec
 from studies.study import rdb
 
@@ -59,6 +60,12 @@ def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Se
         .where(*mine, VALUES.value_type == Kind.FINITE, *conditions)
         .order_by(VALUES.value, TRIALS.number)
     )
+
+
+def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
+    cap = yardstick(study).get("cap")
+    return cap is not None and trial.value is not None and distance.no_speech_yet(trial.value, cap)
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:

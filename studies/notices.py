@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from smart_tuner import alerts, publishing
 from smart_tuner.catalogue import LANGUAGES
 from smart_tuner.chatting import Hearing, Telling
+from smart_tuner.markup import line
 from smart_tuner.memory import Memory
 from smart_tuner.messages import Words
 from smart_tuner.outbox import AskedToWait
@@ -87,21 +88,20 @@ def test(storage: Storage, language: str | None) -> str:
     chat = _account(chat_needed=False)
     languages = [language] if language else LANGUAGES
     bot = Bot(chat)
-    with closing(bot):
-        try:
-            me = bot.call("getMe", {})
-            if not chat.chat:
-                return _chats(me["username"], bot)
-            for one in languages:
-                bot.text(Words(one)("test"))
-        except Rejected as error:
-            raise ChatError(f"Telegram refused the message.\n{error}.\nWhat to do: {error.advice}.") from None
-        except (Unreachable, AskedToWait) as error:
-            raise ChatError(
-                f"Telegram was not reached.\n{error}.\nTry again; if a proxy is needed, set HTTPS_PROXY."
-            ) from None
+    try:
+        name = bot.name
+        if not chat.chat:
+            return _chats(name, bot)
+        for one in languages:
+            bot.text(Words(one)("test"))
+    except Rejected as error:
+        raise ChatError(f"Telegram refused the message.\n{error}.\nWhat to do: {error.advice}.") from None
+    except (Unreachable, AskedToWait) as error:
+        raise ChatError(
+            f"Telegram was not reached.\n{error}.\nTry again; if a proxy is needed, set HTTPS_PROXY."
+        ) from None
     Memory(storage.ours).take(chat.off)
-    told = f"@{me['username']} wrote to the chat {chat.chat}."
+    told = f"@{name} wrote to the chat {chat.chat}."
     if chat.allowed:
         return f"{told}\nCommands are taken from: {', '.join(map(str, sorted(chat.allowed)))}."
     return f"{told}\nNo commands are taken: TELEGRAM_ALLOWED_IDS is not set."
@@ -109,15 +109,20 @@ def test(storage: Storage, language: str | None) -> str:
 
 def _chats(bot_name: str, bot: Bot) -> str:
     """Who wrote to the bot of late, and where, with the numbers; what was written stays to be heard."""
-    heard = [u["message"] for u in bot.call("getUpdates", {"timeout": 0}) if "message" in u]
-    lines = dict.fromkeys(
-        f"chat {m['chat']['id']} ({m['chat'].get('title', 'private')}): "
-        f"{m['from'].get('first_name', '')} ({m['from']['id']})"
-        for m in heard
-    )
+    lines = dict.fromkeys(filter(None, map(_writer, bot.call("getUpdates", {"timeout": 0}, kind=list))))
     if not lines:
         return f"Nobody has written to @{bot_name} of late. Send it a message, and try again."
     return "\n".join([f"To @{bot_name} wrote, in", *lines, "Set TELEGRAM_CHAT_ID and TELEGRAM_ALLOWED_IDS."])
+
+
+def _writer(update: Any) -> str | None:
+    try:
+        message = update["message"]
+        chat, person = message["chat"], message["from"]
+        where, who = chat.get("title", "private"), person.get("first_name", "")
+        return line(f"chat {chat['id']} ({where}): {who} ({person['id']})")
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def status(storage: Storage) -> dict[str, Any]:
@@ -158,21 +163,20 @@ def examine(storage: Storage) -> tuple[bool, str]:
     if chat is None:
         return True, f"not set up; {SET_UP}"
     bot = Bot(chat)
-    with closing(bot):
-        try:
-            me, there = bot.call("getMe", {}), bot.call("getChat", {"chat_id": chat.chat})
-            hook = bot.call("getWebhookInfo", {}).get("url")
-        except Rejected as error:
-            return False, f"{error}: {error.advice}"
-        except (Unreachable, AskedToWait) as error:
-            return False, f"{error}; what is to be told waits"
+    try:
+        me, there = bot.name, bot.call("getChat", {"chat_id": chat.chat})
+        hook = bot.call("getWebhookInfo", {}).get("url")
+    except Rejected as error:
+        return False, f"{error}: {error.advice}"
+    except (Unreachable, AskedToWait) as error:
+        return False, f"{error}; what is to be told waits"
     if hook and chat.allowed:
         return False, "a webhook hears this bot, so that no commands come: call deleteWebhook"
     off = Memory(storage.ours).get(chat.off)
     if off:
         return False, f"it was switched off ({off}); switch it on with: run_study.py notify test"
     name = there.get("title") or there.get("first_name") or chat.chat
-    return True, f"@{me['username']} writes to {name}; {len(chat.allowed)} people may command"
+    return True, f"@{me} writes to {line(str(name))}; {len(chat.allowed)} people may command"
 
 
 def _account(chat_needed: bool = True) -> Account:

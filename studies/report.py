@@ -65,7 +65,8 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     bests = three_bests(study)
     numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
     values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
-    return {**trial_record(best), "repairs": attributes.repairs(best), **numbers, **values}
+    told = {"repairs": attributes.repairs(best), "no_speech_yet": history.no_speech_yet(study, best)}
+    return {**trial_record(best), **told, **numbers, **values}
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
@@ -189,7 +190,7 @@ def markdown(
     if note:
         lines += ["", note]
     if best:
-        lines += ["", f"## Best: trial {best.number}", "", measure_line(best, status), ""]
+        lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best, status), ""]
         lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample else []
         lines += ["", "## Bests", "", *_bests_lines(study), ""]
@@ -216,7 +217,7 @@ def _bests_lines(study: optuna.Study) -> list[str]:
     ]
 
 
-def measure_line(best: FrozenTrial, status: Record) -> str:
+def measure_line(study: optuna.Study, best: FrozenTrial, status: Record) -> str:
     """Args: status: of `status_record`."""
     measured = attributes.best_measure(best)
     assert measured is not None, "the best trial has a voice"
@@ -227,10 +228,12 @@ def measure_line(best: FrozenTrial, status: Record) -> str:
         if known
         else ""
     )
+    not_yet = " That is hardly nearer than a different sentence: no speech yet, whatever did not fail."
     return (
         f"{best.value:.2f} dB from the recordings{held}. "
         f"{measured['failure_share']:.0%} of the held-out sentences failed; they took "
         f"{measured['shortest']:.0%} to {measured['longest']:.0%} of the recorded time."
+        f"{not_yet if history.no_speech_yet(study, best) else ''}"
     )
 
 
@@ -251,14 +254,18 @@ def _markdown_table(records: list[Record]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
 
 
-def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
-    """What a run ends with: the trials, the best one, its sound and picture, what to do next."""
+def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[str, str] | None) -> str:
+    """What a run ends with: the trials, the best one, its sound and picture, what to do next.
+
+    Args:
+        further: the command that searches on, and what it does.
+    """
     name, best, note = study.study_name, best_trial(study), voiceless(study)
     parts = [trials_table(study), *(["", note] if note else [])]
     if best is None:
         return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
     settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
-    parts += ["", f"Best: trial {best.number}. {measure_line(best, status_record(study, spec))}"]
+    parts += ["", f"Best: trial {best.number}. {measure_line(study, best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:
         parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]
@@ -274,7 +281,7 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None) -> str:
         f'  run_study.py speak {name} "your own words" -o out.wav',
         "  run_study.py pages    look at it in a browser, and talk to its voices",
         f"  run_study.py report {name} -o report.html",
-        f"  run_study.py start {name} --n-trials {spec.budget.trials + 8}    search on",
+        *([f"  run_study.py {further[0]}    {further[1]}"] if further else []),
         f"  run_study.py export {name} --trial {best.number} -o my_voice",
     ]
     return "\n".join(parts)

@@ -72,10 +72,14 @@ class Spec(Table):
     objective: Objective
 
     @classmethod
-    def parse(cls, data: Mapping[str, object], source: str) -> Self:
-        """Check a study file's content. Raises SpecError, which names `source` and every wrong key."""
+    def parse(cls, data: Mapping[str, object], source: str, stored: bool = False) -> Self:
+        """Check a study file's content. Raises SpecError, which names `source` and every wrong key.
+
+        Args:
+            stored: it was checked when its study began, perhaps by a program that refused less.
+        """
         try:  # as JSON, so that files and stored studies are checked alike
-            return cls.model_validate_json(json.dumps(data, default=str))
+            return cls.model_validate_json(json.dumps(data, default=str), context={"stored": stored})
         except ValidationError as error:
             wrong = "\n".join(f"  {key}: {text}" for key, text in described(error, cls, data).items())
             raise SpecError(f"Cannot use {source}.\n{wrong}\nCorrect these keys; {_examples()}.") from error
@@ -83,7 +87,7 @@ class Spec(Table):
     @classmethod
     def parse_json(cls, text: str) -> Self:
         """A spec as `model_dump_json` wrote it. Raises SpecError."""
-        return cls.parse(json.loads(text), "the stored study")
+        return cls.parse(json.loads(text), "the stored study", stored=True)
 
     @field_validator("name")
     @classmethod
@@ -104,7 +108,7 @@ class Spec(Table):
     @classmethod
     def _check_space(cls, space: dict[str, AnyParameter], info: ValidationInfo) -> dict[str, AnyParameter]:
         model = info.data.get("model")
-        largest = {name: max(p.choices) if isinstance(p, Choice) else p.high for name, p in space.items()}
+        largest = {name: _largest(parameter) for name, parameter in space.items()}
         fixed = {"settings": info.data.get("fixed", {}), "model": model.overrides if model else {}}
         twice = [
             ((name,), f"is also fixed in [{table}]; keep one of them")
@@ -127,7 +131,7 @@ class Spec(Table):
         if isinstance(pruner, Asha) and (pruner.min_resource or 0) >= objective.steps:
             text = f"is {objective.steps}, so that pruner.min_resource = {pruner.min_resource} never prunes"
             faults.append((("steps",), text))
-        refuse(faults)
+        refuse([*faults, *_warmup_faults(objective, info)])
         return objective
 
     @property
@@ -172,7 +176,7 @@ class Spec(Table):
             data["budget"]["trials"] = n_trials
         if seed is not None:
             data["seed"] = seed
-        return Spec.parse(data, f'study "{self.name}" with these options')
+        return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
 
 
 def load(name_or_path: str) -> Spec:
@@ -256,6 +260,21 @@ def _frames_faults(model: Model | None, values: Mapping[str, Number]) -> Iterato
     if model and frames > _max_frames(model):
         text = f"is up to {frames}, but the model's max_frames_per_step is {_max_frames(model)}"
         yield ("n_frames_per_step",), text
+
+
+def _warmup_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault]:
+    """Of warm-ups that somebody chose; the default one is short."""
+    chosen = {"settings.warmup_steps": info.data.get("fixed", {}).get("warmup_steps", 0)}
+    if (searched := info.data.get("space", {}).get("warmup_steps")) is not None:
+        chosen["space.warmup_steps"] = _largest(searched)
+    for key, steps in chosen.items():
+        if steps > objective.steps and not (info.context or {}).get("stored"):
+            text = f"is {objective.steps}, below the {steps} of {key}, so that a trial never ends its warm-up"
+            yield ("steps",), text
+
+
+def _largest(parameter: AnyParameter) -> Number:
+    return max(parameter.choices) if isinstance(parameter, Choice) else parameter.high
 
 
 def _differing(ours: Any, theirs: Any, *keys: str) -> Iterator[str]:

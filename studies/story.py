@@ -69,7 +69,7 @@ def _parts(
     if best is None:
         yield "<h2>Best</h2>\n<p>No trial completed.</p>"
     else:
-        yield f"<h2>Best: trial {best.number}</h2>\n<p>{escape(report.measure_line(best, status))}</p>"
+        yield f"<h2>Best: trial {best.number}</h2>\n<p>{escape(report.measure_line(study, best, status))}</p>"
         yield from _heard(spec, sample)
         yield _pairs(best.params)
         yield "<h2>Bests</h2>\n<ul>" + "".join(_bests(study)) + "</ul>"

@@ -150,7 +150,7 @@ def under_its_name(study: optuna.Study) -> Spec:
             f'Use "{other}", or delete it if the copy is to take its place.'
         )
     stored = json.loads(study.user_attrs["spec"])
-    return Spec.parse({**stored, "name": study.study_name}, "the study under its new name")
+    return Spec.parse({**stored, "name": study.study_name}, "the study under its new name", True)
 
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:

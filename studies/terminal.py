@@ -2,13 +2,15 @@
 
 import time
 from collections import deque
+from datetime import timedelta
 from statistics import median
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from model.training import StepMeasures
 from objectives.tacotron2 import Measured, Plan
@@ -22,17 +24,22 @@ class Terminal:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        fixed = Column(no_wrap=True)
         self._bars = Progress(
-            TextColumn("[bold]{task.fields[name]}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
+            TextColumn("[bold]{task.fields[name]}", table_column=fixed),
+            MofNCompleteColumn(table_column=fixed),
+            TextColumn("{task.fields[left]}", table_column=fixed),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TextColumn("{task.description}", table_column=Column(ratio=4, no_wrap=True, overflow="ellipsis")),
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._begun: tuple[float, int] | None = None  # when trials were first counted, and how many
+        self._trial_seconds: float | None = None  # from one trial to the next, by all workers
+        self._trials_left = 0  # beside the one that runs
         self._steps: deque[float] = deque(maxlen=50)
         self._plan: Plan | None = None
         self._last: Measured | None = None
@@ -56,7 +63,11 @@ class Terminal:
 
     def study(self, done: int, spec: Spec, best: float | None) -> None:
         found = "no value yet" if best is None else f"best {best:.2f} dB"
-        self._show("study", f"{escape(spec.name)}: {found}", done, spec.budget.trials)
+        now = time.monotonic()
+        first, before = self._begun = self._begun or (now, done)
+        self._trial_seconds = (now - first) / (done - before) if done > before else None
+        self._trials_left = max(0, spec.budget.trials - done - 1)
+        self._show("study", f"{found}: {escape(spec.name)}", done, spec.budget.trials)
 
     def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None:
         self._plan, self._last = plan, None
@@ -71,10 +82,14 @@ class Terminal:
         self._steps.append(m.seconds)
         text = f"mel {m.mel_l1:.3f}  gate {m.gate:.3f}  off-diagonal {m.guided:.3f}"
         if self._last:
-            text += f"  aligned {self._last.aligned_share:.0%}  {self._last.value:.2f} dB"
-        self._show("trial", text, m.step, self._plan.steps)
+            text = f"{self._last.value:.2f} dB  aligned {self._last.aligned_share:.0%}  {text}"
+        pace = median(self._steps)
+        left = max(0, self._plan.steps - m.step) * pace
+        self._show("trial", text, m.step, self._plan.steps, left)
+        if "study" in self._tasks:
+            each = self._plan.steps * pace if self._trial_seconds is None else self._trial_seconds
+            self._bars.update(self._tasks["study"], left=_clock(left + self._trials_left * each))
         if not self._console.is_terminal and time.monotonic() - self._said > 30:
-            left = max(0, self._plan.steps - m.step) * median(self._steps)
             self._line(f"  step {m.step}/{self._plan.steps}  {text}  about {left:.0f} s left")
 
     def measured(self, m: Measured) -> None:
@@ -105,10 +120,12 @@ class Terminal:
         self._said = time.monotonic()
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
-    def _show(self, name: str, description: str, done: int, total: int) -> None:
+    def _show(self, name: str, description: str, done: int, total: int, left: float | None = None) -> None:
+        """Args: left: seconds; None where they are not known, or told later."""
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task("", total=total, name=name)
-        self._bars.update(self._tasks[name], completed=done, total=total, description=description)
+            self._tasks[name] = self._bars.add_task("", total=total, name=name, left="")
+        told: dict[str, Any] = {} if left is None else {"left": _clock(left)}
+        self._bars.update(self._tasks[name], completed=done, total=total, description=description, **told)
 
     def _hide(self, name: str) -> None:
         if name in self._tasks:
@@ -117,3 +134,7 @@ class Terminal:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    return f"{timedelta(seconds=round(seconds))} left".replace("days,", "d").replace("day,", "d")

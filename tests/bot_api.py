@@ -292,6 +292,56 @@ def serving(port=0):
             server.shutdown()
 
 
+class Stranger:
+    """Whoever answers in Telegram's place: with any status, headers and bytes."""
+
+    def __init__(self):
+        self.answer, self.asked = (200, {}, b""), 0
+
+    def says(self, told, code=200, **headers):
+        """A JSON value, bytes as they are, or a generator that makes them as it goes."""
+        if not isinstance(told, bytes) and not hasattr(told, "__next__"):
+            told = json.dumps(told).encode()
+        self.answer = code, {name.replace("_", "-"): value for name, value in headers.items()}, told
+
+
+class Strangely(BaseHTTPRequestHandler):
+    stranger: Stranger
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.stranger.asked += 1
+        code, headers, body = self.stranger.answer
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if isinstance(body, bytes):
+            self.send_header("Content-Length", str(len(body)))
+            body = iter([body])
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for part in body:
+            self.wfile.write(part)
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def answering():
+    """A Stranger on loopback, with its address as `base`."""
+    stranger = Stranger()
+    with Server(("127.0.0.1", 0), type("Bound", (Strangely,), {"stranger": stranger})) as server:
+        stranger.base = f"http://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield stranger
+        finally:
+            server.shutdown()
+
+
 def main():
     with serving(int(sys.argv[1]) if len(sys.argv) > 1 else 0) as api:
         print("\n".join(f"export {name}='{value}'" for name, value in api.environment.items()), flush=True)

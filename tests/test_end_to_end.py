@@ -97,6 +97,8 @@ def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(fini
     shown = finished.stdout
     assert "Best: trial" in shown
     assert "run_study.py speak small" in shown
+    assert "run_study.py start small.toml --n-trials 10    search on" in shown
+    assert "no speech yet" in shown  # after 12 steps
     assert "copy-synthesis" in shown
     sample = finished.folder / shown.split("sound:")[1].split()[0]
     sound, rate = soundfile.read(sample)
@@ -128,7 +130,8 @@ def test_a_met_budget_starts_nothing_and_a_raised_one_goes_on(home):
     before = home.values()
     home.run("start", "small.toml")
     assert home.values() == before
-    home.run("resume", "small", "--n-trials", "3")
+    shown = home.run("resume", "small", "--n-trials", "3").stdout
+    assert "run_study.py resume small --n-trials 11    search on" in shown
     assert home.values()[:2] == before
     assert len(home.values()) == 3
 
@@ -305,7 +308,11 @@ def test_the_rules_of_a_study_are_shown_with_its_thresholds(home):
 
 
 def test_one_training_takes_its_parameters_from_the_command_line(home):
-    home.run("train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8")
+    shown = home.run(
+        "train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8"
+    ).stdout
+    assert "run_study.py start small.toml    search for better values" in shown
+    assert "search on" not in shown
     [study] = json.loads(home.run("list", "-f", "json").stdout)
     [trial] = json.loads(home.run("trials", study["name"], "-f", "json").stdout)
     assert trial["user_attrs"]["settings"]["learning_rate"] == 0.002

@@ -102,6 +102,7 @@ def test_home_shows_the_study_its_trials_and_the_best_ones_sound(home, served):
     assert text(home, "#question") == "Does the whole chain hold?"
     assert len(home.find_elements(By.CSS_SELECTOR, "#trials tr")) == 2
     assert "2" in text(home, "#facts dd")
+    assert "no speech yet" in text(home, "#facts")  # after so few steps
     until(lambda: home.find_elements(By.CSS_SELECTOR, "#trial audio"))
     seconds, loudest = loudness(home, "#trial audio")
     assert seconds > 0.02  # how long is for a trained voice to know

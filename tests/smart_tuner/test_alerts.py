@@ -6,14 +6,14 @@ from contextlib import closing
 import numpy as np
 import pytest
 import soundfile
-from bot_api import serving
+from bot_api import TOKEN, answering, serving
 from PIL import Image
 from sqlalchemy import literal, select, update
 from sqlalchemy.exc import OperationalError
 
 from smart_tuner.alerts import COOLDOWN_SECONDS, Alerts, channel, due_now, tell
 from smart_tuner.store import open_storage
-from smart_tuner.tables import OUTBOX
+from smart_tuner.tables import CHATS, OUTBOX
 from smart_tuner.telegram import Bot, account
 
 UID = "0123456789abcdef0123456789abcdef"
@@ -118,8 +118,6 @@ def chat(empty_url, tmp_path):
     with serving() as api, closing(open_storage(empty_url)) as storage:
         found = Chat(api, storage, home)
         yield found
-        for bot in found.bots:
-            bot.close()
 
 
 def picture(chat, name="a.png"):
@@ -438,3 +436,30 @@ def test_a_chat_in_which_the_bot_is_muted_switches_off(chat):
     chat.tell()
     chat.send()
     assert len(chat.warned) == 1 and chat.states() == ["waiting"]
+
+
+def test_whatever_repeats_the_token_it_is_neither_stored_nor_said(chat):
+    with answering() as stranger:
+        chat.again(TELEGRAM_API_BASE=stranger.base)
+        for echo in (TOKEN, TOKEN.replace(":", "%3A"), TOKEN.partition(":")[2][:12]):
+            for code in (400, 401, 403, 429, 500, 200):
+                chat.tell()
+                told = f"cannot POST /bot{echo}/sendMessage"
+                stranger.says({"ok": False, "error_code": code, "description": told, "result": told}, code)
+                chat.send(3601.0)
+                chat.alerts.memory.take(f"off:{account(chat.api.environment).fingerprint}")
+    with chat.storage.ours.connect() as connection:
+        stored = [str(row) for table in (OUTBOX, CHATS) for row in connection.execute(select(table))]
+    said = "\n".join([*stored, *chat.warned])
+    assert len(stored) >= 18 and "repeats a secret" in said
+    assert TOKEN.partition(":")[2][:12] not in said
+
+
+def test_a_pause_without_an_end_ends(chat):
+    chat.tell()
+    for asked in (float("inf"), 1e12, -5, "soon"):
+        chat.api.faults = [("sendMessage", (429, "Too Many Requests", {"retry_after": asked}))]
+        assert 0 < chat.send() <= 3600
+        assert chat.send(3601) is None
+        chat.tell()
+    assert chat.said() == ["1", "2", "3", "4"]

@@ -462,6 +462,18 @@ def test_it_goes_on_from_its_state_as_if_never_stopped():
     assert second.fix.state() == straight.fix.state()
 
 
+@pytest.mark.parametrize(
+    ("warm_up", "armed_at"), [(5, 100), (200, 200), (250, 250), (800, 250), (20_000, 250)]
+)
+def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(warm_up, armed_at):
+    ward = Ward(planned=1000, start=replace(START, warmup_steps=warm_up))
+    bad = LOOK | {"update/encoder": -0.5}  # oversized steps, of which five looks tell
+    ward.days(-(-armed_at // 20) * 20 - 1, UNALIGNED, look=bad)
+    assert ward.patient.rows == []
+    ward.days(21, UNALIGNED, look=bad)
+    assert ward.patient.rows[0].step == -(-armed_at // 20) * 20
+
+
 def test_settings_can_be_computed_from_the_rows_alone():
     ward = Ward(start=replace(START, gate_positive_weight=0.01), planned=4000)
     seen = {}

@@ -4,10 +4,19 @@ import time
 from contextlib import closing
 
 import pytest
-from bot_api import PERSON, serving
+from bot_api import CHAT, PERSON, TOKEN, serving
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import literal
 
-from smart_tuner.listening import CONFLICT_SECONDS, FORGET_SECONDS, STALE_SECONDS, Listener, Reply
+from smart_tuner.listening import (
+    AWAY_SECONDS,
+    CONFLICT_SECONDS,
+    FORGET_SECONDS,
+    STALE_SECONDS,
+    Listener,
+    Reply,
+)
 from smart_tuner.memory import Memory
 from smart_tuner.store import open_storage
 from smart_tuner.telegram import Bot, account
@@ -68,8 +77,6 @@ def ears(tmp_path):
     with serving() as api, closing(open_storage(f"sqlite:///{tmp_path}/study.db")) as storage:
         found = Ears(api, storage)
         yield found
-        for bot in found.bots:
-            bot.close()
 
 
 def test_a_command_is_answered(ears):
@@ -256,3 +263,52 @@ def test_an_outage_is_waited_for(ears):
     ears.api.hear("/status")
     ears.listen()
     assert ears.api.says() == ["status"]
+
+
+# Whoever answers may mean no good
+
+JUNK = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just([]) | st.just({})
+)
+
+
+def perhaps(**content):
+    """An object in which any field may be missing, or anything."""
+    return st.fixed_dictionaries({}, optional={name: JUNK | value for name, value in content.items()}) | JUNK
+
+
+NOBODY = perhaps(id=st.sampled_from([True, float(PERSON), str(PERSON), [PERSON], 10**30]))
+HERE, NOW = perhaps(id=st.just(int(CHAT))), st.just(int(time.time()))
+COMMANDS = st.sampled_from(["/status", "/stop", "/say \ud800", TOKEN])
+NOBODYS_MESSAGE = perhaps(**{"from": NOBODY, "chat": HERE, "date": NOW, "text": COMMANDS})
+NOBODYS_PRESS = perhaps(**{"from": NOBODY, "message": NOBODYS_MESSAGE, "data": st.just("yes:x"), "id": JUNK})
+UPDATES = perhaps(update_id=st.integers(1, 9), message=NOBODYS_MESSAGE, callback_query=NOBODYS_PRESS)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(updates=st.lists(UPDATES, max_size=4) | JUNK)
+def test_updates_that_are_none_are_passed_over_and_no_forged_command_is_obeyed(ears, updates):
+    ears.memory.take("offset:123456")
+    ears.api._getUpdates = lambda data, files: updates
+    assert ears.listen() in (0.0, AWAY_SECONDS)
+    assert ears.api.says() == [] and ears.commands.done == [] and ears.warned == []
+
+
+@pytest.mark.parametrize("date", [None, "now", float("nan"), float("inf"), [], True])
+def test_a_command_without_a_date_is_not_obeyed(ears, date):
+    ears.api.hear("/status", date=date or "none")
+    ears.api.updates[0]["message"]["date"] = date
+    assert ears.listen() == 0.0
+    assert ears.api.says() == [] and ears.ignored() == {"stale": 1}
+
+
+def test_a_broken_update_does_not_hide_the_next_and_is_not_asked_for_in_haste(ears):
+    for broken in (None, {}, {"update_id": "7"}, {"update_id": 1, "message": {"from": [], "chat": 3}}):
+        ears.api._getUpdates = lambda data, files, broken=broken: [broken, *ears.api.updates]
+        ears.api.updates = []
+        ears.api.hear("/status", id=2)
+        ears.memory.take("offset:123456")
+        ears.listen()
+    assert ears.api.says() == ["status"] * 4
+    ears.api._getUpdates = lambda data, files: [{}]
+    assert ears.listen() == AWAY_SECONDS

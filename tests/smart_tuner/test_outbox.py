@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sqlalchemy import create_engine, literal, select
+from sqlalchemy import create_engine, delete, literal, select
 from sqlalchemy.pool import StaticPool
 
 from smart_tuner.outbox import CLAIM_SECONDS, FIRST_WAIT, LONGEST_WAIT, Publisher, counts, put
@@ -105,6 +105,32 @@ def test_what_waits_says_why(engine, clock):
     publisher(engine, fails, clock).drain()
     with engine.connect() as connection:
         assert connection.execute(select(OUTBOX.c.error, OUTBOX.c.tries)).all() == [("refused", 1)]
+
+
+def test_an_error_is_kept_as_one_short_line_without_what_logs_in(engine, clock):
+    def send(payload):
+        raise ConnectionError(ERRORS[payload["number"]])
+
+    fill(engine, range(len(ERRORS)))
+    failures, secrets = (ConnectionError,), {"pa ss:w@rd/9"}
+    sender = Publisher(engine, "mlflow", send, failures, lambda: literal(clock[0]), secrets)
+    for _ in ERRORS:
+        sender.drain()
+        with engine.begin() as connection:
+            told = connection.execute(select(OUTBOX.c.error).where(OUTBOX.c.error.is_not(None))).scalar_one()
+            connection.execute(delete(OUTBOX).where(OUTBOX.c.error.is_not(None)))
+        assert told.isprintable() and 0 < len(told) <= 300
+        for part in ("w@rd", "ss:w", "dXNlcjpwYXNz", "xyz.123456"):
+            assert part not in told
+
+
+ERRORS = [
+    "cannot reach http://user:pa@ss:w@rd@host/api",
+    "401 for Authorization: Basic dXNlcjpwYXNz, or bearer xyz.123456",
+    "it says: pa ss:w@rd/9 is wrong",
+    "it says: pa%20ss%3Aw%40rd%2F9",
+    "a\0b\x1b[2J\ud800\n" + "x" * 5000,
+]
 
 
 def test_no_password_of_an_address_is_kept(engine, clock):

@@ -1,17 +1,35 @@
 """The client against a server that keeps the Bot API's contract: what is sent, and every error's meaning."""
 
+import gzip
+import json
 import logging
+import math
 import os
 import threading
+import time
 import traceback
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import quote
 
 import pytest
-from bot_api import CHAT, PERSON, TOKEN, serving
+from bot_api import CHAT, PERSON, TOKEN, answering, serving
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from smart_tuner.markup import bold, escaped
 from smart_tuner.outbox import AskedToWait
-from smart_tuner.telegram import Account, Bot, ChatError, Rejected, Unanswered, Unreachable, account
+from smart_tuner.telegram import (
+    LONGEST_PAUSE,
+    MOST_BYTES,
+    Account,
+    Bot,
+    ChatError,
+    Rejected,
+    Unanswered,
+    Unreachable,
+    account,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 100
 
@@ -31,8 +49,6 @@ def opened(api):
         return bots[-1]
 
     yield open_bot
-    for bot in bots:
-        bot.close()
 
 
 @pytest.fixture
@@ -184,6 +200,10 @@ def test_the_token_may_be_in_a_file_that_is_its_owner_s_alone(tmp_path):
         ({"TELEGRAM_ALLOWED_IDS": "ann"}, "must be numbers"),
         ({"TELEGRAM_API_BASE": "http://example.org"}, "unencrypted"),
         ({"TELEGRAM_API_BASE": "ftp://127.0.0.1"}, "unencrypted"),
+        ({"TELEGRAM_API_BASE": "https://"}, "unencrypted"),
+        ({"TELEGRAM_API_BASE": "https://[::1"}, "no address"),
+        ({"TELEGRAM_API_BASE": "https://a\x00b"}, "no address"),
+        ({"TELEGRAM_API_BASE": "https://a:port"}, "no address"),
     ],
 )
 def test_a_wrong_set_up_is_refused_without_its_secret(api, wrong, said):
@@ -239,6 +259,171 @@ def test_whoever_answers_in_telegram_s_place_is_not_believed(opened, code):
         with pytest.raises(Unreachable) as caught:
             opened(TELEGRAM_API_BASE=f"http://127.0.0.1:{server.server_address[1]}").text("one")
     assert not isinstance(caught.value, Unanswered)
+
+
+# Whoever answers may mean no good
+
+
+@pytest.fixture
+def stranger():
+    with answering() as found:
+        yield found
+
+
+@pytest.fixture
+def asking(stranger, opened):
+    """A bot that takes the stranger for Telegram."""
+    return opened(TELEGRAM_API_BASE=stranger.base)
+
+
+def test_a_redirect_takes_the_token_nowhere(stranger, asking):
+    with answering() as other:
+        for code in (301, 302, 307, 308):
+            stranger.says({"ok": True, "result": {"message_id": 1}}, code, Location=f"{other.base}/x")
+            with pytest.raises(Unreachable):
+                asking.text("one")
+        assert other.asked == 0
+
+
+def test_what_is_packed_is_not_unpacked(stranger, asking):
+    bomb = gzip.compress(b" " * 60_000_000)
+    for kind in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
+        stranger.says(bomb, Content_Encoding=kind)
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unreachable):
+                asking.text("one")
+            assert tracemalloc.get_traced_memory()[1] < 3 * MOST_BYTES
+        finally:
+            tracemalloc.stop()
+
+
+def endless(part, seconds=0.0):
+    while True:
+        yield part
+        time.sleep(seconds)
+
+
+def test_a_body_that_never_ends_is_left(stranger, asking):
+    stranger.says(endless(b" " * 100_000))
+    with pytest.raises(Unreachable):
+        asking.text("one")
+    stranger.says(endless(b" ", 0.05))  # each part in time, the whole never
+    with pytest.raises(Unanswered):
+        asking.call("sendMessage", {}, seconds=0.4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        (7, 7.0),
+        (0.5, 1.0),
+        (0, 5.0),
+        (-30, 5.0),
+        (math.nan, 5.0),
+        (math.inf, LONGEST_PAUSE),
+        (10**300, LONGEST_PAUSE),
+        (86_400, LONGEST_PAUSE),
+        (True, 5.0),
+        ("7", 5.0),
+        ([7], 5.0),
+        (None, 5.0),
+    ],
+)
+def test_it_is_waited_as_long_as_is_asked_but_never_for_ever(stranger, asking, asked, waits):
+    stranger.says({"ok": False, "error_code": 429, "parameters": {"retry_after": asked}}, 429)
+    with pytest.raises(AskedToWait) as caught:
+        asking.text("one")
+    assert caught.value.seconds == waits
+    assert f"{waits:g} s" in str(caught.value)
+
+
+SECRET = TOKEN.partition(":")[2]
+ECHOES = [
+    TOKEN,
+    SECRET,
+    f"/bot{TOKEN}/sendMessage",
+    quote(TOKEN, safe=""),
+    "".join(f"%{ord(c):02x}" for c in TOKEN),
+    quote(quote("".join(f"%{ord(c):02X}" for c in SECRET))),
+    "".join(f"&#{ord(c)};" for c in SECRET),
+    SECRET[:10],
+    SECRET[-9:],
+    SECRET.lower(),
+    SECRET[:6] + "\n" + SECRET[6:],
+]
+
+
+def pieces(text):
+    """What of the secret can be read in a text."""
+    return [
+        SECRET[n : n + 8] for n in range(len(SECRET) - 7) if SECRET[n : n + 8].casefold() in text.casefold()
+    ]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_an_answer_that_repeats_the_token_loses_it(stranger, asking, echo):
+    for code in (400, 401, 404, 413, 429, 500):
+        stranger.says({"ok": False, "error_code": code, "description": f"no {echo} here"}, code)
+        with pytest.raises((Rejected, Unreachable, AskedToWait)) as caught:
+            asking.text("one")
+        said = "".join(traceback.format_exception(caught.value))
+        assert echo not in said and not pieces(said)
+        assert isinstance(caught.value, AskedToWait) or "repeats a secret" in said
+    stranger.says({"ok": True, "result": {"username": f"{echo}_bot"}})
+    assert not pieces(asking.name)
+
+
+def test_an_explanation_is_one_short_line_that_steers_no_terminal(stranger, asking):
+    stranger.says(
+        {"ok": False, "error_code": 400, "description": "\x1b[2Jno\n\n\ud800\x00\u202e" + "x" * 10_000}, 400
+    )
+    with pytest.raises(Rejected) as caught:
+        asking.text("one")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+PLAIN_VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(ECHOES)
+)
+VALUES = st.recursive(
+    PLAIN_VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "ok": st.booleans() | VALUES,
+        "result": VALUES | st.fixed_dictionaries({"message_id": VALUES}),
+        "error_code": st.sampled_from([200, 302, 400, 401, 429, 500]) | VALUES,
+        "description": VALUES,
+        "parameters": VALUES
+        | st.fixed_dictionaries({}, optional={"retry_after": VALUES, "migrate_to_chat_id": VALUES}),
+    },
+)
+BODIES = st.binary(max_size=40) | (ANSWERS | VALUES).map(lambda told: json.dumps(told).encode())
+BODIES |= st.sampled_from([b"[" * 100_000, b'{"ok":' * 50_000, b"9" * 5_000, b"<html>", b"\xff\xfe{}"])
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(code=st.sampled_from([200, 200, 201, 302, 400, 401, 403, 404, 409, 413, 429, 500]), body=BODIES)
+def test_whatever_is_answered_is_a_success_or_one_of_the_known_errors(stranger, asking, code, body):
+    stranger.says(body, code)
+    try:
+        number = asking.text("one")
+    except AskedToWait as asked:
+        assert 1 <= asked.seconds <= LONGEST_PAUSE and not pieces(str(asked))
+    except Rejected as error:
+        assert 400 <= error.code < 500
+        told = f"{error} {error.advice}"
+        assert told.isprintable() and not pieces(told) and isinstance(error.for_all, bool)
+    except Unreachable as error:
+        assert str(error).isprintable() and not pieces(str(error))
+    else:
+        told = json.loads(body)
+        assert code == 200 and told["ok"] is True
+        assert type(number) is int and number == told["result"]["message_id"]
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://127.0.0.1:9"])

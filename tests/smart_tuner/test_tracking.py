@@ -1,6 +1,7 @@
 """What a trial tells MLflow arrives once, whatever happens on the way; MLflow itself is real."""
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -9,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from bot_api import answering
+from sqlalchemy import select, update
+from sqlalchemy.exc import DataError, OperationalError
 
-from smart_tuner import tracking
+from smart_tuner import publishing, tracking
 from smart_tuner.curves import Curves
 from smart_tuner.outbox import Publisher, counts
 from smart_tuner.store import mlflow_url, open_storage
@@ -320,6 +322,48 @@ def test_a_row_that_mlflow_never_takes_is_dropped_and_counted(engine, study, mlf
     mlflow.drain()
     assert counts(engine, UID) == {CHANNEL: {"dropped": 1, "sent": 1}}
     assert mlflow.history("measure/distance_db") == [(2, 9.0)]
+
+
+NOT_MLFLOWS = [b"", b"[]", b"null", b"<html>", b"\xff", b"{}", b"[" * 100_000, b'{"error_code": {}}']
+NOT_MLFLOWS += [b'{"experiments": 3}', b'{"experiments": [3]}', b'{"experiments": [{}], "runs": [{}]}']
+LOUD = {"error_code": "NOT_FOUND", "message": "\0 user:s3cr%40et-word, s3cr@et-word, Basic dXNlcjpwYXNz"}
+
+
+def test_whoever_answers_for_mlflow_ends_nothing_and_no_password_is_kept(tmp_path, monkeypatch):
+    for name, value in publishing.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with answering() as stranger, answering() as elsewhere, closing(open_storage(url)) as storage:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", stranger.base.replace("//", "//user:s3cr@et-word@"))
+        rows = attempt(OfStudy(storage.ours, "voices", UID))
+        rows.started(SETTINGS, SETTINGS)
+        rows.flush()
+        numbers, _ = publishing.publishers(storage, url, tmp_path)
+        for code in (200, 302, 500):
+            for body in [*NOT_MLFLOWS, LOUD]:
+                stranger.says(body, code, Location=elsewhere.base)
+                numbers.drain()
+                with storage.ours.begin() as connection:
+                    errors = connection.execute(select(OUTBOX.c.error).where(OUTBOX.c.error.is_not(None)))
+                    told = " | ".join(errors.scalars())
+                    connection.execute(update(OUTBOX).values(due_at=0.0, state="waiting", error=None))
+                assert told and told.isprintable() and not re.search("s3cr|et-word|dXNl", told)
+        assert elsewhere.asked == 0
+
+
+def test_a_fault_of_one_task_ends_none_and_says_no_password(tmp_path, capfd):
+    following = publishing.Following(tmp_path, [])
+    following.stop()  # so that nothing is waited for
+    for kind in (AttributeError, AssertionError, KeyError, DataError, MemoryError, OverflowError):
+        error = kind("http://user:s3cr@et@host/x", *([{}, None] if kind is DataError else []))
+
+        def fails(_, error=error):
+            raise error
+
+        following._do(fails, lambda: True)
+        told = capfd.readouterr().err
+        assert "//host/x" in told and "s3cr" not in told
 
 
 def test_files_wait_until_the_run_is_there_and_a_lost_one_is_dropped(tmp_path, engine, study, mlflow):

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from bot_api import answering
 
 from benchmarks import chaos
 from model import checkpoint
@@ -17,7 +18,7 @@ from run_study import main
 from smart_tuner.outage import Fenced
 from smart_tuner.records import Stored, note_stored, stored_checkpoints
 from smart_tuner.store import open_storage
-from studies.artifacts import Artifacts, ArtifactsError, ArtifactsLost
+from studies.artifacts import Artifacts, ArtifactsError, ArtifactsLost, TrialArtifacts, sending
 from studies.leases import Leases
 from studies.study import StudyError, load_study, open_study
 from studies.voices import best_checkpoint
@@ -232,6 +233,28 @@ def test_a_voice_is_fetched_to_where_it_is_to_speak(run, look, store, tmp_path):
     number, path = look(lambda study: best_checkpoint(study, None, elsewhere, store))
     assert path.is_relative_to(elsewhere / f"trial-{number:04d}")
     checkpoint.verify(path)
+
+
+def test_whoever_answers_for_a_store_only_fails_and_no_password_is_said(url, tmp_path, monkeypatch):
+    pytest.importorskip("boto3")
+    checkpoint.write(tmp_path, 5, lambda folder: (folder / "a").write_text("a"))
+    loud = b"<Error><Code>X</Code><Message>http://user:pa@ss@host/\n\n\xc2\x9b</Message></Error>"
+    with answering() as stranger, closing(open_storage(url)) as storage:
+        names = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}
+        for name, value in (names | {"ENDPOINT_URL": stranger.base}).items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        store, told = Artifacts.at("s3://voices/of/this"), []
+        of = TrialArtifacts(store, storage.ours, "uid", 0, tmp_path, told.append)
+        for code, body in ((301, b""), (206, b"<html>"), (403, loud)):
+            stranger.says(body, code)
+            with sending(of, "attempt") as wake:
+                wake()
+        with pytest.raises(ArtifactsLost) as caught:
+            of._fetch(Stored(6, "name", "digest"))
+        store.store.client.close()
+    assert len(told) == 3 and all("only here" in text and text.isprintable() for text in told)
+    assert len(str(caught.value).splitlines()) == 3
+    assert not [text for text in (*told, str(caught.value)) if "pa@" in text or "ss@" in text]
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 @st.composite
 def parameter_tables(draw, name):
     low, high = parameters.ALL_LIMITS[name]
-    if name == "n_frames_per_step":
-        high = 4
+    high = {"n_frames_per_step": 4, "warmup_steps": SMALL["objective"]["steps"]}.get(name, high)
     if TYPES[name] is float:
         values = st.floats(low, high).filter(lambda value: value_fault(name, value) is None)
     else:
@@ -536,6 +535,33 @@ def test_a_single_training_searches_nothing_and_takes_its_values_from_the_comman
     assert (spec.budget.trials, spec.space, spec.pruner.name) == (1, {}, "none")
     assert spec.settings({}).warmup_steps == 7
     assert spec.dimensions({}, 40).encoder_kernel_size == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("settings.warmup_steps", 20_000, "settings.warmup_steps"),
+        ("space.warmup_steps.high", 301, "space.warmup_steps"),
+        ("space.warmup_steps", {"type": "categorical", "choices": [10, 9_000]}, "space.warmup_steps"),
+        ("objective.steps", 100, "100"),
+    ],
+)
+def test_a_plan_shorter_than_its_warm_up_is_refused(key, value, named):
+    start = SMALL if key.startswith("space") else changed("space.warmup_steps", None)
+    if key == "objective.steps":
+        start = changed("settings.warmup_steps", 101, changed("pruner", {"name": "none"}, start))
+    told = refusal(changed(key, value, start))
+    assert "objective.steps" in told and named in told and "never ends its warm-up" in told
+
+
+def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_stored_still_read():
+    spec = Spec.parse(SMALL, "here.toml")
+    assert single_training(spec, ["warmup_steps=300"], None).settings({}).warmup_steps == 300
+    with pytest.raises(SpecError, match="never ends its warm-up"):
+        single_training(spec, ["warmup_steps=20000"], None)
+    old = {**spec.model_dump(mode="json"), "settings": {"warmup_steps": 20_000}, "space": {}}
+    stored = Spec.parse_json(json.dumps(old))
+    assert stored.with_changes(20, None).settings({}).warmup_steps == 20_000
 
 
 def test_a_warm_start_is_part_of_the_study():

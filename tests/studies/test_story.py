@@ -12,8 +12,11 @@ import pytest
 import soundfile
 from PIL import Image
 
+from dashboards.records import Records
+from smart_tuner.messages import message
 from smart_tuner.repairs import Entry
 from smart_tuner.store import open_storage
+from studies import facts, report
 from studies.spec import load
 from studies.story import page
 from studies.study import open_study
@@ -128,3 +131,39 @@ def test_files_that_are_elsewhere_are_said_to_be(study, tmp_path):
     shown = Page(page(study, load("quickstart"), str(tmp_path / "none"), [], [], tmp_path))
     assert "not on this machine" in shown.text
     assert shown.links == []
+
+
+@pytest.mark.parametrize(("value", "hums"), [(8.6, True), (8.4, False)])  # of a mismatch distance of 10
+def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_failed(
+    study, tmp_path, value, hums
+):
+    finish(study, value)
+    spec, best = load("quickstart"), study.best_trial
+    told = {
+        "summary": report.summary(study, spec, None, None),
+        "report": report.markdown(study, spec, None, [], []),
+        "page": Page(page(study, spec, None, [], [], tmp_path)).text,
+        "best": message("best", "en", {"study": "s", **facts.of_new_best(study, 0)}),
+        "лучшее": message("best", "ru", {"study": "s", **facts.of_new_best(study, 0)}),
+        "end": message("study_end", "en", {"study": "s", **facts.of_study(study, spec)}),
+    }
+    assert all("0% of the held-out sentences failed" in told[kind] for kind in ("summary", "report", "page"))
+    for kind, text in told.items():
+        assert bool(re.search("no speech yet|не речь", text, re.IGNORECASE)) is hums, kind
+    assert report.best_record(study, best)["no_speech_yet"] is hums
+    record = Records(study._storage._backend, tmp_path).study("quickstart")
+    assert record["best"]["no_speech_yet"] is record["bests"]["unassisted"]["no_speech_yet"] is hums
+
+
+def test_without_a_mismatch_distance_nothing_is_said_of_speech(study):
+    study.set_user_attr("yardstick", {})
+    finish(study, 99.0)
+    assert report.best_record(study, study.best_trial)["no_speech_yet"] is False
+
+
+def test_a_run_ends_with_the_command_that_it_was_given(study):
+    finish(study, 6.0)
+    spec = load("quickstart")
+    told = report.summary(study, spec, None, ("start 'my voices/a.toml' --n-trials 16", "search on"))
+    assert "  run_study.py start 'my voices/a.toml' --n-trials 16    search on\n" in told
+    assert "search" not in report.summary(study, spec, None, None)
