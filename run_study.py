@@ -8,6 +8,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -34,9 +35,10 @@ from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
-from studies import fixes, history, launch, pool, report
+from studies import caches, fixes, history, launch, pool, report
 from studies.folders import trial_folder
 from studies.late import Late
+from studies.signals import aside, to_nobody
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
     StudyError,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from model import warm_start
     from objectives import tacotron2
     from smart_tuner import publishing
-    from studies import artifacts, data, doctor, notices, story, tracked, training, voices, worker
+    from studies import artifacts, blame, data, doctor, notices, story, tracked, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
     serve = Late("dashboards.serve")
@@ -63,6 +65,7 @@ else:  # they load torch, which takes longer than all that a command needs which
     artifacts, publishing = Late("studies.artifacts"), Late("smart_tuner.publishing")
     story, tracked = Late("studies.story"), Late("studies.tracked")
     notices = Late("studies.notices")
+    blame = Late("studies.blame")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
     training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
@@ -179,7 +182,8 @@ class Place:
 def cli(
     context: click.Context, storage: str | None, home: Path, store: str | None, no_color: bool, debug: bool
 ) -> None:
-    console = Console(stderr=True, no_color=no_color)
+    caches.keep_in(home)
+    console = Console(file=aside(sys.stderr), no_color=no_color)
     context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console, store)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -276,6 +280,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     pool.end_with_parent()
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored))
+    training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
@@ -324,6 +329,7 @@ def train(
 
 def _work(place: Place, spec: Spec, study: optuna.Study, device: str, workers: int) -> None:
     refuse_unwanted(study)
+    training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
@@ -487,6 +493,7 @@ def write_report(place: Place, name: str, output: Path | None) -> None:
 @click.pass_obj
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
     """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
+    training.check_device(device)
     number, voice = voices.voice_of(place.study(name)[0], trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
     click.echo(output)
@@ -711,12 +718,22 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code (README, "Exit codes")."""
     try:
+        return _run(arguments)
+    except BrokenPipeError:  # as of `trials NAME | head -1`
+        to_nobody(1, 2)
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
         result = cli.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
         error.show()
         return 2
+    except BrokenPipeError:
+        raise
     except EXPECTED as error:
         return _told(error, _exit_code(error), arguments)
     except tacotron2.Interrupted as interrupted:
@@ -725,6 +742,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(error, 2, arguments)
     except artifacts.ArtifactsLost as error:
         return _told(error, 4, arguments)
+    except blame.MachineFault as error:
+        return _told(error, 1, arguments)
+    except (MemoryError, RuntimeError) as error:
+        if (fault := blame.no_memory(error)) is None:
+            raise
+        return _told(fault, 1, arguments)
     return result if isinstance(result, int) else 0
 
 

@@ -139,6 +139,10 @@ class Leases:
         values = {"state": "decided", "outcome": _outcome(state, value, reason)}
         self._must_change(lease, "held", values)
 
+    def close(self, lease: Lease) -> None:
+        """The trial has an end; nothing is to be told. Raises Fenced."""
+        self._must_change(lease, "held", {"state": "done"})
+
     # Looking after
 
     def decided(self) -> list[Outcome]:
@@ -151,9 +155,18 @@ class Leases:
         done = update(LEASES).values(state="done")
         self._changed(done.where(self._mine, LEASES.c.number == number, LEASES.c.state == "decided"))
 
+    def forget(self, number: int) -> None:
+        """The trial was deleted: it counts, but its number may be given to another one."""
+        gone = update(LEASES).values(state="done", number=None)
+        self._changed(gone.where(self._mine, LEASES.c.number == number))
+
     def adopt(self, running: Iterable[int], finished: Iterable[int]) -> None:
         """Rows for trials that have none: those of before there were leases, and one that was asked for by a
-        worker which died before it could say so. As long as another one is asking, it may be that one's."""
+        worker which died before it could say so. As long as another one is asking, it may be that one's.
+
+        Args:
+            running: those that workers asked for; others are their askers' business.
+        """
         with self._alone() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
             # One statement, one instant: a trial that is bound between two would be unknown to both.
@@ -263,7 +276,7 @@ class Renewal:
     """Renews a lease from a thread of its own for as long as the training runs.
 
     Args:
-        also: asked at every renewal; what it says first is kept in `wish`.
+        also: asked at every renewal; `wish` is its newest answer.
     """
 
     def __init__(
@@ -298,7 +311,7 @@ class Renewal:
         while not self._over.wait(self._seconds):
             try:
                 self._leases.renew(self._lease)
-                self.wish = self.wish or self._also()
+                self.wish = self._also()
             except (Fenced, StudyGone) as end:
                 self._end = end
                 return
