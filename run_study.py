@@ -8,7 +8,6 @@
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -38,7 +37,7 @@ from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, o
 from studies import caches, fixes, history, launch, pool, report
 from studies.folders import trial_folder
 from studies.late import Late
-from studies.signals import aside, to_nobody
+from studies.signals import aside
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
     StudyError,
@@ -718,22 +717,12 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code (README, "Exit codes")."""
     try:
-        return _run(arguments)
-    except BrokenPipeError:  # as of `trials NAME | head -1`
-        to_nobody(1, 2)
-        return 128 + signal.SIGPIPE
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
         result = cli.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
         error.show()
         return 2
-    except BrokenPipeError:
-        raise
     except EXPECTED as error:
         return _told(error, _exit_code(error), arguments)
     except tacotron2.Interrupted as interrupted:
@@ -755,10 +744,13 @@ def _told(error: Exception, code: int, arguments: list[str] | None) -> int:
     if "--debug" in (arguments or sys.argv):
         raise error
     if isinstance(error, OSError) and code == 6:
-        click.echo(f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.", err=True)
-        click.echo("What was saved before is kept: make room, or allow it, and go on as before.", err=True)
+        text = (
+            f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.\n"
+            "What was saved before is kept: make room, or allow it, and go on as before."
+        )
     else:
-        click.echo(str(error), err=True)
+        text = str(error)
+    click.echo(text, aside(sys.stderr))
     return code
 
 

@@ -2,24 +2,29 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 VARIABLES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
-def keep_in(home: Path) -> None:
-    """Where the installation and HOME are read-only, as in a container of a plain user; before librosa is
-    imported, which does not work without a place for numba's."""
-    found = find_spec("librosa")
-    beside = Path(found.origin).parent if found and found.origin else home
-    if not any(writable(place) for place in (beside, Path("~/.cache").expanduser())):
+def keep_in(home: Path, places: Sequence[Path] | None = None) -> None:
+    """Let caches be in `home` where none of the usual `places` can be written, as in a container that runs as
+    a plain user. To be called before librosa is imported, which fails where numba finds no place."""
+    if not any(map(_writable, _usual() if places is None else places)):
         for variable, name in VARIABLES.items():
             os.environ.setdefault(variable, str(home.absolute() / "cache" / name))
 
 
-def writable(folder: Path) -> bool:
-    """Whether a file can be made there, or in a folder that can be made there."""
+def _usual() -> list[Path]:
+    librosa = find_spec("librosa")
+    beside = [Path(librosa.origin).parent] if librosa and librosa.origin else []
+    return [*beside, Path("~/.cache").expanduser()]
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a file can be made there, or in the folder in which that would have to be made."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
