@@ -77,9 +77,13 @@ class Leases:
 
     # Taking
 
-    def claim(self, retries: int = 3) -> Lease | None:
+    def claim(self, retries: int = 3, left: Callable[[str], bool] = lambda _: False) -> Lease | None:
         """A trial that was released, or whose owner is gone, as its next attempt; one whose attempts ended
-        without a word more often than `retries` is given up."""
+        without a word more often than `retries` is given up.
+
+        Args:
+            left: whether an attempt (its uid) said elsewhere that it ended, as it could not say so here.
+        """
         with self._engine.begin() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
             query = select(LEASES, expired).where(self._mine, LEASES.c.state.in_(("released", "held")))
@@ -88,7 +92,7 @@ class Leases:
             died = row["state"] == "held"
             if died and not self._is_over(row):
                 continue
-            deaths = row["deaths"] + died
+            deaths = row["deaths"] + (died and not left(row["attempt_uid"]))
             lease = Lease(row["id"], row["number"], uuid.uuid4().hex, row["attempt_no"] + 1, deaths)
             given_up = deaths > retries
             values = {

@@ -19,6 +19,7 @@ from model.training import NonFinite
 from objectives.quality import Yardstick
 from objectives.tacotron2 import Interrupted, Unrepairable
 from smart_tuner.loading import TRIALS
+from smart_tuner.outage import StorageLost
 from smart_tuner.store import open_storage
 from smart_tuner.tables import LEASES
 from studies import worker
@@ -114,6 +115,16 @@ def test_what_is_no_fault_of_a_trial_costs_it_no_life_however_often_it_comes(des
     desk.work(well)
     assert desk.states() == ["COMPLETE"] * 3
     assert [lease["deaths"] for lease in desk.leases()] == [0, 0, 0]
+
+
+def test_a_database_that_cannot_be_told_either_costs_no_life(desk):
+    for _ in range(5):
+        with pytest.raises(StorageLost):
+            desk.work(raising(StorageLost("away for 600 s")))
+        [lease] = desk.leases()
+        assert (lease["state"], lease["deaths"]) == ("held", 0)
+    desk.work(well)
+    assert desk.states() == ["COMPLETE"] * 3
 
 
 def test_a_folder_that_cannot_be_made_costs_no_life_either(desk):
