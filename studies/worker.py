@@ -112,7 +112,9 @@ class Worker:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
         while True:
-            if (lease := wait_for(lambda: leases.claim(self.spec.budget.retries, self._left))) is not None:
+            if (
+                lease := wait_for(lambda: leases.claim(self.spec.budget.retries, self._has_left))
+            ) is not None:
                 if (trial := self._trial(lease)) is not None:
                     return lease, trial
                 wait_for(partial(self._accept, lease))
@@ -185,6 +187,9 @@ class Worker:
         except Fenced as fenced:
             self.display.warned(str(fenced))
             return False
+        except StorageLost:
+            self._leave_word(lease)
+            raise
         failpoint("decided")
         self._outage.wait_for(self._tell_decided)
         return True
@@ -211,23 +216,27 @@ class Worker:
             found = self._outage.wait_for(lambda: self._found(lease.number))
             if found is None or _is_over(found):
                 raise EndedElsewhere(f"trial {lease.number} was ended by somebody else") from error
-        self._give_back(lease, isinstance(error, StorageLost))
-        failpoint("released")
+        if not isinstance(error, StorageLost):
+            self._give_back(lease)
+            failpoint("released")
         raise explained(error)
 
-    def _give_back(self, lease: Lease, lost: bool) -> None:
-        """In the database, or, where it is `lost`, in the study's folder. Raises Fenced."""
+    def _give_back(self, lease: Lease) -> None:
+        """Raises Fenced."""
         with suppress(StorageLost):
-            if not lost and self._outage.attempt(lambda: self._leases.release(lease)):
+            if self._outage.attempt(lambda: self._leases.release(lease)):
                 return
+        self._leave_word(lease)
+
+    def _leave_word(self, lease: Lease) -> None:
+        """For whoever claims the trial: an attempt ended, and could not tell the database."""
         with suppress(OSError):
-            self._note_of(lease.attempt_uid).touch()
+            self._word_of(lease.attempt_uid).touch()
 
-    def _left(self, attempt_uid: str) -> bool:
-        return self._note_of(attempt_uid).exists()
+    def _has_left(self, attempt_uid: str) -> bool:
+        return self._word_of(attempt_uid).exists()
 
-    def _note_of(self, attempt_uid: str) -> Path:
-        """Is there where an attempt ended, and could tell no database."""
+    def _word_of(self, attempt_uid: str) -> Path:
         return self.folder / f"left-{attempt_uid}"
 
     def _trained(self, lease: Lease, trial: optuna.Trial) -> float:
