@@ -10,7 +10,7 @@ from objectives.tacotron2 import Unrepairable
 from smart_tuner.outage import Fenced
 from studies.space import Unrunnable
 
-Verdict = tuple[str, float | None, str]  # what Optuna is told: state, value, reason
+End = tuple[str, float | None, str]  # what Optuna is told: state, value, reason
 OWN = (NonFinite, OutOfMemory, Unrepairable, Unrunnable)
 
 
@@ -22,7 +22,7 @@ class MachineFault(RuntimeError):
     """A part of this machine failed; the message says which, why and what to do."""
 
 
-def verdict(error: BaseException) -> Verdict | None:
+def end_by(error: BaseException) -> End | None:
     """What becomes of a trial that `error` ended by its own fault; None: it can go on, perhaps elsewhere.
 
     Memory that runs out is the trial's fault, wherever it is: its network and batches are too large for here.
@@ -36,21 +36,21 @@ def verdict(error: BaseException) -> Verdict | None:
     return None
 
 
-def verdict_of(value: float) -> Verdict:
+def end_with(value: float) -> End:
     """What becomes of a trial that came to its end: databases know no value that is not finite."""
     if math.isfinite(value):
         return "COMPLETE", value, ""
     return "FAIL", None, f"its value is {value}"
 
 
-def explained(error: BaseException) -> BaseException:
-    """The same, in words for a person where it is known what it means."""
-    if isinstance(error, torch.AcceleratorError):
-        return MachineFault(
-            f"The accelerator failed.\n{first_line(error)}\n"
-            "Its trial goes on from its checkpoint: look at the device (nvidia-smi), then resume the study."
-        )
-    return error
+def explained(error: BaseException) -> MachineFault | None:
+    """In words for a person, where it is known what it means and it does not say so."""
+    if not isinstance(error, torch.AcceleratorError):
+        return None
+    return MachineFault(
+        f"The accelerator failed.\n{first_line(error)}\n"
+        "Its trial goes on from its checkpoint: look at the device (nvidia-smi), then resume the study."
+    )
 
 
 def no_memory(error: BaseException) -> MachineFault | None:

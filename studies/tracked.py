@@ -21,7 +21,7 @@ from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
 from studies import fixes, history
 from studies.attachments import attach
-from studies.blame import verdict
+from studies.blame import end_by
 from studies.leases import Leases
 from studies.spec import Spec
 from studies.study import rdb
@@ -64,7 +64,7 @@ class Tracked:
             except Fenced:
                 raise
             except Exception as error:
-                if (own := verdict(error)) is None:
+                if (own := end_by(error)) is None:
                     mine.released()
                 else:
                     mine.conclude(own[-1])

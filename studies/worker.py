@@ -19,7 +19,7 @@ from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies.artifacts import Artifacts, TrialArtifacts, sending
 from studies.asking import ask, is_ours
-from studies.blame import EndedElsewhere, Verdict, explained, verdict, verdict_of
+from studies.blame import EndedElsewhere, end_by, end_with, explained
 from studies.folders import attempt_folder
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
@@ -201,25 +201,30 @@ class Worker:
         then is free for whoever goes on with it.
         """
         try:
-            ended = verdict_of(self._trained(lease, trial))
+            end = end_with(self._trained(lease, trial))
         except Fenced:
             raise
         except BaseException as error:
-            ended = self._blamed(error, lease)
-        self._outage.wait_for(lambda: self._leases.decide(lease, *ended))
+            if (own := end_by(error)) is None:
+                if (meant := self._let_go(lease, error)) is not None:
+                    raise meant from error
+                raise
+            end = own
+        self._outage.wait_for(lambda: self._leases.decide(lease, *end))
 
-    def _blamed(self, error: BaseException, lease: Lease) -> Verdict:
-        """Raises what is no fault of the trial; or Fenced, also where only the folder is gone."""
-        if (own := verdict(error)) is not None:
-            return own
+    def _let_go(self, lease: Lease, error: BaseException) -> Exception | None:
+        """Leave the trial as somebody else ended it, or give it free; what `error` means, if it does not say.
+
+        Raises Fenced, also where it shows only in that the folder is gone.
+        """
         if isinstance(error, UpdateFinishedTrialError | KeyError):
             found = self._outage.wait_for(lambda: self._found(lease.number))
             if found is None or _is_over(found):
-                raise EndedElsewhere(f"trial {lease.number} was ended by somebody else") from error
+                return EndedElsewhere(f"trial {lease.number} was ended by somebody else")
         if not isinstance(error, StorageLost):
             self._give_back(lease)
             failpoint("released")
-        raise explained(error)
+        return explained(error)
 
     def _give_back(self, lease: Lease) -> None:
         """Raises Fenced."""

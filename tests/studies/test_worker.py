@@ -24,7 +24,7 @@ from smart_tuner.store import open_storage
 from smart_tuner.tables import LEASES
 from studies import worker
 from studies.asking import ask
-from studies.blame import MachineFault, verdict
+from studies.blame import MachineFault, end_by
 from studies.leases import Leases, Renewal
 from studies.spec import Spec, load
 from studies.study import StudyError, open_study
@@ -157,7 +157,7 @@ def test_a_broken_accelerator_is_told_in_words(desk):
     ],
 )
 def test_a_trial_that_is_too_large_or_unsound_is_failed_with_its_reason(error, reason):
-    found = verdict(error)
+    found = end_by(error)
     assert found is not None
     assert found[:2] == ("FAIL", None)
     assert reason in found[2]
@@ -168,7 +168,7 @@ def test_a_trial_that_is_too_large_or_unsound_is_failed_with_its_reason(error, r
     [OSError(errno.ENOMEM, "Cannot allocate memory"), ValueError("out of memory"), RuntimeError("a bug")],
 )
 def test_what_only_sounds_like_it_is_not_the_trials_fault(error):
-    assert verdict(error) is None
+    assert end_by(error) is None
 
 
 def test_a_trials_own_fault_fails_it_and_the_study_goes_on(desk):
