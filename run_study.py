@@ -34,9 +34,10 @@ from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
-from studies import fixes, history, launch, pool, report
+from studies import caches, fixes, history, launch, pool, report
 from studies.folders import trial_folder
 from studies.late import Late
+from studies.signals import aside
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
     StudyError,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from model import warm_start
     from objectives import tacotron2
     from smart_tuner import publishing
-    from studies import artifacts, data, doctor, notices, story, tracked, training, voices, worker
+    from studies import artifacts, blame, data, doctor, notices, story, tracked, training, voices, worker
     from studies import terminal as display
 else:  # they load torch, which takes longer than all that a command needs which only reads
     serve = Late("dashboards.serve")
@@ -64,6 +65,7 @@ else:  # they load torch, which takes longer than all that a command needs which
     artifacts, publishing = Late("studies.artifacts"), Late("smart_tuner.publishing")
     story, tracked = Late("studies.story"), Late("studies.tracked")
     notices = Late("studies.notices")
+    blame = Late("studies.blame")
     data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
     training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
 
@@ -185,7 +187,8 @@ class Place:
 def cli(
     context: click.Context, storage: str | None, home: Path, store: str | None, no_color: bool, debug: bool
 ) -> None:
-    console = Console(stderr=True, no_color=no_color)
+    caches.keep_in(home)
+    console = Console(file=aside(sys.stderr), no_color=no_color)
     context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console, store)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -282,6 +285,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     pool.end_with_parent()
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored))
+    training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
@@ -350,6 +354,7 @@ def _work(
     further: tuple[str, str] | None,
 ) -> None:
     refuse_unwanted(study)
+    training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
@@ -527,6 +532,7 @@ def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
 @click.pass_obj
 def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
     """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
+    training.check_device(device)
     study = _heard(place, name, trial)
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
     stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
@@ -776,6 +782,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(error, 2, arguments)
     except artifacts.ArtifactsLost as error:
         return _told(error, 4, arguments)
+    except blame.MachineFault as error:
+        return _told(error, 1, arguments)
+    except (MemoryError, RuntimeError) as error:
+        if (fault := blame.no_memory(error)) is None:
+            raise
+        return _told(fault, 1, arguments)
     return result if isinstance(result, int) else 0
 
 
@@ -783,13 +795,15 @@ def _told(error: Exception, code: int, arguments: list[str] | None) -> int:
     if "--debug" in (arguments or sys.argv):
         raise error
     if isinstance(error, OSError) and code == 6:
-        click.echo(f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.", err=True)
-        click.echo("What was saved before is kept: make room, or allow it, and go on as before.", err=True)
+        text = (
+            f"Cannot write {error.filename or 'on this disk'}.\n{error.strerror}.\n"
+            "What was saved before is kept: make room, or allow it, and go on as before."
+        )
     elif isinstance(error, UNREACHABLE):
-        click.echo(f"The database does not do what it should.\n{in_short(error)}", err=True)
-        click.echo("Try again when it does.", err=True)
+        text = f"The database does not do what it should.\n{in_short(error)}\nTry again when it does."
     else:
-        click.echo(str(error), err=True)
+        text = str(error)
+    click.echo(text, aside(sys.stderr))
     return code
 
 

@@ -1,11 +1,13 @@
 """Read recordings, and turn sound into log-mel spectrograms as NVIDIA's Tacotron 2 does."""
 
+import io
 import math
 import os
 import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -142,5 +144,12 @@ def _window(settings: MelSettings) -> NDArray[np.float32]:
 
 
 def write_wave(path: Path, wave: NDArray[np.float32], sample_rate: int) -> None:
-    """Write samples (N,) as a 16-bit WAV file; what exceeds [-1, 1] is clipped."""
-    soundfile.write(path, np.clip(wave, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
+    """Write samples (N,) as a 16-bit WAV file; what exceeds [-1, 1] is clipped. Raises OSError."""
+    write_samples(path, np.clip(wave, -1.0, 1.0), sample_rate)
+
+
+def write_samples(path: Path, samples: NDArray[Any], sample_rate: int) -> None:
+    """Write samples (N,), floats in [-1, 1] or integers of 16 bits, as a 16-bit WAV file. Raises OSError."""
+    written = io.BytesIO()  # where the disk is full, libsndfile says no more than "System error"
+    soundfile.write(written, samples, sample_rate, format="WAV", subtype="PCM_16")
+    path.write_bytes(written.getbuffer())

@@ -26,6 +26,14 @@ from model.voice import Voice, load_voice, save_voice
 TRAINING_STATE = "training.pt"
 # The share of held-out items whose alignment must be good before the model counts as aligned.
 ALIGNED_SHARE = 0.8
+# What is said, in small letters, where memory runs out: by the CPU's allocator, by CUDA, by its libraries.
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "status_alloc_failed",
+    "bad_alloc",
+)
 
 
 class NonFinite(FloatingPointError):
@@ -134,13 +142,8 @@ class Training:
         """
         started, s = time.monotonic(), self.settings
         items, buffers, random = self._items(), self._buffers(), dict(self._random)
-        try:
+        with self._fitting(buffers, random):
             terms, norm = self._gradients(items)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            self._undo(buffers, random)
-            raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
         loss = terms.total(s)
         measured = (loss, terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)
         total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
@@ -150,9 +153,10 @@ class Training:
             raise NonFinite(text, tuple(item.id for item in items))
         before = Look(self.model.groups()) if closely else None
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
         rate = learning_rate_at(self.step, s)
-        self._step_optimizer(rate)
+        with self._fitting(buffers, random):
+            torch.nn.utils.clip_grads_with_norm_(parameters, s.grad_clip_thresh, norm)
+            self._step_optimizer(rate)
         self.step += 1
         self.skip()
         seconds = time.monotonic() - started
@@ -183,6 +187,20 @@ class Training:
             found.append(terms.detached())
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         return sum_of(found), torch.nn.utils.get_total_norm(gradients)
+
+    @contextmanager
+    def _fitting(self, buffers: list[Tensor], random: dict[str, Tensor]) -> Iterator[None]:
+        """Where memory runs out, all is as before the step; Adam's state, too, which the first step makes."""
+        known = set(self._optimizer.state)
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            for parameter in set(self._optimizer.state) - known:
+                del self._optimizer.state[parameter]
+            self._undo(buffers, random)
+            raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
 
     def _undo(self, buffers: list[Tensor], random: dict[str, Tensor]) -> None:
         """Leave a failed step as if it had not begun."""
@@ -318,7 +336,7 @@ class Training:
             yield measure(a[:n_steps, :length].double().numpy(), is_spoken)
 
     def save(self, folder: Path) -> None:
-        """Write all that a bit-identical continuation needs, and the voice, into `folder`."""
+        """Write all that a bit-identical continuation needs, and the voice, into `folder`. Raises OSError."""
         save_voice(self.voice(), folder)
         state = {
             "optimizer": self._optimizer.state_dict(),
@@ -331,7 +349,7 @@ class Training:
             "branch": self._branch,
             "excluded": sorted(self.excluded),
         }
-        torch.save(state, folder / TRAINING_STATE)
+        _write(state, folder / TRAINING_STATE)
 
     def restore(self, folder: Path) -> None:
         """Go on from what `save` wrote. Raises ValueError when it is of another network or seed."""
@@ -353,11 +371,23 @@ class Training:
         return voice, state
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch names it a type only where the device is an accelerator."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whatever it was that found no memory: torch has a type of its own for one of its ways only."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in NO_MEMORY)
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """What torch raises where the disk is full is a RuntimeError that does not say so."""
+    with path.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def gate_errors(gates: Tensor, mel_lengths: Tensor, r: int) -> Tensor:

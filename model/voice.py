@@ -97,9 +97,9 @@ class Voice:
 
 
 def save_voice(voice: Voice, folder: Path) -> None:
-    """Write weights as safetensors, and as JSON all that is needed to speak with them."""
+    """Write weights as safetensors, and as JSON all that is needed to speak with them. Raises OSError."""
     weights = {name: tensor.contiguous() for name, tensor in voice.model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))  # its own writing raises no OSError
     description = {
         "dimensions": asdict(voice.model.dimensions),
         "front_end": asdict(voice.front_end),

@@ -81,9 +81,13 @@ class Leases:
 
     # Taking
 
-    def claim(self, retries: int = 3) -> Lease | None:
+    def claim(self, retries: int = 3, left: Callable[[str], bool] = lambda _: False) -> Lease | None:
         """A trial that was released, or whose owner is gone, as its next attempt; one whose attempts ended
-        without a word more often than `retries` is given up."""
+        without a word more often than `retries` is given up.
+
+        Args:
+            left: whether an attempt (its uid) said elsewhere that it ended, as it could not say so here.
+        """
         with self._engine.begin() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
             query = select(LEASES, expired).where(self._mine, LEASES.c.state.in_(("released", "held")))
@@ -92,7 +96,7 @@ class Leases:
             died = row["state"] == "held"
             if died and not self._is_over(row):
                 continue
-            deaths = row["deaths"] + died
+            deaths = row["deaths"] + (died and not left(row["attempt_uid"]))
             consumed = Consumed(row["steps"] or 0, row["seconds"] or 0.0)
             number, attempt_no = row["number"], row["attempt_no"] + 1
             lease = Lease(row["id"], number, uuid.uuid4().hex, attempt_no, deaths, consumed)
@@ -146,6 +150,10 @@ class Leases:
         values = {"state": "decided", "outcome": _outcome(state, value, reason)}
         self._must_change(lease, "held", values | asdict(lease.consumed))
 
+    def close(self, lease: Lease) -> None:
+        """The trial has an end; nothing is to be told. Raises Fenced."""
+        self._must_change(lease, "held", {"state": "done", **asdict(lease.consumed)})
+
     # Looking after
 
     def decided(self) -> list[Outcome]:
@@ -158,9 +166,18 @@ class Leases:
         done = update(LEASES).values(state="done")
         self._changed(done.where(self._mine, LEASES.c.number == number, LEASES.c.state == "decided"))
 
+    def forget(self, number: int) -> None:
+        """The trial was deleted: it counts, but its number may be given to another one."""
+        gone = update(LEASES).values(state="done", number=None)
+        self._changed(gone.where(self._mine, LEASES.c.number == number))
+
     def adopt(self, running: Iterable[int], finished: Iterable[int]) -> None:
         """Rows for trials that have none: those of before there were leases, and one that was asked for by a
-        worker which died before it could say so. As long as another one is asking, it may be that one's."""
+        worker which died before it could say so. As long as another one is asking, it may be that one's.
+
+        Args:
+            running: those that workers asked for; others are their askers' business.
+        """
         with self._alone() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
             # One statement, one instant: a trial that is bound between two would be unknown to both.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from smart_tuner import files
-from studies.signals import heard_by
+from studies.signals import heard_by, to_nobody
 
 POLL_SECONDS = 0.2
 MAX_RESTARTS = 3  # of a worker that a signal killed
@@ -127,9 +127,7 @@ def end_with_parent(check_seconds: float = 2.0) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(check_seconds)
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        for listened_to in (1, 2):  # by the parent: a broken pipe would end this process unsaved
-            os.dup2(nobody, listened_to)
+        to_nobody(1, 2)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""How a worker is stopped from outside, and starts itself again when it hangs."""
+"""How a worker is stopped from outside, starts itself again when it hangs, and bears that nobody listens."""
 
 import os
 import signal
@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TextIO, TypeVar, cast
+
+T = TypeVar("T")
 
 
 def _stopping() -> list[int]:
@@ -44,8 +47,42 @@ class StopSignal:
         self._warn("finishing the step and saving; press Ctrl-C again to quit at once")
 
 
+def to_nobody(*descriptors: int) -> None:
+    """What is written there goes nowhere: whoever read it is gone."""
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nobody, descriptor)
+    os.close(nobody)
+
+
+def aside(stream: TextIO) -> TextIO:
+    """For what is said beside the work: if its reader goes away, it is said to nobody."""
+    return cast(TextIO, _Aside(stream))
+
+
+class _Aside:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._unless_gone(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        self._unless_gone(self._stream.flush)
+
+    def _unless_gone(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError:
+            to_nobody(self._stream.fileno())
+            return call()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def start_again(silent: float) -> None:
     """Replace this process by a new one that goes on from the newest checkpoint. The hung trial counts as
     lost, so that one that hangs again and again is given up (budget.retries)."""
-    print(f"no step for {silent:.0f} s (stacks above): starting again", file=sys.stderr, flush=True)
+    print(f"no step for {silent:.0f} s (stacks above): starting again", file=aside(sys.stderr), flush=True)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

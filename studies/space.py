@@ -23,13 +23,46 @@ from studies.sections import Asha, Tpe
 from studies.spec import Spec
 
 
+class Unrunnable(ValueError):
+    """A trial was given values, by somebody who enqueued it, with which none of its study can be run."""
+
+
 def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
     """Draw every parameter, in the order of the file; one whose condition fails is left out."""
     drawn: dict[str, Any] = {}
     for name, parameter in spec.space.items():
         if all(parent in drawn and c.holds(drawn[parent]) for parent, c in parameter.when.items()):
-            drawn[name] = _drawn(trial, name, distribution(name, parameter))
+            source = distribution(name, parameter)
+            value = _drawn(trial, name, source)
+            drawn[name] = source.to_external_repr(source.to_internal_repr(value))  # 8.0 was given for 8
     return dict(drawn)
+
+
+def check_given(trial: FrozenTrial, spec: Spec) -> None:
+    """What Optuna does not ask of values that a trial was given: it takes those that are out of range, and
+    numbers in quotes, and passes over unknown names. Raises Unrunnable."""
+    given, known = {**trial.params, **trial.system_attrs.get("fixed_params", {})}, distributions(spec)
+    if unknown := sorted(set(given) - set(known)):
+        raise Unrunnable(f"it was given {', '.join(unknown)}; the study's parameters are {', '.join(known)}")
+    for name, value in given.items():
+        if not _contains(known[name], value):
+            raise Unrunnable(f"it was given {name} = {value!r}, which must be {_limits(known[name])}")
+
+
+def _contains(source: BaseDistribution, value: Any) -> bool:
+    truth = isinstance(value, bool)  # which Python counts among the numbers
+    if isinstance(source, CategoricalDistribution):
+        return any(value == choice and truth == isinstance(choice, bool) for choice in source.choices)
+    return isinstance(value, int | float) and not truth and source._contains(value)
+
+
+def _limits(source: BaseDistribution) -> str:
+    if isinstance(source, CategoricalDistribution):
+        return f"one of {', '.join(map(repr, source.choices))}"
+    assert isinstance(source, FloatDistribution | IntDistribution)
+    kind = "a whole number" if isinstance(source, IntDistribution) else "a number"
+    steps = "" if source.step in (None, 1) else f" in steps of {source.step}"
+    return f"{kind} from {source.low} to {source.high}{steps}"
 
 
 def distributions(spec: Spec) -> dict[str, BaseDistribution]:

@@ -11,23 +11,23 @@ import optuna
 import torch
 from optuna_dashboard import save_note
 
-from model.training import NonFinite, OutOfMemory, StepMeasures
+from model.training import StepMeasures
 from objectives.progress import ALIGNMENT, MELS, SAMPLE
-from objectives.tacotron2 import Attempt, Interrupted, Measured, Plan, Unrepairable
+from objectives.tacotron2 import Attempt, Measured, Plan
 from smart_tuner.curves import Curves
-from smart_tuner.outage import UNREACHABLE
+from smart_tuner.outage import UNREACHABLE, Fenced
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry, in_force
 from smart_tuner.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
 from studies import fixes, history
 from studies.attachments import attach
 from studies.attributes import numbers
+from studies.blame import end_by
 from studies.leases import Leases
 from studies.spec import Spec
 from studies.study import rdb, stored_spec
 from studies.training import Display, Job
 
-ENDS = (optuna.TrialPruned, NonFinite, OutOfMemory, Unrepairable)
 KINDS = {SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"}
 Tracking = tuple[Display, Callable[[Job], Job]]
 
@@ -62,11 +62,13 @@ class Tracked:
             self._attempt = mine = _Attempt(attempt, self._study, self._home, self._now, self.warned)
             try:
                 value = job(attempt)
-            except Interrupted:
-                mine.released()
+            except Fenced:
                 raise
-            except ENDS as end:
-                mine.conclude(str(end))
+            except Exception as error:
+                if (own := end_by(error)) is None:
+                    mine.released()
+                else:
+                    mine.conclude(own[-1])
                 raise
             else:
                 mine.conclude("")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
+import torch
 
 from model.corpus import Corpus
 from model.preflight import Report, by_reason
@@ -16,7 +17,8 @@ from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
 from smart_tuner.repairs import Entry
 from studies import attributes
-from studies.space import derived, suggest
+from studies.blame import first_line
+from studies.space import check_given, derived, suggest
 from studies.spec import Spec
 from studies.study import StudyError
 
@@ -38,6 +40,19 @@ class Display(Protocol):
     def warned(self, text: str) -> None: ...
 
 
+def check_device(device: str) -> None:
+    """Compute something there. Raises StudyError: no trial is to be taken for nothing."""
+    try:
+        square = torch.ones(2, 2, device=device)
+        (square @ square).sum().item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch knows no common one
+        found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise StudyError(
+            f'Cannot use the device "{device}".\n{first_line(error)}\n'
+            f"Give --device one of those that work here: {', '.join(found)}."
+        ) from error
+
+
 def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, display: Display) -> Job:
     """What a worker does with each trial. Raises StudyError when the speech data is another than before."""
     _check_corpus(study, corpus)
@@ -46,7 +61,7 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
 
     def run(attempt: Attempt) -> float:
         trial = attempt.trial
-        params = attempt.outage.wait_for(lambda: suggest(trial, spec))
+        params = attempt.outage.wait_for(lambda: _suggested(trial, spec))
         settings = spec.settings(params)
         seed = derived(spec.seed, "training", trial.number)
         dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
@@ -58,6 +73,18 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
         return objective(attempt, training)
 
     return run
+
+
+def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
+    check_given(trial._cached_frozen_trial, spec)
+    try:
+        return suggest(trial, spec)
+    except ValueError as error:
+        raise StudyError(
+            f'Cannot draw parameters in study "{trial.study.study_name}".\n{error}\n'
+            "Trials that were added from elsewhere use a parameter's name for something else: "
+            "start the study anew under another name."
+        ) from error
 
 
 def _note_start(trial: optuna.Trial, settings: dict[str, float]) -> None:

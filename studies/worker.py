@@ -1,33 +1,38 @@
 """Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import IntegrityError
 
 from model import checkpoint
 from model.failpoint import failpoint
-from model.training import NonFinite, OutOfMemory
-from objectives.tacotron2 import Attempt, Interrupted, Unrepairable
-from smart_tuner.outage import BUDGET_SECONDS, Fenced, Outage
+from objectives.tacotron2 import Attempt, Interrupted
+from smart_tuner.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
 from smart_tuner.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from smart_tuner.stall import Watchdog
 from studies import attributes
-from studies.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
+from studies.artifacts import Artifacts, TrialArtifacts, sending
+from studies.asking import ask, is_ours
+from studies.blame import EndedElsewhere, end_by, end_with, explained
 from studies.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.history import best_trial, training_left
 from studies.leases import Lease, Leases, Outcome, Renewal
 from studies.signals import StopSignal, heard_by, start_again
 from studies.space import distributions, nearest_in
 from studies.spec import Spec
-from studies.study import TooManyFailures, gone, rdb, wish
+from studies.study import StudyError, TooManyFailures, gone, rdb, wish
 from studies.training import Display, Job
 
 LINGER_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
+ELSEWHERE = "somebody else told its end"
 
 
 class AskedInVain(Exception):
@@ -73,6 +78,7 @@ class Worker:
             Interrupted: a signal or a person asked for a stop; the running trial can go on.
             StorageLost: the database stayed away; the running trial can go on.
             TooManyFailures, StudyGone: see there.
+            Other exceptions are faults of the machine or of this program; the running trial can go on.
         """
         try:
             self._work(max_trials)
@@ -115,9 +121,10 @@ class Worker:
     def _take(self) -> tuple[Lease, optuna.Trial] | None:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
-        if (lease := wait_for(lambda: leases.claim(self.spec.budget.retries))) is not None:
-            assert lease.number is not None
-            return lease, self._trial(lease.number)
+        while (lease := wait_for(lambda: leases.claim(self.spec.budget.retries, self._has_left))) is not None:
+            if (trial := self._trial(lease)) is not None:
+                return lease, trial
+            wait_for(partial(self._accept, lease))
         if not wait_for(lambda: training_left(self.study, self.spec)):
             return None
         if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
@@ -128,7 +135,7 @@ class Worker:
     def _ask(self, reserved: Lease) -> tuple[Lease, optuna.Trial]:
         """Raises AskedInVain."""
         asked: list[optuna.Trial] = []
-        if not self._outage.attempt(lambda: asked.append(self.study.ask())):
+        if not self._outage.attempt(lambda: asked.append(ask(self.study))):
             raise AskedInVain
         failpoint("asked")
         [trial] = asked
@@ -137,37 +144,115 @@ class Worker:
         except Fenced as fenced:
             self.display.warned(str(fenced))
             raise AskedInVain from fenced
+        except IntegrityError as error:
+            raise StudyError(
+                f'Cannot go on with study "{self.spec.name}".\n'
+                f"Optuna gave a new trial the number {trial.number}, which another one has: "
+                "trials were deleted from its database.\nStart the study anew under another name."
+            ) from error
         failpoint("bound")
         return lease, trial
 
-    def _trial(self, number: int) -> optuna.Trial:
-        def find() -> optuna.Trial:
-            storage = self.study._storage
-            found = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-            return optuna.trial.Trial(self.study, found)
+    def _trial(self, lease: Lease) -> optuna.Trial | None:
+        """The trial to go on with; None where it has its end already."""
+
+        def find() -> optuna.Trial | None:
+            found = self._found(lease.number)
+            return (
+                None if found is None or _is_over(found) else optuna.trial.Trial(self.study, found._trial_id)
+            )
 
         return self._outage.wait_for(find)
+
+    def _found(self, number: int | None) -> FrozenTrial | None:
+        """What the database has; None for a trial that somebody deleted. Raises StudyGone."""
+        assert number is not None
+        storage, study = self.study._storage, self.study._study_id
+        try:
+            return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study, number))
+        except KeyError:
+            self._wish()
+            return None
+
+    def _accept(self, lease: Lease) -> None:
+        """Somebody else ended the trial, or deleted it: that stands, and nothing is told."""
+        if self._show_end(lease.number):
+            self._leases.close(lease)
 
     # Running
 
     def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
         """Run a trial to its end, and tell it; whether it came to one here."""
-        folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.display.warned)
-        self._announce(lease)
-        renewal = Renewal(self._leases, lease, self._wish)
-        with renewal, Watchdog(start_again) as watchdog:
-            self._stop.beat = watchdog.beat
-            try:
-                self._attempt(lease, trial, folder, renewal)
-            except Fenced as fenced:
-                self.display.warned(str(fenced))
-                return False
+        try:
+            self._attempt(lease, trial)
+        except EndedElsewhere:
+            self._outage.wait_for(lambda: self._accept(lease))
+            return True
+        except Fenced as fenced:
+            self.display.warned(str(fenced))
+            return False
+        except (StorageLost, DatabaseGone):
+            self._leave_word(lease)
+            raise
         failpoint("decided")
         self._outage.wait_for(self._tell_decided)
         return True
 
-    def _attempt(self, lease: Lease, trial: optuna.Trial, folder: Path, renewal: Renewal) -> None:
-        """Raises Fenced, also where it shows only in that the folder is gone."""
+    def _attempt(self, lease: Lease, trial: optuna.Trial) -> None:
+        """Train a trial and decide what becomes of it.
+
+        Whatever ends it comes by here. Raises Fenced, EndedElsewhere, or what is no fault of the trial, which
+        then is free for whoever goes on with it.
+        """
+        try:
+            end = end_with(self._trained(lease, trial))
+        except Fenced:
+            raise
+        except BaseException as error:
+            if (own := end_by(error)) is None:
+                if (meant := self._let_go(lease, error)) is not None:
+                    raise meant from error
+                raise
+            end = own
+        self._outage.wait_for(lambda: self._leases.decide(lease, *end))
+
+    def _let_go(self, lease: Lease, error: BaseException) -> Exception | None:
+        """Leave the trial as somebody else ended it, or give it free; what `error` means, if it does not say.
+
+        Raises Fenced, also where it shows only in that the folder is gone.
+        """
+        if isinstance(error, UpdateFinishedTrialError | KeyError):
+            found = self._outage.wait_for(lambda: self._found(lease.number))
+            if found is None or _is_over(found):
+                return EndedElsewhere(f"trial {lease.number} was ended by somebody else")
+        if not isinstance(error, StorageLost | DatabaseGone):
+            self._give_back(lease)
+            failpoint("released")
+        return explained(error)
+
+    def _give_back(self, lease: Lease) -> None:
+        """Raises Fenced."""
+        with suppress(StorageLost):
+            if self._outage.attempt(lambda: self._leases.release(lease)):
+                return
+        self._leave_word(lease)
+
+    def _leave_word(self, lease: Lease) -> None:
+        """For whoever claims the trial: an attempt ended, and could not tell the database."""
+        with suppress(OSError):
+            self._word_of(lease.attempt_uid).touch()
+
+    def _has_left(self, attempt_uid: str) -> bool:
+        return self._word_of(attempt_uid).exists()
+
+    def _word_of(self, attempt_uid: str) -> Path:
+        return self.folder / f"left-{attempt_uid}"
+
+    def _trained(self, lease: Lease, trial: optuna.Trial) -> float:
+        """The value of a trial that came to its end."""
+        folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.display.warned)
+        self._announce(lease)
+        renewal = Renewal(self._leases, lease, lambda: self._wish_for(lease))
 
         def asked_to_stop() -> int | None:
             renewal.check()
@@ -180,28 +265,22 @@ class Worker:
             failpoint("row-written")
             send()
 
-        try:
+        with renewal, Watchdog(start_again) as watchdog:
+            self._stop.beat = watchdog.beat
             if lease.attempt_no > 1:
                 self._bring_here(trial.number, folder)
             ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
             with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
-                state, value, reason = self._ended(
+                return self.job(
                     Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept, lease.consumed)
                 )
-        except (Interrupted, OSError, ArtifactsLost):
-            self._outage.attempt(lambda: self._leases.release(lease))
-            failpoint("released")
-            raise
-        self._outage.wait_for(lambda: self._leases.decide(lease, state, value, reason))
 
-    def _ended(self, attempt: Attempt) -> tuple[str, float | None, str]:
-        """What is neither an end nor a signal breaks the worker, and shows."""
-        try:
-            return "COMPLETE", self.job(attempt), ""
-        except optuna.TrialPruned as pruned:
-            return "PRUNED", None, str(pruned)
-        except (NonFinite, OutOfMemory, Unrepairable) as fault:
-            return "FAIL", None, str(fault)
+    def _wish_for(self, lease: Lease) -> str:
+        """Asked with every renewal. Raises EndedElsewhere, StudyGone."""
+        found = self._found(lease.number)
+        if found is None or _is_over(found):
+            raise EndedElsewhere(f"trial {lease.number} was ended by somebody else")
+        return self._wish()
 
     def _ledger(self, number: int, attempt_uid: str) -> TrialRepairs:
         policy = self.study.user_attrs["policy"]
@@ -235,9 +314,10 @@ class Worker:
 
     def _look_after(self) -> None:
         """Find trials nobody holds, and tell what was decided, whoever decided it."""
-        trials = self.study.get_trials(deepcopy=False)
-        running = [t.number for t in trials if t.state == TrialState.RUNNING]
-        self._leases.adopt(running, [t.number for t in trials if t.state.is_finished()])
+        storage, study = rdb(self.study), self.study._study_id  # Optuna's cache keeps what was deleted
+        finished = [t.number for t in self.study.get_trials(deepcopy=False) if _is_over(t)]
+        running = storage.get_all_trials(study, deepcopy=False, states=(TrialState.RUNNING,))
+        self._leases.adopt([t.number for t in running if is_ours(t)], finished)
         self._tell_decided()
 
     def _tell_decided(self) -> None:
@@ -246,21 +326,31 @@ class Worker:
 
     def _tell(self, outcome: Outcome) -> None:
         number = outcome.number
-        trial = self._trial(number)
-        try:
-            if outcome.reason:
-                trial.set_user_attr("reason", outcome.reason)
-            if outcome.state == "COMPLETE":
-                _enqueue_fresh(self.study, self.spec, number)
-            failpoint("telling")
-            state = TrialState[outcome.state]
-            self.study.tell(number, outcome.value, state, skip_if_finished=True)
-        except UpdateFinishedTrialError:
-            pass  # another worker has just told it
+        if (found := self._found(number)) is not None:
+            with suppress(UpdateFinishedTrialError):  # somebody has just told it
+                trial = optuna.trial.Trial(self.study, found._trial_id)
+                if outcome.reason:
+                    trial.set_user_attr("reason", outcome.reason)
+                if outcome.state == "COMPLETE":
+                    _enqueue_fresh(self.study, self.spec, number)
+                failpoint("telling")
+                state = TrialState[outcome.state]
+                self.study.tell(number, outcome.value, state, skip_if_finished=True)
         clear_unfinished(trial_folder(self.folder, number))  # where it was given up
-        value = self.study._storage.get_trial(trial._trial_id).value
-        self.display.trial_ended(number, outcome.state, value, outcome.reason)
-        self._leases.told(number)  # last: whoever dies before this leaves it all to be told again
+        if self._show_end(number, outcome):
+            self._leases.told(number)  # last: whoever dies before this leaves it all to be told again
+
+    def _show_end(self, number: int | None, decided: Outcome | None = None) -> bool:
+        """As the database has it, whatever was decided here; whether it still has the trial."""
+        assert number is not None
+        if (found := self._found(number)) is None:
+            self.display.warned(f"trial {number} was deleted by somebody else; going on without it")
+            self._leases.forget(number)
+            return False
+        state, value = found.state.name, found.value
+        ours = decided is not None and decided.state == state and decided.value in (None, value)
+        self.display.trial_ended(number, state, value, decided.reason if decided and ours else ELSEWHERE)
+        return True
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
@@ -270,7 +360,7 @@ class Worker:
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures
         trials = self._outage.wait_for(lambda: self.study.get_trials(deepcopy=False))
-        last = [t for t in trials if t.state.is_finished()][-limit:]
+        last = [t for t in trials if _is_over(t) and _is_of_the_search(t)][-limit:]
         if len(last) == limit and all(t.state == TrialState.FAIL for t in last):
             raise TooManyFailures(
                 f'Study "{self.spec.name}" stopped: its last {limit} trials failed.\n'
@@ -279,10 +369,20 @@ class Worker:
             )
 
 
+def _is_over(trial: FrozenTrial) -> bool:
+    return trial.state.is_finished()
+
+
+def _is_of_the_search(trial: FrozenTrial) -> bool:
+    """A failure says nothing of the search space where its values, or itself, came from elsewhere."""
+    enqueued, decided_here = "fixed_params" in trial.system_attrs, "reason" in trial.user_attrs
+    return trial.state != TrialState.FAIL or (decided_here and not enqueued)
+
+
 def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     """Let a new trial begin with the values that repairs led to: only then are they known to be good."""
     trials = study.get_trials(deepcopy=False)
-    trial, known = trials[number], distributions(spec)
+    trial, known = next(t for t in trials if t.number == number), distributions(spec)
     effective = attributes.effective(trial).items()
     repaired = {name: nearest_in(known[name], value) for name, value in effective if name in known}
     params = {**trial.params, **repaired}

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from model.audio import write_samples
 from model.corpora import CorpusError, Recipe, build_once
 
 RECIPE_VERSION = 1  # raise when the sentences or the way they are spoken change
@@ -92,9 +92,7 @@ def prepare(
         with (part / "metadata.csv").open("w", encoding="utf-8") as metadata:
             for done, text in enumerate(texts, start=1):
                 name = f"{language}_{done:05d}"
-                soundfile.write(
-                    part / "wavs" / f"{name}.wav", speaker.say(text), SAMPLE_RATE, subtype="PCM_16"
-                )
+                write_samples(part / "wavs" / f"{name}.wav", speaker.say(text), SAMPLE_RATE)
                 metadata.write(f"{name}|{text}\n")
                 progress(done, clips)
         return {"espeak_version": speaker.version}

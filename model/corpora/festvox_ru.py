@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import soundfile
 
+from model.audio import write_samples
 from model.corpora import CorpusError, Recipe, build_once
 
 PACKAGE = "festvox-ru"
@@ -95,7 +96,7 @@ def convert(
         parts = pieces(text, read_labels(source / "lab" / f"{name}.lab"), len(samples) / rate)
         for number, piece in enumerate(parts, start=1):
             clip = samples[round(piece.start * rate) : round(piece.end * rate)]
-            soundfile.write(folder / "wavs" / f"{name}_{number:02d}.wav", clip, rate, subtype="PCM_16")
+            write_samples(folder / "wavs" / f"{name}_{number:02d}.wav", clip, rate)
             rows.append(f"{name}_{number:02d}|{piece.text}\n")
         cut += len(parts) > 1
         hours += len(samples) / rate / 3600

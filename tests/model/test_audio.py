@@ -144,3 +144,9 @@ def test_trimming_takes_one_inner_piece_with_the_loudest_sample(samples, top_db,
     cut = trimmed(wave, RATE, top_db, keep_seconds=0.0)
     assert cut.tobytes() in wave.tobytes()
     assert len(cut) > 0
+
+
+def test_a_wave_that_finds_no_room_is_told_as_a_full_disk(tmp_path):
+    (tmp_path / "a.wav").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_wave(tmp_path / "a.wav", np.zeros(RATE), RATE)

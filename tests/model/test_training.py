@@ -1,3 +1,6 @@
+import errno
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -225,6 +228,61 @@ def test_a_step_that_does_not_fit_leaves_everything_as_it_was(training):
     assert same(all_state(training), before)
     training.model.encode = encode
     assert training.advance().step == 1
+
+
+def test_an_optimizer_that_finds_no_memory_for_its_state_is_as_if_the_step_had_not_begun(
+    corpus, tiny, settings, training
+):
+    """It makes its state at the first step, one weight after the other."""
+
+    def full(optimizer, *_):
+        first = optimizer.param_groups[0]["params"][0]
+        optimizer.state[first]["step"] = torch.zeros(())
+        raise RuntimeError("CUDA error: out of memory")
+
+    before = all_state(training)
+    hook = training._optimizer.register_step_pre_hook(full)
+    with pytest.raises(OutOfMemory, match="step 1 does not fit"):
+        training.advance()
+    hook.remove()
+    assert same(all_state(training), before)
+    other = Training(corpus, tiny, settings, seed=7)
+    for each in (training, other):
+        each.advance()
+    assert same(weights(training), weights(other))
+
+
+@contextmanager
+def files_of_at_most(size):
+    """In bytes, for this process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.pt"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.999])
+def test_wherever_the_disk_has_no_more_room_the_error_says_so(training, tmp_path, name, share):
+    training.advance()
+    whole = checkpoint.write(tmp_path, 1, training.save)
+    limit = int(share * (whole / name).stat().st_size)
+    with files_of_at_most(limit), pytest.raises(OSError) as raised:
+        checkpoint.write(tmp_path, 2, training.save)
+    assert raised.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == [whole]
+    checkpoint.verify(whole)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.pt", "voice.json"])
+def test_a_device_without_room_is_told_as_a_full_disk(training, tmp_path, name):
+    training.advance()
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError) as raised:
+        training.save(tmp_path)
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_clips_whose_own_loss_is_not_finite_are_found(corpus, tiny, settings):

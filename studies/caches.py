@@ -1,0 +1,34 @@
+"""Where libraries keep what they computed: beside themselves, below HOME, or else in our own folder."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+VARIABLES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
+
+
+def keep_in(home: Path, places: Sequence[Path] | None = None) -> None:
+    """Let caches be in `home` where none of the usual `places` can be written, as in a container that runs as
+    a plain user. To be called before librosa is imported, which fails where numba finds no place."""
+    if not any(map(_writable, _usual() if places is None else places)):
+        for variable, name in VARIABLES.items():
+            os.environ.setdefault(variable, str(home.absolute() / "cache" / name))
+
+
+def _usual() -> list[Path]:
+    librosa = find_spec("librosa")
+    beside = [Path(librosa.origin).parent] if librosa and librosa.origin else []
+    return [*beside, Path("~/.cache").expanduser()]
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a file can be made there, or in the folder in which that would have to be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

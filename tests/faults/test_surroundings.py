@@ -1,0 +1,108 @@
+"""A device that cannot be used, a reader who goes away, an installation that cannot be written."""
+
+import os
+from contextlib import closing
+
+import optuna
+import pytest
+from forked import CONTEXT
+from rich.console import Console
+
+import run_study
+from smart_tuner.store import open_storage
+from studies import caches
+from studies.signals import aside
+from studies.terminal import Terminal
+
+
+@pytest.mark.parametrize("device", ["cuda:97", "meta", "hpu"])
+def test_a_device_that_cannot_be_used_is_refused_before_a_trial_is_taken(tmp_path, capsys, device):
+    called = ["--home", str(tmp_path), "train", "quickstart", "--device", device]
+    assert run_study.main(called) == 2
+    what, why, to_do = capsys.readouterr().err.strip().splitlines()
+    assert what == f'Cannot use the device "{device}".'
+    assert why
+    assert to_do.startswith("Give --device one of those that work here: cpu")
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        [name] = optuna.get_all_study_names(storage)
+        assert optuna.load_study(study_name=name, storage=storage).get_trials() == []
+
+
+def read_by_nobody(said):
+    """The rules, to a reader who has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.dup2(writing, 1)
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+    raise SystemExit(run_study.main(["rules", "quickstart"]))
+
+
+def test_a_reader_who_goes_away_is_no_error(tmp_path):
+    begun = CONTEXT.Process(target=read_by_nobody, args=(tmp_path / "said",))
+    begun.start()
+    begun.join()
+    assert begun.exitcode == 1
+    assert (tmp_path / "said").read_text() == ""
+    unheard = CONTEXT.Process(target=fails_unheard, args=(tmp_path,))
+    unheard.start()
+    unheard.join()
+    assert unheard.exitcode == 6
+
+
+def fails_unheard(said):
+    os.dup2(broken_pipe(), 2)
+    raise SystemExit(run_study.main(["--home", "/proc/none", "list"]))
+
+
+def broken_pipe():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def closed_terminal():
+    terminal, ours = os.openpty()
+    os.close(terminal)
+    return ours
+
+
+@pytest.mark.parametrize("lost", [broken_pipe, closed_terminal])
+def test_a_display_that_nobody_sees_any_more_disturbs_nothing(lost):
+    with os.fdopen(lost(), "w") as stream:
+        console = Console(file=aside(stream), force_terminal=True)
+        with Terminal(console) as terminal:
+            terminal.progress("checking clips", 1, 2)
+            for _ in range(3):
+                terminal.warned("finishing the step and saving")
+        assert os.readlink(f"/proc/self/fd/{stream.fileno()}") == os.devnull
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Without the variables of the caches."""
+    for name in caches.VARIABLES:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return os.environ
+
+
+def test_where_neither_the_installation_nor_home_can_be_written_caches_are_in_the_workdir(
+    tmp_path, environment
+):
+    caches.keep_in(tmp_path, [caches.Path("/proc"), caches.Path("/proc/none/.cache")])
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "cache" / "numba")
+    assert environment["MPLCONFIGDIR"] == str(tmp_path / "cache" / "matplotlib")
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_where_one_of_them_can_be_written_caches_stay_there(tmp_path, environment, good):
+    places = [caches.Path("/proc"), caches.Path("/proc/none/.cache")]
+    places[good] = tmp_path / "not yet" / "there"
+    caches.keep_in(tmp_path, places)
+    assert not set(caches.VARIABLES) & set(environment)
+
+
+def test_a_place_that_the_user_chose_stays(tmp_path, environment):
+    environment["NUMBA_CACHE_DIR"] = "/elsewhere"
+    caches.keep_in(tmp_path, [caches.Path("/proc")])
+    assert environment["NUMBA_CACHE_DIR"] == "/elsewhere"
