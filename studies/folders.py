@@ -4,12 +4,12 @@ from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 
+from smart_tuner.attempts import newest_attempt
+
 
 def trial_folder(folder: Path, number: int) -> Path:
     """Where a trial's newest attempt keeps its checkpoints and samples; the first one's, if there is none."""
-    name = f"trial-{number:04d}"
-    found = {path: _attempt_no(path) for path in (folder / name, *folder.glob(f"{name}-attempt-*"))}
-    return max((path for path in found if path.is_dir()), key=found.__getitem__, default=folder / name)
+    return newest_attempt(folder / f"trial-{number:04d}")
 
 
 def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[str], None]) -> Path:
@@ -30,7 +30,3 @@ def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[s
         warn(f"trial {number} begins anew; the files of another study of this name are now in {aside}")
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _attempt_no(path: Path) -> int:
-    return int(path.name.rpartition("-attempt-")[2]) if "-attempt-" in path.name else 1
