@@ -20,6 +20,7 @@ from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
 
 URI = "MLFLOW_TRACKING_URI"
+FILE = "sqlite:///"
 FAULTS = (RuntimeError, ValueError, TypeError, LookupError, OSError)  # that nobody thought of
 FAULT_SECONDS = 60.0  # after one
 POLL_SECONDS = 1.0
@@ -41,7 +42,9 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     from smart_tuner import runs
 
-    server = os.environ.get(URI)
+    server, uri = os.environ.get(URI), mlflow_url(url)
+    if not server and uri.startswith(FILE):
+        runs.follow(Path(uri.removeprefix(FILE)), home)
     engine: Engine = storage.ours
 
     def expected(row: Payload) -> bool:
@@ -51,7 +54,7 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
         with engine.connect() as connection:
             return connection.execute(query).first() is not None
 
-    sender = runs.Runs(server or mlflow_url(url), home, direct=not server, expected=expected)
+    sender = runs.Runs(server or uri, home, direct=not server, expected=expected)
     return [Publisher(engine, name, sender.send, runs.UNREACHABLE) for name in (CHANNEL, files_channel(home))]
 
 
