@@ -1,5 +1,6 @@
 """Checkpoints in an artifact store, from which a worker goes on with a trial that another machine began."""
 
+import os
 import shutil
 import tarfile
 import tempfile
@@ -55,8 +56,7 @@ class Artifacts:
         parts = urlsplit(url)
         if parts.scheme == "s3" and parts.netloc:
             return _s3(parts.netloc, parts.path.strip("/"))
-        if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-            folder = Path(unquote(parts.path))
+        if parts.scheme == "file" and (folder := _folder(parts.netloc + parts.path)).is_absolute():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -110,6 +110,12 @@ class Artifacts:
             raise DamagedCheckpoint(f"{path.name} is not in the store any more") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _folder(place: str) -> Path:
+    """What follows file:// (or file:), where ~ is a home."""
+    named = unquote(place)
+    return Path(os.path.expanduser(named.removeprefix("/") if named.startswith("/~") else named))
 
 
 def _s3(bucket: str, prefix: str) -> Artifacts:
