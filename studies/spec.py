@@ -144,7 +144,7 @@ class Spec(Table):
         Where files lie may differ: studies/training.py holds against each other what is in them.
         """
         ours, theirs = (
-            spec._with_paths(lambda _: "").model_dump(exclude=MAY_DIFFER) for spec in (self, other)
+            spec.with_paths(lambda _: "").model_dump(exclude=MAY_DIFFER) for spec in (self, other)
         )
         return list(_differing(ours, theirs))
 
@@ -155,9 +155,10 @@ class Spec(Table):
             found = [Path(os.path.abspath(place / os.path.expanduser(named))) for place in places]
             return str(next((path for path in found if path.exists()), found[0]))
 
-        return self._with_paths(absolute)
+        return self.with_paths(absolute)
 
-    def _with_paths(self, changed: Callable[[str], str]) -> "Spec":
+    def with_paths(self, changed: Callable[[str], str]) -> "Spec":
+        """The same study with another word for each path."""
         tables = {}
         for table, key in PATHS:
             content = getattr(self, table)

@@ -19,6 +19,7 @@ from studies.artifacts import Artifacts, TrialArtifacts
 from studies.folders import trial_folder
 from studies.history import best_trial
 from studies.outputs import SOUNDS, STDOUT
+from studies.spec import Spec
 from studies.study import StudyError, rdb
 
 BLOCK = 2**16  # samples written at once: more of them overflow the stack of some encoders
@@ -124,6 +125,9 @@ def _fill(target: Path, study: optuna.Study, number: int, path: Path) -> None:
     for name in (WEIGHTS, DESCRIPTION):
         shutil.copyfile(path / name, target / name)
     trial = study.get_trials(deepcopy=False)[number]
+    spec = Spec.parse_json(study.user_attrs["spec"]).with_paths(
+        lambda path: Path(path).name
+    )  # a voice is given away
     origin = {
         "study": study.study_name,
         "trial": number,
@@ -132,6 +136,6 @@ def _fill(target: Path, study: optuna.Study, number: int, path: Path) -> None:
         "yardstick": study.user_attrs["yardstick"],
         "corpus_fingerprint": study.user_attrs["corpus"],
         "licence": "The voice inherits the terms of the recordings that it was trained on.",
-        "spec": json.loads(study.user_attrs["spec"]),
+        "spec": spec.model_dump(mode="json"),
     }
     (target / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")

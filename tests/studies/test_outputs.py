@@ -1,5 +1,6 @@
 """What a command writes lies where it was told, in the format of the ending, or nothing is done at all."""
 
+import json
 import os
 import re
 import shutil
@@ -24,10 +25,12 @@ from run_study import cli, main
 from smart_tuner.store import open_storage
 from studies.artifacts import Artifacts, ArtifactsError
 from studies.outputs import SOUNDS
-from studies.spec import load
+from studies.spec import FOLDER, Spec, load
 from studies.study import open_study
 
 MEASURED = asdict(Measured(7, 9.0, None, 0.0, {}, 1.0, 1.0, 1.0, 0.9, 1.0, 0.1, 5.0))
+
+RECORDED = {"source": "folder", "path": "/home/somebody/speech"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def home(tmp_path_factory):
     model = Tacotron2(replace(SIZES["tiny"], n_symbols=len(front_end.symbols))).eval()
     voice = Voice(model, front_end, MelSettings(), Settings(n_frames_per_step=4))
     with closing(open_storage(f"sqlite:///{home / 'study.db'}")) as storage:
-        study = open_study(load("quickstart"), storage)
+        data = load("quickstart").model_dump(mode="json") | {"corpus": RECORDED}
+        study = open_study(Spec.parse(data, "here.toml"), storage)
         trial = study.ask()
         trial.set_user_attr("measures", [MEASURED])
         study.set_user_attr("yardstick", {"cap": 15.0, "ceiling": 5.0})
@@ -123,6 +127,8 @@ def test_an_exported_voice_is_whole_or_not_there(run, home, tmp_path, capsys):
     assert not (tmp_path / "voices" / "b").exists()
     assert run("export", "quickstart", "-o", "voices/b") == 0
     assert load_voice(tmp_path / "voices" / "b").mel_settings.sample_rate == 22050
+    origin = json.loads((tmp_path / "voices" / "b" / "origin.json").read_text("utf-8"))
+    assert origin["spec"]["corpus"]["path"] == "speech"  # whose folder it was is nobody's business
 
 
 # A text that begins with a dash
@@ -175,7 +181,7 @@ def test_a_tilde_is_a_home_where_no_shell_has_made_it_one(home, tmp_path, monkey
     assert {"a", "b", "c"} <= set(os.listdir(tmp_path))
     with pytest.raises(ArtifactsError):
         Artifacts.at("file://~nobody-of-this-name/a")
-    (tmp_path / "mine.toml").write_text((load.__globals__["FOLDER"] / "quickstart.toml").read_text("utf-8"))
+    (tmp_path / "mine.toml").write_text((FOLDER / "quickstart.toml").read_text("utf-8"))
     assert load("~/mine.toml").name == "quickstart"
     assert sorted(home.rglob("*")) == before
 
