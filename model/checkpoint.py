@@ -46,7 +46,9 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
         for file in (*temporary.iterdir(), temporary):
             _sync(file)
         failpoint("ckpt-written")
-        if path.exists():  # the same step again, after a resume: os.replace needs an empty target
+        if path.is_symlink():
+            path.unlink()  # the link alone: what it leads to is somebody's own
+        elif path.exists():  # the same step again, after a resume: os.replace needs an empty target
             shutil.rmtree(path)
         os.replace(temporary, path)
         _sync(parent)

@@ -153,6 +153,9 @@ def test_a_checkpoint_that_somebody_moved_and_linked_to_is_read_and_never_remove
     checkpoint.write(trial, 20, fill(b"x"))
     checkpoint.keep(trial, 1, also=())
     checkpoint.verify(trial / "ckpt-00000010")
+    checkpoint.write(trial, 10, fill(b"again"))
+    assert not (trial / "ckpt-00000010").is_symlink()
+    assert (elsewhere / "a.bin").read_bytes() == b"x"
 
 
 def test_checkpoints_stand_by_their_step_however_many_digits_it_has(tmp_path):
