@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from model.settings import Dimensions
 from model.tacotron2 import Tacotron2
 from model.text import FrontEnd
 
@@ -66,6 +67,16 @@ class BlankTable:
 
     def __new__(cls, *_: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
+
+
+def check_mels(network: Dimensions, path: Path) -> None:
+    """Raises WarmStartError when the network sees normalised mels, which public weights do not expect."""
+    if (network.mel_mean, network.mel_scale) != (0.0, 1.0):
+        raise WarmStartError(
+            f"Cannot start from {path}.\nIts weights expect plain log-mels, but this network sees "
+            f"(mel - {network.mel_mean}) / {network.mel_scale}.\n"
+            "Use size full, or mel_mean = 0.0 and mel_scale = 1.0."
+        )
 
 
 def read(path: Path) -> PublicWeights:
@@ -148,22 +159,16 @@ def warm_start(model: Tacotron2, front_end: FrontEnd, public: PublicWeights) -> 
     """Copy what fits from a checkpoint into `model`.
 
     Raises:
-        WarmStartError: nothing in it fits, or the network sees normalised mels, which public weights do
-            not expect.
+        WarmStartError: nothing in it fits; see also `check_mels`.
     """
-    d, path = model.dimensions, public.path
-    if (d.mel_mean, d.mel_scale) != (0.0, 1.0):
-        raise WarmStartError(
-            f"Cannot start from {path}.\nIts weights expect plain log-mels, but this network sees "
-            f"(mel - {d.mel_mean}) / {d.mel_scale}.\nUse size full, or mel_mean = 0.0 and mel_scale = 1.0."
-        )
+    check_mels(model.dimensions, public.path)
     outcome = {
         name: _copy(name, target, public.tensors.get(name), front_end)
         for name, target in model.state_dict().items()
     }
     if "loaded" not in outcome.values():
         raise WarmStartError(
-            f"Cannot start from {path}.\nNone of its tensors has the shape of this network's.\n"
+            f"Cannot start from {public.path}.\nNone of its tensors has the shape of this network's.\n"
             "Choose the size it was trained with: public checkpoints are full."
         )
     return WarmStart(

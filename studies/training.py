@@ -10,7 +10,7 @@ import optuna
 from model.corpus import Corpus
 from model.preflight import by_reason
 from model.training import StepMeasures, Training
-from model.warm_start import PublicWeights, read, warm_start
+from model.warm_start import PublicWeights, check_mels, read, warm_start
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
 from smart_tuner.repairs import Entry
@@ -41,7 +41,7 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
 
     Raises:
         StudyError: the speech data or the checkpoint to start from is another than before.
-        WarmStartError: that checkpoint cannot be read.
+        WarmStartError: that checkpoint cannot be used.
     """
     _check_corpus(study, corpus)
     public = public_weights(study, spec)
@@ -89,11 +89,13 @@ def public_weights(study: optuna.Study, spec: Spec) -> PublicWeights | None:
 
     Raises:
         StudyError: it is another checkpoint than before.
-        WarmStartError: it cannot be read.
+        WarmStartError: it cannot be read, or is of another kind than the study's network.
     """
     if spec.model.warm_start is None:
         return None
-    public = read(Path(spec.model.warm_start).absolute())
+    path = Path(spec.model.warm_start).absolute()
+    check_mels(spec.dimensions({}, 1), path)
+    public = read(path)
     known = study.user_attrs.get("warm_start", public.sha256)
     if known != public.sha256:
         raise StudyError(

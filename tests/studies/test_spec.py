@@ -21,6 +21,7 @@ from model.corpora import CorpusError
 from model.preflight import CorpusSettings
 from model.settings import LIMITS, SIZES, Dimensions, Settings
 from model.text import FRONT_ENDS
+from model.warm_start import WarmStartError
 from smart_tuner.store import open_storage
 from studies import parameters, sections
 from studies.data import corpus_folder
@@ -136,6 +137,7 @@ def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path):
 
 
 RECORDED = changed("model.warm_start", "nvidia.pt", changed("corpus", {"source": "folder", "path": "speech"}))
+RECORDED["model"] |= {"mel_mean": 0.0, "mel_scale": 1.0}
 
 
 def paths_of(spec):
@@ -196,6 +198,9 @@ def test_a_study_does_not_go_on_from_another_checkpoint_of_the_same_name(tmp_pat
         torch.save({"state_dict": {"embedding.weight": torch.ones(148, 4)}}, file)
         with pytest.raises(StudyError, match="another checkpoint"):
             public_weights(study, spec)
+        normalised = Spec.parse(changed("model.mel_scale", 2.0, RECORDED), "here.toml")
+        with pytest.raises(WarmStartError, match="plain log-mels"):
+            public_weights(study, normalised)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
