@@ -23,6 +23,7 @@ from model.voice import Voice, load_voice, save_voice
 from objectives.tacotron2 import Measured
 from run_study import cli, main
 from smart_tuner.store import open_storage
+from smart_tuner.telegram import account
 from studies.artifacts import Artifacts, ArtifactsError
 from studies.outputs import SOUNDS
 from studies.spec import FOLDER, Spec, load
@@ -183,6 +184,10 @@ def test_a_tilde_is_a_home_where_no_shell_has_made_it_one(home, tmp_path, monkey
         Artifacts.at("file://~nobody-of-this-name/a")
     (tmp_path / "mine.toml").write_text((FOLDER / "quickstart.toml").read_text("utf-8"))
     assert load("~/mine.toml").name == "quickstart"
+    token = "123456:" + 35 * "a"
+    (tmp_path / "token").write_text(token, "utf-8-sig")
+    (tmp_path / "token").chmod(0o600)
+    assert account({"TELEGRAM_BOT_TOKEN_FILE": "~/token", "TELEGRAM_CHAT_ID": "1"}).token == token
     assert sorted(home.rglob("*")) == before
 
 
