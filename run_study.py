@@ -8,11 +8,13 @@
 
 import errno
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +36,10 @@ from smart_tuner.ratings import ratings_of
 from smart_tuner.records import repairs_of
 from smart_tuner.repairs import Entry
 from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
-from studies import caches, fixes, history, launch, pool, report
+from studies import caches, fixes, history, launch, outputs, pool, report
 from studies.folders import trial_folder
 from studies.late import Late
+from studies.outputs import PAGES, PICTURES, SOUNDS, TEXTS, OutputFile, UserPath
 from studies.signals import aside
 from studies.spec import Spec, SpecError, load, single_training
 from studies.study import (
@@ -89,6 +92,8 @@ LINGER = click.option(
 )
 DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 
+OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][\w-]*(=.*)?|-o\S+", re.DOTALL)
+
 
 def _chosen_tracking(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     context.obj = replace(context.obj, tracking=wanted)
@@ -102,6 +107,22 @@ TRACKING = click.option(
     callback=_chosen_tracking,
     help="Whether MLflow, TensorBoard and optuna-dashboard get numbers, pictures and sounds.",
 )
+
+
+class TakesText(click.Command):
+    """A command whose text may begin with a dash: what has not the form of an option is none."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        with_value = {name for p in self.params if not getattr(p, "is_flag", True) for name in p.opts}
+        options, others, rest = list[str](), list[str](), iter(arguments)
+        for word in rest:
+            if word == "--":
+                others += rest
+            elif OPTION.fullmatch(word):
+                options += [word, *islice(rest, int(word in with_value))]
+            else:
+                others.append(word)
+        return super().parse_args(context, [*options, "--", *others])
 
 
 class HomeError(RuntimeError):
@@ -171,7 +192,7 @@ class Place:
     envvar="SMART_TUNER_HOME",
     default="runs",
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False),
     help="Folder for corpora, checkpoints and samples.",
 )
 @click.option(
@@ -180,7 +201,7 @@ class Place:
     envvar="SMART_TUNER_ARTIFACTS",
     help="Keep checkpoints there, too: s3://bucket/prefix or file:///folder.",
 )
-@click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")
+@click.option("--no-color", is_flag=True, help="Plain text; so does the variable NO_COLOR.")
 @click.option("--debug", is_flag=True, help="Show the trace of an error.")
 @click.version_option(package_name="smart-tuner")
 @click.pass_context
@@ -188,7 +209,7 @@ def cli(
     context: click.Context, storage: str | None, home: Path, store: str | None, no_color: bool, debug: bool
 ) -> None:
     caches.keep_in(home)
-    console = Console(file=aside(sys.stderr), no_color=no_color)
+    console = Console(file=aside(sys.stderr), no_color=no_color or None)  # else as NO_COLOR says
     context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console, store)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -494,22 +515,24 @@ def show_rules(study: str) -> None:
 @cli.command("report")
 @click.argument("name")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default stdout."
+    "-o",
+    "--output",
+    type=OutputFile((*PAGES, *TEXTS)),
+    default="-",
+    help="A file that ends with .html, .htm, .md or .txt; default stdout.",
 )
 @click.pass_obj
-def write_report(place: Place, name: str, output: Path | None) -> None:
+def write_report(place: Place, name: str, output: Path) -> None:
     """The story of study NAME as Markdown, or, in a file that ends with .html, with pictures and sound."""
     study, spec = place.study(name, looking=True)
     rows, sample = _repairs(study), place.sample(study)
     ratings = ratings_of(rdb(study).ours, study.user_attrs["uid"])
-    if output is not None and output.suffix.lower() in (".html", ".htm"):
+    if output.suffix.lower() in PAGES:
         text = story.page(study, spec, sample, rows, ratings, place.folder(name))
     else:
         text = report.markdown(study, spec, sample, rows, ratings)
-    if output is None:
-        click.echo(text)
-    else:
-        output.write_text(text + "\n", "utf-8")
+    outputs.write(output, f"{text}\n".encode())
+    if output != outputs.STDOUT:
         click.echo(output)
 
 
@@ -521,32 +544,46 @@ def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
     return study
 
 
-@cli.command()
+@cli.command(cls=TakesText)
 @click.argument("name")
 @click.argument("text")
 @click.option("--trial", type=click.IntRange(min=0), help="Default: the best one.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="out.wav", show_default=True
+    "-o",
+    "--output",
+    type=OutputFile(SOUNDS),
+    default="out.wav",
+    show_default=True,
+    help=f"A file that ends with {', '.join(SOUNDS)}; - is stdout, as WAV.",
 )
+@click.option("--picture", type=OutputFile(PICTURES, allow_dash=False), help="The alignment, as PNG.")
 @DEVICE
 @click.pass_obj
-def speak(place: Place, name: str, text: str, trial: int | None, output: Path, device: str) -> None:
-    """Let a voice of study NAME say TEXT; a picture of its alignment is written beside the sound."""
+def speak(
+    place: Place, name: str, text: str, trial: int | None, output: Path, picture: Path | None, device: str
+) -> None:
+    """Let a voice of study NAME say TEXT."""
     training.check_device(device)
     study = _heard(place, name, trial)
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
-    stop = tacotron2.save_sample(voice, text, output, f"{name}, trial {number}")
-    click.echo(output)
+    speech = voice.speak(text)
+    outputs.write(output, voices.encoded(voice, speech, output.suffix.lower() or ".wav"))
+    if picture is not None:
+        voices.draw(voice, speech, text, picture, f"{text}\n{name}, trial {number}")
+    to_stdout = output == outputs.STDOUT
+    for written in (None if to_stdout else output, picture):
+        if written is not None:
+            click.echo(written, err=to_stdout)
     if words := voice.front_end.in_words(text):
         click.echo(f"Numbers are spoken by rule: {words}", err=True)
-    if stop == "limit":
+    if speech.stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
 
 
 @cli.command()
 @click.argument("name")
 @click.option("--trial", type=click.IntRange(min=0), help="Default: the best one.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("-o", "--output", type=UserPath(), required=True, help="A new folder.")
 @click.pass_obj
 def export(place: Place, name: str, trial: int | None, output: Path) -> None:
     """Copy a trial's voice (weights, symbols, settings, scores) into a folder of its own."""
@@ -649,7 +686,7 @@ def data_group() -> None:
 
 
 @data_group.command("check")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=UserPath())
 @click.option("--study", help="Check as this study would: its limits, frames a step, language and rate.")
 @click.option("--language", type=click.Choice(["en", "ru"]), help="Default: en.")
 @click.option("--resample-from", type=click.IntRange(min=1), help="The recordings' sample rate, if another.")

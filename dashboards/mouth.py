@@ -75,7 +75,7 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
     low, high = float(speech.mel.min()), float(speech.mel.max())
     return {
         "trial": number,
-        "step": int(path.name[-8:]),
+        "step": checkpoint.step_of(path),
         "digest": checkpoint.digest(path),
         "stop": speech.stop,
         "words": voice.front_end.in_words(text),

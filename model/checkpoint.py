@@ -2,6 +2,8 @@
 
 A checkpoint is a folder ckpt-STEP with a manifest of sizes and SHA-256 sums. It is written beside
 its place, synced and renamed; neither safetensors nor torch notices a flipped byte, the manifest does.
+Whatever else lies in the same folder, under a name that is not made here, is somebody's own: it is neither
+read nor touched.
 """
 
 import hashlib
@@ -16,7 +18,8 @@ from model.failpoint import failpoint
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-UNFINISHED = re.compile(r"ckpt-\d{8,}\.tmp")
+NAME = re.compile(r"ckpt-([0-9]{8,})")  # a copy or an archive beside a checkpoint has another name
+UNFINISHED = re.compile(rf"{NAME.pattern}\.tmp")
 
 
 class DamagedCheckpoint(ValueError):
@@ -44,7 +47,9 @@ def write(parent: Path, step: int, fill: Callable[[Path], None]) -> Path:
         for file in (*temporary.iterdir(), temporary):
             _sync(file)
         failpoint("ckpt-written")
-        if path.exists():  # the same step again, after a resume: os.replace needs an empty target
+        if path.is_symlink():
+            path.unlink()  # the link alone: what it leads to is somebody's own
+        elif path.exists():  # the same step again, after a resume: os.replace needs an empty target
             shutil.rmtree(path)
         os.replace(temporary, path)
         _sync(parent)
@@ -75,7 +80,7 @@ def verify(path: Path) -> None:
 def set_aside(parent: Path, after: int) -> None:
     """Take the checkpoints of later steps out of the way: they are damaged, or of another version."""
     for path in all_in(parent):
-        if path > at(parent, after):
+        if step_of(path) > after:
             aside = path.with_name(f"damaged-{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
@@ -122,19 +127,25 @@ def at(parent: Path, step: int) -> Path:
 
 
 def step_of(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])
+    """The step of one of the paths that `at` and `all_in` give."""
+    return int(path.name.removeprefix("ckpt-"))
 
 
 def all_in(parent: Path) -> list[Path]:
     """Checkpoints by step, oldest first."""
-    return sorted(path for path in parent.glob("ckpt-*") if path.suffix != ".tmp")
+    return sorted(filter(_is_ours, parent.glob("ckpt-*")), key=step_of)
+
+
+def _is_ours(path: Path) -> bool:
+    found = NAME.fullmatch(path.name)
+    return found is not None and path == at(path.parent, int(found[1])) and path.is_dir()
 
 
 def keep(parent: Path, count: int, also: Collection[int]) -> None:
     """Remove all but the newest `count` checkpoints and those of the steps `also`."""
     kept = {at(parent, step) for step in also}
     for path in all_in(parent)[:-count]:
-        if path not in kept:
+        if path not in kept and not path.is_symlink():  # a link is somebody's own, though it can be read
             shutil.rmtree(path)
 
 

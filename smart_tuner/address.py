@@ -1,5 +1,6 @@
 """What a storage URL says: which database, by which driver, and where its password must not be shown."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -74,6 +75,8 @@ def parse(text: str) -> Address:
         url = url.set(username=unquote(user), password=unquote(password) if colon else None)
     if isinstance(hidden := url.query.get("password"), str):
         url = url.difference_update_query(["password"]).set(password=hidden)
+    if DRIVERS[scheme] == "sqlite" and url.database:
+        url = url.set(database=os.path.expanduser(url.database))
     if DRIVERS[scheme] == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
         raise ArgumentError("A database of SQLite must be a file, given by its path.")
     return Address(url)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Engine, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from smart_tuner.attempts import newest_attempt
 from smart_tuner.markup import LONGEST_TEXT, split
 from smart_tuner.memory import Memory
 from smart_tuner.messages import message
@@ -221,9 +222,8 @@ class Alerts:
     def _place(self, name: str) -> Path:
         """Of a trial's file, whose folder has another name when another attempt has taken it over."""
         file = self._home / name
-        trial = file.parent.name.partition("-attempt-")[0]
-        others = sorted(file.parent.parent.glob(f"{trial}*/{file.name}"))
-        return file if file.is_file() or not others else others[-1]
+        first = file.parent.with_name(file.parent.name.partition("-attempt-")[0])
+        return file if file.is_file() else newest_attempt(first) / file.name
 
     def _text(self, markup: str) -> Call:
         def call(silent: bool, reply: int | None) -> int:

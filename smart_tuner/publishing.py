@@ -22,6 +22,7 @@ from smart_tuner.store import Storage, mlflow_url
 from smart_tuner.tables import OUTBOX
 from smart_tuner.tracking import CHANNEL, files_channel
 
+FILE = "sqlite:///"
 URI, LOGINS = "MLFLOW_TRACKING_URI", ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 SHORTEST_SECRET = 4  # characters: a shorter one stands in any text by chance
 FAULTS = (  # that nobody thought of, or that a stranger's answer made
@@ -57,7 +58,9 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     from smart_tuner import runs
 
-    server = os.environ.get(URI)
+    server, uri = os.environ.get(URI), mlflow_url(url)
+    if not server and uri.startswith(FILE):
+        runs.follow(Path(uri.removeprefix(FILE)), home)
     engine: Engine = storage.ours
 
     def expected(row: Payload) -> bool:
@@ -67,7 +70,7 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
         with engine.connect() as connection:
             return connection.execute(query).first() is not None
 
-    sender = runs.Runs(server or mlflow_url(url), home, direct=not server, expected=expected)
+    sender = runs.Runs(server or uri, home, direct=not server, expected=expected)
     channels = CHANNEL, files_channel(home)
     known = secrets(os.environ)
     return [Publisher(engine, name, sender.send, runs.UNREACHABLE, None, known) for name in channels]

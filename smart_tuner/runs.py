@@ -4,8 +4,11 @@ A study is an experiment with a run of its own, each trial a run below that one.
 before they are made, and everything in a row has its instant: a row that is sent twice is there once.
 """
 
+import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,16 @@ REFUSALS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, INVALID_S
 STUDY_UID, TRIAL_UID, OUTCOME = "study_uid", "trial_uid", "outcome"
 OF_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page shows runs, not traces
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+BUSY_SECONDS = 60
+OWN_FOLDER = re.compile(r"[/:](\w+)/\w+/artifacts$")  # of an address in any home, or of MLflow's server
+FOLLOW = (
+    "UPDATE experiments SET artifact_location = :here || '/' || tag.value FROM experiment_tags AS tag"
+    " WHERE tag.experiment_id = experiments.experiment_id AND tag.key = :uid"
+    " AND artifact_location LIKE 'file:%/artifacts/mlflow/' || tag.value",
+    "UPDATE runs SET artifact_uri = :here || '/' || tag.value || '/' || run_uuid || '/artifacts'"
+    " FROM experiment_tags AS tag WHERE tag.experiment_id = runs.experiment_id AND tag.key = :uid"
+    " AND artifact_uri LIKE 'file:%/artifacts/mlflow/' || tag.value || '/' || run_uuid || '/artifacts'",
+)
 MOST_METRICS, MOST_PARAMETERS, LONGEST_TAG, LONGEST_PARAMETER = 1000, 100, 8000, 6000
 
 
@@ -116,14 +129,14 @@ class Runs:
         self._client.set_terminated(run, STATUS[row["state"]], row["at"])
 
     def _keep(self, run: str, row: Payload) -> None:
-        """MLflow's clients reach what its server keeps only through the server: then it is put there."""
-        uri: str = self._client.get_run(run).info.artifact_uri
-        beside = self._direct and uri.startswith("mlflow-artifacts:")
-        place = artifacts_of(self._home) / uri.removeprefix("mlflow-artifacts:").lstrip("/")
-        if beside:
+        """Without a server, below home, wherever that was when the run was made; by its server otherwise."""
+        kept_by = OWN_FOLDER.search(self._client.get_run(run).info.artifact_uri)
+        folder = kept_by[1] if kept_by else row["study_uid"]
+        place = artifacts_of(self._home) / folder / run / "artifacts"
+        if self._direct:
             place.mkdir(parents=True, exist_ok=True)
         for name, text in row["texts"].items():
-            if beside:
+            if self._direct:
                 (place / name).write_text(text, "utf-8")
             else:
                 self._client.log_text(run, text, name)
@@ -132,7 +145,7 @@ class Runs:
         for name, source in sources.items():
             if not source.is_file():
                 continue
-            if beside:
+            if self._direct:
                 shutil.copyfile(source, place / name)
             else:
                 self._client.log_artifact(run, str(source))
@@ -196,3 +209,20 @@ class Runs:
 
 def artifacts_of(home: Path) -> Path:
     return home.resolve() / "artifacts" / "mlflow"
+
+
+def follow(database: Path, home: Path) -> None:
+    """Let MLflow's rows say where files of our studies are, after home was moved or copied with `database`.
+
+    MLflow keeps absolute addresses, and has no other way to change them.
+    """
+    if not database.is_file():
+        return
+    here = {"here": artifacts_of(home).as_uri(), "uid": STUDY_UID}
+    with (
+        suppress(sqlite3.DatabaseError),  # busy, or just being made: the next time; or none: MLflow tells
+        closing(sqlite3.connect(database, BUSY_SECONDS)) as connection,
+        connection,
+    ):
+        for statement in FOLLOW:
+            connection.execute(statement, here)

@@ -129,7 +129,7 @@ def account(environment: Mapping[str, str] = os.environ, chat_needed: bool = Tru
 def _token(environment: Mapping[str, str]) -> str:
     if token := environment.get(TOKEN, "").strip():
         return token
-    if not (name := environment.get(TOKEN_FILE)):
+    if not (name := os.path.expanduser(environment.get(TOKEN_FILE, ""))):
         return ""
     try:
         mode = os.stat(name).st_mode
@@ -137,7 +137,7 @@ def _token(environment: Mapping[str, str]) -> str:
             raise ChatError(
                 f"Cannot use Telegram.\n{name} can be read by others than its owner.\nRun: chmod 600 {name}"
             )
-        return Path(name).read_text("utf-8").strip()
+        return Path(name).read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ChatError(
             f"Cannot use Telegram.\nThe token's file cannot be read: {error}.\nCorrect {TOKEN_FILE}."

@@ -1,5 +1,6 @@
 """Checkpoints in an artifact store, from which a worker goes on with a trial that another machine began."""
 
+import os
 import shutil
 import tarfile
 import tempfile
@@ -57,8 +58,7 @@ class Artifacts:
         parts = urlsplit(url)
         if parts.scheme == "s3" and parts.netloc:
             return _s3(parts.netloc, parts.path.strip("/"))
-        if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-            folder = Path(unquote(parts.path))
+        if parts.scheme == "file" and (folder := _folder(parts.netloc + parts.path)).is_absolute():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -117,6 +117,12 @@ class Artifacts:
 def _told(error: Exception) -> str:
     """In one line, without what logs in: an endpoint's address may hold a password."""
     return line(concealed(str(error)))
+
+
+def _folder(place: str) -> Path:
+    """What follows file:// (or file:), where ~ is a home."""
+    named = unquote(place)
+    return Path(os.path.expanduser(named.removeprefix("/") if named.startswith("/~") else named))
 
 
 def _s3(bucket: str, prefix: str) -> Artifacts:

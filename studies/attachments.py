@@ -5,6 +5,7 @@ which the dashboard fails: the artifact is not shown, and its study cannot be de
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from studies.attributes import is_ours
 from studies.folders import trial_folder
 
 PREFIX = "artifacts:"  # of the keys of Optuna's rows
+ARTIFACT = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)  # a file of another name is somebody's own
 
 
 def attached(home: Path) -> Path:
@@ -86,16 +90,16 @@ class Unmatched:
 def unmatched(storage: Storage, home: Path) -> Unmatched:
     """Of finished trials of ours that were run in this home, and of a home that this database knows."""
     place, known, lost = attached(home), set[str](), list[Row]()
-    files = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
+    found = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
+    files = [file for file in found if ARTIFACT.fullmatch(file.name) and file.is_file()]
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        if not is_ours(summary.user_attrs):
-            continue
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
+        known |= _artifacts(storage.get_study_system_attrs(study._study_id))
         for trial in study.get_trials(deepcopy=False):
-            rows = list(_rows(study.study_name, trial))
-            known |= {row.artifact for row in rows}
+            known |= _artifacts(trial.system_attrs)
             folder = trial_folder(home / "studies" / study.study_name, trial.number)
-            if trial.state.is_finished() and folder.is_dir():
+            if is_ours(summary.user_attrs) and trial.state.is_finished() and folder.is_dir():
+                rows = _rows(study.study_name, trial)
                 lost += [row for row in rows if not (place / row.artifact).is_file()]
     unclaimed = [file for file in files if file.name not in known]
     return Unmatched(tuple(lost), tuple(unclaimed) if len(unclaimed) < len(files) else ())
@@ -116,6 +120,10 @@ def mend(storage: Storage, home: Path, found: Unmatched) -> str:
         f"files restored: {len(found.rows) - len(gone)}, rows taken out: {len(gone)}, "
         f"files set aside in {set_aside(home)}: {len(found.files)}"
     )
+
+
+def _artifacts(attributes: Mapping[str, object]) -> set[str]:
+    return {key.removeprefix(PREFIX) for key in attributes if key.startswith(PREFIX)}
 
 
 def _rows(study: str, trial: FrozenTrial) -> Iterator[Row]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.corpora import espeak, festvox_ru
+from model.corpora import CorpusError, espeak, festvox_ru
 from model.corpus import Corpus, load_corpus
 from model.preflight import CorpusSettings, DataError, Problem, Report, by_reason
 from model.settings import SIZES
@@ -17,7 +17,10 @@ SHOWN = 3  # cases of a kind
 
 
 def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
-    """A folder in LJSpeech layout; a corpus of our own making is made there when it is not yet."""
+    """A folder in LJSpeech layout; a corpus of our own making is made there when it is not yet.
+
+    Raises CorpusError when it is not there, or cannot be made.
+    """
     corpus = spec.corpus
     if corpus.source == "espeak":
         recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
@@ -34,7 +37,14 @@ def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
         )
     if corpus.source == "festvox-ru":
         return prepare_festvox_ru(home, progress)
-    return Path(corpus.path)
+    folder = Path(corpus.path).absolute()
+    if not folder.is_dir():
+        raise CorpusError(
+            f'Cannot find the recordings of study "{spec.name}".\nThere is no folder {folder}.\n'
+            "Put them back there, or write where they are to the study file (path in [corpus]), and go on "
+            "with it: run_study.py start FILE.toml"
+        )
+    return folder
 
 
 def prepare_festvox_ru(home: Path, progress: Progress) -> Path:

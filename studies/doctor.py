@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import optuna
 import torch
@@ -47,11 +48,9 @@ def _devices() -> list[str]:
 
 
 def _writable(home: Path) -> bool:
-    probe = home / "doctor.tmp"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        TemporaryFile(dir=home).close()
     except OSError:
         return False
     return True

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from model import checkpoint
 from objectives.progress import LIVE, SAMPLE
+from smart_tuner.attempts import newest_attempt
 
 HALF_WRITTEN = (Path(LIVE).with_suffix(".tmp"), Path(SAMPLE).with_suffix(".tmp.wav"))
 
 
 def trial_folder(folder: Path, number: int) -> Path:
     """Where a trial's newest attempt keeps its checkpoints and samples; the first one's, if there is none."""
-    name = f"trial-{number:04d}"
-    found = {path: _attempt_no(path) for path in (folder / name, *folder.glob(f"{name}-attempt-*"))}
-    return max((path for path in found if path.is_dir()), key=found.__getitem__, default=folder / name)
+    return newest_attempt(folder / f"trial-{number:04d}")
 
 
 def attempt_folder(folder: Path, number: int, attempt_no: int, warn: Callable[[str], None]) -> Path:
@@ -45,7 +44,3 @@ def clear_unfinished(folder: Path) -> None:
     for path in (folder / name for name in HALF_WRITTEN):
         if path.is_file():
             path.unlink(missing_ok=True)
-
-
-def _attempt_no(path: Path) -> int:
-    return int(path.name.rpartition("-attempt-")[2]) if "-attempt-" in path.name else 1

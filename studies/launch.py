@@ -17,6 +17,7 @@ import click
 import yaml
 
 from smart_tuner.store import read_url
+from studies.outputs import MANIFESTS, STDOUT, OutputFile
 from studies.sections import Budget
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ FLAGS = (
     click.option(
         "-o",
         "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="With --launch kubernetes: a file for the manifest; default stdout.",
+        type=OutputFile(MANIFESTS),
+        help="With --launch kubernetes: a .yaml file for the manifest; default stdout.",
     ),
 )
 
@@ -102,7 +103,7 @@ class Launch:
             command = worker_command(["run_study.py"], HOME_IN_POD, study, device)
             job = manifest(command, study, self.image or "", self.jobs, self.options, environment)
             text: str = yaml.safe_dump(job)
-            if self.output is None:
+            if self.output in (None, STDOUT):
                 return text
             self.output.write_text(text, "utf-8")
             return f"{self.output}\nRun it: kubectl create -f {self.output}"

@@ -1,13 +1,15 @@
 """A study file, read and checked; wrong input names its key.
 
-Relative paths in a study file are taken from the working directory.
+A relative path in it is looked for beside the file, then in the working directory (of a shipped study only
+there). The study keeps it as an absolute one, and so goes on from anywhere.
 """
 
 import hashlib
 import json
+import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -48,6 +50,7 @@ from studies.tables import Fault, Table, refuse
 FOLDER = Path(__file__).parent
 LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify"}  # when a study goes on
+PATHS = (("corpus", "path"), ("model", "warm_start"))  # keys
 
 
 class SpecError(ValueError):
@@ -141,9 +144,32 @@ class Spec(Table):
         return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: "Spec") -> list[str]:
-        """The dotted keys that must be equal for one study to go on as the other, and are not."""
-        ours, theirs = (spec.model_dump(exclude=MAY_DIFFER) for spec in (self, other))
+        """The dotted keys that must be equal for one study to go on as the other, and are not.
+
+        Where files lie may differ: studies/training.py holds against each other what is in them.
+        """
+        ours, theirs = (
+            spec.with_paths(lambda _: "").model_dump(exclude=MAY_DIFFER) for spec in (self, other)
+        )
         return list(_differing(ours, theirs))
+
+    def found_in(self, *places: Path) -> "Spec":
+        """The same study with absolute paths: each as it is found first, or would be in the first place."""
+
+        def absolute(named: str) -> str:
+            found = [Path(os.path.abspath(place / os.path.expanduser(named))) for place in places]
+            return str(next((path for path in found if path.exists()), found[0]))
+
+        return self.with_paths(absolute)
+
+    def with_paths(self, changed: Callable[[str], str]) -> "Spec":
+        """The same study with another word for each path."""
+        tables = {}
+        for table, key in PATHS:
+            content = getattr(self, table)
+            if (path := getattr(content, key, None)) is not None:
+                tables[table] = content.model_copy(update={key: changed(path)})
+        return self.model_copy(update=tables)
 
     def corpus_settings(self) -> CorpusSettings:
         values = {name: getattr(self.corpus, name) for name in Speech.model_fields}
@@ -183,12 +209,13 @@ def load(name_or_path: str) -> Spec:
     """A study of this folder by its name, or any study file by its path. Raises SpecError."""
     path = _found(name_or_path)
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(
             f"Cannot read {path}.\nIt is not valid TOML: {error}.\nCorrect it there; {_examples()}."
         ) from error
-    return Spec.parse(data, str(path))
+    shipped = path.parent.resolve() == FOLDER.resolve()
+    return Spec.parse(data, str(path)).found_in(*([] if shipped else [path.parent]), Path())
 
 
 def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
@@ -200,7 +227,7 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
     data["budget"]["trials"] = 1
     if warm_start is not None:
-        data["model"]["warm_start"] = warm_start
+        data["model"]["warm_start"] = os.path.abspath(os.path.expanduser(warm_start))
     for param in params:
         key, _, text = param.partition("=")
         data["model" if key in DIMENSIONS else "settings"][key] = _number(param, text)
@@ -231,7 +258,7 @@ def _number(param: str, text: str) -> Number:
 
 def _found(name_or_path: str) -> Path:
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        path, near = Path(name_or_path), []
+        path, near = Path(os.path.expanduser(name_or_path)), []
     else:
         path, near = FOLDER / f"{name_or_path}.toml", nearest(name_or_path, _shipped())
     if not path.is_file():

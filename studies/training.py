@@ -12,7 +12,7 @@ from model.corpus import Corpus
 from model.preflight import Report, by_reason
 from model.text import FRONT_ENDS
 from model.training import StepMeasures, Training
-from model.warm_start import warm_start
+from model.warm_start import PublicWeights, check_mels, read, warm_start
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
 from smart_tuner.repairs import Entry
@@ -54,8 +54,14 @@ def check_device(device: str) -> None:
 
 
 def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, display: Display) -> Job:
-    """What a worker does with each trial. Raises StudyError when the speech data is another than before."""
+    """What a worker does with each trial.
+
+    Raises:
+        StudyError: the speech data or the checkpoint to start from is another than before.
+        WarmStartError: that checkpoint cannot be used.
+    """
     _check_corpus(study, corpus)
+    public = public_weights(study, spec)
     plan = plan_of(spec, device)
     objective = Tacotron2Objective(corpus, _judge(spec, study, corpus), plan, display)
 
@@ -66,7 +72,8 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
         seed = derived(spec.seed, "training", trial.number)
         dimensions = spec.dimensions(params, len(corpus.front_end.symbols))
         training = Training(corpus, dimensions, settings, seed, device)
-        _warm_start(training, spec, display)
+        if public is not None:
+            _warm_start(training, public, display)
         attempt.outage.wait_for(lambda: _note_start(trial, asdict(settings)))
         last = attempt.outage.wait_for(lambda: trial.study._storage.get_trial(trial._trial_id).last_step)
         display.trial_started(trial.number, params, plan, last or 0)
@@ -106,13 +113,35 @@ def plan_of(spec: Spec, device: str) -> Plan:
     )
 
 
-def _warm_start(training: Training, spec: Spec, display: Display) -> None:
+def public_weights(study: optuna.Study, spec: Spec) -> PublicWeights | None:
+    """What every trial of the study begins with, if not with nothing.
+
+    Raises:
+        StudyError: it is another checkpoint than before.
+        WarmStartError: it cannot be read, or is of another kind than the study's network.
+    """
+    if spec.model.warm_start is None:
+        return None
+    path = Path(spec.model.warm_start).absolute()
+    check_mels(spec.dimensions({}, 1), path)
+    public = read(path)
+    known = study.user_attrs.get("warm_start", public.sha256)
+    if known != public.sha256:
+        raise StudyError(
+            f'Cannot continue study "{study.study_name}".\n'
+            f"{public.path} is another checkpoint than that which it began with.\n"
+            "Put the first one back, or start a study under another name."
+        )
+    study.set_user_attr("warm_start", known)
+    return public
+
+
+def _warm_start(training: Training, public: PublicWeights, display: Display) -> None:
     """What a checkpoint of the trial itself holds comes later, and replaces this."""
-    if spec.model.warm_start is not None:
-        told = warm_start(training.model, training.corpus.front_end, Path(spec.model.warm_start))
-        kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
-        counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
-        display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
+    told = warm_start(training.model, training.corpus.front_end, public)
+    kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
+    counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+    display.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
 
 
 def check_sample_text(spec: Spec, report: Report) -> None:

@@ -1,20 +1,29 @@
 """The voice of a trial: found through its study, made to speak, handed out."""
 
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import optuna
+import soundfile
 
 from model import checkpoint
 from model.making import being_made
-from model.voice import DESCRIPTION, WEIGHTS, Voice, load_voice
+from model.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
+from objectives.pictures import save_alignment
+from smart_tuner.opus import as_opus
 from studies import attributes
 from studies.artifacts import Artifacts, TrialArtifacts
 from studies.folders import trial_folder
 from studies.history import best_trial
+from studies.outputs import SOUNDS, STDOUT
 from studies.report import voiceless
+from studies.spec import Spec
 from studies.study import StudyError, rdb
+
+BLOCK = 2**16  # samples written at once: more of them overflow the stack of some encoders
 
 
 def best_checkpoint(
@@ -71,14 +80,46 @@ def voice_of(
     return number, load_voice(path, device)
 
 
+def encoded(voice: Voice, speech: Speech, ending: str) -> bytes:
+    """The sound of a speech, as a file whose name has one of the endings in SOUNDS."""
+    form, subtype = SOUNDS[ending]
+    rate, sound, file = voice.mel_settings.sample_rate, voice.sound(speech).clip(-1.0, 1.0), io.BytesIO()
+    if subtype == "OPUS":
+        soundfile.write(file, sound, rate, format="WAV", subtype="FLOAT")
+        file.seek(0)
+        return as_opus(file)
+    with soundfile.SoundFile(file, "w", rate, 1, subtype, format=form) as writer:
+        for first in range(0, len(sound), BLOCK):
+            writer.write(sound[first : first + BLOCK])
+    return file.getvalue()
+
+
+def draw(voice: Voice, speech: Speech, text: str, path: Path, title: str) -> None:
+    """A picture of the alignment, as PNG."""
+    save_alignment(path, speech, voice.front_end.encode(text), voice.front_end, title)
+
+
 def export(
     study: optuna.Study, number: int | None, folder: Path, target: Path, artifacts: Artifacts | None = None
 ) -> Path:
     """Copy a trial's voice into a new folder with all that is needed to speak, and where it is from."""
-    number, path = best_checkpoint(study, number, folder, artifacts)
-    if target.exists():
-        raise StudyError(f"Cannot export to {target}.\nIt exists already.\nGive a new folder with -o.")
+    if os.path.lexists(target) or target == STDOUT:
+        why = "A voice is several files" if target == STDOUT else "It exists already"
+        raise StudyError(f"Cannot export to {target}.\n{why}.\nGive a new folder with -o.")
+    with being_made(target) as part:
+        number, path = best_checkpoint(study, number, folder, artifacts)
+        _fill(part, study, number, path)
+        part.rename(target)
+    return target
+
+
+def _fill(target: Path, study: optuna.Study, number: int, path: Path) -> None:
+    for name in (WEIGHTS, DESCRIPTION):
+        shutil.copyfile(path / name, target / name)
     trial = study.get_trials(deepcopy=False)[number]
+    spec = Spec.parse_json(study.user_attrs["spec"]).with_paths(
+        lambda path: Path(path).name
+    )  # a voice is given away
     origin = {
         "study": study.study_name,
         "trial": number,
@@ -87,11 +128,6 @@ def export(
         "yardstick": attributes.yardstick(study),
         "corpus_fingerprint": study.user_attrs.get("corpus"),
         "licence": "The voice inherits the terms of the recordings that it was trained on.",
-        "spec": json.loads(study.user_attrs["spec"]),
+        "spec": spec.model_dump(mode="json"),
     }
-    with being_made(target) as part:
-        for name in (WEIGHTS, DESCRIPTION):
-            shutil.copyfile(path / name, part / name)
-        (part / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")
-        part.rename(target)
-    return target
+    (target / "origin.json").write_text(json.dumps(origin, indent=1, ensure_ascii=False), "utf-8")

@@ -1,3 +1,6 @@
+import re
+import shutil
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -103,3 +106,59 @@ def test_what_is_set_aside_is_neither_found_nor_in_the_way(tmp_path):
         "damaged-ckpt-00000002",
         "damaged-ckpt-00000003",
     ]
+
+
+IN_THE_WAY = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "ckpt", "ckpt-", "damaged-", "Ckpt-", "ckpt-0000"]),
+    st.sampled_from(["", "0", "00000020", "00000030", "0000000000030", "00000040", "-0000001", "٠٠٠٠٠٠٤٠"]),
+    st.sampled_from(["", " (copy)", ".zip", ".bak", ".tmp.bak", "~", "-attempt-2", ".json", " "]),
+).filter(
+    lambda name: name.strip() == name and re.fullmatch(r"(damaged-)?ckpt-\d{8}|", name, re.ASCII) is None
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(IN_THE_WAY, st.sampled_from(["a copy", "a file", "an empty folder"]), max_size=4))
+def test_copies_archives_and_notes_beside_the_checkpoints_are_neither_read_nor_touched(
+    tmp_path_factory, mine
+):
+    folder = tmp_path_factory.mktemp("trial")
+    for step in (10, 20, 30):
+        checkpoint.write(folder, step, fill(b"x"))
+    for name, kind in mine.items():
+        if kind == "a copy":
+            shutil.copytree(folder / "ckpt-00000030", folder / name)
+        elif kind == "a file":
+            (folder / name).write_text("mine")
+        else:
+            (folder / name).mkdir()
+    before = {name: sorted((folder / name).glob("*")) for name in mine}
+    assert [checkpoint.step_of(path) for path in checkpoint.all_in(folder)] == [10, 20, 30]
+    assert checkpoint.newest(folder, pytest.fail) == folder / "ckpt-00000030"
+    checkpoint.write(folder, 40, fill(b"x"))
+    checkpoint.keep(folder, 1, also={20})
+    checkpoint.set_aside(folder, 20)
+    assert {name: sorted((folder / name).glob("*")) for name in mine} == before
+    ours = {"ckpt-00000020", "damaged-ckpt-00000040"}
+    assert {path.name for path in folder.iterdir()} == ours | mine.keys()
+
+
+def test_a_checkpoint_that_somebody_moved_and_linked_to_is_read_and_never_removed(tmp_path):
+    trial, elsewhere = tmp_path / "trial", tmp_path / "elsewhere"
+    trial.mkdir()
+    checkpoint.write(trial, 10, fill(b"x")).rename(elsewhere)
+    (trial / "ckpt-00000010").symlink_to(elsewhere)
+    assert checkpoint.newest(trial, pytest.fail) == trial / "ckpt-00000010"
+    checkpoint.write(trial, 20, fill(b"x"))
+    checkpoint.keep(trial, 1, also=())
+    checkpoint.verify(trial / "ckpt-00000010")
+    checkpoint.write(trial, 10, fill(b"again"))
+    assert not (trial / "ckpt-00000010").is_symlink()
+    assert (elsewhere / "a.bin").read_bytes() == b"x"
+
+
+def test_checkpoints_stand_by_their_step_however_many_digits_it_has(tmp_path):
+    for step in (100_000_000, 99_999_999):
+        checkpoint.write(tmp_path, step, fill(b"x"))
+    assert checkpoint.newest(tmp_path, pytest.fail) == checkpoint.at(tmp_path, 100_000_000)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -252,6 +253,43 @@ def test_a_deleted_experiment_does_not_hold_up_the_others(engine, study, mlflow)
         [experiment] = [e for e in mlflow.client.search_experiments() if e.name != "Default"]
         mlflow.client.delete_experiment(experiment.experiment_id)
     assert counts(engine, UID)[CHANNEL] == {"sent": 3}
+
+
+@pytest.mark.parametrize("way", [shutil.move, shutil.copytree])
+def test_files_of_a_home_that_was_moved_or_copied_are_in_its_new_place(tmp_path, engine, study, mlflow, way):
+    from smart_tuner.runs import follow
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    mlflow.sender = MLflow(f"sqlite:///{tmp_path / 'study.db'}", old, engine).sender
+    whole_trial(study, old)
+    for _, row in rows_of(engine):
+        mlflow.sender.send(row)
+    [run] = [run for run in mlflow.all() if "trial_uid" in run.data.tags]
+    assert run.info.artifact_uri.startswith(old.as_uri())
+    theirs = mlflow.client.create_experiment("a notebook's", (old / "artifacts" / "mlflow" / "x").as_uri())
+    way(old, new)
+    if not old.exists():
+        old.touch()  # a place that cannot be made any more
+    again = MLflow(f"sqlite:///{tmp_path / 'study.db'}", new, engine)
+    for key, row in rows_of(engine):
+        if key.startswith("files"):
+            again.sender.send({**row, "texts": {"later.json": "{}"}})
+    assert not list(old.rglob("later.json"))
+    follow(tmp_path / "mlflow.db", new)
+    files = {file.path for file in mlflow.client.list_artifacts(run.info.run_id)}
+    assert files == {"sample.wav", "effective.json", "later.json"}
+    assert mlflow.client.get_run(run.info.run_id).info.artifact_uri.startswith(new.as_uri())
+    assert mlflow.client.get_experiment(theirs).artifact_location.startswith(old.as_uri())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database"])
+def test_where_there_is_no_database_of_mlflow_nothing_is_made(tmp_path, content):
+    from smart_tuner.runs import follow
+
+    if content is not None:
+        (tmp_path / "mlflow.db").write_bytes(content)
+    follow(tmp_path / "mlflow.db", tmp_path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if content is None else [content])
 
 
 def test_files_of_a_run_that_is_gone_for_good_are_dropped(tmp_path, engine, study, mlflow):

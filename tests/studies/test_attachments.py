@@ -1,5 +1,6 @@
 """Sounds and pictures for optuna-dashboard: kept once, and mended where a death tore row and file apart."""
 
+import uuid
 from contextlib import closing
 
 import httpx
@@ -9,7 +10,7 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 
 from dashboards.programs import optuna_board
 from smart_tuner.store import open_storage
-from studies import attachments
+from studies import attachments, doctor
 from studies.spec import load
 from studies.study import open_study
 
@@ -79,16 +80,30 @@ def test_a_row_of_which_nothing_is_left_is_taken_out_and_the_study_can_be_delete
 
 def test_a_file_that_no_row_knows_is_set_aside_and_comes_back_for_a_row_that_does(trial, storage, tmp_path):
     [file] = attachments.attached(tmp_path).iterdir()
-    stray = file.with_name("stray")
+    stray = file.with_name(str(uuid.uuid4()))
     stray.write_bytes(b"whose?")
     attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
     assert list(attachments.attached(tmp_path).iterdir()) == [file]
-    assert (attachments.set_aside(tmp_path) / "stray").read_bytes() == b"whose?"
+    assert (attachments.set_aside(tmp_path) / stray.name).read_bytes() == b"whose?"
     trial.study.tell(trial, 1.0)
     (tmp_path / "studies" / "quickstart" / "trial-0000" / "sample.wav").unlink()
     file.rename(attachments.set_aside(tmp_path) / file.name)
     attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
     assert file.read_bytes() == b"RIFF"
+
+
+def test_what_somebody_put_beside_the_artifacts_is_left_where_it_is(trial, storage, tmp_path):
+    place = attachments.attached(tmp_path)
+    store = FileSystemArtifactStore(str(place))
+    notebooks = optuna.create_study(study_name="a notebook's", storage=storage)
+    for theirs in (notebooks, notebooks.ask()):
+        upload_artifact(artifact_store=store, file_path=__file__, study_or_trial=theirs)
+    (place / "notes.txt").write_text("mine")
+    (place / f"{uuid.uuid4()} (copy)").write_text("mine")
+    (place / str(uuid.uuid4())).mkdir()
+    before = sorted(place.iterdir())
+    attachments.mend(storage, tmp_path, attachments.unmatched(storage, tmp_path))
+    assert sorted(place.iterdir()) == before
 
 
 def test_another_database_another_home_and_foreign_studies_are_left_alone(trial, storage, tmp_path):
@@ -101,3 +116,10 @@ def test_another_database_another_home_and_foreign_studies_are_left_alone(trial,
     upload_artifact(artifact_store=attached_to_it, file_path=__file__, study_or_trial=foreign)
     foreign.study.tell(foreign, 1.0)
     assert not attachments.unmatched(storage, tmp_path)
+
+
+def test_who_looks_whether_the_home_can_be_written_leaves_what_is_there(storage, tmp_path):
+    (tmp_path / "doctor.tmp").write_text("mine")
+    found = {row["check"]: row["state"] for row in doctor.examine(tmp_path, lambda: storage, fix=True)}
+    assert found["home"] == "ok"
+    assert (tmp_path / "doctor.tmp").read_text() == "mine"

@@ -4,22 +4,31 @@ import ast
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from model.corpora import CorpusError
 from model.preflight import CorpusSettings
 from model.settings import LIMITS, SIZES, Dimensions, Settings
 from model.text import FRONT_ENDS
+from model.warm_start import WarmStartError
+from smart_tuner.store import open_storage
 from studies import parameters, sections
+from studies.data import corpus_folder
 from studies.parameters import DIMENSIONS, SEARCHABLE, SETTINGS, TYPES, value_fault
 from studies.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
+from studies.study import StudyError, open_study
+from studies.training import public_weights
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ["ljspeech", "quickstart", "russian"]
@@ -119,6 +128,79 @@ def test_a_syntax_error_names_file_and_line(tmp_path):
     path.write_text('name = "x"\nseed = = 1\n')
     with pytest.raises(SpecError, match=r"(?s)broken\.toml.*line 2"):
         load(str(path))
+
+
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_text((FOLDER / "quickstart.toml").read_text("utf-8"), "utf-8-sig")
+    assert load(str(path)) == load("quickstart")
+
+
+RECORDED = changed("model.warm_start", "nvidia.pt", changed("corpus", {"source": "folder", "path": "speech"}))
+RECORDED["model"] |= {"mel_mean": 0.0, "mel_scale": 1.0}
+
+
+def paths_of(spec):
+    return spec.corpus.path, spec.model.warm_start
+
+
+def test_a_relative_path_is_beside_the_file_or_in_the_working_directory_and_kept_whole(tmp_path, monkeypatch):
+    beside, here = tmp_path / "beside", tmp_path / "here"
+    (beside / "speech").mkdir(parents=True)
+    here.mkdir()
+    (here / "nvidia.pt").touch()
+    written(RECORDED, beside)
+    monkeypatch.chdir(here)
+    expected = str(beside / "speech"), str(here / "nvidia.pt")
+    assert paths_of(load("../beside/study.toml")) == expected
+    assert Spec.parse_json(load("../beside/study.toml").model_dump_json()) == load("../beside/study.toml")
+    (here / "speech").mkdir()
+    assert paths_of(load("../beside/study.toml")) == expected
+    (here / "nvidia.pt").unlink()  # one that is nowhere is expected beside the file
+    assert paths_of(load("../beside/study.toml"))[1] == str(beside / "nvidia.pt")
+    assert load("ljspeech").corpus.path == str(here / "data" / "LJSpeech-1.1")
+
+
+def test_a_tilde_in_a_study_file_and_an_absolute_path_mean_the_same_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = written(
+        changed("corpus.path", "~/speech", changed("model.warm_start", "/x/n.pt", RECORDED)), tmp_path
+    )
+    assert paths_of(load(str(file))) == (str(tmp_path / "speech"), "/x/n.pt")
+
+
+def test_a_study_goes_on_with_its_files_in_another_place_but_not_without_them():
+    spec = Spec.parse(RECORDED, "here.toml")
+    moved = spec.found_in(Path("/elsewhere"))
+    assert spec.differences(moved) == moved.differences(spec) == []
+    without = Spec.parse(changed("model.warm_start", None, RECORDED), "here.toml")
+    assert spec.differences(without) == without.differences(spec) == ["model.warm_start"]
+    spoken = Spec.parse(changed("corpus", SMALL["corpus"], RECORDED), "here.toml")
+    assert "corpus.source" in spec.differences(spoken)
+
+
+def test_recordings_that_are_not_there_are_named_with_where_they_were_looked_for(tmp_path):
+    spec = Spec.parse(RECORDED, "here.toml").found_in(tmp_path)
+    with pytest.raises(CorpusError, match=rf'"small".*\nThere is no folder {tmp_path}/speech\.\n.*path in'):
+        corpus_folder(spec, tmp_path, lambda *_: None)
+
+
+def test_a_study_does_not_go_on_from_another_checkpoint_of_the_same_name(tmp_path):
+    file, moved = tmp_path / "nvidia.pt", tmp_path / "moved.pt"
+    torch.save({"state_dict": {"embedding.weight": torch.zeros(148, 4)}}, file)
+    spec = Spec.parse(RECORDED, "here.toml").found_in(tmp_path)
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        study = open_study(spec, storage)
+        public = public_weights(study, spec)
+        shutil.copy(file, moved)
+        there = Spec.parse(changed("model.warm_start", str(moved), RECORDED), "here.toml")
+        assert public_weights(study, there).sha256 == public.sha256
+        torch.save({"state_dict": {"embedding.weight": torch.ones(148, 4)}}, file)
+        with pytest.raises(StudyError, match="another checkpoint"):
+            public_weights(study, spec)
+        normalised = Spec.parse(changed("model.mel_scale", 2.0, RECORDED), "here.toml")
+        with pytest.raises(WarmStartError, match="plain log-mels"):
+            public_weights(study, normalised)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -566,7 +648,7 @@ def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_
 
 def test_a_warm_start_is_part_of_the_study():
     spec = single_training(Spec.parse(SMALL, "here.toml"), [], "nvidia.pt")
-    assert spec.model.warm_start == "nvidia.pt"
+    assert spec.model.warm_start == str(Path("nvidia.pt").absolute())
     assert Spec.parse_json(spec.model_dump_json()) == spec
     assert spec.differences(single_training(Spec.parse(SMALL, "here.toml"), [], None)) == ["model.warm_start"]
 
