@@ -2,28 +2,29 @@
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = ".smart-tuner-"  # of the folders in which something is made
+PREFIX = ".smart-tuner-makes-"  # of the folders in which something is made; then its name, and letters
 
 
 @contextmanager
 def being_made(target: Path) -> Iterator[Path]:
     """An empty folder, named as `target` and beside it, to fill and then to move to its place.
 
-    Its maker holds it locked. What is there of others and is locked by nobody, their makers did not live to
+    Its maker holds it locked. What other makers of `target` left, and nobody has locked, they did not live to
     remove: it is removed now.
 
     Raises:
         OSError: the folder in which `target` is to be cannot be made or written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _clear(target.parent)
-    around, lock = _locked(target.parent)
+    _clear(target)
+    around, lock = _locked(target)
     try:
         inside = around / target.name
         inside.mkdir()
@@ -33,9 +34,9 @@ def being_made(target: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _locked(parent: Path) -> tuple[Path, int]:
+def _locked(target: Path) -> tuple[Path, int]:
     while True:
-        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{target.name}-", dir=target.parent))
         with suppress(FileNotFoundError):  # another maker took it for one that was left behind
             lock = os.open(made, os.O_RDONLY)
             with suppress(OSError):  # a network's file system may know no such locks; then nobody clears
@@ -45,8 +46,9 @@ def _locked(parent: Path) -> tuple[Path, int]:
             os.close(lock)
 
 
-def _clear(parent: Path) -> None:
-    for left in parent.glob(f"{PREFIX}*"):
+def _clear(target: Path) -> None:
+    ours = re.compile(re.escape(f"{PREFIX}{target.name}-") + "[a-z0-9_]{8}")
+    for left in (path for path in target.parent.iterdir() if ours.fullmatch(path.name)):
         with suppress(OSError):  # it was removed meanwhile
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

@@ -4,10 +4,11 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, StorageInternalError)
@@ -48,6 +49,14 @@ class Patient:
             self._away_until = time.monotonic() + AWAY_SECONDS
 
 
+@dataclass
+class Failing:
+    """A call that does not work: since when, and how often it was tried."""
+
+    since: float
+    times: int = 0
+
+
 class Outage:
     """How long the database has been away, and what a run does about it.
 
@@ -69,7 +78,7 @@ class Outage:
         over: Callable[[], None] = lambda: None,
     ) -> None:
         self._warn, self._budget, self._stopping, self._over = warn, budget, stopping, over
-        self._failing: dict[object, float] = {}  # calls that failed last, and since when
+        self._failing: dict[object, Failing] = {}  # calls that failed last
         self._silent: float | None = None  # since when no call at all has worked
 
     def wait_for(self, call: Callable[[], T]) -> T:
@@ -102,28 +111,32 @@ class Outage:
         return True
 
     def _away(self, call: Callable[[], object], error: Exception) -> StorageLost:
-        if isinstance(cause := _cause(error), DBAPIError) and not isinstance(cause, UNREACHABLE):
+        if isinstance(cause := _cause(error), SQLAlchemyError) and not isinstance(cause, UNREACHABLE):
             raise error  # the database answers, and what it says will not change
         now = time.monotonic()
         if not self._failing:
             self._warn(f"the database cannot be reached ({in_short(error)}); going on, and trying again")
         self._silent = now if self._silent is None else self._silent
-        away = now - self._failing.setdefault(_place(call), self._silent)
+        failing = self._failing.setdefault(_place(call), Failing(self._silent))
+        failing.times += 1
+        away = now - failing.since
         lost = StorageLost(
             f"The database has been away for {away:.0f} s.\n{in_short(error)}\n"
             "Everything is in the trial's checkpoint; when the database is back, resume the study."
         )
-        if away > self._budget:
+        # Two of a place that is seldom called, when all else has worked between, may have been two outages.
+        if away > self._budget and (failing.times > 2 or now - self._silent > self._budget):
             raise lost from error
         return lost
 
     def _back(self, call: Callable[[], object]) -> None:
         self._silent = None
-        since = self._failing.pop(_place(call), None)
-        if since is None:
+        failing = self._failing.pop(_place(call), None)
+        if failing is None:
             return
+        since = failing.since
         # Calls that have failed since the same instant, or later, met the same outage.
-        self._failing = {place: began for place, began in self._failing.items() if began < since}
+        self._failing = {place: other for place, other in self._failing.items() if other.since < since}
         if not self._failing:
             self._warn(f"the database is back after {time.monotonic() - since:.0f} s; nothing was lost")
         self._over()

@@ -214,9 +214,10 @@ def artifacts_of(home: Path) -> Path:
 def follow(database: Path, home: Path) -> None:
     """Let MLflow's rows say where files of our studies are, after home was moved or copied with `database`.
 
-    MLflow keeps absolute addresses, and has no other way to change them.
+    MLflow keeps absolute addresses, and has no other way to change them. A database that lies elsewhere did
+    not move with this home, and may be other homes' as well: it stays as it is.
     """
-    if not database.is_file():
+    if not database.is_file() or database.resolve().parent != home.resolve():
         return
     here = {"here": artifacts_of(home).as_uri(), "uid": STUDY_UID}
     with (

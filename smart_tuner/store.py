@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
@@ -81,6 +83,18 @@ class Storage(BulkLoading):
                 )
         except IntegrityError as error:
             raise DuplicatedStudyError(f"there is a study {name} already") from error
+
+    def begin_waiting(self, trial_id: int, mark: str) -> bool:
+        """Begin a trial that waits, with a system attribute `mark` from that instant on; False where somebody
+        else was faster."""
+        with _create_scoped_session(self.scoped_session) as session:
+            trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+            if trial.state != TrialState.WAITING:
+                return False
+            trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
+            row = {"trial_id": trial_id, "key": mark, "value_json": json.dumps(True)}
+            session.add(models.TrialSystemAttributeModel(**row))
+            return True
 
     def mostly_read(self) -> None:
         """For a process that seldom writes: on SQLite, its reads then make no writer wait."""
@@ -343,7 +357,9 @@ def explained(address: Address) -> Iterator[None]:
         yield
     except (DatabaseError, DatabaseGone, ArgumentError, OSError, StorageInternalError) as error:
         cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
-        reason = cause.orig if isinstance(cause, DatabaseError) else cause.__cause__ or cause
+        if isinstance(cause, DatabaseGone):
+            cause = cause.__cause__ or cause
+        reason = cause.orig if isinstance(cause, DatabaseError) else cause
         if getattr(reason, "sqlstate", None) in NOT_ALLOWED:
             raise _right_missing(address, str(reason)) from error
         raise StoreError(

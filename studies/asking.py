@@ -7,8 +7,9 @@ notebook asked for in the same study is the notebook's.
 from datetime import datetime
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+
+from studies.study import rdb
 
 ASKED = "smart_tuner:asked"  # system attribute of the trials that workers asked for
 
@@ -18,12 +19,8 @@ def ask(study: optuna.Study) -> optuna.Trial:
     study._thread_local.cached_all_trials = None
     storage = study._storage
     for waiting in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-        try:
-            storage.set_trial_system_attr(waiting._trial_id, ASKED, True)
-            if storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
-                return optuna.trial.Trial(study, waiting._trial_id)
-        except UpdateFinishedTrialError:  # somebody was faster, and has ended it, too
-            continue
+        if rdb(study).begin_waiting(waiting._trial_id, ASKED):
+            return optuna.trial.Trial(study, waiting._trial_id)
     return optuna.trial.Trial(study, storage.create_new_trial(study._study_id, _template()))
 
 

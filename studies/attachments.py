@@ -14,12 +14,10 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import delete
 
-from smart_tuner.outage import Fenced
 from smart_tuner.store import Storage
 from studies.attributes import is_ours
 from studies.folders import trial_folder
@@ -43,7 +41,7 @@ def attach(trial: optuna.Trial, files: Mapping[Path, str], home: Path) -> None:
     """Keep copies of `files` (with their MIME types); what an attempt that died here has kept stays.
 
     Raises:
-        Fenced: the trial was ended by another attempt.
+        UpdateFinishedTrialError: somebody else ended the trial.
     """
     place = attached(home)
     place.mkdir(parents=True, exist_ok=True)
@@ -52,10 +50,7 @@ def attach(trial: optuna.Trial, files: Mapping[Path, str], home: Path) -> None:
     for file, kind in files.items():
         if (file.name, _content(file)) in there:
             continue
-        try:
-            upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=trial, mimetype=kind)
-        except UpdateFinishedTrialError as error:
-            raise Fenced(f"trial {trial.number} was ended by another attempt") from error
+        upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=trial, mimetype=kind)
 
 
 def _content(file: Path) -> bytes | None:

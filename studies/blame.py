@@ -7,7 +7,7 @@ import torch
 
 from model.training import NonFinite, OutOfMemory, is_out_of_memory
 from objectives.tacotron2 import Unrepairable
-from smart_tuner.outage import Fenced
+from smart_tuner.outage import DatabaseGone, Fenced, StorageLost
 from studies.space import Unrunnable
 
 End = tuple[str, float | None, str]  # what Optuna is told: state, value, reason
@@ -27,6 +27,8 @@ def end_by(error: BaseException) -> End | None:
 
     Memory that runs out is the trial's fault, wherever it is: its network and batches are too large for here.
     """
+    if isinstance(error, StorageLost | DatabaseGone):  # they may say that the server ran out of memory
+        return None
     if isinstance(error, optuna.TrialPruned):
         return "PRUNED", None, str(error)
     if isinstance(error, OWN):

@@ -20,14 +20,15 @@ def keep_in(home: Path, places: Sequence[Path] | None = None) -> None:
 def _usual() -> list[Path]:
     librosa = find_spec("librosa")
     beside = [Path(librosa.origin).parent] if librosa and librosa.origin else []
-    return [*beside, Path("~/.cache").expanduser()]
+    below_home = Path(os.path.expanduser("~/.cache"))
+    return [*beside, *([below_home] if below_home.is_absolute() else [])]  # it may be nobody's
 
 
 def _writable(folder: Path) -> bool:
     """Whether a file can be made there, or in the folder in which that would have to be made."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:

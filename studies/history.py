@@ -94,17 +94,20 @@ def consumed(study: optuna.Study) -> tuple[int, float]:
         .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
     )
     last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
+    found: dict[int | str, tuple[int, float]]
     found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
-    for number, steps, seconds in _noted(study):  # at renewals: what came after the last one is not in it
+    for lease, number, steps, seconds in _noted(study):  # at renewals: what came after is not in it
         measured = found.get(number, (0, 0.0))
-        found[number] = max(steps, measured[0]), max(seconds, measured[1])
+        trial = f"deleted, lease {lease}" if number is None else number
+        found[trial] = max(steps, measured[0]), max(seconds, measured[1])
     return sum(steps for steps, _ in found.values()), sum(seconds for _, seconds in found.values()) / 3600
 
 
 def _noted(study: optuna.Study) -> list[Any]:
-    """Number, steps and seconds of the leases that know them."""
+    """Id, number of the trial (none of a deleted one), steps and seconds of the leases that know them."""
     mine = LEASES.c.study_uid == study.user_attrs.get("uid"), LEASES.c.steps.is_not(None)
-    query = select(LEASES.c.number, LEASES.c.steps, LEASES.c.seconds).where(*mine)
+    columns = (LEASES.c[name] for name in ("id", "number", "steps", "seconds"))
+    query = select(*columns).where(*mine)
     with rdb(study).ours.connect() as connection:
         return list(connection.execute(query))
 

@@ -1,14 +1,15 @@
 """How a worker is stopped from outside, starts itself again when it hangs, and bears that nobody listens."""
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO, TypeVar, cast
+from typing import Any, TextIO, cast
 
-T = TypeVar("T")
+READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 
 
 def _stopping() -> list[int]:
@@ -55,9 +56,9 @@ def to_nobody(*descriptors: int) -> None:
     os.close(nobody)
 
 
-def aside(stream: TextIO) -> TextIO:
+def aside(stream: TextIO | None) -> TextIO:
     """For what is said beside the work: if its reader goes away, it is said to nobody."""
-    return cast(TextIO, _Aside(stream))
+    return cast(TextIO, _Aside(stream or open(os.devnull, "w")))  # it was closed before we began
 
 
 class _Aside:
@@ -65,17 +66,18 @@ class _Aside:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._unless_gone(lambda: self._stream.write(text))
+        self._unless_gone(lambda: self._stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
         self._unless_gone(self._stream.flush)
 
-    def _unless_gone(self, call: Callable[[], T]) -> T:
+    def _unless_gone(self, call: Callable[[], object]) -> None:
         try:
-            return call()
-        except OSError:
-            to_nobody(self._stream.fileno())
-            return call()
+            call()
+        except OSError as error:
+            if error.errno in READER_GONE:  # otherwise, as on a full disk, there may be room again
+                to_nobody(self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

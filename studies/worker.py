@@ -1,7 +1,8 @@
 """Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,9 +123,10 @@ class Worker:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
         while (lease := wait_for(lambda: leases.claim(self.spec.budget.retries, self._has_left))) is not None:
-            if (trial := self._trial(lease)) is not None:
-                return lease, trial
-            wait_for(partial(self._accept, lease))
+            with self._word_left(lease):
+                if (trial := self._trial(lease)) is not None:
+                    return lease, trial
+                wait_for(partial(self._accept, lease))
         if not wait_for(lambda: training_left(self.study, self.spec)):
             return None
         if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
@@ -177,23 +179,22 @@ class Worker:
     def _accept(self, lease: Lease) -> None:
         """Somebody else ended the trial, or deleted it: that stands, and nothing is told."""
         if self._show_end(lease.number):
-            self._leases.close(lease)
+            with suppress(Fenced):  # another worker has accepted it, too
+                self._leases.close(lease)
 
     # Running
 
     def _run(self, lease: Lease, trial: optuna.Trial) -> bool:
         """Run a trial to its end, and tell it; whether it came to one here."""
         try:
-            self._attempt(lease, trial)
+            with self._word_left(lease):
+                self._attempt(lease, trial)
         except EndedElsewhere:
             self._outage.wait_for(lambda: self._accept(lease))
             return True
         except Fenced as fenced:
             self.display.warned(str(fenced))
             return False
-        except (StorageLost, DatabaseGone):
-            self._leave_word(lease)
-            raise
         failpoint("decided")
         self._outage.wait_for(self._tell_decided)
         return True
@@ -236,6 +237,15 @@ class Worker:
             if self._outage.attempt(lambda: self._leases.release(lease)):
                 return
         self._leave_word(lease)
+
+    @contextmanager
+    def _word_left(self, lease: Lease) -> Iterator[None]:
+        """Where the database is lost meanwhile, that is no death."""
+        try:
+            yield
+        except (StorageLost, DatabaseGone):
+            self._leave_word(lease)
+            raise
 
     def _leave_word(self, lease: Lease) -> None:
         """For whoever claims the trial: an attempt ended, and could not tell the database."""
@@ -336,13 +346,13 @@ class Worker:
                 failpoint("telling")
                 state = TrialState[outcome.state]
                 self.study.tell(number, outcome.value, state, skip_if_finished=True)
-        clear_unfinished(trial_folder(self.folder, number))  # where it was given up
         if self._show_end(number, outcome):
             self._leases.told(number)  # last: whoever dies before this leaves it all to be told again
 
     def _show_end(self, number: int | None, decided: Outcome | None = None) -> bool:
         """As the database has it, whatever was decided here; whether it still has the trial."""
         assert number is not None
+        clear_unfinished(trial_folder(self.folder, number))  # where its worker was killed
         if (found := self._found(number)) is None:
             self.display.warned(f"trial {number} was deleted by somebody else; going on without it")
             self._leases.forget(number)

@@ -11,7 +11,7 @@ from rich.console import Console
 import run_study
 from smart_tuner.store import open_storage
 from studies import caches
-from studies.signals import aside
+from studies.signals import aside, to_nobody
 from studies.terminal import Terminal
 
 
@@ -77,6 +77,18 @@ def test_a_display_that_nobody_sees_any_more_disturbs_nothing(lost):
         assert os.readlink(f"/proc/self/fd/{stream.fileno()}") == os.devnull
 
 
+def test_a_display_that_was_closed_from_the_start_is_none():
+    with closing(aside(None)) as nobody:
+        assert nobody.write("said to nobody") == 14
+
+
+def test_a_full_disk_under_a_log_is_tried_again():
+    with open("/dev/full", "w", buffering=1) as log:
+        aside(log).write("no room\n")
+        assert os.readlink(f"/proc/self/fd/{log.fileno()}") == "/dev/full"
+        to_nobody(log.fileno())  # or closing it would fail
+
+
 @pytest.fixture
 def environment(monkeypatch):
     """Without the variables of the caches."""
@@ -92,6 +104,11 @@ def test_where_neither_the_installation_nor_home_can_be_written_caches_are_in_th
     caches.keep_in(tmp_path, [caches.Path("/proc"), caches.Path("/proc/none/.cache")])
     assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "cache" / "numba")
     assert environment["MPLCONFIGDIR"] == str(tmp_path / "cache" / "matplotlib")
+
+
+def test_a_home_that_cannot_even_be_looked_at_is_none(tmp_path, environment):
+    caches.keep_in(tmp_path, [caches.Path("/", "too long a name" * 30, ".cache")])
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "cache" / "numba")
 
 
 @pytest.mark.parametrize("good", [0, 1])

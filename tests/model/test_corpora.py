@@ -88,14 +88,17 @@ with being_made(Path(sys.argv[1])) as part:
 
 
 def test_what_a_killed_maker_left_is_removed_by_the_next_one_and_what_a_live_one_makes_is_not(tmp_path):
-    (tmp_path / ".hidden").mkdir()
+    others = [".hidden", ".smart-tuner-archives", ".smart-tuner-makes-", ".smart-tuner-makes-voice-abcdefgh"]
+    for name in others:  # a user's own, or of something else
+        (tmp_path / name / "runs").mkdir(parents=True)
     call = [sys.executable, "-c", MAKER, str(tmp_path / "corpus")]
     with subprocess.Popen(call, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as maker:
         maker.stdout.readline()
-        with being_made(tmp_path / "other"):
+        with being_made(tmp_path / "corpus"):
             assert len(list(tmp_path.glob(f"{PREFIX}*/corpus/half"))) == 1
             maker.kill()
             maker.wait()
             build_once(tmp_path / "corpus", RECIPE, build)
-            assert [path.name for path in tmp_path.glob(f"{PREFIX}*/*")] == ["other"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "corpus"]
+            assert len(list(tmp_path.glob(f"{PREFIX}corpus-*"))) == 1  # our own
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "corpus"])
+    assert all((tmp_path / name / "runs").is_dir() for name in others)

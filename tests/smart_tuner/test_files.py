@@ -104,6 +104,23 @@ def test_another_users_file_is_refused_unless_the_folder_is_his_too(tmp_path):
     assert planted.read_text() == "theirs"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_who_may_write_in_a_folder_by_its_group_shares_its_locks(tmp_path):
+    tmp_path.chmod(0o2770)
+    before = os.umask(0o002)
+    try:
+        os.close(files.lock(tmp_path / "ours"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "ours").stat().st_mode & 0o777 == 0o660
+    (tmp_path / "theirs").touch()
+    os.chown(tmp_path / "theirs", 65534, -1)
+    os.close(files.lock(tmp_path / "theirs"))
+    tmp_path.chmod(0o1777)  # as /tmp: anybody may put a file there
+    with pytest.raises(PermissionError, match="another user's"):
+        files.lock(tmp_path / "theirs")
+
+
 def test_a_log_keeps_what_is_in_it(tmp_path: Path):
     for text in (b"one", b"two"):
         with os.fdopen(files.log(tmp_path / "log"), "ab") as file:

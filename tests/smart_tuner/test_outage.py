@@ -88,6 +88,15 @@ def test_patience_is_with_what_fails_whatever_else_works(told):
             outage.attempt(fails)
 
 
+def test_two_short_outages_far_apart_are_not_one_long_one(told):
+    outage, seldom = Outage(told.append, budget=0.05), Database(1)
+    assert not outage.attempt(seldom)
+    assert outage.wait_for(Database(0)) == "answer"
+    time.sleep(0.06)
+    seldom.away = 1
+    assert not outage.attempt(seldom)
+
+
 def test_what_fails_first_at_the_end_of_a_silence_has_failed_since_its_beginning(told):
     outage = Outage(told.append, budget=0.05)
     assert not outage.attempt(fails)

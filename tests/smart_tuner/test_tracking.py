@@ -275,11 +275,15 @@ def test_files_of_a_home_that_was_moved_or_copied_are_in_its_new_place(tmp_path,
         if key.startswith("files"):
             again.sender.send({**row, "texts": {"later.json": "{}"}})
     assert not list(old.rglob("later.json"))
-    follow(tmp_path / "mlflow.db", new)
-    files = {file.path for file in mlflow.client.list_artifacts(run.info.run_id)}
+    follow(tmp_path / "mlflow.db", new)  # which lies elsewhere, perhaps for several homes
+    assert mlflow.client.get_run(run.info.run_id).info.artifact_uri.startswith(old.as_uri())
+    shutil.copyfile(tmp_path / "mlflow.db", new / "mlflow.db")
+    follow(new / "mlflow.db", new)
+    client = MLflow(f"sqlite:///{new / 'study.db'}", new, engine).client
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"sample.wav", "effective.json", "later.json"}
-    assert mlflow.client.get_run(run.info.run_id).info.artifact_uri.startswith(new.as_uri())
-    assert mlflow.client.get_experiment(theirs).artifact_location.startswith(old.as_uri())
+    assert client.get_run(run.info.run_id).info.artifact_uri.startswith(new.as_uri())
+    assert client.get_experiment(theirs).artifact_location.startswith(old.as_uri())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database"])

@@ -110,7 +110,7 @@ def readings(storage, home, study, spec):
     found = [report.study_records(storage), report.status_record(study, spec), report.trial_records(study)]
     for form in ("table", "json", "value"):
         yield from (report.formatted(one, form) for one in found)
-    yield report.summary(study, spec, None)
+    yield report.summary(study, spec, None, None)
     yield report.markdown(study, spec, None, [(0, repair)], [])
     yield story.page(study, spec, None, [(0, repair)], [], home)
     records, name = Records(storage, home), study.study_name
@@ -239,7 +239,7 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     assert report.voiceless(study) == said
     assert report.status_record(study, spec)["best_trial"] == 0
     for text in (
-        report.summary(study, spec, None),
+        report.summary(study, spec, None, None),
         report.markdown(study, spec, None, [], []),
         story.page(study, spec, None, [], [], home),
     ):
@@ -266,7 +266,7 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
     study = open_study(spec, storage)
     study.add_trial(create_trial(value=4.25))
     said = "Trial 0 (4.25) has no voice: it was not trained here; no trial with a voice completed yet."
-    assert said in report.summary(study, spec, None)
+    assert said in report.summary(study, spec, None, None)
     with pytest.raises(StudyError) as refused:
         voices.best_checkpoint(study, None, home)
     assert said in str(refused.value)

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -84,9 +85,10 @@ def note(study, noted):
 
 
 @settings(max_examples=15)
-@given(st.lists(trials(), max_size=9), st.lists(NOTED, max_size=9), st.uuids())
-def test_sums_and_bests_are_those_of_the_trials(storage, found, noted, name):
-    study = open_study(load("quickstart").model_copy(update={"name": str(name)}), storage)
+@given(st.lists(trials(), max_size=9), st.lists(NOTED, max_size=9))
+def test_sums_and_bests_are_those_of_the_trials(storage, found, noted):
+    name = uuid.uuid4().hex  # drawn anew for the same example, too: a study stays in the database
+    study = open_study(load("quickstart").model_copy(update={"name": name}), storage)
     study.add_trials(found)
     noted = noted[: len(found)]
     note(study, noted)
@@ -108,6 +110,14 @@ def test_sums_and_bests_are_those_of_the_trials(storage, found, noted, name):
         "assisted": smallest(found, lambda attrs: "repairs" in attrs),
         "verified_fresh": smallest(found, lambda attrs: "repairs" not in attrs and "fresh_of" in attrs),
     }
+
+
+def test_what_trials_took_that_were_deleted_is_counted_for_each(storage):
+    study = open_study(load("quickstart").model_copy(update={"name": "deleted"}), storage)
+    note(study, [(1000, 36.0), (1000, 36.0)])
+    for number in (0, 1):
+        Leases(rdb(study).ours, study.user_attrs["uid"]).forget(number)
+    assert history.consumed(study) == (2000, pytest.approx(0.02))
 
 
 def test_the_status_of_the_measured_history_adds_up(tmp_path):

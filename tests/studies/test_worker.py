@@ -11,7 +11,7 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from benchmarks.chaos import Quiet
 from model import checkpoint
@@ -19,11 +19,11 @@ from model.training import NonFinite
 from objectives.quality import Yardstick
 from objectives.tacotron2 import Interrupted, Unrepairable
 from smart_tuner.loading import TRIALS
-from smart_tuner.outage import StorageLost
+from smart_tuner.outage import DatabaseGone, StorageLost
 from smart_tuner.store import open_storage
 from smart_tuner.tables import LEASES
 from studies import worker
-from studies.asking import ask
+from studies.asking import ASKED, ask
 from studies.blame import MachineFault, end_by
 from studies.leases import Leases, Renewal
 from studies.spec import Spec, load
@@ -127,6 +127,23 @@ def test_a_database_that_cannot_be_told_either_costs_no_life(desk):
     assert desk.states() == ["COMPLETE"] * 3
 
 
+def test_a_database_that_is_lost_between_a_claim_and_its_attempt_costs_no_life(desk, monkeypatch):
+    with pytest.raises(OSError):
+        desk.work(raising(OSError(errno.ENOSPC, "full")))
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.Worker, "_found", raising_lost)
+        for _ in range(5):
+            with pytest.raises(StorageLost):
+                desk.work(well)
+    desk.work(well)
+    assert desk.states() == ["COMPLETE"] * 3
+    assert [lease["deaths"] for lease in desk.leases()] == [0, 0, 0]
+
+
+def raising_lost(*_):
+    raise StorageLost("away for 600 s")
+
+
 def test_a_folder_that_cannot_be_made_costs_no_life_either(desk):
     (desk.folder / "desk").write_text("in the way")
     for _ in range(2):
@@ -165,7 +182,13 @@ def test_a_trial_that_is_too_large_or_unsound_is_failed_with_its_reason(error, r
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOMEM, "Cannot allocate memory"), ValueError("out of memory"), RuntimeError("a bug")],
+    [
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ValueError("out of memory"),
+        RuntimeError("a bug"),
+        StorageLost("The database has been away for 601 s.\nFATAL: out of memory"),
+        DatabaseGone("FATAL: out of memory"),
+    ],
 )
 def test_what_only_sounds_like_it_is_not_the_trials_fault(error):
     assert end_by(error) is None
@@ -264,8 +287,26 @@ def test_such_an_end_of_a_trial_that_waits_for_a_worker_is_accepted(desk, end):
     with pytest.raises(OSError):
         desk.work(raising(OSError(errno.ENOSPC, "full")))
     by_somebody(desk, 0)
+    half = desk.folder / "desk" / "trial-0000" / "ckpt-00000003.tmp"
+    half.mkdir()
     desk.work(well, 1)
     check_the_first_was_left(desk, shown)
+    assert not half.exists()
+
+
+def test_an_end_that_another_worker_has_accepted_already_is_left_to_it(desk):
+    """As when this one was asleep for long."""
+
+    def job(attempt):
+        if attempt.trial.number == 0:
+            desk.notebook().tell(0, 7.5)
+            with desk.storage.ours.begin() as connection:
+                connection.execute(update(LEASES).values(attempt_uid="another", state="done"))
+            attempt.trial.report(1.0, 1)
+        return well(attempt)
+
+    desk.work(job, 2)
+    check_the_first_was_left(desk, ("COMPLETE", 7.5, worker.ELSEWHERE))
 
 
 def test_a_trial_that_somebody_deletes_is_left_and_counts(desk):
@@ -312,6 +353,14 @@ def test_a_trial_that_a_worker_asked_for_and_left_is_taken_up(desk, queued):
     assert ask(desk.study).number == 0  # and dies before it says so
     desk.work(well)
     assert desk.states() == ["COMPLETE"] * 3
+
+
+def test_a_queued_trial_that_a_notebook_took_first_is_the_notebooks(desk):
+    desk.study.enqueue_trial({"batch_size": 8})
+    theirs = desk.notebook().ask()
+    assert not desk.storage.begin_waiting(theirs._trial_id, ASKED)  # as a worker that saw it waiting
+    desk.work(well, 2)
+    assert desk.states() == ["RUNNING", "COMPLETE", "COMPLETE"]
 
 
 def test_a_queued_trial_that_somebody_ended_is_passed_over(desk):
