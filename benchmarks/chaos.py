@@ -102,7 +102,7 @@ class Toy(Noted):
 
 
 class Real(Noted, Training):
-    """Of a tiny network that learns a made-up language."""
+    """A tiny network that learns a made-up language."""
 
     def __init__(self, params: dict[str, Any], log: Path) -> None:
         corpus = spoken(Shape(clips=42)).corpus

@@ -110,7 +110,7 @@ def read(path: Path) -> PublicWeights:
 
 
 def _is_plain(tensor: object) -> bool:
-    """Of numbers that can be copied into ours."""
+    """Whether it is a tensor of numbers that can be copied into ours."""
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
         return False
     return not (tensor.is_complex() or tensor.is_quantized or tensor.is_meta)

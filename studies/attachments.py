@@ -83,7 +83,7 @@ class Unmatched:
 
 
 def unmatched(storage: Storage, home: Path) -> Unmatched:
-    """Of finished trials of ours that were run in this home, and of a home that this database knows."""
+    """Rows without a file, of finished trials of ours that were run in this home; and files without a row."""
     place, known, lost = attached(home), set[str](), list[Row]()
     found = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
     files = [file for file in found if ARTIFACT.fullmatch(file.name) and file.is_file()]

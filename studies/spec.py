@@ -290,7 +290,7 @@ def _frames_faults(model: Model | None, values: Mapping[str, Number]) -> Iterato
 
 
 def _warmup_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault]:
-    """Of warm-ups that somebody chose; the default one is short."""
+    """Plans that are shorter than a warm-up which somebody chose; the default one is short."""
     chosen = {"settings.warmup_steps": info.data.get("fixed", {}).get("warmup_steps", 0)}
     if (searched := info.data.get("space", {}).get("warmup_steps")) is not None:
         chosen["space.warmup_steps"] = _largest(searched)
