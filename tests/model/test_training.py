@@ -1,11 +1,10 @@
 import errno
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from limits import files_of_at_most
 from safetensors.torch import load_file
 
 from model import checkpoint
@@ -250,17 +249,6 @@ def test_an_optimizer_that_finds_no_memory_for_its_state_is_as_if_the_step_had_n
     for each in (training, other):
         each.advance()
     assert same(weights(training), weights(other))
-
-
-@contextmanager
-def files_of_at_most(size):
-    """In bytes, for this process."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.pt"])

@@ -3,13 +3,13 @@ made up, and once a real network."""
 
 import errno
 import math
-import resource
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import optuna
 import pytest
 import torch
+from limits import files_of_at_most
 from optuna.trial import TrialState
 from sqlalchemy import delete, select, update
 
@@ -398,17 +398,6 @@ def real(tmp_path, corpus):
     desk.job = trainings(desk.spec, desk.study, corpus, "cpu", desk.heard)
     with closing(desk.storage):
         yield desk
-
-
-@contextmanager
-def files_of_at_most(size):
-    """In bytes, for this process."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def stopped(attempt):
