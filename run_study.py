@@ -702,9 +702,8 @@ def data_check(
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
     place.home.mkdir(parents=True, exist_ok=True)
-    listing = place.home / f"{folder.resolve().name}-problems.txt"
-    if found.problems or found.notes:
-        found.write(listing)
+    listing = place.home / f"{folder.resolve().name}-check.txt"  # NAME-problems.txt is a study's
+    data.write_listing(found, listing)
     for line in data.described(found, listing):
         click.echo(line)
     if spec is None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from string import whitespace
 
 METADATA, WAVES = "metadata.csv", "wavs"
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
@@ -24,6 +25,7 @@ CYRILLIC = ("cp1251", "koi8-r", "cp866")  # of one byte a letter
 COMMON_LETTERS = frozenset("оеаинтсрвл")  # over half of the letters of any Russian text
 LEAST_COMMON_SHARE = 0.4
 
+NUMBER = re.compile(r"[-+]?\d+([.,:]\d+)*(e[-+]?\d+)?( ?(s|ms|%))?", re.IGNORECASE)
 PLAIN_ID = re.compile(r"(?![.\s])[^/\\]+(?<!\s)")
 LONGEST_FILE_NAME = 255  # bytes
 MENDS = {
@@ -31,32 +33,37 @@ MENDS = {
     "empty last column": "The last column is spoken. Remove the | at the ends of lines: "
     f"sed 's/|[[:space:]]*$//' {METADATA} > new.csv",
     "quoted id": "Write ids, and texts, without quotes around them: "
-    f"""sed -E 's/^"([^|]*)"\\|/\\1|/; s/\\|"(.*)"$/|\\1/' {METADATA} > new.csv""",
-    "file name as id": "Write the bare id, without folder and ending: "
-    f"sed -E 's#^([^|]*/)?([^|]*)\\.[^.|]*\\|#\\2|#' {METADATA} > new.csv",
+    r"""sed -E "s/^\"([^\"|]*\|.*)\"[[:space:]]*\$/\1/; s/^[\"'[:space:]]+//; """
+    r"""s/^([^|]*[^|\"'[:space:]])[\"'[:space:]]+\|/\1|/; s/\|\"(.*)\"[[:space:]]*\$/|\1/" """
+    f"{METADATA} > new.csv",
+    "space around id": "Write no space around the id: "
+    rf"sed -E 's/^[[:space:]]+//; s/[[:space:]]+\|/|/' {METADATA} > new.csv",
+    "bad line ends": rf"Write LF at the ends of lines: tr '\r' '\n' < {METADATA} > new.csv",
 }
 
 Lines = list[tuple[int, bytes]]  # by number, from 1; blank ones are left out
 
 
-def read_lines(content: bytes) -> tuple[Lines, str | None]:
-    """The lines as UTF-8 without a byte order mark; and which UTF-16 the content was, if it was that."""
+def read_lines(content: bytes) -> tuple[Lines, str | None, bool]:
+    """The lines as UTF-8 without a byte order mark; what UTF-16 it was, if any; if CR alone ends lines."""
     utf16 = _utf16(content)
     if utf16:
         content = content.decode(utf16, "replace").encode("utf-8", "replace")
     content = content.removeprefix(b"\xef\xbb\xbf")
-    numbered = enumerate(content.split(b"\n"), 1)  # splitlines would also split at rarer characters
+    has_cr_only = b"\r" in content.strip() and b"\n" not in content
+    numbered = enumerate(content.split(b"\r" if has_cr_only else b"\n"), 1)  # splitlines knows rarer ones
     lines = [(number, line.removesuffix(b"\r")) for number, line in numbered if line.strip()]
-    return lines, utf16
+    return lines, utf16, has_cr_only
 
 
 def _utf16(content: bytes) -> str | None:
-    """Which UTF-16 it is, if it is; without a mark it shows by zero bytes at every second place."""
+    """Which UTF-16 it is, if it is; without a mark it shows by the high bytes of Latin and Cyrillic."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     start = content[:4096]
     for first, name in ((1, "UTF-16LE"), (0, "UTF-16BE")):
-        if len(start) > 8 and start[first::2].count(0) > 0.8 * len(start) / 2:
+        high = start[first::2]
+        if len(start) > 8 and 0 in high and high.count(0) + high.count(4) > 0.8 * len(high):
             return name
     return None
 
@@ -96,7 +103,7 @@ class Recordings:
         """The id that a quoted one or a file name stands for; what stands for none is left as it is."""
         if self.of(name) or ".." in name:
             return name
-        path = PurePath(name.strip().strip("\"'").strip())
+        path = PurePath(name.strip(whitespace).strip("\"'").strip(whitespace))
         for found in (path.name, path.stem if path.suffix.lower() in SOUNDS else path.name):
             if self.of(found):
                 return found
@@ -109,16 +116,20 @@ class Layout:
 
     encoding: str | None  # the best guess, where it is not UTF-8
     separator: str | None  # what stands between columns, where that is not |
+    has_cr_only: bool  # at the ends of lines
     speakers: Counter[str]  # names or numbers in a column where text should be, with their rows
     speaker_column: int | None  # the second or third, from 0
+    has_numbers: bool  # in that column, and not those of speakers
 
     @classmethod
-    def of(cls, lines: Lines, utf16: str | None, recordings: Recordings) -> "Layout":
+    def of(cls, lines: Lines, utf16: str | None, has_cr_only: bool, recordings: Recordings) -> "Layout":
         texts = [line.decode("utf-8", "replace") for _, line in lines]
-        rows = [text.split("|") for text in texts]
-        column = _speaker_column([row for row in rows if len(row) == 3])
-        speakers = Counter(row[column].strip() for row in rows if len(row) == 3) if column else Counter()
-        return cls(utf16 or _single_byte(lines), _separator(texts, recordings), speakers, column)
+        rows = [row for row in (text.split("|") for text in texts) if len(row) == 3]
+        column = _speaker_column(rows)
+        cells = [row[column].strip() for row in rows] if column else []
+        speakers = Counter(cell for cell in cells if cell)
+        encoding, separator = utf16 or _single_byte(lines), _separator(texts, recordings)
+        return cls(encoding, separator, has_cr_only, speakers, column, _are_measured(speakers))
 
     def id_of(self, content: bytes, recordings: Recordings) -> str:
         """The recording that a line means, though it may not write it as it should."""
@@ -138,14 +149,11 @@ class Layout:
             detail = f"{1 + len(texts)} columns, wanted id|text or id|raw|normalised"
             raise BadRow("bad metadata line", detail)
         if self.speaker_column and len(texts) == 2:
-            speaker = printable(texts[self.speaker_column - 1])
-            detail = f"column {self.speaker_column + 1} is a speaker, {speaker!r}"
-            raise BadRow("speaker column", detail, self._speaker_mend(self.speaker_column))
+            self._refuse_column(self.speaker_column, printable(texts[self.speaker_column - 1]))
         if len(texts) == 2 and texts[0].strip() and not texts[1].strip():
             raise BadRow("empty last column", f"{printable(line)!r} ends with |")
         if name != meant:
-            reason = "quoted id" if name.strip()[:1] in ("'", '"') else "file name as id"
-            raise BadRow(reason, f"{name!r}, wanted {meant!r}")
+            raise _other_id(name, meant)
         fits = len(f"{name}.wav".encode()) <= LONGEST_FILE_NAME
         if not (fits and name.isprintable() and PLAIN_ID.fullmatch(name)):
             raise BadRow("bad id", f"{printable(name)!r} is no plain file name")
@@ -155,6 +163,8 @@ class Layout:
         mend = f"Save it as UTF-8: iconv -f {self.encoding} -t UTF-8 {METADATA} > new.csv"
         if self.encoding and self.encoding.startswith("UTF-16"):
             raise BadRow("bad encoding", f"{self.encoding}, wanted UTF-8", mend)
+        if self.has_cr_only:
+            raise BadRow("bad line ends", "CR alone, wanted LF")
         try:
             content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -167,16 +177,35 @@ class Layout:
         mend = f"Write | between the columns: {change} {METADATA} > new.csv"
         raise BadRow("wrong separator", f"{SEPARATORS[separator]} between the columns, wanted |", mend)
 
-    def _speaker_mend(self, column: int) -> str:
+    def _refuse_column(self, column: int, cell: str) -> None:
+        mend = self._column_mend(column)
+        if self.has_numbers:
+            raise BadRow("number column", f"column {column + 1} holds numbers, {cell!r}, wanted text", mend)
+        raise BadRow("speaker column", f"column {column + 1} is a speaker, {cell!r}", mend)
+
+    def _column_mend(self, column: int) -> str:
         cut = f"cut -d'|' -f1,{4 - column}"
-        if len(self.speakers) == 1:
+        if len(self.speakers) == 1 or self.has_numbers:
             return f"Remove that column: {cut} {METADATA} > new.csv"
         [(name, count)] = self.speakers.most_common(1)
         told = f"{len(self.speakers)} speakers: keep one, without that column; most rows, {count}, are of"
         if not re.fullmatch(r"[\w-]+", name):
             return f"{told} {printable(name)!r}."
-        rows = f"grep '|{name}{'$' if column == 2 else '|'}' {METADATA}"
+        rows = f"grep '|[[:space:]]*{name}[[:space:]]*{'$' if column == 2 else '|'}' {METADATA}"
         return f"{told} {name}: {rows} | {cut} > new.csv"
+
+
+def _other_id(name: str, meant: str) -> BadRow:
+    """Why the name is not the id that it means, with a mend for this way of writing it."""
+    detail, written = f"{name!r}, wanted {meant!r}", name.strip(whitespace)
+    if written != written.strip("\"'"):
+        return BadRow("quoted id", detail)
+    if written == meant:
+        return BadRow("space around id", detail)
+    ending = PurePath(written).name.removeprefix(meant)
+    without = rf"; s/^([^|]*)\{ending}[[:space:]]*\|/\1|/" if ending else ""
+    change = rf"sed -E 's#^[^|]*/([^|/]*\|)#\1#{without}' {METADATA} > new.csv"
+    return BadRow("file name as id", detail, f"Write the bare id, without folder and ending: {change}")
 
 
 def printable(text: str, longest: int = 80) -> str:
@@ -185,19 +214,33 @@ def printable(text: str, longest: int = 80) -> str:
 
 
 def _speaker_column(rows: Sequence[list[str]]) -> int | None:
-    """The column of three that names speakers: few values or numbers, beside texts that differ."""
-    middle, last = ([row[column].strip() for row in rows] for column in (1, 2))
-    if len(rows) < 2 or not all(middle) or not all(last):
+    """The column of three that holds speakers or numbers: few values or numbers, beside texts that differ."""
+    cells = [(row[1].strip(), row[2].strip()) for row in rows]
+    filled = [pair for pair in cells if all(pair)]
+    if len(filled) < 2 or 2 * len(filled) <= len(rows):
         return None
-    if 2 * sum(_letters(b) in _letters(a) for a, b in zip(middle, last, strict=True)) > len(rows):
+    if 2 * sum(_letters(last) in _letters(middle) for middle, last in filled) > len(filled):
         return None  # the same text once more, and short ones, such as single words
-    if all(value.isdecimal() for value in last) and not any(value.isdecimal() for value in middle):
+    if 2 * sum(_is_number(last) and not _is_number(middle) for middle, last in filled) > len(filled):
         return 2
+    middle, last = zip(*filled, strict=True)
     if 2 * len(set(last)) <= len(set(middle)):
         return 2
     if len(set(middle)) >= 2 and 4 * len(set(middle)) <= len(set(last)):
         return 1
     return None
+
+
+def _are_measured(cells: Counter[str]) -> bool:
+    """Whether they are durations or the like: numbers with fractions, or hardly any twice."""
+    numbers = {cell: count for cell, count in cells.items() if _is_number(cell)}
+    whole = sum(count for cell, count in numbers.items() if cell.isdecimal())
+    most = cells.total() / 2
+    return sum(numbers.values()) > most and (whole <= most or len(numbers) > most)
+
+
+def _is_number(cell: str) -> bool:
+    return NUMBER.fullmatch(cell) is not None
 
 
 def _letters(text: str) -> str:

@@ -169,9 +169,9 @@ def check(folder: Path, settings: CorpusSettings, progress: Progress = no_progre
             wanted = f"{METADATA} with lines id|text (UTF-8, no header), and {WAVES}/id.wav for each"
             refusal = f"Cannot read a corpus in {folder}.\nThere is no {path}.\nExpected layout: {wanted}."
             raise DataError(refusal, Report((), (), 0, {}, refusal))
-    lines, utf16 = read_lines((folder / METADATA).read_bytes())
+    lines, utf16, has_cr_only = read_lines((folder / METADATA).read_bytes())
     recordings = Recordings(folder / WAVES)
-    survey = _Survey(folder, settings, recordings, Layout.of(lines, utf16, recordings))
+    survey = _Survey(folder, settings, recordings, Layout.of(lines, utf16, has_cr_only, recordings))
     for done, (number, line) in enumerate(lines, 1):
         survey.examine(number, line, first=done == 1)
         progress(done, len(lines))
@@ -313,7 +313,9 @@ class _Survey:
             reason, limit = ("too short", "min") if seconds < s.min_seconds else ("too long", "max")
             limits = f"limits {s.min_seconds:g} and {s.max_seconds:g} s"
             value = getattr(s, f"{limit}_seconds")
-            mend = f"Cut or join these, or set {limit}_seconds in [corpus], to leave them out."
+            mend = (
+                f"Cut or join these, or set {limit}_seconds in [corpus], not to {value:g}, to leave them out."
+            )
             if reason in s.wished:
                 mend = f"Left out, as {limit}_seconds = {value:g} asks."
             raise BadRow(reason, f"{seconds:.2f} s without silent edges, {limits}", mend)

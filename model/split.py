@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -37,12 +37,25 @@ def choose_held_out(items: Sequence[Clip], count: int) -> frozenset[str]:
         recordings.setdefault(recording, []).append(item.id)
         if texts[text] > 1:
             shared.add(recording)
-    chosen: dict[int, tuple[str, ...]] = {0: ()}  # number of clips -> their recordings
+    reachable = 1  # bit n: some recordings have n clips together
+    last: dict[int, str] = {}  # by number of clips: the recording that made it reachable
     for recording in sorted(recordings.keys() - shared, key=sha256):
-        for number, others in list(chosen.items()):
-            if (more := number + len(recordings[recording])) <= count:
-                chosen.setdefault(more, (*others, recording))
-    return frozenset(name for recording in chosen[max(chosen)] for name in recordings[recording])
+        more = (reachable << len(recordings[recording])) & ~reachable & ((2 << count) - 1)
+        reachable |= more
+        last.update((number, recording) for number in _bits(more))
+    number, chosen = reachable.bit_length() - 1, []
+    while number:
+        chosen += recordings[last[number]]
+        number -= len(recordings[last[number]])
+    return frozenset(chosen)
+
+
+def _bits(number: int) -> Iterator[int]:
+    """Places of the ones."""
+    while number:
+        place = number.bit_length() - 1
+        yield place
+        number ^= 1 << place
 
 
 def sha256(content: object) -> str:

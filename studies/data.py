@@ -69,8 +69,7 @@ def load(spec: Spec, home: Path, progress: Progress, warn: Callable[[str], None]
     except DataError as error:
         raise listed(error, listing) from error
     report = corpus.report
-    if report.problems or report.notes:
-        report.write(listing)
+    write_listing(report, listing)
     if report.problems:
         warn(f"skipped, of {report.total} clips: {by_reason(report.problems)}; all: {listing}")
     for note in report.notes:
@@ -105,9 +104,17 @@ def described(report: Report, listing: Path) -> Iterator[str]:
     yield f"{len(report.rows)} of {report.total} clips are good, {len(report.problems)} problems."
 
 
+def write_listing(report: Report, path: Path) -> None:
+    """Write all that is to be looked at; where nothing is, an older listing goes."""
+    if report.problems or report.notes:
+        report.write(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def listed(error: DataError, path: Path) -> DataError:
     """The same refusal, with all problems written to a file that it names."""
+    write_listing(error.report, path)
     if not error.report.problems:
         return error
-    error.report.write(path)
     return DataError(f"{error}\nAll {len(error.report.problems)} problems: {path}", error.report)

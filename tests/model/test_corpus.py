@@ -205,6 +205,18 @@ def test_pieces_of_recordings_make_up_the_exact_number():
 def test_the_split_is_the_same_on_every_machine():
     items = [clip(f"clip{number}", str(number)) for number in range(100)]
     assert choose_held_out(items, 4) == {"clip40", "clip42", "clip82", "clip9"}
+    pieces = [clip(f"rec_{r:04d}_{p:02d}", f"{r} {p}") for r in range(30) for p in range(1 + r % 5)]
+    assert {name[:8] for name in choose_held_out(pieces, 14)} == {
+        "rec_0008",
+        "rec_0009",
+        "rec_0018",
+        "rec_0020",
+    }
+
+
+def test_thousands_of_clips_can_be_held_out():
+    items = [clip(f"clip{number}", str(number)) for number in range(20_000)]
+    assert len(choose_held_out(items, 5_000)) == 5_000
 
 
 def test_the_split_stays_when_clips_are_added():

@@ -13,6 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.metadata import BadRow, Layout, Recordings, read_lines
 from model.preflight import CorpusSettings, DataError, check
 
 RATE = 22050
@@ -311,7 +312,9 @@ def test_any_bytes_of_metadata_give_a_report(tmp_path_factory, content):
     report = check(path, SETTINGS)
     assert report.rows == ()
     assert report.refusal
-    assert {problem.line for problem in report.problems} <= set(range(1, content.count(b"\n") + 2))
+    assert {problem.line for problem in report.problems} <= set(
+        range(1, len(re.split(b"[\r\n]", content)) + 1)
+    )
     assert len({problem.line for problem in report.problems}) == report.total
 
 
@@ -338,6 +341,11 @@ def renamed(old, new):
     return make
 
 
+def with_carriage_returns(folder):
+    metadata = folder.path / "metadata.csv"
+    metadata.write_bytes(metadata.read_bytes().replace(b"\n", b"\r"))
+
+
 def same(number, name, text):
     return f"{name}|{text}"
 
@@ -354,6 +362,7 @@ LAYOUTS = {
     "a last |": ("empty last column", "ends with |", rewritten(lambda n, i, t: f"{i}|{t}|")),
     "UTF-16": ("bad encoding", "UTF-16", rewritten(same, "utf-16")),
     "UTF-16, unmarked": ("bad encoding", "UTF-16LE", rewritten(same, "utf-16-le")),
+    "old Mac": ("bad line ends", "CR alone, wanted LF", with_carriage_returns),
     ".WAV": ("name in other letters", "good00.WAV, wanted good00.wav", renamed(".wav", ".WAV")),
 }
 
@@ -374,7 +383,7 @@ def test_another_layout_is_named_with_a_command_that_mends_it(folder, reason, de
     assert folder.check() == replace(folder.check(), problems=(), refusal=None)
 
 
-@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "cp866"])
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "cp866", "UTF-16LE", "UTF-16BE"])
 def test_a_russian_encoding_is_told_from_the_others_with_its_mend(tmp_path, encoding):
     folder = Folder(tmp_path, clips=0)
     for number in range(20):
@@ -387,6 +396,101 @@ def test_a_russian_encoding_is_told_from_the_others_with_its_mend(tmp_path, enco
     command = report.mends["bad encoding"].partition(": ")[2]
     subprocess.run(f"{command}; mv new.csv metadata.csv", shell=True, cwd=tmp_path, check=True)
     assert folder.check(language="ru") == before
+
+
+class Table:
+    """A metadata.csv, and the names of its recordings."""
+
+    def __init__(self, path, names):
+        self.metadata = path / "metadata.csv"
+        (path / "wavs").mkdir(parents=True)
+        for name in names:
+            (path / "wavs" / f"{name}.wav").touch()
+
+    def refusals(self, lines):
+        """What is wrong with each line, once it is written."""
+        self.metadata.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        numbered, *written = read_lines(self.metadata.read_bytes())
+        recordings = Recordings(self.metadata.parent / "wavs")
+        layout, refusals = Layout.of(numbered, *written, recordings), []
+        for number, line in numbered:
+            try:
+                layout.row(line, recordings, first=number == 1)
+            except BadRow as refusal:
+                refusals.append(refusal)
+        return refusals
+
+    def mended(self, refusal):
+        """The lines after the command that is printed."""
+        command = f"{refusal.mend.rpartition(': ')[2]}; mv new.csv metadata.csv"
+        subprocess.run(command, shell=True, cwd=self.metadata.parent, check=True)
+        return self.metadata.read_text("utf-8").splitlines()
+
+
+SPACES = st.sampled_from(["", " ", "\t "])
+QUOTES = st.sampled_from([("", ""), ('"', '"'), ("'", "'"), ('"', ""), ("", '"')])
+FOLDERS = st.sampled_from(["", "wavs/", "/data/my voice/"])
+ENDINGS = st.sampled_from(["", ".wav", ".FLAC"])
+
+
+@settings(max_examples=60)
+@given(SPACES, QUOTES, SPACES, FOLDERS, ENDINGS, SPACES, SPACES)
+def test_an_id_that_is_written_otherwise_is_mended_by_the_printed_commands(
+    tmp_path_factory, before, quotes, indent, folder, ending, gap, after
+):
+    good = ["a.b_1|a / b.wav", "clip 2|some words", "запись|слова"]
+    table = Table(tmp_path_factory.mktemp("ids"), [line.partition("|")[0] for line in good])
+    spelt = f"{before}{quotes[0]}{indent}{folder}clip 2{ending}{gap}{quotes[1]}{after}|some words"
+    lines, seen = [good[0], spelt, good[2]], []
+    while refusals := table.refusals(lines):
+        [refusal] = refusals
+        assert refusal.reason not in seen  # its command changed nothing
+        seen.append(refusal.reason)
+        lines = table.mended(refusal)
+    assert lines == good
+    assert set(seen) <= {"quoted id", "space around id", "file name as id"}
+
+
+def test_a_line_in_quotes_and_an_odd_space_are_mended(tmp_path):
+    table = Table(tmp_path, ["a", "b"])
+    [refusal] = table.refusals(['"a|some words"', "b|some words"])
+    assert table.mended(refusal) == ["a|some words", "b|some words"]
+    [refusal] = table.refusals(["a\u00a0|some words", "b|some words"])
+    assert str(refusal) == "bad id: 'a<U+00A0>' is no plain file name"
+
+
+THIRD_COLUMNS = {
+    "speakers": ("speaker column", lambda n: f"{n % 3}"),
+    "whole": ("number column", lambda n: f"{n + 100}"),
+    "seconds": ("number column", lambda n: f"{1 + n / 100:.2f}"),
+    "seconds with commas": ("number column", lambda n: f"{1 + n / 100:.2f}".replace(".", ",")),
+    "seconds with units": ("number column", lambda n: f"{1 + n / 100:.2f} s"),
+    "rounded": ("number column", lambda n: f"{n % 3}.5"),
+    "scores": ("number column", lambda n: f"{-n / 1e6:.1e}"),
+    "all but one": ("number column", lambda n: f"{1 + n / 100:.2f}" if n != 7 else "n/a"),
+}
+
+
+@pytest.mark.parametrize(("reason", "cell"), THIRD_COLUMNS.values(), ids=THIRD_COLUMNS)
+@pytest.mark.parametrize("empty", [None, 0, 1])
+def test_a_third_column_is_never_spoken_where_it_holds_no_text(tmp_path, reason, cell, empty):
+    names = [f"c{number:02d}" for number in range(60)]
+    texts = [f"words {'a' * number}" for number in range(60)]
+    table = Table(tmp_path, names)
+    rows = [[text, cell(number)] for number, text in enumerate(texts)]
+    if empty is not None:
+        rows[5][empty] = ""
+    refusals = table.refusals([f"{name}|{'|'.join(row)}" for name, row in zip(names, rows, strict=True)])
+    assert {refusal.reason for refusal in refusals} == {reason} and len(refusals) == 60
+    kept = table.mended(refusals[0])
+    assert table.refusals(kept) == []
+    assert len(kept) in ([60] if reason == "number column" else [19, 20])
+
+
+def test_a_column_that_is_mostly_empty_names_no_speakers(tmp_path):
+    table = Table(tmp_path, names := [f"c{number:02d}" for number in range(20)])
+    lines = [f"{name}|words {'a' * n}|{'jo' if n < 10 else ''}" for n, name in enumerate(names)]
+    assert [refusal.reason for refusal in table.refusals(lines)] == ["empty last column"] * 10
 
 
 def test_of_several_speakers_one_can_be_kept(folder):
@@ -481,7 +585,7 @@ def test_clips_beyond_limits_that_the_user_set_are_left_out_and_refuse_nothing(f
 def test_clips_beyond_the_usual_limits_are_bad(folder):
     for number in range(5):
         folder.add(f"long{number}", f"{TEXT} " * 6, sound(noise(12.5 + number / 9, seed=40 + number)))
-    assert "set max_seconds" in folder.check().refusal
+    assert "set max_seconds in [corpus], not to 12, to leave them out" in folder.check().refusal
 
 
 def test_what_cannot_be_held_out_is_refused_with_the_rest(folder):

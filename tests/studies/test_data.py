@@ -1,6 +1,7 @@
 """What `data check` tells of a corpus, and that it is what `start` says of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,7 +90,9 @@ def mine(tmp_path, capsys):
 
 def without_listing(text):
     return [
-        line for line in text.splitlines() if "checking clips" not in line and "-problems.txt" not in line
+        line
+        for line in text.splitlines()
+        if "checking clips" not in line and not line.endswith(("-problems.txt", "-check.txt"))
     ]
 
 
@@ -166,6 +169,21 @@ def test_a_start_tells_of_numbers_that_are_spoken_by_rule(mine):
     [warning, _] = mine.started(mine.study())
     assert warning.startswith("1 text has numbers.") and warning.endswith("mine-problems.txt")
     assert "'these are two new words'" in (mine.path / "home" / "mine-problems.txt").read_text("utf-8")
+
+
+def test_the_check_and_a_study_of_one_name_list_apart_and_take_their_old_listings_away(mine):
+    mine.texts["c05"] = "these are 2 new words"
+    mine.write()
+    started, checked = mine.path / "home" / "mine-problems.txt", mine.path / "home" / "mine-check.txt"
+    mine.started(mine.study())
+    before = started.read_bytes()
+    home = ["--home", str(mine.path / "home"), "data", "check", str(mine.path / "mine"), "--language", "en"]
+    assert run_study.main(home) == 0
+    assert checked.exists() and started.read_bytes() == before
+    report = check(mine.path / "mine", load(mine.study()).corpus_settings())
+    for path in (started, checked):
+        data.write_listing(replace(report, problems=(), notes=()), path)
+        assert not path.exists()
 
 
 def test_nothing_of_the_users_is_changed(mine):
