@@ -59,13 +59,16 @@ def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
     return replace(RULE, hosts=frozenset(found["hosts"]), key=found["key"]), Path(found["store"])
 
 
-def command(home: Path, host: str, port: int, guard: Guard) -> list[str]:
-    """MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys."""
+def command(home: Path, guard: Guard) -> list[str]:
+    """It listens on its standard input, the one descriptor that MLflow hands on to the uvicorn that it starts.
+
+    MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
+    """
     store_of(home).mkdir(parents=True, exist_ok=True)
     here = ("localhost", "127.0.0.1", "[::1]", "localhost:*", "127.0.0.1:*", "[[]::1]:*")
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "smart-tuner", "--workers", "1"),
-        *("--host", host, "--port", str(port), "--uvicorn-opts", "--no-access-log"),
+        *("--uvicorn-opts", "--no-access-log --fd 0"),
         *("--allowed-hosts", ",".join((*here, *sorted(guard.hosts)))),
         *("--cors-allowed-origins", ",".join(f"http://{name}" for name in sorted(guard.hosts))),
         *("--artifacts-destination", str(store_of(home))),

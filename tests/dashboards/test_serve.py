@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -43,8 +44,27 @@ def served(tmp_path_factory):
         for name, secret in SECRETS.items():
             surroundings.setenv(name, secret)
         served = Served(tmp_path_factory.mktemp("pages"))
+    until(lambda: (served.folder / "runs" / "pages.json").exists())
+    served.taken_before_mlflow_answers = [taken(port) for port in served.ports.values()]
+    served.mlflow_answered = "running on" in served.mlflow_said()
     yield served.wait()
     assert served.end() == 128 + signal.SIGTERM
+
+
+def until(found, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def taken(port):
+    """Whether a neighbour who wants to listen there is refused."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def ask(method, url, auth=None, **headers):
@@ -186,14 +206,46 @@ def test_the_pages_are_found_again_and_a_second_process_is_refused(served):
 
 
 def test_a_page_that_dies_is_started_again(served):
+    before = served.mlflow_said()
     [child] = [child["pid"] for child in state(served.folder)["children"]]
     os.kill(child, signal.SIGTERM)
-    deadline = time.monotonic() + 120
-    while [other["pid"] for other in state(served.folder)["children"]] == [child]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+
+    def answers_again():
+        assert taken(served.ports["mlflow"]), "a neighbour would get what is meant for the page"
+        return "running on" in served.mlflow_said()[len(before) :]
+
+    until(answers_again)
     served.wait(["mlflow"])
+    assert [other["pid"] for other in state(served.folder)["children"]] != [child]
     assert "mlflow ended; starting it again" in served.said()
+
+
+def test_no_neighbour_gets_a_pages_port_before_the_page_answers(served):
+    assert not served.mlflow_answered
+    assert served.taken_before_mlflow_answers == [True] * len(PAGES)
+
+
+def test_while_a_page_is_down_its_port_is_kept_and_who_asks_waits_for_it(tmp_path):
+    [port] = free_ports(1)
+    url, kept, answers = f"sqlite:///{tmp_path}/study.db", [], []
+
+    def wait_for_it():
+        try:
+            answers.append(ask("GET", f"http://127.0.0.1:{port}/").status_code)
+        finally:
+            pages.stop()
+
+    def say(line):
+        if line.startswith("home ended"):
+            kept.append(taken(port))
+            threading.Thread(target=wait_for_it).start()
+        elif line.startswith("home "):
+            pages._servers["home"].ask_to_end()
+
+    with closing(open_storage(url)) as storage:
+        pages = Pages(Options(("home",), {"home": port}), storage, url, tmp_path, say)
+        assert pages.run() == 0
+    assert (kept, answers) == ([True], [401])
 
 
 def test_what_was_served_before_the_machine_was_started_anew_is_over(tmp_path):
@@ -347,7 +399,7 @@ def test_mlflow_gets_secrets_by_its_environment_and_is_never_served_unguarded(tm
     assert "search_path%3Dmlflow" in given["MLFLOW_BACKEND_STORE_URI"]
     assert mlflow_server.told(given) == (guard, tmp_path / "artifacts" / "mlflow")
     assert not any("pa55-w0rd" in value for value in given.values())
-    command = " ".join(mlflow_server.command(tmp_path, "127.0.0.1", 5000, guard))
+    command = " ".join(mlflow_server.command(tmp_path, guard))
     assert guard.key not in command and "hidden" not in command
     with pytest.raises(RuntimeError, match="started by"):
         mlflow_server.told({})
