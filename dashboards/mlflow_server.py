@@ -56,11 +56,12 @@ def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
     if GUARD not in environment:
         raise RuntimeError("this app is started by: run_study.py pages")
     found: dict[str, Any] = json.loads(environment[GUARD])
-    return replace(RULE, hosts=frozenset(found["hosts"]), key=found["key"]), Path(found["store"])
+    hosts, store = frozenset(found.pop("hosts")), Path(found.pop("store"))
+    return replace(RULE, hosts=hosts, **found), store
 
 
 def command(home: Path, guard: Guard) -> list[str]:
-    """It listens on its standard input, the one descriptor that MLflow hands on to the uvicorn that it starts.
+    """It listens on its standard input, the one descriptor that MLflow hands on to its uvicorn.
 
     MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
     """
@@ -80,7 +81,8 @@ def store_of(home: Path) -> Path:
 
 
 def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
-    """With the database's address and the page's key, which a command line would show to everybody."""
+    """With the database's address, the key and the password, which a command line would show to all."""
+    kept = {"key": guard.key, "password": guard.password, "store": str(store_of(home))}
     return {
         **bare(url),
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),
@@ -89,5 +91,5 @@ def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        GUARD: json.dumps({"hosts": sorted(guard.hosts), "key": guard.key, "store": str(store_of(home))}),
+        GUARD: json.dumps({"hosts": sorted(guard.hosts), **kept}),
     }

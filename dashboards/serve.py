@@ -32,7 +32,7 @@ WHAT = {
     "tensorboard": "TensorBoard: curves, pictures and sounds along training",
     "mlflow": "MLflow: runs, parameters, artifacts",
 }
-LOCAL = ("127.0.0.1", "::1", "localhost")
+LOCAL = ("127.0.0.1", "::1")
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how they are reached from here
 FEWEST_CHARACTERS = 12
 POLL_SECONDS = 0.5
@@ -55,6 +55,10 @@ class Options:
     names: tuple[str, ...] = ()
     open_to_all: bool = False
     allow_edit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.host.lower() == "localhost":  # browsers try ::1 first, where somebody else may listen
+            object.__setattr__(self, "host", "127.0.0.1")
 
     @classmethod
     def parsed(cls, only: str | None, ports: Sequence[str], **others: Any) -> "Options":
@@ -93,12 +97,12 @@ class Options:
         host = ANY.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port(page)}/"
 
-    def guard(self, page: str, secret: str | None) -> Guard:
+    def guard(self, page: str, secret: str | None, password: str | None = None) -> Guard:
         """Args: secret: what the pages' keys are made of; None: they ask for none."""
         own = () if self.host in (*LOCAL, *ANY) else (f"[{self.host}]" if ":" in self.host else self.host,)
         known = hosts(self.port(page), (*own, *self.names))
         key = None if secret is None else key_of(secret, page)
-        return replace(self._rule(page), hosts=known, key=key)
+        return replace(self._rule(page), hosts=known, key=key, password=password)
 
     def _rule(self, page: str) -> Guard:
         rules = {
@@ -109,21 +113,28 @@ class Options:
         return rules.get(page) or Guard(page)  # the home page is our own
 
     def secret(self) -> str | None:
-        """What the pages' keys are made of. Raises PagesError for what would be open by mistake."""
+        """What the pages' keys are made of, another one at each start; None: they ask for none.
+
+        Raises PagesError for a host without a name to be called by.
+        """
         if self.host in ANY and not self.names:
             raise PagesError(
                 f"With --host {self.host} the pages must know their name.\n"
                 "Requests by any other name are refused.\nGive it: --allow-host box.example"
             )
-        if self.open_to_all:
+        return None if self.open_to_all else secrets.token_urlsafe(32)
+
+    def password(self) -> str | None:
+        """What opens every page besides its key. Raises PagesError for one that is soon guessed."""
+        password = os.environ.get(PASSWORD)
+        if self.open_to_all or not password:
             return None
-        secret = os.environ.get(PASSWORD) or secrets.token_urlsafe(32)
-        if len(secret) < FEWEST_CHARACTERS:
+        if len(password) < FEWEST_CHARACTERS or not password.isprintable():
             raise PagesError(
-                f"The password in {PASSWORD} is too short.\nIt has {len(secret)} characters, and needs "
-                f"{FEWEST_CHARACTERS}.\nWithout one in the environment, one is made up and shown."
+                f"The password in {PASSWORD} cannot be used.\nIt has {len(password)} characters, and needs "
+                f"{FEWEST_CHARACTERS} that can be typed.\nGive another, or none: the pages have keys, too."
             )
-        return secret
+        return password
 
 
 class Server(Protocol):
@@ -253,8 +264,8 @@ class Pages:
     ) -> None:
         self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
         self._with_keys = with_keys
-        secret = options.secret()
-        self._guards = {page: options.guard(page, secret) for page in options.only}
+        secret, password = options.secret(), options.password()
+        self._guards = {page: options.guard(page, secret, password) for page in options.only}
         self._sockets: dict[str, socket.socket] = {}
         self._servers: dict[str, Server] = {}
         self._begun: dict[str, float] = {}
