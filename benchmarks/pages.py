@@ -17,7 +17,7 @@ import httpx
 
 from benchmarks.history import NAME, written
 from dashboards import demo
-from dashboards.serve import InThread, Options
+from dashboards.serve import InThread, Options, bound
 from smart_tuner.store import Storage, open_storage
 from studies.report import formatted
 
@@ -65,7 +65,7 @@ def main(trials: int, runs: int, port: int, form: str) -> None:
         guard = options.guard("home", secrets.token_urlsafe())
         with closing(open_storage(url)) as storage, closing(open_storage(url)) as workers:
             app = guard.asgi(demo.app(storage, url, Path(folder)))
-            server, over = InThread(app, options.host, port), threading.Event()
+            server, over = InThread(app, bound(options.host, port)), threading.Event()
             writer = threading.Thread(target=writing, args=(workers, over))
             writer.start()
             with httpx.Client(base_url=options.address("home"), timeout=60, trust_env=False) as client:

@@ -16,7 +16,14 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -32,6 +39,12 @@ PAGE = Path(__file__).parent / "home.html"
 KEPT_SAMPLES = 40
 RATER = "smart_tuner_rater"
 YEAR = 365 * 24 * 3600
+THROUGH_ANOTHER_PORT = (
+    "You came here by another port than this page's own, so it is not known where you reach the others.\n"
+    "Open the address that this shows, through a tunnel of its own: run_study.py pages --status\n\n"
+    "Вы пришли не через собственный порт этой страницы, и неизвестно, где вам доступны другие.\n"
+    "Откройте адрес, который покажет (через свой туннель): run_study.py pages --status\n"
+)
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]
 Picture = Annotated[str, Field(pattern=r"^attention-\d{4,9}\.png$")]
@@ -168,10 +181,17 @@ def _page(web: FastAPI) -> None:
 def _others(web: FastAPI, entrances: Mapping[str, str]) -> None:
     @web.get("/open/{page}")
     def entered(page: str, request: Request) -> Response:
-        """Whoever is in may go on to another page: the links of this one hold no keys."""
+        """Whoever is in may go on to another page: the links of this one hold no keys.
+
+        Through a tunnel the other pages' ports may be somebody else's, who would be sent a key.
+        """
         if page not in entrances:
             raise Refused(404, "not_found")
-        name = re.sub(r":\d+$", "", request.headers["host"])
+        host = request.headers["host"]
+        port = re.search(r":(\d+)$", host)
+        if int(port[1] if port else 80) != request.scope["server"][1]:
+            return PlainTextResponse(THROUGH_ANOTHER_PORT, 409, NO_STORE)
+        name = host[: port.start()] if port else host
         return RedirectResponse(f"http://{name}{entrances[page]}", 303, NO_STORE)
 
 

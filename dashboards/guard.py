@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
@@ -24,7 +24,7 @@ READING = ("GET", "HEAD", "OPTIONS")
 ODD_PATH = re.compile(r"(?!/)|.*(//|\\|/\.{1,2}(/|$)|[\x00-\x1f\x7f])", re.DOTALL)
 OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 # What a browser would run, were it opened from an artifact's own address.
-ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml")
+ACTIVE = re.compile(r"text/(html|xml|xsl)|application/xml|multipart/x-mixed-replace|.*\+xml")
 # For programs of others, whose pages hold inline scripts: nothing from elsewhere, and in no frame.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
@@ -98,6 +98,7 @@ class Guard:
         key: what opens the page (see `key_of`); None: it is open to all who reach it.
         allowed: patterns of "METHOD /path", the only requests that pass; None: all do.
         artifacts: patterns of paths whose content comes from elsewhere; none of it is run.
+        password: opens the page, too, but only as the password of HTTP Basic.
     """
 
     page: str
@@ -105,6 +106,7 @@ class Guard:
     key: str | None = None
     allowed: tuple[str, ...] | None = None
     artifacts: tuple[str, ...] = ()
+    password: str | None = field(default=None, repr=False)
 
     @property
     def entrance(self) -> str:
@@ -146,16 +148,18 @@ class Guard:
             self.key is None
             or self._by_address(request)
             or any(same(value, self.key) for value in self._cookies(request))
-            or self._fits(self._password(request))
+            or self._by_login(request)
         )
 
     def _by_address(self, request: Request) -> bool:
-        return request.method in ("GET", "HEAD") and any(self._fits(key) for key in request.given_keys())
+        return request.method in ("GET", "HEAD") and any(
+            same(key, self.key or "") for key in request.given_keys()
+        )
 
-    def _fits(self, word: str) -> bool:
-        """The key itself, or what all pages' keys are made of."""
-        wanted = self.key or ""
-        return same(word, wanted) | same(key_of(word, self.page), wanted)
+    def _by_login(self, request: Request) -> bool:
+        """By the key, as programs send it, or the password, as a person types it."""
+        given = self._password(request)
+        return any(same(given, wanted) for wanted in (self.key, self.password) if wanted)
 
     def _cookies(self, request: Request) -> list[str]:
         pairs = (part.strip().partition("=") for line in request.all("cookie") for part in line.split(";"))
@@ -189,11 +193,11 @@ class Guard:
     def answered(self, request: Request, headers: Iterable[tuple[str, str]]) -> Headers:
         """The headers of an answer to `request`, as they may leave."""
         kept = [(name, value) for name, value in headers if not name.startswith("access-control-")]
-        if any(re.match(pattern, request.path) for pattern in self.artifacts):
-            kind = next((value for name, value in kept if name == "content-type"), "")
-            if kind.partition(";")[0].strip().lower() in ACTIVE:
-                kept = [(name, value) for name, value in kept if name != "content-disposition"]
-                kept += [("content-disposition", "attachment"), ("content-security-policy", "sandbox")]
+        if any(re.match(pattern, request.path) for pattern in self.artifacts) and any(
+            is_active(value) for name, value in kept if name == "content-type"
+        ):
+            kept = [(name, value) for name, value in kept if name != "content-disposition"]
+            kept += [("content-disposition", "attachment"), ("content-security-policy", "sandbox")]
         present = {name for name, _ in kept}
         return kept + [(name, value) for name, value in ALWAYS if name not in present]
 
@@ -257,6 +261,11 @@ def hosts(port: int, names: Iterable[str]) -> frozenset[str]:
     """What Host may be besides this machine's names: those given, with a port of their own, or this one."""
     with_port = re.compile(r".+:\d+$")
     return frozenset(name if with_port.match(name) else f"{name}:{port}" for name in map(str.lower, names))
+
+
+def is_active(kind: str) -> bool:
+    """Whether a content type, or one of several with commas between, is of what a browser runs."""
+    return any(ACTIVE.fullmatch(part.strip()) for part in re.split("[,;]", kind.lower()))
 
 
 def _is_key(text: str) -> bool:

@@ -56,16 +56,20 @@ def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
     if GUARD not in environment:
         raise RuntimeError("this app is started by: run_study.py pages")
     found: dict[str, Any] = json.loads(environment[GUARD])
-    return replace(RULE, hosts=frozenset(found["hosts"]), key=found["key"]), Path(found["store"])
+    hosts, store = frozenset(found.pop("hosts")), Path(found.pop("store"))
+    return replace(RULE, hosts=hosts, **found), store
 
 
-def command(home: Path, host: str, port: int, guard: Guard) -> list[str]:
-    """MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys."""
+def command(home: Path, guard: Guard) -> list[str]:
+    """It listens on its standard input, the one descriptor that MLflow hands on to its uvicorn.
+
+    MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
+    """
     store_of(home).mkdir(parents=True, exist_ok=True)
     here = ("localhost", "127.0.0.1", "[::1]", "localhost:*", "127.0.0.1:*", "[[]::1]:*")
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "smart-tuner", "--workers", "1"),
-        *("--host", host, "--port", str(port), "--uvicorn-opts", "--no-access-log"),
+        *("--uvicorn-opts", "--no-access-log --fd 0"),
         *("--allowed-hosts", ",".join((*here, *sorted(guard.hosts)))),
         *("--cors-allowed-origins", ",".join(f"http://{name}" for name in sorted(guard.hosts))),
         *("--artifacts-destination", str(store_of(home))),
@@ -77,7 +81,8 @@ def store_of(home: Path) -> Path:
 
 
 def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
-    """With the database's address and the page's key, which a command line would show to everybody."""
+    """With the database's address, the key and the password, which a command line would show to all."""
+    kept = {"key": guard.key, "password": guard.password, "store": str(store_of(home))}
     return {
         **bare(url),
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),
@@ -86,5 +91,5 @@ def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        GUARD: json.dumps({"hosts": sorted(guard.hosts), "key": guard.key, "store": str(store_of(home))}),
+        GUARD: json.dumps({"hosts": sorted(guard.hosts), **kept}),
     }

@@ -5,6 +5,7 @@ MLflow would read a run's files wherever the run's row in the database says that
 
 import json
 import mimetypes
+import os
 import re
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def artifacts(store: Path) -> ASGI:
             return None
         try:
             root = next(store.glob(f"*/{run}/artifacts"), store).resolve()
-            found = (root / request.query_params.get("path", "").lstrip("/")).resolve(strict=True)
+            asked = root / request.query_params.get("path", "").lstrip("/")
+            found = Path(os.path.realpath(asked, strict=True))
         except (OSError, ValueError):  # there is none, or it is no name of a file at all
             return None
         return (root, found) if store.resolve() in root.parents and found.is_relative_to(root) else None
@@ -101,15 +103,23 @@ def artifacts(store: Path) -> ASGI:
             return _none()
         root, folder = found
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        rows = [_row(root, path) for path in paths if path.resolve().is_relative_to(root)]
+        rows = [row for path in paths if (row := _row(root, path))]
         return JSONResponse({"root_uri": root.as_uri(), "files": rows}, headers=NO_STORE)
 
     return Starlette(routes=[Route(FILE, file), Route(LISTING, listing)])
 
 
-def _row(root: Path, path: Path) -> dict[str, object]:
-    row: dict[str, object] = {"path": str(path.relative_to(root)), "is_dir": path.is_dir()}
-    return row if path.is_dir() else row | {"file_size": path.stat().st_size}
+def _row(root: Path, path: Path) -> dict[str, object] | None:
+    """None for what leads out of the run's folder, or nowhere, or was removed just now."""
+    try:
+        found = Path(os.path.realpath(path, strict=True))
+        size = found.stat().st_size
+    except OSError:
+        return None
+    if not found.is_relative_to(root):
+        return None
+    row: dict[str, object] = {"path": str(path.relative_to(root)), "is_dir": found.is_dir()}
+    return row if found.is_dir() else row | {"file_size": size}
 
 
 def _none() -> Response:

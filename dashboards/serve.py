@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,7 @@ WHAT = {
     "tensorboard": "TensorBoard: curves, pictures and sounds along training",
     "mlflow": "MLflow: runs, parameters, artifacts",
 }
-LOCAL = ("127.0.0.1", "::1", "localhost")
+LOCAL = ("127.0.0.1", "::1")
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # and how they are reached from here
 FEWEST_CHARACTERS = 12
 POLL_SECONDS = 0.5
@@ -55,6 +55,10 @@ class Options:
     names: tuple[str, ...] = ()
     open_to_all: bool = False
     allow_edit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.host.lower() == "localhost":  # browsers try ::1 first, where somebody else may listen
+            object.__setattr__(self, "host", "127.0.0.1")
 
     @classmethod
     def parsed(cls, only: str | None, ports: Sequence[str], **others: Any) -> "Options":
@@ -93,12 +97,12 @@ class Options:
         host = ANY.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port(page)}/"
 
-    def guard(self, page: str, secret: str | None) -> Guard:
+    def guard(self, page: str, secret: str | None, password: str | None = None) -> Guard:
         """Args: secret: what the pages' keys are made of; None: they ask for none."""
         own = () if self.host in (*LOCAL, *ANY) else (f"[{self.host}]" if ":" in self.host else self.host,)
         known = hosts(self.port(page), (*own, *self.names))
         key = None if secret is None else key_of(secret, page)
-        return replace(self._rule(page), hosts=known, key=key)
+        return replace(self._rule(page), hosts=known, key=key, password=password)
 
     def _rule(self, page: str) -> Guard:
         rules = {
@@ -109,21 +113,28 @@ class Options:
         return rules.get(page) or Guard(page)  # the home page is our own
 
     def secret(self) -> str | None:
-        """What the pages' keys are made of. Raises PagesError for what would be open by mistake."""
+        """What the pages' keys are made of, another one at each start; None: they ask for none.
+
+        Raises PagesError for a host without a name to be called by.
+        """
         if self.host in ANY and not self.names:
             raise PagesError(
                 f"With --host {self.host} the pages must know their name.\n"
                 "Requests by any other name are refused.\nGive it: --allow-host box.example"
             )
-        if self.open_to_all:
+        return None if self.open_to_all else secrets.token_urlsafe(32)
+
+    def password(self) -> str | None:
+        """What opens every page besides its key. Raises PagesError for one that is soon guessed."""
+        password = os.environ.get(PASSWORD)
+        if self.open_to_all or not password:
             return None
-        secret = os.environ.get(PASSWORD) or secrets.token_urlsafe(32)
-        if len(secret) < FEWEST_CHARACTERS:
+        if len(password) < FEWEST_CHARACTERS or not password.isprintable():
             raise PagesError(
-                f"The password in {PASSWORD} is too short.\nIt has {len(secret)} characters, and needs "
-                f"{FEWEST_CHARACTERS}.\nWithout one in the environment, one is made up and shown."
+                f"The password in {PASSWORD} cannot be used.\nIt has {len(password)} characters, and needs "
+                f"{FEWEST_CHARACTERS} that can be typed.\nGive another, or none: the pages have keys, too."
             )
-        return secret
+        return password
 
 
 class Server(Protocol):
@@ -137,12 +148,16 @@ class Server(Protocol):
 
 
 class InThread:
-    """A server of an ASGI application in a thread of this process."""
+    """A server of an ASGI application in a thread of this process.
+
+    Args:
+        place: where it listens; closed when it ends.
+    """
 
     child = None
 
-    def __init__(self, app: ASGI, host: str, port: int) -> None:
-        self._socket = bound(host, port)
+    def __init__(self, app: ASGI, place: socket.socket) -> None:
+        self._socket = place
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -154,7 +169,8 @@ class InThread:
             ws="none",
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name=f"port {port}", daemon=True)
+        name = f"port {place.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -173,14 +189,20 @@ class InThread:
 
 
 class InChild:
-    """A server that is a program of its own; what it says goes into a file."""
+    """A server that is a program of its own; what it says goes into a file.
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+    Args:
+        stdin: a descriptor; the program may listen on it.
+    """
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], log: Path, stdin: int = subprocess.DEVNULL
+    ) -> None:
         with os.fdopen(files.log(log), "ab") as file:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -210,9 +232,10 @@ class InChild:
 def bound(host: str, port: int) -> socket.socket:
     """A socket on that port. Raises OSError when somebody else has it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends answers at once only over sockets that name their protocol
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    taken = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # What it accepts inherits this, also in MLflow's process, which does not know that it is TCP's.
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
         taken.listen(128)
@@ -241,8 +264,9 @@ class Pages:
     ) -> None:
         self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
         self._with_keys = with_keys
-        secret = options.secret()
-        self._guards = {page: options.guard(page, secret) for page in options.only}
+        secret, password = options.secret(), options.password()
+        self._guards = {page: options.guard(page, secret, password) for page in options.only}
+        self._sockets: dict[str, socket.socket] = {}
         self._servers: dict[str, Server] = {}
         self._begun: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
@@ -253,8 +277,7 @@ class Pages:
 
     def run(self) -> int:
         """Serve until a signal comes; the exit code. Raises PagesError for a port that is taken."""
-        with state.alone(self._home) as write:
-            self._check_ports()
+        with state.alone(self._home) as write, self._ports():
             before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
             try:
                 for page in self._options.only:
@@ -279,16 +302,24 @@ class Pages:
         self.signal = number
         self._over.set()
 
-    def _check_ports(self) -> None:
-        for page in self._options.only:
-            port = self._options.port(page)
-            try:
-                bound(self._options.host, port).close()
-            except OSError as error:
-                raise PagesError(
-                    f"Cannot serve {page} on port {port} of {self._options.host}.\n{error.strerror}.\n"
-                    f"End what has it, or give another: --port {page}={port + 100}"
-                ) from error
+    @contextlib.contextmanager
+    def _ports(self) -> Iterator[None]:
+        """All ports are ours from here to the end: also while a page starts or is down nobody else, who would
+        be sent its key, can listen there."""
+        with contextlib.ExitStack() as kept:
+            for page in self._options.only:
+                self._sockets[page] = kept.enter_context(self._place(page))
+            yield
+
+    def _place(self, page: str) -> socket.socket:
+        port = self._options.port(page)
+        try:
+            return bound(self._options.host, port)
+        except OSError as error:
+            raise PagesError(
+                f"Cannot serve {page} on port {port} of {self._options.host}.\n{error.strerror}.\n"
+                f"End what has it, or give another: --port {page}={port + 100}"
+            ) from error
 
     def _welcome(self) -> None:
         shown = self._address if self._with_keys else self._options.address
@@ -310,13 +341,12 @@ class Pages:
         self._servers[page] = self._made(page)
 
     def _made(self, page: str) -> Server:
-        host, port = self._options.host, self._options.port(page)
-        guard = self._guards[page]
+        guard, place = self._guards[page], self._sockets[page]
         if page == "mlflow":
-            command = mlflow_server.command(self._home, host, port, guard)
+            command = mlflow_server.command(self._home, guard)
             environment = mlflow_server.environment(self._url, self._home, guard)
-            return InChild(command, environment, self._home / "pages-mlflow.log")
-        return InThread(guard.asgi(self._app(page)), host, port)
+            return InChild(command, environment, self._home / "pages-mlflow.log", place.fileno())
+        return InThread(guard.asgi(self._app(page)), place.dup())
 
     def _app(self, page: str) -> ASGI:
         if page == "home":
@@ -343,7 +373,7 @@ class Pages:
                 elif now >= self._due[page]:
                     del self._due[page]
                     server.end()  # what is left of it
-                    with contextlib.suppress(OSError):  # its port is taken: the next time, perhaps
+                    with contextlib.suppress(OSError):  # no more processes or files: the next time, perhaps
                         self._start(page)
                         self._write(write)
 

@@ -20,6 +20,7 @@ from fastapi.routing import iter_route_contexts
 from dashboards import demo, programs, state
 from smart_tuner.store import open_storage
 
+READING = ("GET", "HEAD")
 ALL_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 NOBODY = 65534
 
@@ -63,10 +64,25 @@ def routes(folder):
     }
 
 
-def asked(bound, rows, auth=None):
-    """The status of each (method, rule) at an address."""
+def asked(bound, rows, auth=None, methods=ALL_METHODS):
+    """The status of each (method, rule) at an address, where the method is one of `methods`."""
     with httpx.Client(base_url=bound, auth=auth, timeout=60, trust_env=False) as client:
-        return [client.request(method, example(rule)).status_code for method, rule in rows]
+        return [
+            client.request(method, example(rule)).status_code if method in methods else "not sent"
+            for method, rule in rows
+        ]
+
+
+def statuses(bound, rows, key, as_other):
+    """What a neighbour gets of each (method, rule), and the owner. The pages are in use: whoever they let in
+    only reads.
+
+    Args:
+        key: the page's; empty: it lets everybody in.
+        as_other: runs a task as the neighbour.
+    """
+    theirs = as_other(lambda: asked(bound, rows, methods=ALL_METHODS if key else READING))
+    return theirs, asked(bound, rows, httpx.BasicAuth("", key) if key else None, READING)
 
 
 def as_neighbour(task):
@@ -90,12 +106,12 @@ def main(home):
     running = state.running(home)
     with tempfile.TemporaryDirectory() as folder:
         table = routes(Path(folder))
+    print("The owner, who could change something, sends only GET and HEAD.\n")
     print("| page | method | route | a neighbour | the owner |\n|---|---|---|---|---|")
     for page, rows in table.items():
         rows = sorted(rows, key=lambda row: row[::-1])
         bound, key = running.bound[page], running.addresses[page].partition("key=")[2]
-        theirs = as_neighbour(lambda bound=bound, rows=rows: asked(bound, rows))
-        owners = asked(bound, rows, httpx.BasicAuth("", key))
+        theirs, owners = statuses(bound, rows, key, as_neighbour)
         for (method, rule), neighbour, owner in zip(rows, theirs, owners, strict=True):
             print(f"| {page} | {method} | `{rule}` | {neighbour} | {owner} |")
 

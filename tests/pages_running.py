@@ -86,6 +86,9 @@ class Served:
     def said(self):
         return Path(self.log.name).read_text()
 
+    def mlflow_said(self):
+        return (self.folder / "runs" / "pages-mlflow.log").read_text()
+
     def wait(self, pages=PAGES, seconds=240):
         """Until they answer their owner. Ended, too, when they do not come: no fixture would."""
         try:

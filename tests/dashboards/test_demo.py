@@ -17,7 +17,7 @@ from benchmarks import history as made_up
 from dashboards import demo
 from dashboards.demo import PAGE, policy
 from dashboards.guard import Guard
-from dashboards.serve import InThread
+from dashboards.serve import InThread, bound
 from dashboards.speaker import Busy, Lost, Speaker
 from smart_tuner.outbox import put
 from smart_tuner.records import TrialRepairs
@@ -73,7 +73,9 @@ def client(home, mouth):
     """Over HTTP, as a browser does."""
     folder, url, storage = home
     [port] = free_ports(1)
-    server = InThread(Guard("home").asgi(demo.app(storage, url, folder, speaker=mouth)), "127.0.0.1", port)
+    server = InThread(
+        Guard("home").asgi(demo.app(storage, url, folder, speaker=mouth)), bound("127.0.0.1", port)
+    )
     with httpx.Client(base_url=f"http://localhost:{port}", timeout=120, trust_env=False) as client:
         yield client
     server.end()
@@ -398,7 +400,7 @@ def test_fifty_requests_at_once_are_answered_or_sent_away_and_the_server_lives(h
     folder, url, storage = home
     [port] = free_ports(1)
     app = demo.app(storage, url, folder, speaker=Speaker(speaking, (url, folder)))
-    server = InThread(Guard("home").asgi(app), "127.0.0.1", port)
+    server = InThread(Guard("home").asgi(app), bound("127.0.0.1", port))
     limits = httpx.Limits(max_connections=60)
     with httpx.Client(
         base_url=f"http://localhost:{port}", timeout=120, trust_env=False, limits=limits

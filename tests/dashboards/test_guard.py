@@ -15,6 +15,8 @@ HOSTS = hosts(5003, ["box.example"])
 SECRET = "a long word, слово"
 OPEN = Guard("home", HOSTS)
 LOCKED = Guard("home", HOSTS, key_of(SECRET, "home"))
+PASSWORD = "a password of all pages, пароль"
+WITH_PASSWORD = Guard("home", HOSTS, key_of(SECRET, "home"), password=PASSWORD)
 OTHER = Guard("optuna", HOSTS, key_of(SECRET, "optuna"))
 READER = Guard(
     "optuna",
@@ -146,17 +148,31 @@ def test_no_header_makes_another_method_of_a_request(name):
     assert asked(READER, "GET", "/x", [HERE, (name, "DELETE")]).status == 400
 
 
-@given(st.text(max_size=40))
-def test_only_the_secret_opens(word):
-    assert asked(LOCKED, "GET", "/", [HERE, ("authorization", basic(word))]).status == 401
-    assert asked(LOCKED, "GET", "/", [HERE], urlencode({"key": word})).status == 401
+@given(st.sampled_from([LOCKED, WITH_PASSWORD]), st.text(max_size=40))
+def test_no_other_word_opens(guard, word):
+    assert asked(guard, "GET", "/", [HERE, ("authorization", basic(word))]).status == 401
+    assert asked(guard, "GET", "/", [HERE], urlencode({"key": word})).status == 401
 
 
-@pytest.mark.parametrize("word", [SECRET, LOCKED.key])
-def test_the_secret_and_the_pages_own_key_open_it(word):
-    assert asked(LOCKED, "GET", "/", [HERE, ("authorization", basic(word))]) is None
-    assert asked(LOCKED, "POST", "/", [HERE, ("authorization", basic(word))]) is None
-    assert asked(LOCKED, "GET", "/", [HERE], urlencode({"key": word})).status == 303
+@pytest.mark.parametrize("guard", [LOCKED, WITH_PASSWORD])
+def test_the_pages_own_key_opens_it_and_what_keys_are_made_of_does_not(guard):
+    for method in ("GET", "POST"):
+        assert asked(guard, method, "/", [HERE, ("authorization", basic(guard.key))]) is None
+        assert asked(guard, method, "/", [HERE, ("authorization", basic(SECRET))]).status == 401
+    assert asked(guard, "GET", "/", [HERE], urlencode({"key": guard.key})).status == 303
+    assert asked(guard, "GET", "/", [HERE], urlencode({"key": SECRET})).status == 401
+
+
+def test_a_password_opens_by_login_alone_and_leaves_no_cookie():
+    login = ("authorization", basic(PASSWORD))
+    assert asked(LOCKED, "GET", "/", [HERE, login]).status == 401
+    assert asked(WITH_PASSWORD, "GET", "/", [HERE, login]) is None
+    assert asked(WITH_PASSWORD, "POST", "/", [HERE, login]) is None
+    assert asked(WITH_PASSWORD, "GET", "/", [HERE], urlencode({"key": PASSWORD})).status == 401
+    for word in (PASSWORD, key_of(PASSWORD, "home")):
+        kept = ("cookie", f"smart_tuner_home_5003={word}")
+        assert asked(WITH_PASSWORD, "GET", "/", [HERE, kept]).status == 401
+    assert PASSWORD not in repr(WITH_PASSWORD)
 
 
 @given(names)
@@ -235,7 +251,11 @@ def test_headers_that_let_other_pages_in_are_taken_out_and_safe_ones_added():
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/html", "text/HTML; charset=utf-8", "image/svg+xml", "application/xhtml+xml"]
+    "kind",
+    [
+        *("text/html", "text/HTML; charset=utf-8", "image/svg+xml", "application/xhtml+xml", "text/xsl"),
+        *("application/mathml+xml", "application/rss+xml;x=1", "image/png, text/html", "a/B+XML , image/png"),
+    ],
 )
 def test_an_artifact_that_a_browser_would_run_is_only_handed_out(kind):
     given_headers = [("content-type", kind), ("content-disposition", "inline")]

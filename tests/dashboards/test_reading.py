@@ -3,12 +3,15 @@
 import asyncio
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from page_routes import ALL_METHODS, example, routes
+from page_routes import ALL_METHODS, example, routes, statuses
 
 from dashboards.guard import Request
 from dashboards.reading import artifacts, is_reading
@@ -99,6 +102,37 @@ def test_what_is_edited_in_optunas_page_is_let_through_when_asked_for_and_no_mor
     assert {rule for rule in still if not rule.startswith("/api/llm/")} == {"/incompatible-rdb-schema"}
 
 
+class Written(BaseHTTPRequestHandler):
+    """Writes down what it is asked."""
+
+    asked: ClassVar[list[tuple[str, bool]]] = []
+
+    def do_GET(self):
+        self.asked.append((self.command, "authorization" in self.headers))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_HEAD = do_OPTIONS = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("key", ["a key", ""])
+def test_the_table_of_routes_is_made_without_a_request_that_could_change_something(monkeypatch, key):
+    monkeypatch.setattr(Written, "asked", [])
+    rows = [(method, "/api/studies/<id>") for method in ALL_METHODS]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Written) as server:
+        threading.Thread(target=server.serve_forever).start()
+        theirs, owners = statuses(f"http://127.0.0.1:{server.server_port}", rows, key, lambda task: task())
+        server.shutdown()
+    read = [200, 200, *["not sent"] * 5]
+    assert owners == read
+    assert theirs == ([200] * len(rows) if key else read), "without keys a neighbour could write, too"
+    assert {method for method, with_key in Written.asked if with_key or not key} == {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -179,6 +213,8 @@ def store(tmp_path):
     (tmp_path / "secret").write_text("secret")
     (folder / "link").symlink_to(tmp_path / "secret")
     (folder / "folder").symlink_to(tmp_path)
+    (folder / "gone").symlink_to(folder / "nothing")
+    (folder / "round").symlink_to(folder / "round")
     (tmp_path / "store" / "7" / ("f" * 32)).mkdir()
     (tmp_path / "store" / "7" / ("f" * 32) / "artifacts").symlink_to(tmp_path)
     return tmp_path / "store"
@@ -209,6 +245,8 @@ def test_a_runs_files_are_listed_and_given_from_our_own_store(store):
     [
         (RUN, "link"),
         (RUN, "folder/secret"),
+        (RUN, "gone"),
+        (RUN, "round"),
         (RUN, "../../../../secret"),
         (RUN, "%2e%2e/%2e%2e/%2e%2e/%2e%2e/secret"),
         (RUN, "/etc/hostname"),

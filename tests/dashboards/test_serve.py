@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from sqlalchemy import make_url
 from benchmarks import history as made_up
 from dashboards import environment, mlflow_server
 from dashboards import state as pages_state
+from dashboards.guard import key_of
 from dashboards.serve import Options, Pages
 from dashboards.state import PagesError
 from smart_tuner.store import mlflow_url, open_storage
@@ -43,8 +45,27 @@ def served(tmp_path_factory):
         for name, secret in SECRETS.items():
             surroundings.setenv(name, secret)
         served = Served(tmp_path_factory.mktemp("pages"))
+    until(lambda: (served.folder / "runs" / "pages.json").exists())
+    served.taken_before_mlflow_answers = [taken(port) for port in served.ports.values()]
+    served.mlflow_answered = "running on" in served.mlflow_said()
     yield served.wait()
     assert served.end() == 128 + signal.SIGTERM
+
+
+def until(found, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def taken(port):
+    """Whether a neighbour who wants to listen there is refused."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def ask(method, url, auth=None, **headers):
@@ -138,6 +159,10 @@ def test_the_home_page_leads_who_is_in_to_the_others(served):
         assert led.headers["location"].partition("#")[0] == served.entrance(page)
         assert ask("GET", served.url("home", f"/open/{page}")).status_code == 401
     assert served.ask("home", "/open/evil.example").status_code == 404
+    for host in ("localhost:8080", "localhost", "[::1]:8080", "[::1]"):
+        shown = served.ask("home", "/open/optuna", headers={"host": host})
+        assert (shown.status_code, "location" in shown.headers) == (409, False)
+        assert "pages --status" in shown.text and served.key("optuna") not in shown.text
     assert not any(served.key(page) in served.ask("home", "/api/home").text for page in PAGES)
 
 
@@ -186,14 +211,46 @@ def test_the_pages_are_found_again_and_a_second_process_is_refused(served):
 
 
 def test_a_page_that_dies_is_started_again(served):
+    before = served.mlflow_said()
     [child] = [child["pid"] for child in state(served.folder)["children"]]
     os.kill(child, signal.SIGTERM)
-    deadline = time.monotonic() + 120
-    while [other["pid"] for other in state(served.folder)["children"]] == [child]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+
+    def answers_again():
+        assert taken(served.ports["mlflow"]), "a neighbour would get what is meant for the page"
+        return "running on" in served.mlflow_said()[len(before) :]
+
+    until(answers_again)
     served.wait(["mlflow"])
+    assert [other["pid"] for other in state(served.folder)["children"]] != [child]
     assert "mlflow ended; starting it again" in served.said()
+
+
+def test_no_neighbour_gets_a_pages_port_before_the_page_answers(served):
+    assert not served.mlflow_answered
+    assert served.taken_before_mlflow_answers == [True] * len(PAGES)
+
+
+def test_while_a_page_is_down_its_port_is_kept_and_who_asks_waits_for_it(tmp_path):
+    [port] = free_ports(1)
+    url, kept, answers = f"sqlite:///{tmp_path}/study.db", [], []
+
+    def wait_for_it():
+        try:
+            answers.append(ask("GET", f"http://127.0.0.1:{port}/").status_code)
+        finally:
+            pages.stop()
+
+    def say(line):
+        if line.startswith("home ended"):
+            kept.append(taken(port))
+            threading.Thread(target=wait_for_it).start()
+        elif line.startswith("home "):
+            pages._servers["home"].ask_to_end()
+
+    with closing(open_storage(url)) as storage:
+        pages = Pages(Options(("home",), {"home": port}), storage, url, tmp_path, say)
+        assert pages.run() == 0
+    assert (kept, answers) == ([True], [401])
 
 
 def test_what_was_served_before_the_machine_was_started_anew_is_over(tmp_path):
@@ -220,7 +277,7 @@ def test_stop_ends_them_and_leaves_nothing(tmp_path):
     assert served.run("pages", "--status").returncode == 1
 
 
-def test_a_password_of_the_environment_opens_all_pages_and_is_shown_nowhere(tmp_path, monkeypatch):
+def test_a_password_of_the_environment_opens_all_pages_and_makes_no_keys(tmp_path, monkeypatch):
     monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", "a long enough password")
     served = Served(tmp_path, "--only", "home,optuna", "--allow-host", "box.example")
     served.wait(["home", "optuna"])
@@ -237,6 +294,7 @@ def test_a_password_of_the_environment_opens_all_pages_and_is_shown_nowhere(tmp_
     )
     led = ask("GET", served.url("home", "/open/optuna"), right, host=home).headers["location"]
     assert led == served.entrance("optuna", "box.example")
+    assert served.key("home") != key_of("a long enough password", "home")
     assert "a long enough password" not in served.said() + str(state(tmp_path))
     assert served.end() == 128 + signal.SIGTERM
 
@@ -324,15 +382,22 @@ def test_every_page_asks_for_its_key_unless_it_is_to_be_open(monkeypatch):
     assert Options(host="192.0.2.1", open_to_all=True).secret() is None
     with pytest.raises(PagesError, match="--allow-host"):
         Options(host="0.0.0.0").secret()
-    monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", "short")
-    with pytest.raises(PagesError, match="too short"):
-        Options().secret()
+    assert Options().password() is None
+    for bad in ("short", "not UTF-8: \udcff\udcff\udcff"):
+        monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", bad)
+        with pytest.raises(PagesError, match="cannot be used"):
+            Options().password()
+    monkeypatch.setenv("SMART_TUNER_PAGES_PASSWORD", "a long enough password")
+    assert Options().password() == "a long enough password"
+    assert Options(open_to_all=True).password() is None
+    assert Options().secret() != Options().secret()
     options = Options(("home",), host="0.0.0.0", names=("box.example",))
     assert (options.address("home"), options.bound("home")) == (
         "http://box.example:5003/",
         "http://127.0.0.1:5003/",
     )
     assert Options(host="::", names=("box.example:8443",)).address("home") == "http://box.example:8443/"
+    assert Options(host="localhost").address("home") == "http://127.0.0.1:5003/"
     assert Options(host="::1").address("home") == "http://[::1]:5003/"
     assert options.guard("home", "x" * 20).hosts == {"box.example:5003"}
     keys = {options.guard(page, "x" * 20).key for page in PAGES}
@@ -340,15 +405,15 @@ def test_every_page_asks_for_its_key_unless_it_is_to_be_open(monkeypatch):
 
 
 def test_mlflow_gets_secrets_by_its_environment_and_is_never_served_unguarded(tmp_path):
-    guard = Options().guard("mlflow", "pa55-w0rd-f0r-all")
+    guard = Options().guard("mlflow", "what keys are made of", "pa55-w0rd-f0r-all")
     url = "postgresql://me:hidden@db.example/name"
     given = mlflow_server.environment(url, tmp_path, guard)
     assert "hidden" in given["MLFLOW_BACKEND_STORE_URI"]
     assert "search_path%3Dmlflow" in given["MLFLOW_BACKEND_STORE_URI"]
     assert mlflow_server.told(given) == (guard, tmp_path / "artifacts" / "mlflow")
-    assert not any("pa55-w0rd" in value for value in given.values())
-    command = " ".join(mlflow_server.command(tmp_path, "127.0.0.1", 5000, guard))
-    assert guard.key not in command and "hidden" not in command
+    assert not any("what keys are made of" in value for value in given.values())
+    command = " ".join(mlflow_server.command(tmp_path, guard))
+    assert not any(secret in command for secret in (guard.key, "hidden", "pa55-w0rd"))
     with pytest.raises(RuntimeError, match="started by"):
         mlflow_server.told({})
     assert mlflow_url(f"sqlite:///{tmp_path}/study.db") == f"sqlite:///{tmp_path}/mlflow.db"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 import run_study
 from dashboards import demo
-from dashboards.serve import InThread
+from dashboards.serve import InThread, bound
 from smart_tuner import schema
 from smart_tuner.records import TrialRepairs, repairs_of
 from smart_tuner.repairs import Entry
@@ -149,7 +149,7 @@ def test_who_may_only_read_sees_what_there_is_and_is_told_where_writing_is_neede
             assert load_study("quickstart", looking).user_attrs == attributes
             [port] = free_ports(1)
             with (
-                ending(InThread(demo.app(looking, url, tmp_path), "127.0.0.1", port)),
+                ending(InThread(demo.app(looking, url, tmp_path), bound("127.0.0.1", port))),
                 httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as page,
             ):
                 assert page.get("/api/home").json()["studies"][0]["name"] == "quickstart"
