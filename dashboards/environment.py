@@ -17,7 +17,7 @@ POSTGRESQL = re.compile("PG[A-Z]+")
 
 
 def bare(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of `environment` what runs a program, and what opens the database at `url`."""
+    """The part of `environment` that runs a program, and opens the database at `url`."""
     on_server = read_url(url).file is None
     return {
         name: value

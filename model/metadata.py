@@ -268,7 +268,7 @@ def _single_byte(lines: Lines) -> str | None:
 
 
 def _common_share(text: str) -> float:
-    """Of the characters beyond ASCII, how many are Russian's commonest letters."""
+    """How many of the characters beyond ASCII are Russian's commonest letters."""
     beyond = re.sub(r"[\x00-\x7f]", "", text)
     return sum(letter in COMMON_LETTERS for letter in beyond) / max(1, len(beyond))
 

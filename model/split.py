@@ -59,5 +59,5 @@ def _bits(number: int) -> Iterator[int]:
 
 
 def sha256(content: object) -> str:
-    """Of the content as JSON, in hexadecimal."""
+    """A digest of the content as JSON, in hexadecimal."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -32,7 +32,7 @@ def example(rule):
 
 
 def mlflow_routes():
-    """Of the served application: FastAPI's, and those of the Flask application in it."""
+    """Those of the served application: FastAPI's, and of the Flask application in it."""
     os.environ.setdefault("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{tempfile.mkdtemp()}/mlflow.db")
     served = import_module("mlflow.server.fastapi_app").app
     flask = import_module("mlflow.server").app
@@ -47,7 +47,7 @@ def home_routes(web):
 
 
 def routes(folder):
-    """Of each page all (method, rule) that its program answers to."""
+    """All (method, rule) that each page's program answers to."""
     with (
         warnings.catch_warnings(action="ignore"),
         closing(open_storage(f"sqlite:///{folder}/study.db")) as storage,

@@ -420,7 +420,7 @@ def test_data_check_lists_every_kind_of_bad_row_with_its_reason(home):
     for reason in (*reasons, "bad metadata line", "unknown characters"):
         assert f": {reason}: " in done.stdout, reason
     assert "U+0449" in done.stderr  # щ: no Cyrillic letter is dropped silently
-    listing = home.folder / "runs" / "mine-problems.txt"
+    listing = home.folder / "runs" / "mine-check.txt"
     assert str(listing.relative_to(home.folder)) in done.stderr
     told = listing.read_text("utf-8").splitlines()
     assert sum(line.startswith("line ") for line in told) == len(clips) + 7

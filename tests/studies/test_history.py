@@ -58,7 +58,7 @@ def storage(tmp_path_factory):
 
 
 def smallest(found, kind=lambda attrs: True):
-    """Of the trials that have a voice, and a distance."""
+    """The smallest distance of a trial that has a voice."""
     voices = (t for t in found if attributes.measures(t) and math.isfinite(t.value or 0.0))
     completed = [t for t in voices if t.state == TrialState.COMPLETE and kind(t.user_attrs)]
     return min(completed, key=lambda t: (t.value, t.number), default=None)
