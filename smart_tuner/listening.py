@@ -16,6 +16,7 @@ from smart_tuner.telegram import MOST_UPDATES, POLL_SECONDS, SECONDS, Bot, Rejec
 
 AWAY_SECONDS = 5.0  # after which it is asked again where nobody answers, or nothing that can be heard
 CONFLICT_SECONDS = 60.0  # after which it is tried whether nobody else hears the bot any more
+LARGEST_UPDATE = 2**40  # its number; Telegram's own are below 2**31, and none is heard after a larger one
 STALE_SECONDS = 300.0  # an older command, or button, is not obeyed
 HOLD_SECONDS = POLL_SECONDS + SECONDS + 255.0  # with an answer that has to be spoken
 FORGET_SECONDS = 6 * 86400.0  # after a week of silence Telegram numbers its updates anew
@@ -119,7 +120,8 @@ class Listener:
     def _hear(self, update: object) -> bool:
         """Before it is obeyed it is noted: it is never obeyed twice. False for what has no number to note."""
         content, first = _object(update), self._first()
-        if (number := whole(content.get("update_id"))) is None:
+        number = whole(content.get("update_id"))
+        if number is None or number > LARGEST_UPDATE:
             return False
         if first is not None and number < first:
             self._ignore("replayed")

@@ -303,12 +303,13 @@ def test_a_command_without_a_date_is_not_obeyed(ears, date):
 
 
 def test_a_broken_update_does_not_hide_the_next_and_is_not_asked_for_in_haste(ears):
-    for broken in (None, {}, {"update_id": "7"}, {"update_id": 1, "message": {"from": [], "chat": 3}}):
+    odd = {"update_id": 1, "message": {"from": [], "chat": 3}}
+    for broken in (None, {}, {"update_id": "7"}, odd, {"update_id": 2**62}):
         ears.api._getUpdates = lambda data, files, broken=broken: [broken, *ears.api.updates]
         ears.api.updates = []
         ears.api.hear("/status", id=2)
         ears.memory.take("offset:123456")
         ears.listen()
-    assert ears.api.says() == ["status"] * 4
+    assert ears.api.says() == ["status"] * 5
     ears.api._getUpdates = lambda data, files: [{}]
     assert ears.listen() == AWAY_SECONDS
