@@ -11,7 +11,7 @@ from typing import Any
 
 from dashboards.environment import bare
 from dashboards.guard import ASGI, STATIC, Guard
-from smart_tuner.store import mlflow_url
+from smart_tuner.store import mlflow_files, mlflow_url
 
 GUARD = "SMART_TUNER_GUARD"  # environment of the child: its guard, and where files of runs are
 
@@ -65,24 +65,20 @@ def command(home: Path, guard: Guard) -> list[str]:
 
     MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
     """
-    store_of(home).mkdir(parents=True, exist_ok=True)
+    mlflow_files(home).mkdir(parents=True, exist_ok=True)
     here = ("localhost", "127.0.0.1", "[::1]", "localhost:*", "127.0.0.1:*", "[[]::1]:*")
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "smart-tuner", "--workers", "1"),
         *("--uvicorn-opts", "--no-access-log --fd 0"),
         *("--allowed-hosts", ",".join((*here, *sorted(guard.hosts)))),
         *("--cors-allowed-origins", ",".join(f"http://{name}" for name in sorted(guard.hosts))),
-        *("--artifacts-destination", str(store_of(home))),
+        *("--artifacts-destination", str(mlflow_files(home))),
     ]
-
-
-def store_of(home: Path) -> Path:
-    return home.resolve() / "artifacts" / "mlflow"
 
 
 def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
     """With the database's address, the key and the password, which a command line would show to all."""
-    kept = {"key": guard.key, "password": guard.password, "store": str(store_of(home))}
+    kept = {"key": guard.key, "password": guard.password, "store": str(mlflow_files(home))}
     return {
         **bare(url),
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),

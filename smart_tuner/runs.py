@@ -22,6 +22,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST as ABSENT
 from sqlalchemy.exc import SQLAlchemyError
 
 from smart_tuner.outbox import Payload, Refused
+from smart_tuner.store import mlflow_files
 
 UNREACHABLE = (MlflowException, ParseError, SQLAlchemyError, OSError)  # and whoever answers for it
 REFUSALS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, INVALID_STATE, ABSENT)}
@@ -132,7 +133,7 @@ class Runs:
         """Without a server, below home, wherever that was when the run was made; by its server otherwise."""
         kept_by = OWN_FOLDER.search(self._client.get_run(run).info.artifact_uri)
         folder = kept_by[1] if kept_by else row["study_uid"]
-        place = artifacts_of(self._home) / folder / run / "artifacts"
+        place = mlflow_files(self._home) / folder / run / "artifacts"
         if self._direct:
             place.mkdir(parents=True, exist_ok=True)
         for name, text in row["texts"].items():
@@ -203,12 +204,8 @@ class Runs:
         names_to_try = (study, f"{study} {uid[:8]}", f"{study} {uid[:8]} {row['at']}")
         free = (name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
         name = next(free, study)  # where none is free, MLflow says so
-        place = (artifacts_of(self._home) / uid).as_uri() if self._direct else None
+        place = (mlflow_files(self._home) / uid).as_uri() if self._direct else None
         return str(self._client.create_experiment(name, place, {STUDY_UID: uid, **OF_TRAINING}))
-
-
-def artifacts_of(home: Path) -> Path:
-    return home.resolve() / "artifacts" / "mlflow"
 
 
 def follow(database: Path, home: Path) -> None:
@@ -219,7 +216,7 @@ def follow(database: Path, home: Path) -> None:
     """
     if not database.is_file() or database.resolve().parent != home.resolve():
         return
-    here = {"here": artifacts_of(home).as_uri(), "uid": STUDY_UID}
+    here = {"here": mlflow_files(home).as_uri(), "uid": STUDY_UID}
     with (
         suppress(sqlite3.DatabaseError),  # busy, or just being made: the next time; or none: MLflow tells
         closing(sqlite3.connect(database, BUSY_SECONDS)) as connection,

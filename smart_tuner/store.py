@@ -350,6 +350,11 @@ def mlflow_url(url: str) -> str:
     return f"sqlite:///{address.file.resolve().with_name('mlflow.db')}"
 
 
+def mlflow_files(home: Path) -> Path:
+    """Where MLflow keeps files: below it EXPERIMENT/RUN/artifacts."""
+    return home.resolve() / "artifacts" / "mlflow"
+
+
 @contextmanager
 def explained(address: Address) -> Iterator[None]:
     """What the database or its driver raises becomes a StoreError, which shows no password."""
