@@ -151,7 +151,12 @@ def in_short(error: Exception) -> str:
     """The driver's own first line: SQLAlchemy adds statements and parameters."""
     cause = _cause(error)
     origin = getattr(cause, "orig", None) or cause
-    return (str(origin).splitlines() or [type(origin).__name__])[0]
+    return first_line(origin)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind, if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _cause(error: BaseException) -> BaseException:

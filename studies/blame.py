@@ -7,7 +7,7 @@ import torch
 
 from model.training import NonFinite, OutOfMemory, is_out_of_memory
 from objectives.tacotron2 import Unrepairable
-from smart_tuner.outage import DatabaseGone, Fenced, StorageLost
+from smart_tuner.outage import DatabaseGone, Fenced, StorageLost, first_line
 from studies.space import Unrunnable
 
 End = tuple[str, float | None, str]  # what Optuna is told: state, value, reason
@@ -63,7 +63,3 @@ def no_memory(error: BaseException) -> MachineFault | None:
         f"This machine's memory is used up.\n{first_line(error)}\n"
         "End other programs, or run fewer workers, and go on as before."
     )
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

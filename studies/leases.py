@@ -29,7 +29,6 @@ from smart_tuner.tables import LEASES, instant
 RENEW_SECONDS = 15.0
 LIFE_SECONDS = 90.0
 WATCHED_SECONDS = 3 * RENEW_SECONDS  # a lease that ran out is taken only after so long without a renewal
-FINAL = ("decided", "done")
 Owner = Mapping[str, Any]
 
 

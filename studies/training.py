@@ -15,9 +15,9 @@ from model.training import StepMeasures, Training
 from model.warm_start import PublicWeights, check_mels, read, warm_start
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
+from smart_tuner.outage import first_line
 from smart_tuner.repairs import Entry
 from studies import attributes
-from studies.blame import first_line
 from studies.space import check_given, derived, suggest
 from studies.spec import Spec
 from studies.study import StudyError
