@@ -22,27 +22,32 @@ import click
 import optuna
 from rich.console import Console
 
-from dashboards import environment, speaker
+from dashboards import environment
 from dashboards.state import STOP_SECONDS, PagesError
 from dashboards.state import stop as stop_pages
+from dashboards.synthesis import client as speaker
 from model.checkpoint import DamagedCheckpoint
-from model.corpora import CorpusError
-from model.preflight import DataError, check
-from model.text import TextError
-from smart_tuner import telegram, upkeep
-from smart_tuner.catalogue import LANGUAGES
-from smart_tuner.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
-from smart_tuner.ratings import ratings_of
-from smart_tuner.records import repairs_of
-from smart_tuner.repairs import Entry
-from smart_tuner.store import ForeignTables, SchemaError, Storage, StoreError, open_storage
-from studies import caches, fixes, history, launch, outputs, pool, report
-from studies.folders import trial_folder
-from studies.late import Late
-from studies.outputs import PAGES, PICTURES, SOUNDS, TEXTS, OutputFile, UserPath
-from studies.signals import aside
-from studies.spec import Spec, SpecError, load, single_training
-from studies.study import (
+from model.data.corpora import CorpusError
+from model.data.preflight import DataError, check
+from model.speech.text import TextError
+from smart_tuner.lazy import Late
+from smart_tuner.notify.telegram import client as telegram
+from smart_tuner.notify.telegram.language import LANGUAGES
+from smart_tuner.repair.rule import Entry
+from smart_tuner.store import maintenance as upkeep
+from smart_tuner.store.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
+from smart_tuner.store.ratings import ratings_of
+from smart_tuner.store.records import repairs_of
+from smart_tuner.store.storage import ForeignTables, SchemaError, Storage, StoreError, open_storage
+from studies.commands import launch
+from studies.file.spec import Spec, SpecError, load, single_training
+from studies.report import fixes, history, outputs
+from studies.report import summary as report
+from studies.report.outputs import PAGES, PICTURES, SOUNDS, TEXTS, OutputFile, UserPath
+from studies.run import caches, pool
+from studies.run.folders import trial_folder
+from studies.run.signals import aside
+from studies.run.study import (
     StudyError,
     StudyGone,
     TooManyFailures,
@@ -56,21 +61,35 @@ from studies.study import (
 )
 
 if TYPE_CHECKING:
-    from dashboards import serve
-    from model import warm_start
+    from dashboards import server as serve
+    from model.network import warm_start
     from objectives import tacotron2
-    from smart_tuner import publishing
-    from studies import artifacts, blame, data, doctor, notices, story, tracked, training, voices, worker
-    from studies import terminal as display
+    from smart_tuner.notify import sender as publishing
+    from studies.callbacks import terminal as display
+    from studies.callbacks import trackers as tracked
+    from studies.commands import doctor
+    from studies.commands import notify as notices
+    from studies.report import single_page as story
+    from studies.report import voices
+    from studies.run import artifacts, data, training, worker
+    from studies.run import ending as blame
 else:  # they load torch, which takes longer than all that a command needs which only reads
-    serve = Late("dashboards.serve")
-    warm_start, tacotron2 = Late("model.warm_start"), Late("objectives.tacotron2")
-    artifacts, publishing = Late("studies.artifacts"), Late("smart_tuner.publishing")
-    story, tracked = Late("studies.story"), Late("studies.tracked")
-    notices = Late("studies.notices")
-    blame = Late("studies.blame")
-    data, doctor, display = Late("studies.data"), Late("studies.doctor"), Late("studies.terminal")
-    training, voices, worker = Late("studies.training"), Late("studies.voices"), Late("studies.worker")
+    serve = Late("dashboards.server")
+    warm_start, tacotron2 = Late("model.network.warm_start"), Late("objectives.tacotron2")
+    artifacts, publishing = Late("studies.run.artifacts"), Late("smart_tuner.notify.sender")
+    story, tracked = Late("studies.report.single_page"), Late("studies.callbacks.trackers")
+    notices = Late("studies.commands.notify")
+    blame = Late("studies.run.ending")
+    data, doctor, display = (
+        Late("studies.run.data"),
+        Late("studies.commands.doctor"),
+        Late("studies.callbacks.terminal"),
+    )
+    training, voices, worker = (
+        Late("studies.run.training"),
+        Late("studies.report.voices"),
+        Late("studies.run.worker"),
+    )
 
 FORMATS = click.option(
     "-f",

@@ -25,12 +25,12 @@ from rich.progress import track
 import run_study
 from benchmarks.chaos import Quiet
 from benchmarks.train_step import CASES, timed, training
-from smart_tuner.repairs import Entry
-from smart_tuner.store import open_storage
-from studies.alerted import Alerted
-from studies.spec import load
-from studies.study import open_study
-from studies.training import plan_of
+from smart_tuner.repair.rule import Entry
+from smart_tuner.store.storage import open_storage
+from studies.callbacks.telegram import Alerted
+from studies.file.spec import load
+from studies.run.study import open_study
+from studies.run.training import plan_of
 
 BLOCK = 50  # steps
 SEEN = Entry(

@@ -31,22 +31,22 @@ from benchmarks import postgresql_server
 from benchmarks.faults.language import Shape
 from benchmarks.faults.stage import TINY, dimensions, prepare, spoken
 from model import checkpoint
+from model.data.staging import PREFIX
 from model.failpoint import VARIABLE
-from model.making import PREFIX
 from model.training import StepMeasures, Training
+from objectives.monitored import Watched
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
-from objectives.watched import Watched
-from smart_tuner.outage import BUDGET_SECONDS
-from smart_tuner.store import open_storage
-from studies.artifacts import Artifacts
-from studies.folders import trial_folder
-from studies.leases import Leases
-from studies.report import formatted
-from studies.space import suggest
-from studies.spec import Spec, load
-from studies.study import load_study, open_study, rdb
-from studies.training import plan_of
-from studies.worker import Worker
+from smart_tuner.store.leases import Leases
+from smart_tuner.store.outage import BUDGET_SECONDS
+from smart_tuner.store.storage import open_storage
+from studies.file.space import suggest
+from studies.file.spec import Spec, load
+from studies.report.summary import formatted
+from studies.run.artifacts import Artifacts
+from studies.run.folders import trial_folder
+from studies.run.study import load_study, open_study, rdb
+from studies.run.training import plan_of
+from studies.run.worker import Worker
 
 STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
 STEP_SECONDS = 0.01
@@ -56,7 +56,7 @@ TOY, REAL = "toy", "real"  # studies, by what their trials train
 REAL_SHARE = 0.25  # of the kills
 LIVES = 0.3, 4.0  # seconds, of a worker that is killed at a random moment
 FORKED = multiprocessing.get_context("forkserver")  # from a process that has imported everything
-PRELOADED = ["benchmarks.faults.stage", "psycopg", "studies.worker", "torch._dynamo"]
+PRELOADED = ["benchmarks.faults.stage", "psycopg", "studies.run.worker", "torch._dynamo"]
 
 
 def nothing_measured(step: int) -> StepMeasures:

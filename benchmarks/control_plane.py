@@ -27,17 +27,17 @@ from sqlalchemy import Engine, event
 from benchmarks import postgresql_server
 from benchmarks.chaos import Quiet, nothing_measured
 from model.training import StepMeasures
+from objectives.monitored import Watched
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
-from objectives.watched import Watched
-from smart_tuner.address import parse
-from smart_tuner.store import OPTUNAS, Storage, open_storage
-from studies.leases import Lease
-from studies.report import formatted
-from studies.space import suggest
-from studies.spec import Spec, load
-from studies.study import open_study, wish
-from studies.training import plan_of
-from studies.worker import Worker
+from smart_tuner.store.leases import Lease
+from smart_tuner.store.storage import OPTUNAS, Storage, open_storage
+from smart_tuner.store.url import parse
+from studies.file.space import suggest
+from studies.file.spec import Spec, load
+from studies.report.summary import formatted
+from studies.run.study import open_study, wish
+from studies.run.training import plan_of
+from studies.run.worker import Worker
 
 REPORTS = 10
 STARTUP = 10

@@ -27,12 +27,13 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert
 
 from benchmarks import postgresql_server
-from smart_tuner.address import parse
-from smart_tuner.store import OPTUNAS, open_storage
-from studies import history, space
-from studies.report import formatted
-from studies.spec import Spec, load
-from studies.study import load_study, open_study
+from smart_tuner.store.storage import OPTUNAS, open_storage
+from smart_tuner.store.url import parse
+from studies.file import space
+from studies.file.spec import Spec, load
+from studies.report import history
+from studies.report.summary import formatted
+from studies.run.study import load_study, open_study
 
 ROOT = Path(__file__).parent.parent
 NAME = "history"

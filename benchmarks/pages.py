@@ -16,10 +16,10 @@ import click
 import httpx
 
 from benchmarks.history import NAME, written
-from dashboards import demo
-from dashboards.serve import InThread, Options, bound
-from smart_tuner.store import Storage, open_storage
-from studies.report import formatted
+from dashboards.pages import home as home_page
+from dashboards.server import InThread, Options, bound
+from smart_tuner.store.storage import Storage, open_storage
+from studies.report.summary import formatted
 
 PATHS = ("/", "/api/home", *(f"/api/study/{NAME}{rest}" for rest in ("", "/trials", "/fixes", "/importance")))
 
@@ -64,7 +64,7 @@ def main(trials: int, runs: int, port: int, form: str) -> None:
         options = Options(("home",), {"home": port})
         guard = options.guard("home", secrets.token_urlsafe())
         with closing(open_storage(url)) as storage, closing(open_storage(url)) as workers:
-            app = guard.asgi(demo.app(storage, url, Path(folder)))
+            app = guard.asgi(home_page.app(storage, url, Path(folder)))
             server, over = InThread(app, bound(options.host, port)), threading.Event()
             writer = threading.Thread(target=writing, args=(workers, over))
             writer.start()

@@ -15,8 +15,8 @@ import torch
 from tacotron2_model import model as public
 from torch import Tensor, nn
 
-from model.corpus import Batch
-from model.layers import true_positions
+from model.data.corpus import Batch
+from model.network.layers import true_positions
 from model.settings import Dimensions
 
 # Of this project alone: the peer has one frame a step and takes mels as they are.

@@ -23,20 +23,21 @@ import numpy as np
 import optuna
 import torch
 
-from model.corpus import Corpus
+from model.data.corpus import Corpus
 from model.settings import Settings
 from model.training import ALIGNED_SHARE, StepMeasures, Training
 from objectives.quality import Judge, yardstick
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective, Unrepairable
-from smart_tuner.outage import Outage
-from smart_tuner.records import TrialRepairs
-from smart_tuner.repairs import Entry
-from smart_tuner.rules import RULES
-from smart_tuner.store import open_storage
-from studies import data, fixes
-from studies.report import formatted
-from studies.spec import Spec, load
-from studies.training import plan_of
+from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.rules import RULES
+from smart_tuner.store.outage import Outage
+from smart_tuner.store.records import TrialRepairs
+from smart_tuner.store.storage import open_storage
+from studies.file.spec import Spec, load
+from studies.report import fixes
+from studies.report.summary import formatted
+from studies.run import data
+from studies.run.training import plan_of
 
 BASE = {
     "learning_rate": 2e-3,

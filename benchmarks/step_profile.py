@@ -6,7 +6,7 @@ import click
 from torch.profiler import profile
 
 from benchmarks.train_step import CASES, training
-from studies.report import formatted
+from studies.report.summary import formatted
 
 KINDS = {
     "weight gradients": {"aten::mkldnn_linear_backward_weights", "aten::to_mkldnn"},

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from benchmarks import peer
 from benchmarks.train_step import timed
-from model.audio import MelSettings
+from model.network.tacotron2 import Tacotron2
 from model.settings import Dimensions, Settings
-from model.tacotron2 import Tacotron2
-from studies.report import formatted
+from model.speech.audio import MelSettings
+from studies.report.summary import formatted
 
 SYMBOLS = 80
 

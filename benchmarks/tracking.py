@@ -23,14 +23,14 @@ from benchmarks.chaos import Quiet
 from benchmarks.train_step import CASES, timed, training
 from model.training import Training
 from objectives.tacotron2 import Attempt, Interrupted
-from smart_tuner.outage import Outage
-from smart_tuner.publishing import publishers
-from smart_tuner.store import open_storage
-from smart_tuner.tracking import BATCH, OfStudy
-from studies.report import formatted
-from studies.spec import load
-from studies.tracked import Tracked
-from studies.training import plan_of
+from smart_tuner.notify.sender import publishers
+from smart_tuner.notify.tracking import BATCH, OfStudy
+from smart_tuner.store.outage import Outage
+from smart_tuner.store.storage import open_storage
+from studies.callbacks.trackers import Tracked
+from studies.file.spec import load
+from studies.report.summary import formatted
+from studies.run.training import plan_of
 
 
 def compare(name: str, blocks: int) -> dict[str, Any]:

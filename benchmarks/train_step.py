@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks import peer
-from model.audio import MelSettings
-from model.corpus import Corpus, Utterance, collate
-from model.preflight import Report
-from model.products import linear
+from model.data.corpus import Corpus, Utterance, collate
+from model.data.preflight import Report
+from model.network.products import linear
 from model.settings import SIZES, Dimensions, Settings
-from model.text import FRONT_ENDS
+from model.speech.audio import MelSettings
+from model.speech.text import FRONT_ENDS
 from model.training import Training
-from studies.report import formatted
+from studies.report.summary import formatted
 
 
 @dataclass(frozen=True)

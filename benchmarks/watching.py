@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.train_step import CASES, timed, training
-from objectives.watched import Watched
-from smart_tuner.health import Pace
-from smart_tuner.repairs import Entry
-from smart_tuner.rules import RULES
-from studies.report import formatted
+from objectives.monitored import Watched
+from smart_tuner.repair.health import Pace
+from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.rules import RULES
+from studies.report.summary import formatted
 
 PLANNED = 50_000
 

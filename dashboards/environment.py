@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from smart_tuner.store import read_url
+from smart_tuner.store.storage import read_url
 
 PASSWORD = "SMART_TUNER_PAGES_PASSWORD"
 STORAGE = "OPTUNA_STORAGE"

@@ -11,7 +11,7 @@ from typing import Any
 
 from dashboards.environment import bare
 from dashboards.guard import ASGI, STATIC, Guard
-from smart_tuner.store import mlflow_files, mlflow_url
+from smart_tuner.store.storage import mlflow_files, mlflow_url
 
 GUARD = "SMART_TUNER_GUARD"  # environment of the child: its guard, and where files of runs are
 

@@ -11,8 +11,8 @@ from optuna.artifacts import FileSystemArtifactStore
 from tensorboard import program
 
 from dashboards.guard import STATIC, Guard
-from smart_tuner.store import Storage
-from studies.attachments import attached
+from smart_tuner.store.storage import Storage
+from studies.callbacks.dashboard import attached
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # Only what the two are for: whatever else they, or a later version, answer to is refused. TensorBoard's

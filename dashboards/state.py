@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_tuner import files
-from studies.leases import is_gone, process, this_process
+from smart_tuner.store.leases import is_gone, process, this_process
 
 Write = Callable[[dict[str, str], dict[str, str], list[int]], None]
 STATE, LOCK = "pages.json", "pages.lock"

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.alignment import AlignmentMeasures, measure
-from model.corpus import Batch, Corpus, Utterance, batches, collate
-from model.losses import Losses, losses, sum_of, weights_of
-from model.parts import GroupMeasures, Look
+from model.data.corpus import Batch, Corpus, Utterance, batches, collate
+from model.network.alignment import AlignmentMeasures, measure
+from model.network.losses import Losses, losses, sum_of, weights_of
+from model.network.probe import GroupMeasures, Look
+from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
 from model.settings import Dimensions, Settings
-from model.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
-from model.voice import Voice, load_voice, save_voice
+from model.speech.voice import Voice, load_voice, save_voice
 
 TRAINING_STATE = "training.pt"
 # The share of held-out items whose alignment must be good before the model counts as aligned.

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from model.text import FrontEnd
-from model.voice import Speech
+from model.speech.text import FrontEnd
+from model.speech.voice import Speech
 
 
 def save_alignment(path: Path, speech: Speech, symbols: list[int], front_end: FrontEnd, title: str) -> None:

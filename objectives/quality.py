@@ -15,12 +15,12 @@ from statistics import fmean, median, pstdev
 
 import numpy as np
 
-from model.alignment import AlignmentMeasures, measure
-from model.audio import MelSettings, mel_spectrogram
-from model.corpus import Utterance
-from model.text import FrontEnd
-from model.vocoder import griffin_lim
-from model.voice import Speech, Voice
+from model.data.corpus import Utterance
+from model.network.alignment import AlignmentMeasures, measure
+from model.speech.audio import MelSettings, mel_spectrogram
+from model.speech.text import FrontEnd
+from model.speech.vocoder import griffin_lim
+from model.speech.voice import Speech, Voice
 from objectives.distance import mel_cepstral_distance
 
 
@@ -40,7 +40,7 @@ class SentenceScore:
     draw: int
     value: float  # dB, capped
     length_ratio: float  # spoken frames over recorded frames
-    stop: str  # see model/stopping.py
+    stop: str  # see model/speech/stopping.py
     failure: str | None  # "not finite", "never stopped", "stopped early", "alignment broken"
 
 

@@ -11,21 +11,21 @@ from typing import Protocol
 import optuna
 
 from model import checkpoint
-from model.audio import write_wave
-from model.corpus import Corpus
+from model.data.corpus import Corpus
 from model.failpoint import failpoint
+from model.speech.audio import write_wave
+from model.speech.voice import Voice
 from model.training import StepMeasures, Training, Validation
-from model.voice import Voice
+from objectives.monitored import Ledger, Watched
 from objectives.pictures import save_alignment, save_mels
 from objectives.progress import MELS, SAMPLE, Progress
 from objectives.quality import Judge, Judgement
-from objectives.watched import Ledger, Watched
-from smart_tuner.autofix import GivenUp
-from smart_tuner.health import Pace
-from smart_tuner.outage import Outage
-from smart_tuner.pruning import GRACE
-from smart_tuner.records import Consumed
-from smart_tuner.repairs import Entry, Rule
+from smart_tuner.repair.autofix import GivenUp
+from smart_tuner.repair.health import Pace
+from smart_tuner.repair.pruning import GRACE
+from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.store.outage import Outage
+from smart_tuner.store.records import Consumed
 
 PROGRESS = "trial.json"
 KEPT_CHECKPOINTS = 2

@@ -9,20 +9,20 @@ import pytest
 import torch
 from postgres import Server, programs
 
-from model.audio import SILENCE, MelSettings
-from model.corpus import Corpus, Utterance
-from model.preflight import Report
+from model.data.corpus import Corpus, Utterance
+from model.data.preflight import Report
 from model.settings import SIZES, Settings
-from model.text import FRONT_ENDS
-from smart_tuner.store import open_storage
+from model.speech.audio import SILENCE, MelSettings
+from model.speech.text import FRONT_ENDS
+from smart_tuner.store.storage import open_storage
 
 LONG = {
     "browser",
     "faults",
     "test_end_to_end.py",
-    "test_serve.py",
+    "test_server.py",
     "test_telegram_study.py",
-    "test_watched.py",
+    "test_monitored.py",
     "test_tracking.py",
 }
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import

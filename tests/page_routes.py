@@ -17,8 +17,9 @@ from pathlib import Path
 import httpx
 from fastapi.routing import iter_route_contexts
 
-from dashboards import demo, programs, state
-from smart_tuner.store import open_storage
+from dashboards import programs, state
+from dashboards.pages import home as home_page
+from smart_tuner.store.storage import open_storage
 
 READING = ("GET", "HEAD")
 ALL_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -54,7 +55,7 @@ def routes(folder):
     ):
         board = programs.tensorboard(folder)
         optuna = {(route.method, route.rule) for route in programs.optuna_board(storage, folder).routes}
-        home = home_routes(demo.app(storage, f"sqlite:///{folder}/study.db", folder))
+        home = home_routes(home_page.app(storage, f"sqlite:///{folder}/study.db", folder))
         mlflow = mlflow_routes()
     return {
         "mlflow": mlflow,

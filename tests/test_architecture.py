@@ -71,7 +71,7 @@ def test_nothing_goes_on_after_an_unnamed_exception(path):
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_the_database_is_opened_in_one_place(path):
     opens = re.search(r"\b(RDBStorage|create_engine)\(", path.read_text("utf-8"))
-    assert not opens or path.name == "store.py"
+    assert not opens or path.name == "storage.py"
 
 
 def test_a_program_of_a_package_only_begins_the_command_line(monkeypatch, capsys):
@@ -90,5 +90,6 @@ def test_no_file_is_named_for_nothing():
 
 def test_the_network_knows_no_study():
     """model/ could be published alone: it imports without Optuna."""
-    code = "import sys; sys.modules['optuna'] = None; import model.training, model.voice, model.preflight"
+    modules = "model.training, model.speech.voice, model.data.preflight"
+    code = f"import sys; sys.modules['optuna'] = None; import {modules}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

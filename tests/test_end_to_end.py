@@ -152,7 +152,7 @@ def test_the_best_voice_speaks_a_new_text(finished, tmp_path):
 
 
 def test_an_exported_voice_speaks_without_its_study(finished, tmp_path):
-    from model.voice import load_voice
+    from model.speech.voice import load_voice
 
     finished.run("export", "small", "--trial", "0", "-o", str(tmp_path / "voice"))
     assert len(load_voice(tmp_path / "voice").speak("the dog").mel) > 0

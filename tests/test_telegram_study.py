@@ -19,8 +19,8 @@ from bot_api import TOKEN, serving
 from test_end_to_end import SICK, STUDY
 from test_end_to_end import finished as finished_study
 
-from smart_tuner.store import open_storage
-from studies.study import load_study, wish
+from smart_tuner.store.storage import open_storage
+from studies.run.study import load_study, wish
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "run_study.py"

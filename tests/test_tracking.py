@@ -24,9 +24,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_end_to_end import STUDY
 
 from model.failpoint import VARIABLE
-from smart_tuner.outbox import counts
-from smart_tuner.store import mlflow_url, open_storage
-from smart_tuner.tables import LEASES
+from smart_tuner.notify.outbox import counts
+from smart_tuner.store.storage import mlflow_url, open_storage
+from smart_tuner.store.tables import LEASES
 
 ROOT = Path(__file__).parent.parent
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import run_study
 from model.training import NonFinite
-from objectives.watched import Watched
-from studies import training
+from objectives.monitored import Watched
+from studies.run import training
 
 PRUNED, FAILED = 1, 2
 running = [0]

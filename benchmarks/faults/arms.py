@@ -23,9 +23,9 @@ from benchmarks.faults.stage import Stage, judge
 from model import checkpoint
 from model.settings import LIMITS
 from model.training import NonFinite, OutOfMemory, Training
-from smart_tuner.autofix import GivenUp
-from smart_tuner.repairs import Entry
-from smart_tuner.rules import RULES
+from smart_tuner.repair.autofix import GivenUp
+from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.rules import RULES
 
 ARMS = {
     "B0": "no rules",

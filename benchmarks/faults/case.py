@@ -11,7 +11,7 @@ from benchmarks.faults.patches import PATCHES
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, Stage
 from model.settings import LIMITS
-from smart_tuner.rules import RULES
+from smart_tuner.repair.rules import RULES
 
 FOLDER = Path(__file__).parent / "cases"
 HALVES = ("development", "held_out")

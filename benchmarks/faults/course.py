@@ -10,8 +10,8 @@ from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge, spoken
 from model import checkpoint
 from model.training import StepMeasures, Training
-from objectives.watched import Watched
-from smart_tuner.repairs import Entry, Rule
+from objectives.monitored import Watched
+from smart_tuner.repair.rule import Entry, Rule
 
 ACTS = ("repair", "end")
 

@@ -16,9 +16,9 @@ from benchmarks.faults.case import FOLDER, Case
 from benchmarks.faults.search import MODES
 from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
 from benchmarks.faults.stage import Stage
-from smart_tuner.autofix import policy_hash
-from smart_tuner.rules import RULES
-from smart_tuner.store import open_storage
+from smart_tuner.repair.autofix import policy_hash
+from smart_tuner.repair.rules import RULES
+from smart_tuner.store.storage import open_storage
 
 SEEDS = {"development": range(5), "held_out": range(10, 15)}  # of faults
 # Held out: from 100 on, less those of a stopped run after which a rule was mended (notes.md).

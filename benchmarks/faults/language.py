@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.audio import SILENCE, MelSettings
-from model.corpus import Corpus, Utterance
-from model.preflight import Report
-from model.text import FRONT_ENDS
+from model.data.corpus import Corpus, Utterance
+from model.data.preflight import Report
+from model.speech.audio import SILENCE, MelSettings
+from model.speech.text import FRONT_ENDS
 
 LETTERS = "abcdefghijkl"
 BANDS = 20

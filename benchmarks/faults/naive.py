@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from model.corpus import Utterance, collate
-from model.layers import true_positions
+from model.data.corpus import Utterance, collate
+from model.network.layers import true_positions
+from model.network.tacotron2 import decoder_steps
 from model.settings import LIMITS, Settings
-from model.tacotron2 import decoder_steps
 from model.training import StepMeasures, Training
 
 SMALLEST_NORM, LEAST_DIAGONAL, LEAST_GATE, MOST_VARIANCE = 1e-8, 0.3, 0.7, 0.5

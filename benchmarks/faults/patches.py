@@ -11,9 +11,9 @@ from torch import Tensor
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup, Strike
 from benchmarks.faults.stage import TINY
-from model.corpus import Corpus, Utterance, collate
+from model.data.corpus import Corpus, Utterance, collate
+from model.network.tacotron2 import Prediction
 from model.settings import LIMITS
-from model.tacotron2 import Prediction
 from model.training import Training
 
 Patch = Callable[[Setup, float], Setup]

@@ -7,7 +7,7 @@ from benchmarks.faults.course import Course
 from model import checkpoint
 from model.settings import Settings
 from model.training import NonFinite, OutOfMemory, Training
-from smart_tuner.repairs import Entry, settings_at
+from smart_tuner.repair.rule import Entry, settings_at
 
 FAILED = ("non_finite", "out_of_memory")
 

@@ -15,7 +15,7 @@ from benchmarks.faults.figures import Figures, Share, first_act, gap, most_of_no
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.search import MODES, rows_of
 from benchmarks.faults.stage import STAGES, Stage
-from studies.report import formatted
+from studies.report.summary import formatted
 
 Record = dict[str, Any]
 JOB = tuple(field.name for field in fields(Job))

@@ -17,10 +17,10 @@ from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
-from smart_tuner.pruning import GRACE, GracePruner
-from smart_tuner.rules import RULES
-from studies.sections import Tpe
-from studies.space import SeededPerTrial
+from smart_tuner.repair.pruning import GRACE, GracePruner
+from smart_tuner.repair.rules import RULES
+from studies.file.sections import Tpe
+from studies.file.space import SeededPerTrial
 
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
 SEEDS = range(5)
@@ -28,7 +28,7 @@ MOST_TRIALS = 200  # where only steps are counted
 
 
 def our_sampler(seed: int, startup: int = 4) -> BaseSampler:
-    """As studies/space.py builds it for a file that says tpe; start-up trials as the quickstart has them."""
+    """As studies/file/space.py builds it for "tpe"; start-up trials as the quickstart has them."""
     return SeededPerTrial(seed, lambda s: TPESampler(n_startup_trials=startup, multivariate=True, seed=s))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.faults.language import Shape
 from benchmarks.faults.stage import Stage, dimensions, spoken
-from model.corpus import Corpus
+from model.data.corpus import Corpus
 from model.settings import Settings
 from model.training import Training
 

@@ -8,15 +8,15 @@ from statistics import median
 
 import click
 
-import model.products
+import model.network.products
 from benchmarks.faults.language import BANDS, HELD_OUT, MELS, Shape, Spoken, speak
-from model.corpus import Corpus
+from model.data.corpus import Corpus
 from model.settings import SIZES, Dimensions, Settings
 from objectives.distance import mel_cepstral_distance
 from objectives.quality import Judge, Yardstick
-from smart_tuner.health import Pace
-from studies import data
-from studies.spec import load
+from smart_tuner.repair.health import Pace
+from studies.file.spec import load
+from studies.run import data
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ HOME = Path("runs")  # where the quickstart's recordings are made, or found
 
 def prepare(stage: Stage = TINY) -> None:
     """oneDNN is made for larger products: the tiny ones take two thirds of the time without it."""
-    model.products.ONEDNN = model.products.ONEDNN and stage is not TINY
+    model.network.products.ONEDNN = model.network.products.ONEDNN and stage is not TINY
 
 
 @cache

@@ -15,8 +15,8 @@ from benchmarks.faults.search import one
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, prepare
 from model import checkpoint
-from smart_tuner.repairs import Entry
-from smart_tuner.rules import RULES
+from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.rules import RULES
 
 SHORT = replace(TINY, planned=20, measure_every=10, checkpoint_every=5)
 CASES = all_cases()

@@ -8,7 +8,7 @@ from benchmarks.faults.case import FOLDER, HALVES, all_cases, read, spoilt
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, prepare
 from model.settings import LIMITS
-from smart_tuner.rules import RULES
+from smart_tuner.repair.rules import RULES
 
 CASES = all_cases()
 EXPRESSED = [case for case in CASES.values() if not case.missing]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.faults.language import HELD_OUT, Shape, near_truth, speak, true_symbols
-from model.alignment import measure
+from model.network.alignment import measure
 
 
 def test_a_corpus_is_always_the_same_and_another_seed_is_another_language():

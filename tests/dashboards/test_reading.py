@@ -15,7 +15,7 @@ from page_routes import ALL_METHODS, example, routes, statuses
 
 from dashboards.guard import Request
 from dashboards.reading import artifacts, is_reading
-from dashboards.serve import Options
+from dashboards.server import Options
 
 HERE = [("host", "localhost:5000")]
 AJAX = "/ajax-api/2.0/mlflow"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from faults.toys import is_stopped, wait_for
 
-from studies.history import consumed
-from studies.leases import _started
-from studies.pool import PARENT
+from smart_tuner.store.leases import _started
+from studies.report.history import consumed
+from studies.run.pool import PARENT
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -67,7 +67,7 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_counts(toy):
 
 POOL = """
 import os, signal, sys
-from studies.pool import Pool
+from studies.run.pool import Pool
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this test may run under nohup
 command = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
 sys.exit(Pool(command, 2, lambda text: print(text, flush=True)).run())
@@ -75,7 +75,7 @@ sys.exit(Pool(command, 2, lambda text: print(text, flush=True)).run())
 CHILD = """
 import os, signal, sys, time
 from pathlib import Path
-from studies.pool import end_with_parent
+from studies.run.pool import end_with_parent
 def saved(*_):
     Path(sys.argv[1], f"saved-{os.getpid()}").touch()
     os._exit(143)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_study
-from studies.spec import Spec, SpecError, load
-from studies.study import StudyError, open_study, under_its_name
+from studies.file.spec import Spec, SpecError, load
+from studies.run.study import StudyError, open_study, under_its_name
 
 
 def copied_and_deleted(study, name):

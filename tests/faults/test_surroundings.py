@@ -9,10 +9,10 @@ from forked import CONTEXT
 from rich.console import Console
 
 import run_study
-from smart_tuner.store import open_storage
-from studies import caches
-from studies.signals import aside, to_nobody
-from studies.terminal import Terminal
+from smart_tuner.store.storage import open_storage
+from studies.callbacks.terminal import Terminal
+from studies.run import caches
+from studies.run.signals import aside, to_nobody
 
 
 @pytest.mark.parametrize("device", ["cuda:97", "meta", "hpu"])

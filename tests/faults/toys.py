@@ -18,11 +18,12 @@ from sqlalchemy import select, update
 import run_study
 from benchmarks.chaos import STEP_SECONDS, check, one_worker, toy_spec
 from model.failpoint import VARIABLE
-from smart_tuner.outage import BUDGET_SECONDS
-from smart_tuner.store import open_storage
-from smart_tuner.tables import LEASES
-from studies import leases, worker
-from studies.study import open_study
+from smart_tuner.store import leases
+from smart_tuner.store.outage import BUDGET_SECONDS
+from smart_tuner.store.storage import open_storage
+from smart_tuner.store.tables import LEASES
+from studies.run import worker
+from studies.run.study import open_study
 
 PATIENCE_SECONDS = 200
 

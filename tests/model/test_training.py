@@ -8,8 +8,8 @@ from limits import files_of_at_most
 from safetensors.torch import load_file
 
 from model import checkpoint
+from model.speech.voice import load_voice
 from model.training import NonFinite, OutOfMemory, Training, learning_rate_at
-from model.voice import load_voice
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.speech.voice import Speech
 from model.training import Training
-from model.voice import Speech
 from objectives.quality import Judge, Yardstick, failure, yardstick
 
 

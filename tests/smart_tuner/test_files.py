@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from dashboards import state
-from dashboards.serve import InChild
-from smart_tuner import files, publishing
-from smart_tuner.store import StoreError, open_storage
-from studies import pool
+from dashboards.server import InChild
+from smart_tuner import files
+from smart_tuner.notify import sender
+from smart_tuner.store.storage import StoreError, open_storage
+from studies.run import pool
 
 
 def with_storage(home):
@@ -18,7 +19,7 @@ def with_storage(home):
 
 
 def with_publisher(home):
-    with publishing.alone(home):
+    with sender.alone(home):
         pass
 
 

@@ -1,0 +1,1 @@
+"""The home page: studies as they run, and their voices."""

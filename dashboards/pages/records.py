@@ -1,0 +1,282 @@
+"""What the home page shows of studies, as plain records: read from the database and the trials' folders."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import func, select
+
+from smart_tuner.notify import outbox
+from smart_tuner.repair.rule import Entry
+from smart_tuner.store import attributes
+from smart_tuner.store.leases import Leases
+from smart_tuner.store.ratings import ratings_of
+from smart_tuner.store.records import repairs_of
+from smart_tuner.store.storage import Storage
+from smart_tuner.store.tables import RATINGS, REPAIRS
+from studies.file.spec import Spec
+from studies.report import fixes, history
+from studies.report.summary import Record
+from studies.run.folders import trial_folder
+from studies.run.study import StudyError, load_study, stored_spec, wish
+
+LIVE = "progress.json"  # objectives/progress.py writes it
+FEWEST = 4  # completed trials before importance says anything
+
+
+class Records:
+    """Everything of one database. Finished trials are read once.
+
+    Args:
+        now: the seconds since 1970.
+    """
+
+    def __init__(self, storage: Storage, home: Path, now: Callable[[], float] = time.time) -> None:
+        self._storage, self._home, self._now = storage, home, now
+        self._cached = _CachedStorage(storage)
+        self._uids: dict[int, str] = {}  # of the studies that are cached
+        self._importances: dict[tuple[str, int], Record] = {}
+
+    def load(self, name: str) -> tuple[optuna.Study, Spec]:
+        """Raises StudyError for a name that is none of ours."""
+        study = load_study(name, self._cached)
+        uid = study.user_attrs["uid"]
+        if self._uids.setdefault(study._study_id, uid) != uid:  # SQLite gave a deleted study's id away again
+            self._cached, self._uids = _CachedStorage(self._storage), {study._study_id: uid}
+            study = load_study(name, self._cached)
+        return study, stored_spec(study)
+
+    def folder(self, name: str, number: int) -> Path:
+        """Of a trial's newest attempt; `name` is that of a study of ours, and so names a folder."""
+        return trial_folder(self._home / "studies" / name, number)
+
+    def studies(self) -> list[Record]:
+        """One short record a study of ours, the newest first; those that others made are left out."""
+        found = list[Record]()
+        for study in self._storage.get_all_studies():
+            with suppress(StudyError):
+                found.append(self._short(study.study_name))
+        return found[::-1]
+
+    def _short(self, name: str) -> Record:
+        study, spec = self.load(name)
+        best = history.best_trial(study)
+        return {
+            "name": name,
+            "question": spec.question,
+            "states": history.states(study),
+            "budget": spec.budget.trials,
+            "best": best and {"number": best.number, "value": _finite(best.value)},
+        }
+
+    def study(self, name: str) -> Record:
+        """What changes while a study runs."""
+        study, spec = self.load(name)
+        trials = study.get_trials(deepcopy=False)
+        states, last = history.states(study), [row for t in trials if (row := _last(t))]
+        running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
+        bests = {kind: t and _best(study, t) for kind, t in history.three_bests(study).items()}
+        best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
+        uid, better = study.user_attrs["uid"], history.best_without_voice(study)
+        queues = outbox.counts(self._storage.ours, uid)
+        return {
+            "name": name,
+            "question": spec.question,
+            "language": spec.corpus.language,
+            "sentence": spec.objective.speak,
+            "wish": wish(study),
+            "version": self._version(uid, trials),
+            "states": states,
+            "started": sum(n for state, n in states.items() if state != "waiting"),
+            "budget": spec.budget.trials,
+            "steps": sum(row["step"] for row in last),
+            "hours": sum(row["seconds"] for row in last) / 3600,
+            "repaired": history.repaired(study),
+            "yardstick": attributes.yardstick(study) or None,
+            "skipped": attributes.skipped(study),
+            "queue": {channel: n["waiting"] for channel, n in queues.items() if n.get("waiting")},
+            "best": best,
+            "bests": bests,
+            "without_voice": better and {"number": better.number, "value": _finite(better.value)},
+            "running": running,
+            "left_seconds": _left(trials, spec, running),
+        }
+
+    def trials(self, name: str) -> Record:
+        """One record a trial, and what listeners think of it."""
+        study, spec = self.load(name)
+        ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
+        trials = study.get_trials(deepcopy=False)
+        return {
+            "parameters": list(spec.space),
+            "trials": [{**_trial(trial), "ratings": ratings.get(trial.number)} for trial in trials],
+        }
+
+    def fixes(self, name: str) -> list[Record]:
+        """What rules saw and did, the newest trial first; each repair with its verdict, if that is known."""
+        study, _ = self.load(name)
+        rows = list(fixes.counting(repairs_of(self._storage.ours, study.user_attrs["uid"], None)))
+        verdicts = {(number, e.parent): e for number, e in rows if e.kind == "verdict"}
+        found = [
+            _fix(number, e, verdicts.get((number, e.seq)), self.folder(name, number))
+            for number, e in rows
+            if e.kind != "verdict"
+        ]
+        return sorted(found, key=lambda fix: (-fix["trial"], fix["seq"]))
+
+    def importance(self, name: str) -> Record:
+        """How much each parameter matters, by PED-ANOVA; only of those that every completed trial has."""
+        study, _ = self.load(name)
+        complete = history.states(study)["complete"]
+        key = (study.user_attrs["uid"], complete)
+        if key not in self._importances:
+            found: dict[str, float] = {}
+            if complete >= FEWEST:
+                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+                found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+            self._importances = {key: {"complete": complete, "needed": FEWEST, "importance": found}}
+        return self._importances[key]
+
+    def trial(self, name: str, number: int) -> Record | None:
+        """All of one trial; None where there is no such one."""
+        study, _ = self.load(name)
+        trials = study.get_trials(deepcopy=False)
+        if not 0 <= number < len(trials):
+            return None
+        trial, folder = trials[number], self.folder(name, number)
+        return {
+            **_trial(trial),
+            "settings": attributes.settings(trial),
+            "effective": attributes.effective(trial),
+            "measures": attributes.measures(trial),
+            "curve": _read(folder / LIVE).get("curve", []),
+            "picture": (folder / "sample.png").is_file(),
+            "sound": (folder / "sample.wav").is_file(),
+        }
+
+    def _version(self, uid: str, trials: list[FrozenTrial]) -> str:
+        """Another one when trials, repairs or ratings have changed."""
+        newest = select(
+            select(func.max(REPAIRS.c.id)).where(REPAIRS.c.study_uid == uid).scalar_subquery(),
+            select(func.count()).select_from(RATINGS).where(RATINGS.c.study_uid == uid).scalar_subquery(),
+            select(func.sum(RATINGS.c.score)).where(RATINGS.c.study_uid == uid).scalar_subquery(),
+        )
+        with self._storage.ours.connect() as connection:
+            rows = connection.execute(newest).one()
+        ended = sum(t.state.is_finished() for t in trials)
+        rungs = sum(len(t.intermediate_values) for t in trials)
+        return "-".join(str(part or 0) for part in (len(trials), ended, rungs, *rows))
+
+    def _running(self, study: optuna.Study, trials: list[FrozenTrial]) -> list[Record]:
+        if not trials:
+            return []
+        leases = Leases(self._storage.ours, study.user_attrs["uid"]).holders()
+        held = {row["number"]: row for row in leases}
+        return [self._live(study.study_name, trial, held.get(trial.number)) for trial in trials]
+
+    def _live(self, name: str, trial: FrozenTrial, lease: Any) -> Record:
+        live = _read(self.folder(name, trial.number) / LIVE)
+        pace = live.get("step_seconds")
+        return {
+            **_trial(trial),
+            "held": lease is not None,
+            "host": lease and lease["owner"].get("host"),
+            "pid": lease and lease["owner"].get("pid"),
+            "attempt": lease and lease["attempt_no"],
+            "live": live or None,
+            "silent_seconds": max(0.0, self._now() - live["at"]) if "at" in live else None,
+            "left_seconds": None if pace is None else max(0, live["target"] - live["step"]) * pace,
+        }
+
+
+def _trial(trial: FrozenTrial) -> Record:
+    measures = attributes.measures(trial)
+    best = min(measures, key=lambda m: m["value"]) if measures else {}
+    duration = trial.duration
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "value": _finite(trial.value if trial.state == TrialState.COMPLETE else None),
+        "params": trial.params,
+        "rungs": [[step, _finite(v)] for step, v in sorted(trial.intermediate_values.items())],
+        "steps": measures[-1]["step"] if measures else None,
+        "aligned": best.get("aligned_share"),
+        "failed": best.get("failure_share"),
+        "diagonal": best.get("diagonal_score"),
+        "repairs": attributes.repairs(trial),
+        "fresh_of": attributes.fresh_of(trial),
+        "reason": attributes.reason(trial),
+        "began": trial.datetime_start and trial.datetime_start.timestamp(),
+        "ended": trial.datetime_complete and trial.datetime_complete.timestamp(),
+        "seconds": duration and duration.total_seconds(),
+        "speaks": bool(measures),
+    }
+
+
+def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
+    return {
+        "number": trial.number,
+        "value": _finite(trial.value),
+        "repairs": attributes.repairs(trial),
+        "no_speech_yet": history.no_speech_yet(study, trial),
+    }
+
+
+def _last(trial: FrozenTrial) -> Record | None:
+    measures = attributes.measures(trial)
+    return measures[-1] if measures else None
+
+
+def _fix(number: int, entry: Entry, verdict: Entry | None, folder: Path) -> Record:
+    found = {
+        name: getattr(entry, name)
+        for name in ("seq", "step", "kind", "rule", "reason", "action", "evidence", "suppressed", "changes")
+    }
+    found |= {"trial": number, "back_to": entry.back_to, "clips": entry.clips, "verify_at": entry.verify_at}
+    found["picture"] = _picture(entry, folder)
+    if verdict is not None:
+        both = [name for name in verdict.before if name in verdict.after]
+        found["verdict"] = {
+            "step": verdict.step,
+            "verdict": verdict.verdict,
+            "action": verdict.action,
+            "changes": verdict.changes,
+            "numbers": {name: [verdict.before[name], verdict.after[name]] for name in both},
+            "picture": _picture(verdict, folder),
+        }
+    return found
+
+
+def _picture(entry: Entry, folder: Path) -> str | None:
+    return entry.picture if (folder / entry.picture).is_file() else None
+
+
+def _left(trials: list[FrozenTrial], spec: Spec, running: list[Record]) -> float | None:
+    """Seconds until the budget of trials is met, as the finished ones went; None while none has."""
+    ended = [t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration]
+    workers = sum(row["held"] for row in running)
+    if not ended or not workers:
+        return None
+    waiting = max(0, spec.budget.trials - sum(t.state.is_finished() for t in trials) - len(running))
+    now = sum(row["left_seconds"] or 0.0 for row in running)
+    return float((waiting * sum(ended) / len(ended) + now) / workers)
+
+
+def _read(path: Path) -> Record:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _finite(value: float | None) -> float | None:
+    """What JSON can hold."""
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,1 @@
+"""Speech on request, in a process of its own."""

@@ -1,0 +1,1 @@
+"""Tacotron 2 itself: layers, attention, losses, and measures of its alignment."""

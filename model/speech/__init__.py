@@ -1,0 +1,1 @@
+"""Between text, spectrograms and sound; and a finished voice that speaks."""

@@ -1,0 +1,1 @@
+"""What leaves the machine: kept as rows, and sent to trackers and to a chat."""

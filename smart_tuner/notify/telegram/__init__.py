@@ -1,0 +1,1 @@
+"""Telegram: its client, its messages in English and Russian, and its commands."""

@@ -1,0 +1,270 @@
+"""What is said to a chat, made from what was stored: nothing is announced that was not done.
+
+Facts are plain JSON. Everything here returns markup (smart_tuner/notify/telegram/format.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smart_tuner.notify.telegram.format import bold, escaped, lines
+from smart_tuner.notify.telegram.language import LANGUAGES, MEASURES, PHRASES, RULES, SETTINGS, russian
+
+Facts = Mapping[str, Any]
+MOST_NAMES = 5  # of clips, measures or parts in one line
+
+
+class Words:
+    """One language of the catalogue. Raises ValueError for a language that it has not."""
+
+    def __init__(self, language: str) -> None:
+        self._at = LANGUAGES.index(language)
+
+    def __call__(self, key: str, /, **filled: Any) -> str:
+        """A phrase, as markup, with foreign text made safe."""
+        return PHRASES[key][self._at].format(**{name: escaped(value) for name, value in filled.items()})
+
+    def rule(self, name: str) -> str:
+        return RULES[name][self._at] if name in RULES else name
+
+    def setting(self, name: str) -> str:
+        return SETTINGS[name][self._at] if name in SETTINGS else name
+
+    def measure(self, name: str) -> str:
+        """Such as gradient/prenet, the gradient of a part."""
+        first, _, part = name.partition("/")
+        known = MEASURES[first][self._at] if first in MEASURES else first
+        return f"{known} {part}".strip()
+
+    def stored(self, text: str) -> str:
+        """A text that is stored in English."""
+        return (self._at and russian(text)) or text
+
+    def reason(self, facts: Facts) -> str:
+        """What a rule saw: its own sentence, or in Russian the rule and its numbers."""
+        if not self._at:
+            return str(facts["reason"])
+        if known := russian(str(facts["reason"])):
+            return known
+        evidence = self._numbers(facts.get("evidence", {}))
+        return self.rule(facts["rule"]) + (f" ({evidence})" if evidence else "")
+
+    def changes(self, changes: Mapping[str, Sequence[float]]) -> str:
+        return ", ".join(
+            f"{self.setting(name)} {number(old)} → {number(new)}" for name, (old, new) in changes.items()
+        )
+
+    def compared(self, before: Mapping[str, float], after: Mapping[str, float]) -> str:
+        both = [name for name in before if name in after][:MOST_NAMES]
+        return ", ".join(f"{self.measure(n)} {number(before[n])} → {number(after[n])}" for n in both)
+
+    def _numbers(self, evidence: Mapping[str, float]) -> str:
+        shown = [f"{self.measure(n)}: {number(v)}" for n, v in list(evidence.items())[:MOST_NAMES]]
+        return "; ".join(shown)
+
+
+def number(value: float | str) -> str:
+    """What the database could not hold as a number, such as NaN, is text."""
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def decibels(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
+
+
+def message(kind: str, language: str, facts: Facts, held: int = 0) -> str:
+    """The text of an event. Args: held: how many of the kind came before it and were not told."""
+    words = Words(language)
+    return lines(
+        _head(words, facts),
+        KINDS[kind](words, facts),
+        words("held", count=held) if held else None,
+    )
+
+
+def _head(words: Words, facts: Facts) -> str:
+    parts = [bold(facts["study"])]
+    if facts.get("trial") is not None:
+        parts.append(bold(words("trial", number=facts["trial"])))
+    if facts.get("step") is not None:
+        parts.append(words("step", step=facts["step"]))
+    return ", ".join(parts)
+
+
+def _study_start(words: Words, facts: Facts) -> str:
+    names = ", ".join(words.setting(name) for name in facts["searched"])
+    begun = "study_goes_on" if facts["done"] else "study_start"
+    return lines(
+        words(begun, done=facts["done"], budget=facts["budget"]),
+        words("searched", names=names) if names else None,
+    )
+
+
+def _study_end(words: Words, facts: Facts) -> str:
+    return lines(words("study_end", done=facts["done"], budget=facts["budget"]), summary(words, facts))
+
+
+def _study_stop(words: Words, facts: Facts) -> str:
+    why = words(f"why_{facts['why']}")
+    return lines(
+        words("study_stop", why=why, done=facts["done"], budget=facts["budget"]),
+        escaped(facts["detail"]) if facts.get("detail") else None,
+        summary(words, facts),
+        words("go_on", command=facts["command"]) if facts.get("command") else None,
+    )
+
+
+def summary(words: Words, facts: Facts) -> str:
+    """How a study is: its trials and its bests."""
+    best, alone, fresh = facts.get("best"), facts.get("unassisted"), facts.get("fresh")
+    hours = number(facts["hours"])
+    return lines(
+        words("states", **{**facts["states"], "repaired": facts["repaired"], "hours": hours}),
+        _best_line(words, best),
+        words("unassisted_line", number=alone["number"], value=decibels(alone["value"]))
+        if alone and best and alone["number"] != best["number"]
+        else None,
+        words("fresh_line", number=fresh["number"], value=decibels(fresh["value"])) if fresh else None,
+        words("ceiling", ceiling=decibels(facts["ceiling"])) if facts.get("ceiling") is not None else None,
+    )
+
+
+def _best_line(words: Words, best: Facts | None) -> str:
+    if not best:
+        return words("no_best")
+    told = words("best_line", **{**best, "value": decibels(best["value"])})
+    return lines(told, words("no_speech") if best.get("no_speech_yet") else None)
+
+
+def _best(words: Words, facts: Facts) -> str:
+    was = words("best_was", was=decibels(facts["was"])) if facts.get("was") is not None else ""
+    return lines(
+        words("best", value=decibels(facts["value"]), was=was, step=facts["at_step"]),
+        words("no_speech") if facts.get("no_speech_yet") else None,
+        words("best_fixes", repairs=facts["repairs"]) if facts.get("repairs") else None,
+        words("listen") if facts.get("sound") else None,
+    )
+
+
+def _repair(kind: str, words: Words, facts: Facts) -> str:
+    done = [escaped(words.stored(facts["action"]))]
+    done += [escaped(words.changes(facts["changes"]))] if facts["changes"] else []
+    done += [words("back_to", step=facts["back_to"])] if facts.get("back_to") is not None else []
+    done += [words("warms_up", ramp=facts["ramp"])] if facts.get("ramp") else []
+    if clips := facts.get("clips"):
+        done.append(words("clips_out", clips=_few(clips)))
+    ended = facts["entry"] == "end"
+    return lines(
+        words("gave_up" if ended else kind, what=words.rule(facts["rule"])),
+        words("why", why=words.reason(facts)),
+        words("done", done="") + "; ".join(done),
+        words("by_rule", rule=facts["rule"], priority=facts["priority"]),
+        words("nth", nth=facts["rung"] + 1) if facts.get("rung") else None,
+        words("verify_at", step=facts["verify_at"]) if facts.get("verify_at") else None,
+    )
+
+
+def _fix(words: Words, facts: Facts) -> str:
+    return _repair("fix", words, facts)
+
+
+def _critical(words: Words, facts: Facts) -> str:
+    return _repair("critical", words, facts)
+
+
+def _warning(words: Words, facts: Facts) -> str:
+    return lines(
+        words("warning", what=words.rule(facts["rule"])),
+        words("why", why=words.reason(facts)),
+        words("done", done=words.stored(facts["action"])),
+    )
+
+
+def _verdict(words: Words, facts: Facts) -> str:
+    verdict = words(facts["verdict"])
+    compared = words.compared(facts["before"], facts["after"])
+    if facts.get("back_to") is not None:
+        undone = words("gone_back", step=facts["back_to"])
+    elif facts["changes"]:
+        undone = words("undone", changes=words.changes(facts["changes"]))
+    else:
+        undone = words("kept")
+    return lines(
+        words("verdict", verdict=verdict, compared=compared)
+        if compared
+        else words("verdict_alone", verdict=verdict),
+        undone,
+        words("of_repair", step=facts["repair_step"], what=words.rule(facts["rule"]))
+        if facts.get("repair_step") is not None
+        else None,
+    )
+
+
+def _trial_bad(words: Words, facts: Facts) -> str:
+    reason = words.stored(facts["reason"])
+    if facts.get("rule"):
+        reason = f"{words.rule(facts['rule'])}: {words.stored(facts['gave_up'])}"
+    both = facts.get("value") is not None and facts.get("median") is not None
+    return lines(
+        words(f"trial_bad_{facts['state']}", reason=reason),
+        words("last_value", value=decibels(facts["value"]), median=decibels(facts["median"]))
+        if both
+        else None,
+    )
+
+
+def _advice(words: Words, facts: Facts) -> str:
+    tried, split = facts["tried"], facts.get("split")
+    rows = [
+        bold(words("advice")),
+        words(
+            "advice_ended",
+            rule=words.rule(facts["rule"]),
+            ended=facts["ended"],
+            finished=facts["finished"],
+            reason=words.reason(facts),
+        ),
+        words("advice_tried", **tried) if sum(tried.values()) else None,
+    ]
+    if split:
+        bounds = {name: number(split[name]) for name in ("bad_bound", "good_bound")}
+        named = {"name": words.setting(split["name"]), "key": f"space.{split['name']}"}
+        counts = {"bad": split["bad"], "good": split["good"]}
+        rows.append(words(f"advice_{split['side']}", **named, **bounds, **counts))
+    if helped := facts.get("helped"):
+        rows.append(words("advice_changes", changes=words.changes(helped)))
+    if clips := facts.get("clips"):
+        rows.append(words("advice_clips", clips=_few(clips)))
+    if batch := facts.get("batch"):
+        rows.append(words("advice_batch", **batch))
+    if skipped := facts.get("skipped"):
+        rows.append(words("advice_skipped", skipped=skipped))
+    return lines(*rows, words("advice_nothing", command=facts["command"]))
+
+
+def _digest(words: Words, facts: Facts) -> str:
+    return lines(words("digest", **facts["counts"]), _best_line(words, facts.get("best")))
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    return shown if len(names) <= MOST_NAMES else f"{shown}, … ({len(names)})"
+
+
+def _study_gone(words: Words, facts: Facts) -> str:
+    return words("study_gone")
+
+
+KINDS = {
+    "study_gone": _study_gone,
+    "study_start": _study_start,
+    "study_end": _study_end,
+    "study_stop": _study_stop,
+    "best": _best,
+    "fix": _fix,
+    "critical": _critical,
+    "warning": _warning,
+    "verdict": _verdict,
+    "trial_bad": _trial_bad,
+    "advice": _advice,
+    "digest": _digest,
+}

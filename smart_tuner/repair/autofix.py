@@ -1,0 +1,511 @@
+"""AutoFix: the one arbiter, and the only place that changes a running trial.
+
+Rules propose. AutoFix asks them in tiers, lets the lowest level (nearest to the cause) speak first,
+changes one thing, waits, and judges what came of it: improved, no effect (taken back) or harm (undone).
+"""
+
+import hashlib
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Generic, Protocol
+
+import numpy as np
+
+from smart_tuner.repair.checkpoint_choice import Ring
+from smart_tuner.repair.health import Health, spread
+from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, settings_at
+from smart_tuner.repair.rules import WINDOW, NonFinite, OutOfMemory, median
+
+HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
+MAX_REPAIRS = 5  # a trial
+MAX_REDONE = 0.3  # of the planned steps
+MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
+MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
+MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
+OF_WEIGHTS = ("mel", "guided", "diagonal_score", "corr", "held_out")  # best values that others need not reach
+POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
+
+
+def policy_hash(rules: Sequence[Rule]) -> str:
+    """SHA-256 of the rules with their thresholds and ladders' lengths, and of the arbiter's limits.
+
+    But for `MAX_WARMUP`, which is younger: studies go on whose warm-ups are within it, as nearly all are.
+    """
+    content = {
+        "version": POLICY_VERSION,
+        "rules": {rule.name: [rule.level, rule.priority, rule.rungs, asdict(rule)] for rule in rules},
+        "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, MAX_WORSE],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class GivenUp(Exception):
+    """A rule ended the trial: `state` is PRUNED, FAIL or COMPLETE, `entry` says why."""
+
+    def __init__(self, state: str, entry: Entry) -> None:
+        super().__init__(f"step {entry.step}: {entry.rule}: {entry.reason}; {entry.action}")
+        self.state, self.entry = state, entry
+
+
+class Run(Protocol):
+    """What AutoFix may do to a training."""
+
+    def roll_back(self, step: int) -> None: ...
+    def reinitialise(self, part: str) -> None: ...
+    def exclude(self, clips: Sequence[str]) -> None: ...
+
+
+class AutoFix(Generic[S]):
+    """Watches and repairs one run.
+
+    Args:
+        start: the trial's settings; what is in force later is `settings()`, computed from the repairs.
+        limits: how far each setting may ever move.
+        n_clips: of training.
+        record: adds a row to the repairs table and returns it with its number.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        start: S,
+        rules: Sequence[Rule],
+        limits: Mapping[str, tuple[float, float]],
+        n_clips: int,
+        health: Health,
+        record: Callable[[Entry], Entry],
+    ) -> None:
+        self._run, self._start, self._limits, self._n_clips = run, start, limits, n_clips
+        self._rules, self._record, self.health = tuple(rules), record, health
+        self.entries: list[Entry] = []  # those in force
+        self.changed = False  # since the run last saved: a resume must not lose it
+        self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
+        self._ring = Ring(health)
+        self._events: list[int] = []  # steps with a non-finite loss of no clip's making
+        self._redone = 0
+        self.rest_until = 0
+
+    # What is in force
+
+    def settings(self) -> S:
+        """For the next step."""
+        return settings_at(self.health.step, self._start, self.entries)
+
+    @property
+    def _knobs(self) -> Any:
+        """What rules read: a learning rate that warms up counts with its full value."""
+        return settings_at(10**9, self._start, self.entries)
+
+    @property
+    def in_grace(self) -> bool:
+        """A repair shows its effect."""
+        return self.health.step < self.rest_until or self._pending() is not None
+
+    @property
+    def redone(self) -> int:
+        """Consumed steps whose weights were given up: a run may train so much longer."""
+        return self._redone
+
+    def repairs(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.kind == "repair"]
+
+    def kept(self) -> set[int]:
+        """The steps of the checkpoints that a repair, or its undoing, may need."""
+        return self._ring.kept() | self._undo_steps()
+
+    def saved(self, step: int) -> None:
+        """A checkpoint of `step` is written."""
+        self.changed = False
+        self._ring.saved(step, self._undo_steps())
+
+    def _undo_steps(self) -> set[int]:
+        pending = self._pending()
+        return {pending.step} if pending else set()
+
+    # What happens to the run
+
+    def stepped(self, step: int, measures: Mapping[str, float], look: Mapping[str, float] | None) -> None:
+        """After each step; `look` has the measures of the network's parts, now and then."""
+        self.health.note(step, measures)
+        if look is not None:
+            self.health.note(step, look)
+            self._sum_up(step)
+        self._ask("step")
+        if look is not None:
+            self._ask("look")
+
+    def validated(self, step: int, measures: Mapping[str, float]) -> None:
+        health = self.health
+        health.note(step, measures)
+        aligned = bool(measures["aligned"])
+        if aligned:
+            health.first_aligned = health.first_aligned or step
+            for name in ("diagonal_score", "corr"):
+                health.improve(name, measures[name], smaller=False)
+        else:
+            health.clips.clear()  # a clip can only stand out from an aligned run
+        self._ring.validated(aligned)
+        health.improve("held_out", measures["held_out"], smaller=True)
+        if "text_gain" in measures:
+            health.improve("text_gain", measures["text_gain"], smaller=False)
+        self._judge()
+        self._ask("validation")
+
+    def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
+        """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
+        rule, step = self._rule(NonFinite), self.health.step
+        self._ring.trouble()
+        if bad_clips:
+            shown = ", ".join(bad_clips[:5])
+            alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
+            self._exclude(rule, alarm, "leave these clips out", None)  # no rung of its ladder
+            return
+        self._events.append(step)
+        window = self.health.pace(rule.within_steps, rule.within_steps)
+        recent = [s for s in self._events if s > step - window or s == step]
+        alarm = Alarm(reason, {"events": len(recent)})
+        if len(recent) <= rule.max_events:
+            self._note("alarm", rule, alarm, action="skip this batch")
+        else:
+            self._events = []
+            self._act(rule, alarm, ())
+
+    def out_of_memory(self, reason: str) -> None:
+        self._act(self._rule(OutOfMemory), Alarm(reason, {}), ())
+
+    # Asking
+
+    def _ask(self, tier: str) -> None:
+        fired, knobs = [], self._knobs
+        for rule in self._rules:
+            if rule.tier != tier or not self._armed(rule):
+                continue
+            alarm, votes = rule.sees(self.health, knobs), self._votes[rule.name]
+            votes.append(alarm is not None)
+            if not any(votes):
+                self.health.alarmed.discard(rule.name)
+            if alarm is None:
+                continue
+            if any(action.back_to for action in rule.ladder(knobs)):
+                self._ring.trouble()
+            if sum(votes) >= rule.votes[0]:
+                fired.append((rule, alarm))
+        if fired:
+            self._decide(sorted(fired, key=lambda pair: (pair[0].level, -pair[0].priority)))
+
+    def _armed(self, rule: Rule) -> bool:
+        """A warm-up is no fault; but a rule that waits for most of the plan repairs nothing."""
+        s: Any = self._start
+        pace = self.health.pace
+        warm = min(s.warmup_steps, int(MAX_WARMUP * pace.planned))
+        return rule.level <= 1 or self.health.age >= max(pace(200, 50), warm)
+
+    def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
+        (rule, alarm), others = fired[0], fired[1:]
+        try:
+            if (cause := self._cause_of(rule)) is not None:
+                self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
+            elif self.in_grace and rule.level > HARD_LEVEL and not self._came_again(rule):
+                self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
+            else:
+                self._act(rule, alarm, tuple(other.name for other, _ in others))
+        finally:
+            for other, seen in others:
+                self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
+
+    def _cause_of(self, rule: Rule) -> str | None:
+        """A rule of a lower level that has something left to try, and whose alarm stands, or is on its way:
+        when it was last asked, it saw its fault."""
+        for other in self._rules:
+            votes = self._votes[other.name]
+            stands = other.name in self.health.alarmed or (bool(votes) and votes[-1])
+            if other.level < rule.level and stands and not self._spent(other):
+                return other.name
+        return None
+
+    def _came_again(self, rule: Rule) -> bool:
+        """Whether sound weights, to which this very rule went back, are lost as well: no verdict is worth the
+        steps that are waited for it. Until a rule nearer to the cause has had two looks, it is waited."""
+        last = self._pending()
+        if last is None or last.rule != rule.name or not last.back_to:
+            return False
+        return self.health.step - last.step >= self.health.pace(200, 2 * WINDOW)
+
+    def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
+        """Record an alarm that nothing is done about, once until it clears."""
+        if rule.name not in self.health.alarmed:
+            self._note("alarm", rule, alarm, action=why)
+            self.health.alarmed.add(rule.name)
+
+    # Acting
+
+    def _act(
+        self,
+        rule: Rule,
+        alarm: Alarm,
+        suppressed: tuple[str, ...],
+        before: Mapping[str, float] | None = None,
+    ) -> None:
+        """`before`: what was measured, where a verdict has just let the windows begin afresh."""
+        before = before or self._snapshot()
+        self._close(rule)
+        rung, action, target = self._next_action(rule)
+        counted = [entry for entry in self.repairs() if entry.verify_at is not None]
+        if action is None:
+            tried = sum(entry.rule == rule.name for entry in self.repairs())
+            left = f"{self._redone} of at most {self._most_redone} steps were redone"
+            self._give_up(rule, alarm, f"nothing is left to try after {tried} such repairs ({left})")
+        elif len(counted) >= MAX_REPAIRS:
+            self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
+        elif action.exclude:
+            self._exclude(rule, alarm, action.what, rung)
+        else:
+            self._repair(rule, alarm, suppressed, action, rung, target, before)
+
+    def _repair(
+        self,
+        rule: Rule,
+        alarm: Alarm,
+        suppressed: tuple[str, ...],
+        action: Action,
+        rung: int,
+        target: int | None,
+        before: Mapping[str, float],
+    ) -> None:
+        step, health = self.health.step, self.health
+        changes = self._changes(action)
+        every = health.pace.validate_every
+        verify_at = -(-(step + max(health.pace(500, WINDOW), 4 * every)) // every) * every  # at a validation
+        safe = rule.tier == "event" and action.back_to is None
+        parts = alarm.parts if action.renew else tuple(filter(None, [action.fresh]))
+        self._note(
+            "repair",
+            rule,
+            alarm,
+            suppressed=suppressed,
+            action=action.what,
+            changes=changes,
+            ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
+            back_to=target,
+            fresh=",".join(parts) or None,
+            rung=rung,
+            verify_at=None if safe else verify_at,
+            before=before,
+        )
+        if target is not None:
+            self._go_back(target)
+        for part in parts:
+            self._run.reinitialise(part)
+        if parts:  # what was lost with the old weights is no collapse
+            health.forget(OF_WEIGHTS)
+        if not safe:
+            self.rest_until = verify_at
+        self._begin_afresh(rule)
+
+    def _go_back(self, step: int) -> None:
+        self._redone += self.health.step - step
+        self._run.roll_back(step)
+        self.health.forget(OF_WEIGHTS)
+        if step == 0:
+            self.health.forget(("text_gain",))
+            self.health.start_over()
+
+    def _exclude(self, rule: Rule, alarm: Alarm, what: str, rung: int | None) -> None:
+        excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
+        if len(excluded) > MAX_EXCLUDED * self._n_clips:
+            why = f"{len(excluded)} of {self._n_clips} clips would be left out: mend the data"
+            entry = self._note("end", rule, alarm, action=why)
+            raise GivenUp("FAIL", entry)
+        self._note("repair", rule, alarm, action=what, clips=alarm.clips, rung=rung)
+        self._run.exclude(alarm.clips)
+        for clip in alarm.clips:
+            self.health.clips.pop(clip, None)
+
+    def _give_up(self, rule: Rule, alarm: Alarm, why: str) -> None:
+        if rule.gives_up is None:
+            self._wait(rule, alarm, f"only reported: {why}")
+            return
+        raise GivenUp(rule.gives_up, self._note("end", rule, alarm, action=why))
+
+    def _next_action(self, rule: Rule) -> tuple[int, Action | None, int | None]:
+        """The first rung not tried yet that would change anything and is not too dear, and the step whose
+        weights it takes."""
+        tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
+        ladder = rule.ladder(self._knobs)[: rule.rungs]
+        for rung in range(max(tried, default=-1) + 1, len(ladder)):
+            action = ladder[rung]
+            target = None if action.back_to is None else self._ring.newest(action.back_to)
+            if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
+                action, target = self._from_the_start(), 0
+            goes_back = action.back_to in ("good", "aligned")
+            does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
+            if does and self._affordable(target):
+                return rung, action, target
+            if ladder[rung].back_to == "good" and self._changes(ladder[rung]):
+                stays = f"{ladder[rung].what} (from here: going back would redo too many steps)"
+                return rung, replace(ladder[rung], what=stays, back_to=None), None
+        return len(ladder), None, None
+
+    def _affordable(self, target: int | None) -> bool:
+        return target is None or self._redone + self.health.step - target <= self._most_redone
+
+    @property
+    def _most_redone(self) -> int:
+        """Rounded up to a whole validation, at which most alarms come."""
+        every = self.health.pace.validate_every
+        return math.ceil(MAX_REDONE * self.health.pace.planned / every) * every
+
+    def _spent(self, rule: Rule) -> bool:
+        return self._next_action(rule)[1] is None
+
+    def _changes(self, action: Action) -> dict[str, tuple[float, float]]:
+        """Old and new values, within the limits."""
+        settings, found = self._knobs, {}
+        for name, value in action.changes.items():
+            low, high = self._limits[name]
+            old, new = getattr(settings, name), min(max(value, low), high)
+            if new != old:
+                found[name] = (old, type(old)(new))
+        return found
+
+    def _from_the_start(self) -> Action:
+        rate = self._knobs.learning_rate * 0.1
+        return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
+
+    # Judging
+
+    def _pending(self) -> Entry | None:
+        judged = {entry.parent for entry in self.entries if entry.kind == "verdict"}
+        waiting = [e for e in self.repairs() if e.verify_at is not None and e.seq not in judged]
+        return waiting[-1] if waiting else None
+
+    def _judge(self) -> None:
+        repair = self._pending()
+        if repair is None or repair.verify_at is None or self.health.step < repair.verify_at:
+            return
+        rule, after = self._named(repair.rule), self._snapshot()
+        alarm = rule.sees(self.health, self._knobs) if rule.tier == "validation" else None
+        if rule.helped(repair.before, after, self.health):
+            self._verdict(repair, "improved")
+            self._votes[rule.name].clear()
+            self.health.alarmed.discard(rule.name)
+            return
+        if repair.back_to is None and repair.fresh is None and self._worse(repair.before, after):
+            self._verdict(repair, "harm", undo=True, back_to=repair.step)
+        else:
+            self._verdict(repair, "no effect", undo=repair.back_to is None)
+        if alarm is not None:
+            self._act(rule, alarm, (), after)
+
+    def conclude(self) -> None:
+        """The run is over: a repair that still waits is judged by what is known, and nothing is undone."""
+        repair, after = self._pending(), self._snapshot()
+        if repair is not None and "held_out" in after:  # validated since
+            helped = self._named(repair.rule).helped(repair.before, after, self.health)
+            self._verdict(repair, "improved" if helped else "no effect")
+
+    def _close(self, rule: Rule) -> None:
+        """A hard rule fired before the verdict of an earlier repair: that one did not help."""
+        repair = self._pending()
+        if repair is None:
+            return
+        same = repair.rule == rule.name or repair.back_to is not None
+        self._verdict(repair, "no effect" if same else "harm", undo=not same)
+
+    def _verdict(self, repair: Entry, verdict: str, undo: bool = False, back_to: int | None = None) -> None:
+        changes = {name: (new, old) for name, (old, new) in repair.changes.items()} if undo else {}
+        rule = self._named(repair.rule)
+        action = "taken back" if changes else "kept"
+        self._note(
+            "verdict",
+            rule,
+            Alarm(repair.reason, {}),
+            action=action if back_to is None else "undone: back to the weights before it",
+            changes=changes,
+            ramp=repair.ramp if changes else 0,
+            back_to=back_to,
+            verdict=verdict,
+            before=repair.before,
+            after=self._snapshot(),
+            parent=repair.seq,
+        )
+        if back_to is not None:
+            self._go_back(back_to)
+        self.rest_until = self.health.step
+        if changes or back_to is not None:
+            self._begin_afresh(rule)
+
+    def _worse(self, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+        both = {name: (before[name], after[name]) for name in MAX_WORSE if name in before and name in after}
+        return any(
+            now > then * (1 + MAX_WORSE[name]) if name == "held_out" else now < then + MAX_WORSE[name]
+            for name, (then, now) in both.items()
+        )
+
+    # Bookkeeping
+
+    def _sum_up(self, step: int) -> None:
+        """Medians and spreads that need several steps; the best of them are what a calm run looks like."""
+        health = self.health
+        for name in ("mel", "grad_norm", "guided"):
+            if (value := median(health, name)) is not None:
+                health.improve(name, value, smaller=True)
+        losses = health.values("mel", 5 * WINDOW)
+        if len(losses):
+            scatter = spread(np.diff(np.log(losses))) / np.sqrt(2)  # differences: a trend is no scatter
+            health.note(step, {"loss_spread": float(scatter)})
+            health.improve("loss_spread", float(scatter), smaller=True)
+
+    def _snapshot(self) -> dict[str, float]:
+        newest = ("diagonal_score", "penalty", "gate_accuracy", "held_out", "value", "loss_spread")
+        found = {name: self.health.last(name) for name in newest}
+        found |= {name: median(self.health, name) for name in ("mel", "grad_norm")}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _begin_afresh(self, rule: Rule) -> None:
+        self.health.restart(self.health.step)
+        self.health.clips.clear()
+        self.health.alarmed.discard(rule.name)
+        self._ring.begin_afresh()
+        for votes in self._votes.values():
+            votes.clear()
+
+    def _note(self, kind: str, rule: Rule, alarm: Alarm, **more: Any) -> Entry:
+        entry = Entry(
+            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.reason, alarm.evidence, **more
+        )
+        entry = self._record(entry)
+        self.entries.append(entry)
+        self.changed |= kind in ("repair", "verdict")
+        return entry
+
+    def _named(self, name: str) -> Rule:
+        return next(rule for rule in self._rules if rule.name == name)
+
+    def _rule(self, kind: type[Any]) -> Any:
+        return next(rule for rule in self._rules if isinstance(rule, kind))
+
+    def state(self) -> dict[str, Any]:
+        """All that a bit-identical continuation needs, for JSON."""
+        return {
+            "health": self.health.state(),
+            "entries": [entry.record() for entry in self.entries],
+            "votes": {name: list(votes) for name, votes in self._votes.items()},
+            "ring": self._ring.state(),
+            "events": self._events,
+            "redone": self._redone,
+            "rest_until": self.rest_until,
+        }
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.health.take(state["health"])
+        self.entries = [Entry.from_record(row) for row in state["entries"]]
+        for name, votes in state["votes"].items():
+            self._votes[name].extend(votes)
+        self._ring.take(state["ring"])
+        self._events, self._redone = list(state["events"]), state["redone"]
+        self.rest_until = state["rest_until"]

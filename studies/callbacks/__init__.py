@@ -1,0 +1,1 @@
+"""Who is told how a trial goes: the terminal, a chat, trackers, the dashboard."""

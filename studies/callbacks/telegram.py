@@ -1,0 +1,293 @@
+"""What a worker has told to a chat, beside what a person sees: rows in the outbox, so that no step waits."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from objectives.progress import ALIGNMENT, SAMPLE
+from smart_tuner.lazy import Late
+from smart_tuner.notify.outbox import Payload
+from smart_tuner.notify.telegram import sender
+from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.tracking import milliseconds
+from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.store.leases import Leases
+from smart_tuner.store.outage import UNREACHABLE, Patient, StorageLost
+from smart_tuner.store.records import repairs_of, storable
+from smart_tuner.store.storage import Storage
+from studies.file.spec import Spec, SpecError
+from studies.report import advice, facts, history
+from studies.report.facts import Facts
+from studies.run.folders import trial_folder
+from studies.run.study import (
+    StudyError,
+    StudyGone,
+    TooManyFailures,
+    load_study,
+    name_of,
+    rdb,
+    stored_spec,
+    under_its_name,
+    wish,
+)
+
+if TYPE_CHECKING:
+    from model.training import StepMeasures
+    from objectives import tacotron2
+    from studies.run.training import Display
+else:  # they load torch, for which the process that sends has no use
+    tacotron2 = Late("objectives.tacotron2")
+
+HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
+WAITS = "waits for "  # so begins what is said of an alarm that another rule attends to
+RUNNING = "running:"  # of a study by its uid: its start was told, and its end was not
+
+
+@contextmanager
+def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["Display"]:
+    """A display that tells both; at the start and at the end the chat is told of the study."""
+    alerted = Alerted(display, study, home)
+    with suppress(*UNREACHABLE):
+        alerted.begins()
+    why, detail = "", ""
+    try:
+        yield alerted
+    except tacotron2.Interrupted as interrupted:
+        why = "signal" if interrupted.signal else ""  # else somebody asked for it
+        raise
+    except TooManyFailures:
+        why, detail = "failures", ""
+        raise
+    except StorageLost:
+        why = "lost"
+        raise
+    except StudyGone:
+        with suppress(*UNREACHABLE):
+            alerted.gone()
+        raise
+    except Exception as error:
+        why, detail = "fault", type(error).__name__
+        raise
+    finally:
+        with suppress(*UNREACHABLE, KeyError):
+            alerted.ends(why, detail)
+
+
+class Alerted:
+    """A display of a worker that runs one trial after the other."""
+
+    def __init__(self, display: "Display", study: optuna.Study, home: Path) -> None:
+        self._display, self._study, self._home = display, study, home
+        self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
+        self._spec = stored_spec(study)
+        self._rows, self._memory = Rows(study, self._spec, home), Memory(self._engine)
+        self._trial: int | None = None
+        self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
+
+    # The study
+
+    def begins(self) -> None:
+        """Raises what the database raises."""
+        if self._memory.once(f"{RUNNING}{self._uid}", self._spec.notify.digest_minutes):
+            done, budget = history.started(self._study), self._spec.budget.trials
+            told = {"done": done, "budget": budget, "searched": list(self._spec.space)}
+            self._rows.tell("study_start", None, _now(), told)
+
+    def ends(self, why: str, detail: str) -> None:
+        """Where no other worker goes on. Raises what the database raises."""
+        self._rows.flush()
+        leases = Leases(self._engine, self._uid).counts()
+        wanted = wish(self._study)
+        left = self._spec.budget.trials > sum(leases.values()) and history.training_left(
+            self._study, self._spec
+        )
+        stopped = why or (wanted if wanted != "run" else "")
+        if any(leases.get(state) for state in ("held", "asking", "decided")) or (
+            (left or leases.get("released")) and not stopped
+        ):
+            return  # others work on it, or this worker has only done its part
+        if self._memory.take(f"{RUNNING}{self._uid}") is None:
+            return
+        told = facts.of_study(self._study, self._spec)
+        if left or leases.get("released") or why == "failures":
+            resume = f"run_study.py resume {self._study.study_name}"
+            told |= {"why": stopped, "detail": detail, "command": resume}
+            self._rows.tell("study_stop", None, _now(), told)
+        else:
+            self._rows.tell("study_end", None, _now(), told)
+        sender.due_now(self._engine, sender.channel(self._home), "held")
+
+    def gone(self) -> None:
+        """Deleted or renamed. Raises what the database raises."""
+        if self._memory.take(f"{RUNNING}{self._uid}") is not None:
+            self._rows.tell("study_gone", None, _now(), {})
+
+    # What a display hears
+
+    def study(self, done: int, spec: Spec, best: float | None) -> None:
+        self._display.study(done, spec, best)
+
+    def trial_started(
+        self, number: int, params: dict[str, object], plan: "tacotron2.Plan", step: int
+    ) -> None:
+        self._trial, self._steps = number, {}
+        self._display.trial_started(number, params, plan, step)
+        with suppress(*UNREACHABLE):  # of an attempt before, which may have died before it was told
+            for entry in in_force(e for _, e in repairs_of(self._engine, self._uid, number)):
+                self._keep(entry)
+        self._rows.flush_if_reachable()
+
+    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+        """Whoever ran it. Raises what the database raises: then it is told again."""
+        self._rows.flush()
+        if state == "COMPLETE":
+            if (best := facts.of_new_best(self._study, number)) is not None:
+                self._tell_best(number, best)
+        else:
+            bad = facts.of_bad_end(self._study, number, state, reason)
+            self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
+            told = None
+            if "rule" in bad:
+                told = advice.advice(self._study, bad["rule"])
+            if told is not None:
+                self._rows.tell("advice", None, f"{number}", told, group=bad["rule"])
+        self._display.trial_ended(number, state, value, reason)
+
+    def stepped(self, measures: "StepMeasures") -> None:
+        self._display.stepped(measures)
+
+    def repaired(self, entry: Entry) -> None:
+        self._display.repaired(entry)
+        self._keep(entry)
+        self._rows.flush_if_reachable()
+
+    def measured(self, measured: "tacotron2.Measured") -> None:
+        self._display.measured(measured)
+
+    def saving(self, step: int) -> None:
+        self._rows.flush_if_reachable()
+        self._display.saving(step)
+
+    def sampled(self, step: int) -> None:
+        self._display.sampled(step)
+
+    def warned(self, text: str) -> None:
+        self._display.warned(text)
+
+    # What becomes a row
+
+    def _keep(self, entry: Entry) -> None:
+        """What a repair, a verdict, an alarm or an end becomes, if anything."""
+        number, name = self._trial, f"{self._trial}-{entry.seq}"
+        assert number is not None
+        self._steps[entry.seq] = entry.step
+        told = facts.of_entry(entry)
+        hard = entry.level in HARD_LEVELS
+        picture = [("photo", self._folder(number) / entry.picture)]
+        if entry.kind == "repair" or (entry.kind == "end" and hard):
+            kind, group = ("critical", entry.rule) if hard else ("fix", f"{number}-{entry.rule}")
+            self._rows.add(kind, number, name, told, group, picture)
+        elif entry.kind == "verdict":
+            repair = f"{number}-{entry.parent}"
+            told["repair_step"] = self._steps.get(entry.parent or 0)
+            self._rows.add("verdict", number, name, told, "", picture, answers=repair)
+        elif entry.kind == "alarm" and not entry.action.startswith(WAITS):
+            self._rows.add("warning", number, name, told, f"{number}-{entry.rule}", picture)
+
+    def _tell_best(self, number: int, best: Facts) -> None:
+        sound, picture = self._folder(number) / SAMPLE, self._folder(number) / ALIGNMENT
+        best["sound"] = sound.is_file()
+        self._rows.tell(
+            "best", number, f"{number}", best, "all", files=[("voice", sound), ("photo", picture)]
+        )
+
+    def _folder(self, number: int) -> Path:
+        return trial_folder(self._home / "studies" / self._study.study_name, number)
+
+
+class Rows(Patient):
+    """What is to be told of a study; while the database is away all waits here."""
+
+    def __init__(self, study: optuna.Study, spec: Spec, home: Path) -> None:
+        self._study, self._notify, self._home = study, spec.notify, home
+        self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
+        self._channel = sender.channel(home)
+        self._waiting: list[Payload] = []
+
+    def tell(
+        self, kind: str, trial: int | None, name: str, told: Facts, group: str = "", **more: Any
+    ) -> None:
+        """Raises what the database raises."""
+        self.add(kind, trial, name, told, group, **more)
+        self.flush()
+
+    def add(
+        self,
+        kind: str,
+        trial: int | None,
+        name: str,
+        told: Facts,
+        group: str = "",
+        files: Sequence[tuple[str, Path]] = (),
+        answers: str | None = None,
+    ) -> None:
+        """Args:
+        name: the event's, within its kind and group: it is kept once.
+        files: kind and place of each; those that are not there are left out.
+        answers: the name of the event that it is a reply to.
+        """
+        quiet = self._notify.quiet
+        self._waiting.append(
+            {
+                "kind": kind,
+                "group": group,
+                "name": name,
+                "study_uid": self._uid,
+                "trial": trial,
+                "language": self._notify.language,
+                "quiet": None if quiet == "none" else quiet,
+                "facts": storable({"study": self._study.study_name, "trial": trial, **told}),
+                "files": [
+                    (kind, os.path.relpath(file, self._home)) for kind, file in files if file.is_file()
+                ],
+                "answers": answers,
+            }
+        )
+
+    def flush(self) -> None:
+        """Raises what the database raises; then all waits."""
+        if self._waiting:
+            with self._engine.begin() as connection:
+                for row in self._waiting:
+                    sender.tell(connection, self._channel, row)
+            self._waiting = []
+
+
+def _now() -> str:
+    """The name of an event that may come again."""
+    return str(milliseconds())
+
+
+def digest(storage: Storage, home: Path) -> None:
+    """Tell how running studies go, as often as each one's file says. Raises what the database raises."""
+    memory = Memory(storage.ours)
+    for uid, minutes in memory.all(RUNNING).items():
+        begun = memory.age(f"{RUNNING}{uid}")
+        if not minutes or begun is None or begun < 60.0 * minutes:
+            continue
+        slot = int(time.time() / (60.0 * minutes))
+        worked_on = Leases(storage.ours, uid).counts().get("held")
+        if not worked_on or not memory.once(f"digest:{uid}:{slot}"):
+            continue
+        if (name := name_of(storage, uid)) is None:
+            continue
+        with suppress(StudyError, SpecError):  # which its next worker is told
+            study = load_study(name, storage)
+            spec = under_its_name(study)
+            whole = facts.of_study(study, spec)
+            Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, whole))

@@ -1,0 +1,96 @@
+"""What can be wrong with a machine, an installation or a database, looked at one by one."""
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import optuna
+import torch
+from optuna.trial import TrialState
+from packaging.requirements import Requirement
+
+from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.storage import Storage, StoreError
+from studies.callbacks import dashboard
+from studies.commands import notify
+
+LEAST_FREE_GIGABYTES = 2.0
+Finding = dict[str, str]
+
+
+def examine(home: Path, open_storage: Callable[[], Storage], fix: bool) -> list[Finding]:
+    """Findings with check, state ("ok" or "FAULT") and detail.
+
+    Args:
+        fix: mend what can be mended, and say so.
+    """
+    return [
+        {"check": check, "state": "ok" if sound else "FAULT", "detail": detail}
+        for check, sound, detail in (*_machine(home), *_packages(), *_database(home, open_storage, fix))
+    ]
+
+
+def _machine(home: Path) -> Iterator[tuple[str, bool, str]]:
+    yield "python", sys.version_info >= (3, 11), platform.python_version() + " (3.11 or newer is needed)"
+    yield "devices", True, ", ".join(_devices())
+    place = next(parent for parent in (home.absolute(), *home.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    yield "disk", free >= LEAST_FREE_GIGABYTES, f"{free:.1f} GB free ({LEAST_FREE_GIGABYTES} are needed)"
+    yield "home", _writable(home), str(home)
+
+
+def _devices() -> list[str]:
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return [f"cpu ({torch.get_num_threads()} threads)", *cuda]
+
+
+def _writable(home: Path) -> bool:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=home).close()
+    except OSError:
+        return False
+    return True
+
+
+def _packages() -> Iterator[tuple[str, bool, str]]:
+    for line in metadata.requires("smart-tuner") or []:
+        wanted = Requirement(line)
+        extra = wanted.marker is not None and not wanted.marker.evaluate({"extra": "espeak"})
+        if extra:
+            continue
+        try:
+            found = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            yield wanted.name, False, f"missing ({wanted.specifier} is needed): ./install.sh setup"
+        else:
+            yield wanted.name, wanted.specifier.contains(found), f"{found} ({wanted.specifier} is needed)"
+
+
+def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Iterator[tuple[str, bool, str]]:
+    try:
+        storage = open_storage()
+    except StoreError as error:
+        yield "database", False, str(error).replace("\n", " ")
+        return
+    yield "telegram", *notify.examine(storage)
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    yield "database", True, f"{len(summaries)} studies"
+    for summary in summaries:
+        if not is_ours(summary.user_attrs):
+            continue
+        study = optuna.load_study(study_name=summary.study_name, storage=storage)
+        open_trials = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        if open_trials:
+            detail = f"{open_trials} unfinished; go on with: run_study.py resume {summary.study_name}"
+            yield f"study {summary.study_name}", True, detail
+    if not (found := dashboard.unmatched(storage, home)):
+        yield "artifacts", True, "each has its row and its file"
+    elif fix:
+        yield "artifacts", True, dashboard.mend(storage, home, found)
+    else:
+        yield "artifacts", False, f"{found}; mend them with: run_study.py doctor --fix"

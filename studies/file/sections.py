@@ -1,0 +1,183 @@
+"""The tables of a study file, save for the search space."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from model.data.preflight import CorpusSettings
+from model.settings import SIZES
+from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.rules import RULES
+from studies.file.parameters import DIMENSIONS, SETTINGS, Number, name_fault, value_fault
+from studies.file.table import Fault, Table, refuse
+
+MAX_REPORTS = 50  # per trial: each one reads the study's history from the database
+QUIET = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+Count = Annotated[int, Field(ge=1)]
+
+
+class Speech(Table):
+    """What every corpus has; names and defaults are those of CorpusSettings."""
+
+    language: Literal["en", "ru"] = "en"
+    resample_from: Count | None = CorpusSettings.resample_from
+    min_seconds: float = Field(CorpusSettings.min_seconds, gt=0)
+    max_seconds: float = Field(CorpusSettings.max_seconds, gt=0)
+    trim_db: Annotated[float, Field(gt=0)] | Literal["none"] = CorpusSettings.trim_db or "none"
+    held_out: int = Field(CorpusSettings.held_out, ge=2)
+    max_bad_percent: float = Field(CorpusSettings.max_bad_percent, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _some_length(self) -> Self:
+        if self.min_seconds >= self.max_seconds:
+            refuse([(("min_seconds",), f"is {self.min_seconds}, not below max_seconds = {self.max_seconds}")])
+        return self
+
+
+class Espeak(Speech):
+    """Sentences of our own making, spoken by espeak-ng."""
+
+    source: Literal["espeak"]
+    clips: int = Field(720, ge=4)
+    voice: str = ""
+    seed: int = Field(0, ge=0)
+
+
+class FestvoxRu(Speech):
+    """The Russian voice of Festvox."""
+
+    source: Literal["festvox-ru"]
+    language: Literal["ru"] = "ru"
+    resample_from: Count | None = 16_000
+
+
+class Folder(Speech):
+    """Recordings in LJSpeech layout: metadata.csv and wavs/."""
+
+    source: Literal["folder"]
+    path: str = Field(min_length=1)
+
+
+class Model(Table, extra="allow"):
+    """A size, and dimensions that differ from it."""
+
+    size: str
+    warm_start: str | None = None  # a public checkpoint in NVIDIA's format
+    __pydantic_extra__: dict[str, Number]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        faults = list(fixed_faults(self.overrides, DIMENSIONS))
+        if self.size not in SIZES:
+            faults.append((("size",), f'is "{self.size}", but must be one of {", ".join(SIZES)}'))
+        refuse(faults)
+        return self
+
+    @property
+    def overrides(self) -> dict[str, Number]:
+        return self.__pydantic_extra__
+
+
+class Tpe(Table):
+    name: Literal["tpe"] = "tpe"
+    n_startup_trials: Count = 10
+
+
+class Random(Table):
+    name: Literal["random"] = "random"
+
+
+class Asha(Table):
+    """Asynchronous successive halving over consumed steps."""
+
+    name: Literal["asha"] = "asha"
+    min_resource: Count | None = None  # the first rung; without it, the first measure
+    reduction_factor: int = Field(default=3, ge=2)
+
+
+class NoPruner(Table):
+    name: Literal["none"] = "none"
+
+
+class Budget(Table):
+    """When a study has had enough: whatever comes first."""
+
+    trials: Count
+    hours: float | None = Field(None, gt=0)
+    consumed_steps: Count | None = None
+    failures: Count = 5  # as many failed trials in a row end the study
+    retries: int = Field(3, ge=0)  # as often a trial is taken up after its worker died; then it fails
+
+
+class Rules(Table):
+    """Who watches a trial, and what a repaired one earns."""
+
+    mode: Literal["on", "off"] = "on"
+    credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
+    fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
+    thresholds: dict[str, dict[str, Number]] = Field(default={})  # by rule
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        refuse(_threshold_faults(self.thresholds))
+        return self
+
+    def chosen(self) -> tuple[Rule, ...]:
+        """The rules with this study's thresholds; none where they are off."""
+        if self.mode == "off":
+            return ()
+        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in RULES)
+
+
+def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterator[Fault]:
+    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in RULES}
+    for name, values in thresholds.items():
+        if name not in known:
+            yield ("thresholds", name), name_fault(name, {k: f"rules.thresholds.{k}" for k in known})
+            continue
+        for key, value in values.items():
+            if key not in known[name]:
+                places = {k: f"rules.thresholds.{name}.{k}" for k in known[name]}
+                yield ("thresholds", name, key), name_fault(key, places)
+            elif known[name][key] is int and not isinstance(value, int):
+                yield ("thresholds", name, key), f"must be a whole number, not {value}"
+
+
+class Objective(Table):
+    """What one trial does."""
+
+    steps: Count
+    measure_every: Count
+    validate_every: Count | None = None  # for the rules; without it, a quarter of measure_every
+    sentences: int = Field(8, ge=2)  # held-out sentences that are judged
+    draws: Count = 1
+    checkpoint_every: Count = 100
+    speak: str = Field(min_length=1)  # the sample sentence
+
+    @model_validator(mode="after")
+    def _some_reports(self) -> Self:
+        if not self.steps <= self.measure_every * MAX_REPORTS <= self.steps * MAX_REPORTS:
+            least = -(-self.steps // MAX_REPORTS)
+            text = f"must lie between {least} and {self.steps}, for 1 to {MAX_REPORTS} measures a trial"
+            refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
+        return self
+
+
+class Notify(Table):
+    """What a chat is told, and how; who it is told to is in the environment (README.md, Telegram)."""
+
+    language: Literal["en", "ru"] = "en"
+    quiet: Annotated[str, Field(pattern=QUIET)] | Literal["none"] = "none"  # local time; such as 23:00-08:00
+    digest_minutes: int = Field(default=0, ge=0)  # how often the progress is told; 0: never
+
+
+def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:
+    """What is wrong with fixed settings or dimensions."""
+    places = {name: f"settings.{name}" for name in SETTINGS}
+    places |= {name: f"model.{name}" for name in (*Model.model_fields, *DIMENSIONS)}
+    for name, value in values.items():
+        text = value_fault(name, value) if name in known else name_fault(name, places)
+        if text:
+            yield (name,), text

@@ -1,0 +1,164 @@
+"""From a study's search space to Optuna: what is drawn, by whom, and who is pruned."""
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from smart_tuner.repair.pruning import GracePruner
+from studies.file.parameters import TYPES, AnyParameter, Choice, FloatRange
+from studies.file.sections import Asha, Tpe
+from studies.file.spec import Spec
+
+
+class Unrunnable(ValueError):
+    """A trial was given values, by somebody who enqueued it, with which none of its study can be run."""
+
+
+def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
+    """Draw every parameter, in the order of the file; one whose condition fails is left out."""
+    drawn: dict[str, Any] = {}
+    for name, parameter in spec.space.items():
+        if all(parent in drawn and c.holds(drawn[parent]) for parent, c in parameter.when.items()):
+            source = distribution(name, parameter)
+            value = _drawn(trial, name, source)
+            drawn[name] = source.to_external_repr(source.to_internal_repr(value))  # 8.0 was given for 8
+    return dict(drawn)
+
+
+def check_given(trial: FrozenTrial, spec: Spec) -> None:
+    """What Optuna does not ask of values that a trial was given: it takes those that are out of range, and
+    numbers in quotes, and passes over unknown names. Raises Unrunnable."""
+    given, known = {**trial.params, **trial.system_attrs.get("fixed_params", {})}, distributions(spec)
+    if unknown := sorted(set(given) - set(known)):
+        raise Unrunnable(f"it was given {', '.join(unknown)}; the study's parameters are {', '.join(known)}")
+    for name, value in given.items():
+        if not _contains(known[name], value):
+            raise Unrunnable(f"it was given {name} = {value!r}, which must be {_limits(known[name])}")
+
+
+def _contains(source: BaseDistribution, value: Any) -> bool:
+    truth = isinstance(value, bool)  # which Python counts among the numbers
+    if isinstance(source, CategoricalDistribution):
+        return any(value == choice and truth == isinstance(choice, bool) for choice in source.choices)
+    return isinstance(value, int | float) and not truth and source._contains(value)
+
+
+def _limits(source: BaseDistribution) -> str:
+    if isinstance(source, CategoricalDistribution):
+        return f"one of {', '.join(map(repr, source.choices))}"
+    assert isinstance(source, FloatDistribution | IntDistribution)
+    kind = "a whole number" if isinstance(source, IntDistribution) else "a number"
+    steps = "" if source.step in (None, 1) else f" in steps of {source.step}"
+    return f"{kind} from {source.low} to {source.high}{steps}"
+
+
+def distributions(spec: Spec) -> dict[str, BaseDistribution]:
+    """What each parameter of the space is drawn from, conditional ones included."""
+    return {name: distribution(name, parameter) for name, parameter in spec.space.items()}
+
+
+def distribution(name: str, parameter: AnyParameter) -> BaseDistribution:
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution([TYPES[name](choice) for choice in parameter.choices])
+    if isinstance(parameter, FloatRange):
+        return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
+    return IntDistribution(parameter.low, parameter.high, parameter.log, parameter.step or 1)
+
+
+def _drawn(trial: optuna.Trial, name: str, source: BaseDistribution) -> Any:
+    if isinstance(source, FloatDistribution):
+        return trial.suggest_float(name, source.low, source.high, step=source.step, log=source.log)
+    if isinstance(source, IntDistribution):
+        return trial.suggest_int(name, source.low, source.high, step=source.step, log=source.log)
+    assert isinstance(source, CategoricalDistribution)
+    return trial.suggest_categorical(name, source.choices)
+
+
+class SeededPerTrial(BaseSampler):
+    """A sampler built anew for each trial, and seeded by the study's seed and the trial's number.
+
+    Optuna keeps no sampler in its storage, so that a resumed study would draw its first points again
+    (optuna issue 3255). Here a draw depends only on the seed and on the trials before it.
+    """
+
+    def __init__(self, seed: int, build: Callable[[int], BaseSampler]) -> None:
+        self._seed, self._build = seed, build
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._sampler = self._build(derived(self._seed, trial.number))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        # Seeded by the name too: a trial killed between two draws goes on with the same second draw.
+        sampler = self._build(derived(self._seed, trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def derived(*parts: Any) -> int:
+    """A 32-bit seed from SHA-256 of the parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+
+
+def sampler(spec: Spec) -> BaseSampler:
+    chosen = spec.sampler
+    if not isinstance(chosen, Tpe):
+        return SeededPerTrial(spec.seed, RandomSampler)
+    startup = chosen.n_startup_trials
+    if any(parameter.when for parameter in spec.space.values()):
+        return SeededPerTrial(spec.seed, lambda seed: _grouped_tpe(startup, seed))
+    return SeededPerTrial(
+        spec.seed, lambda seed: TPESampler(n_startup_trials=startup, multivariate=True, seed=seed)
+    )
+
+
+def _grouped_tpe(n_startup_trials: int, seed: int) -> BaseSampler:
+    """TPE that also models jointly what is drawn under a condition, one group of trials each."""
+    with warnings.catch_warnings():
+        # The only sampler of Optuna that does; its interface may change, so its version is bounded.
+        warnings.filterwarnings("ignore", "Argument ``group``", ExperimentalWarning)
+        return TPESampler(n_startup_trials=n_startup_trials, multivariate=True, group=True, seed=seed)
+
+
+def pruner(spec: Spec) -> BasePruner:
+    chosen = spec.pruner
+    if not isinstance(chosen, Asha):
+        return NopPruner()
+    first = chosen.min_resource or spec.objective.measure_every
+    return GracePruner(SuccessiveHalvingPruner(min_resource=first, reduction_factor=chosen.reduction_factor))
+
+
+def nearest_in(source: BaseDistribution, value: float) -> Any:
+    """The value of a distribution that is nearest to `value`."""
+    if isinstance(source, CategoricalDistribution):
+        return min(source.choices, key=lambda choice: abs(float(choice or 0) - value))
+    assert isinstance(source, FloatDistribution | IntDistribution)
+    value = min(max(value, source.low), source.high)
+    if source.step is None:
+        return value
+    steps = round((value - source.low) / source.step)
+    return type(source.low)(source.low + steps * source.step)

@@ -1,0 +1,312 @@
+"""A study file, read and checked; wrong input names its key.
+
+A relative path in it is looked for beside the file, then in the working directory (of a shipped study only
+there). The study keeps it as an absolute one, and so goes on from anywhere.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from model.data.preflight import CorpusSettings
+from model.settings import SIZES, Dimensions, Settings
+from studies.file.faults import described
+from studies.file.parameters import (
+    DIMENSIONS,
+    SETTINGS,
+    AnyParameter,
+    Choice,
+    Number,
+    Parameter,
+    nearest,
+    space_faults,
+)
+from studies.file.sections import (
+    Asha,
+    Budget,
+    Espeak,
+    FestvoxRu,
+    Folder,
+    Model,
+    NoPruner,
+    Notify,
+    Objective,
+    Random,
+    Rules,
+    Speech,
+    Tpe,
+    fixed_faults,
+)
+from studies.file.table import Fault, Table, refuse
+
+FOLDER = Path(__file__).parents[1]
+LONGEST_NAME = 64  # of a study, in characters
+MAY_DIFFER = {"name", "question", "budget", "notify"}  # when a study goes on
+PATHS = (("corpus", "path"), ("model", "warm_start"))  # keys
+
+
+class SpecError(ValueError):
+    """A study file that cannot be used; the message says what, why and what to do."""
+
+
+class Spec(Table):
+    """A whole study. A field's checks may look at the fields above it."""
+
+    name: str
+    question: str = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**63)
+    corpus: Annotated[Espeak | FestvoxRu | Folder, Field(discriminator="source")]
+    model: Model
+    fixed: dict[str, Number] = Field({}, alias="settings")
+    space: dict[str, Parameter] = Field({})
+    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
+    pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
+    rules: Rules = Rules()
+    budget: Budget
+    notify: Notify = Field(default_factory=Notify)
+    objective: Objective
+
+    @classmethod
+    def parse(cls, data: Mapping[str, object], source: str, stored: bool = False) -> Self:
+        """Check a study file's content. Raises SpecError, which names `source` and every wrong key.
+
+        Args:
+            stored: it was checked when its study began, perhaps by a program that refused less.
+        """
+        try:  # as JSON, so that files and stored studies are checked alike
+            return cls.model_validate_json(json.dumps(data, default=str), context={"stored": stored})
+        except ValidationError as error:
+            wrong = "\n".join(f"  {key}: {text}" for key, text in described(error, cls, data).items())
+            raise SpecError(f"Cannot use {source}.\n{wrong}\nCorrect these keys; {_examples()}.") from error
+
+    @classmethod
+    def parse_json(cls, text: str) -> Self:
+        """A spec as `model_dump_json` wrote it. Raises SpecError."""
+        return cls.parse(json.loads(text), "the stored study", stored=True)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not re.fullmatch(rf"\w[\w.-]{{0,{LONGEST_NAME - 1}}}", name):
+            refuse(
+                [((), f'is "{name}", but names a folder: only letters, digits, ".", "-", "_"; 64 at most')]
+            )
+        return name
+
+    @field_validator("fixed")
+    @classmethod
+    def _check_fixed(cls, fixed: dict[str, Number], info: ValidationInfo) -> dict[str, Number]:
+        refuse([*fixed_faults(fixed, SETTINGS), *_frames_faults(info.data.get("model"), fixed)])
+        return fixed
+
+    @field_validator("space")
+    @classmethod
+    def _check_space(cls, space: dict[str, AnyParameter], info: ValidationInfo) -> dict[str, AnyParameter]:
+        model = info.data.get("model")
+        largest = {name: _largest(parameter) for name, parameter in space.items()}
+        fixed = {"settings": info.data.get("fixed", {}), "model": model.overrides if model else {}}
+        twice = [
+            ((name,), f"is also fixed in [{table}]; keep one of them")
+            for name in space
+            for table, names in fixed.items()
+            if name in names
+        ]
+        refuse([*space_faults(space), *twice, *_frames_faults(model, largest)])
+        return space
+
+    @field_validator("objective")
+    @classmethod
+    def _check_objective(cls, objective: Objective, info: ValidationInfo) -> Objective:
+        corpus, pruner = info.data.get("corpus"), info.data.get("pruner")
+        faults: list[Fault] = []
+        if corpus and objective.sentences > corpus.held_out:
+            faults.append(
+                (("sentences",), f"is {objective.sentences}, but corpus.held_out is {corpus.held_out}")
+            )
+        if isinstance(pruner, Asha) and (pruner.min_resource or 0) >= objective.steps:
+            text = f"is {objective.steps}, so that pruner.min_resource = {pruner.min_resource} never prunes"
+            faults.append((("steps",), text))
+        refuse([*faults, *_warmup_faults(objective, info)])
+        return objective
+
+    @property
+    def space_hash(self) -> str:
+        """SHA-256 of the search space; 1 counts as 1.0, and the order of keys counts for nothing."""
+        space = json.loads(self.model_dump_json(include={"space"}), parse_int=float)
+        return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: "Spec") -> list[str]:
+        """The dotted keys that must be equal for one study to go on as the other, and are not.
+
+        Where files lie may differ: studies/run/training.py holds against each other what is in them.
+        """
+        ours, theirs = (
+            spec.with_paths(lambda _: "").model_dump(exclude=MAY_DIFFER) for spec in (self, other)
+        )
+        return list(_differing(ours, theirs))
+
+    def found_in(self, *places: Path) -> "Spec":
+        """The same study with absolute paths: each as it is found first, or would be in the first place."""
+
+        def absolute(named: str) -> str:
+            found = [Path(os.path.abspath(place / os.path.expanduser(named))) for place in places]
+            return str(next((path for path in found if path.exists()), found[0]))
+
+        return self.with_paths(absolute)
+
+    def with_paths(self, changed: Callable[[str], str]) -> "Spec":
+        """The same study with another word for each path."""
+        tables = {}
+        for table, key in PATHS:
+            content = getattr(self, table)
+            if (path := getattr(content, key, None)) is not None:
+                tables[table] = content.model_copy(update={key: changed(path)})
+        return self.model_copy(update=tables)
+
+    def corpus_settings(self) -> CorpusSettings:
+        values = {name: getattr(self.corpus, name) for name in Speech.model_fields}
+        if self.corpus.trim_db == "none":
+            values["trim_db"] = None
+        return CorpusSettings(**values, n_frames_per_step=_max_frames(self.model))
+
+    def dimensions(self, params: Mapping[str, Any], n_symbols: int) -> Dimensions:
+        """The network's shapes with the dimensions among `params`; settings among them are left out."""
+        chosen = {**self.model.overrides, **params}
+        values = {name: DIMENSIONS[name](value) for name, value in chosen.items() if name in DIMENSIONS}
+        return replace(SIZES[self.model.size], n_symbols=n_symbols, **values)
+
+    def settings(self, params: Mapping[str, Any]) -> Settings:
+        """The settings a trial starts with; what is neither fixed nor among `params` is the default."""
+        chosen = {**self.fixed, **params}
+        return Settings(**{name: SETTINGS[name](value) for name, value in chosen.items() if name in SETTINGS})
+
+    def without_fixes(self) -> "Spec":
+        """The control arm: the same study under another name, without rules."""
+        data = self.model_dump(mode="json")
+        data["rules"]["mode"] = "off"
+        data["name"] = derived_name(self.name, "-no-fixes")
+        return Spec.parse(data, f'study "{self.name}" without fixes')
+
+    def with_changes(self, n_trials: int | None, seed: int | None) -> "Spec":
+        """The same study with another total of trials or another seed; None leaves it. Raises SpecError."""
+        data = self.model_dump(mode="json")
+        if n_trials is not None:
+            data["budget"]["trials"] = n_trials
+        if seed is not None:
+            data["seed"] = seed
+        return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
+
+
+def load(name_or_path: str) -> Spec:
+    """A study of this folder by its name, or any study file by its path. Raises SpecError."""
+    path = _found(name_or_path)
+    try:
+        data = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(
+            f"Cannot read {path}.\nIt is not valid TOML: {error}.\nCorrect it there; {_examples()}."
+        ) from error
+    shipped = path.parent.resolve() == FOLDER.resolve()
+    return Spec.parse(data, str(path)).found_in(*([] if shipped else [path.parent]), Path())
+
+
+def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
+    """The study as one trial with nothing searched; each of `params` is KEY=NUMBER.
+
+    Searched values that are not given are the defaults. The name tells the study it came from, and
+    differs for different settings and seeds. Raises SpecError.
+    """
+    data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
+    data["budget"]["trials"] = 1
+    if warm_start is not None:
+        data["model"]["warm_start"] = os.path.abspath(os.path.expanduser(warm_start))
+    for param in params:
+        key, _, text = param.partition("=")
+        data["model" if key in DIMENSIONS else "settings"][key] = _number(param, text)
+    content = json.dumps({key: value for key, value in data.items() if key not in MAY_DIFFER}, sort_keys=True)
+    data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
+    return Spec.parse(data, f'study "{spec.name}" with these parameters')
+
+
+def derived_name(name: str, ending: str) -> str:
+    """The name with an ending; one that grows too long is cut, and told from its like by a hash of it all."""
+    if len(name) + len(ending) <= LONGEST_NAME:
+        return name + ending
+    mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name[: LONGEST_NAME - len(mark) - len(ending)] + mark + ending
+
+
+def _number(param: str, text: str) -> Number:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise SpecError(
+        f'Cannot use the parameter "{param}".\nIt is not of the form KEY=NUMBER.\n'
+        "Write, for example: --param learning_rate=0.002"
+    )
+
+
+def _found(name_or_path: str) -> Path:
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        path, near = Path(os.path.expanduser(name_or_path)), []
+    else:
+        path, near = FOLDER / f"{name_or_path}.toml", nearest(name_or_path, _shipped())
+    if not path.is_file():
+        raise SpecError(
+            f'Cannot find the study "{name_or_path}".\n'
+            f"There is no file {path}{'; nearest: ' + ' or '.join(near) if near else ''}.\n"
+            f"Give the path of a TOML file, or one of these names: {', '.join(_shipped())}."
+        )
+    return path
+
+
+def _shipped() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def _examples() -> str:
+    return f"examples are the studies {', '.join(_shipped())}"
+
+
+def _max_frames(model: Model) -> int:
+    return int(model.overrides.get("max_frames_per_step", SIZES[model.size].max_frames_per_step))
+
+
+def _frames_faults(model: Model | None, values: Mapping[str, Number]) -> Iterator[Fault]:
+    frames = values.get("n_frames_per_step", 1)
+    if model and frames > _max_frames(model):
+        text = f"is up to {frames}, but the model's max_frames_per_step is {_max_frames(model)}"
+        yield ("n_frames_per_step",), text
+
+
+def _warmup_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault]:
+    """Plans that are shorter than a warm-up which somebody chose; the default one is short."""
+    chosen = {"settings.warmup_steps": info.data.get("fixed", {}).get("warmup_steps", 0)}
+    if (searched := info.data.get("space", {}).get("warmup_steps")) is not None:
+        chosen["space.warmup_steps"] = _largest(searched)
+    for key, steps in chosen.items():
+        if steps > objective.steps and not (info.context or {}).get("stored"):
+            text = f"is {objective.steps}, below the {steps} of {key}, so that a trial never ends its warm-up"
+            yield ("steps",), text
+
+
+def _largest(parameter: AnyParameter) -> Number:
+    return max(parameter.choices) if isinstance(parameter, Choice) else parameter.high
+
+
+def _differing(ours: Any, theirs: Any, *keys: str) -> Iterator[str]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in {**ours, **theirs}:
+            yield from _differing(ours.get(key), theirs.get(key), *keys, key)
+    elif ours != theirs:
+        yield ".".join(keys)

@@ -1,0 +1,107 @@
+"""What a chat is told of a study, as plain facts: from the database alone."""
+
+from statistics import median
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.store import attributes
+from smart_tuner.store.records import repairs_of
+from studies.file.spec import Spec
+from studies.report import fixes, history
+from studies.run.study import rdb
+
+Facts = dict[str, Any]
+ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "changes", "back_to", "ramp", "clips"}
+ENTRY |= {"rung", "verify_at", "verdict", "before", "after"}
+
+
+def entries(study: optuna.Study) -> list[tuple[int, Entry]]:
+    """Trial numbers and what rules did there that counts."""
+    return list(fixes.counting(repairs_of(rdb(study).ours, study.user_attrs["uid"], None)))
+
+
+def of_entry(entry: Entry) -> Facts:
+    """A repair, verdict, alarm or end."""
+    return {"entry": entry.kind, **{name: getattr(entry, name) for name in ENTRY}}
+
+
+def of_study(study: optuna.Study, spec: Spec) -> Facts:
+    """How it is: its trials and its bests."""
+    bests, states = history.three_bests(study), history.states(study)
+    return {
+        "done": history.started(study),
+        "budget": spec.budget.trials,
+        "states": {name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repaired": history.repaired(study),
+        "hours": history.consumed(study)[1],
+        "best": of_best(study, history.best_trial(study)),
+        "unassisted": of_best(study, bests["unassisted"]),
+        "fresh": of_best(study, bests["verified_fresh"]),
+        "ceiling": attributes.yardstick(study).get("ceiling"),
+    }
+
+
+def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
+    if trial is None:
+        return None
+    found = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
+    return {**found, "no_speech_yet": history.no_speech_yet(study, trial)}
+
+
+def of_repairs(study: optuna.Study) -> dict[str, int]:
+    """How many there were, and what came of them."""
+    rows = entries(study)
+    verdicts = [entry for _, entry in rows if entry.kind == "verdict"]
+    made = [entry for _, entry in rows if entry.kind == "repair"]
+    judged = sum(entry.verify_at is not None for entry in made)
+    return {
+        "fixes": len(made),
+        "improved": sum(entry.verdict == "improved" for entry in verdicts),
+        "undone": sum(bool(entry.changes) or entry.back_to is not None for entry in verdicts),
+        "pending": max(0, judged - len(verdicts)),
+    }
+
+
+def of_digest(study: optuna.Study, whole: Facts) -> Facts:
+    """Args: whole: what `of_study` found."""
+    counts = {"done": whole["done"], "budget": whole["budget"], "running": whole["states"]["running"]}
+    return {"counts": {**counts, **of_repairs(study)}, "best": whole["best"]}
+
+
+def of_new_best(study: optuna.Study, number: int) -> Facts | None:
+    """None where this trial is not the best."""
+    best = history.best_trial(study)
+    if best is None or best.number != number:
+        return None
+    others = [v for n, v in _values(study) if n != number]
+    at = attributes.best_measure(best)
+    at_step = at["step"] if at else 0
+    return {**of_best(study, best), "was": min(others, default=None), "at_step": at_step}  # type: ignore[dict-item]
+
+
+def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Facts:
+    """Of a trial that was pruned or failed."""
+    trial = study.get_trials(deepcopy=False)[number]
+    measures = attributes.measures(trial)
+    values = [value for _, value in _values(study)]
+    rows = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
+    last = rows[-1] if rows else None
+    found: Facts = {
+        "state": state,
+        "reason": reason,
+        "value": measures[-1]["value"] if measures else None,
+        "median": median(values) if values else None,
+    }
+    if last is not None and last.kind == "end" and last.reason in reason:  # else an attempt before it
+        found |= {"rule": last.rule, "gave_up": last.action}
+    return found
+
+
+def _values(study: optuna.Study) -> list[tuple[int, float]]:
+    """Numbers and values of the completed trials that have a voice."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    voices = ((trial.number, trial.value) for trial in complete if attributes.measures(trial))
+    return [(number, value) for number, value in voices if value is not None and attributes.is_number(value)]

@@ -1,0 +1,175 @@
+"""What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from model.settings import Settings
+from smart_tuner.repair.rule import Entry, Rule, in_force
+
+DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
+LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
+KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
+
+
+def told(entry: Entry) -> str:
+    """One line: when, which rule, what it saw, what was done."""
+    if entry.kind == "verdict":
+        came = f"{entry.verdict}: {_compared(entry)}" if _compared(entry) else str(entry.verdict)
+        return f"step {entry.step}: verdict on {entry.rule}: {came}; {entry.action}"
+    done = f" ({_done(entry)})" if _done(entry) else ""
+    return f"step {entry.step}: {KINDS[entry.kind]} {entry.rule}: {entry.reason}; {entry.action}{done}"
+
+
+def changes(entry: Entry) -> str:
+    return ", ".join(f"{name} {old:.4g} → {new:.4g}" for name, (old, new) in entry.changes.items())
+
+
+def _done(entry: Entry) -> str:
+    parts = [changes(entry)] if entry.changes else []
+    parts += [f"weights of step {entry.back_to}"] if entry.back_to is not None else []
+    parts += [f"learning rate warms up over {entry.ramp} steps"] if entry.ramp else []
+    parts += [", ".join(entry.clips)] if entry.clips else []
+    return "; ".join(parts)
+
+
+def _compared(entry: Entry) -> str:
+    both = [(name, then, entry.after[name]) for name, then in entry.before.items() if name in entry.after]
+    return ", ".join(f"{name} {_number(then, 3)} → {_number(now, 3)}" for name, then, now in both)
+
+
+def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
+    """One record an entry that counts, for tables and JSON."""
+    return [
+        {
+            "trial": number,
+            "seq": entry.seq,
+            "step": entry.step,
+            "kind": entry.kind,
+            "rule": entry.rule,
+            "seen": entry.reason if entry.kind != "verdict" else _compared(entry),
+            "done": entry.verdict or entry.action,
+            "changes": changes(entry),
+            "back_to": entry.back_to,
+            "clips": ", ".join(entry.clips),
+        }
+        for number, entry in counting(rows)
+    ]
+
+
+def counting(rows: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
+    """Without what a resume trained anew."""
+    by_trial: dict[int, list[Entry]] = {}
+    for number, entry in rows:
+        by_trial.setdefault(number, []).append(entry)
+    for number, entries in by_trial.items():
+        yield from ((number, entry) for entry in in_force(entries))
+
+
+def explained(rows: Iterable[tuple[int, Entry]]) -> str:
+    """The same as a story that needs no knowledge of the program."""
+    lines: list[str] = []
+    current = None
+    for number, entry in counting(rows):
+        if number != current:
+            lines += ["", f"Trial {number}"]
+            current = number
+        lines += _paragraph(entry)
+    return "\n".join(lines).strip()
+
+
+def _paragraph(entry: Entry) -> Iterator[str]:
+    evidence = ", ".join(f"{name} {_number(value)}" for name, value in entry.evidence.items())
+    if entry.kind == "alarm":
+        yield f"  Step {entry.step}. The rule {entry.rule} saw something: {entry.reason}."
+        yield f"    Nothing was changed: {entry.action}."
+    elif entry.kind == "repair":
+        rule = f"{entry.rule} (level {entry.level}, priority {entry.priority} of 10)"
+        yield f"  Step {entry.step}. The rule {rule} saw: {entry.reason}."
+        if evidence:
+            yield f"    Evidence: {evidence}."
+        if entry.suppressed:
+            yield f"    Also seen, but further from the cause: {', '.join(entry.suppressed)}."
+        yield f"    Repair{_nth(entry)}: {entry.action}. {_done(entry)}."
+        if entry.verify_at is not None:
+            yield f"    What came of it is judged at step {entry.verify_at}."
+    elif entry.kind == "verdict":
+        yield f"  Step {entry.step}. Verdict on {entry.rule}: {entry.verdict}; the repair was {entry.action}."
+        if entry.changes:
+            yield f"    {changes(entry)}."
+        yield f"    {_compared(entry)}."
+    else:
+        yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {entry.reason}; {entry.action}."
+
+
+def note(entries: Iterable[Entry], reason: str) -> str:
+    """A trial's repairs as a short Markdown table, cut where it would be long."""
+    entries = list(entries)
+    verdicts = {entry.parent: entry.verdict for entry in entries if entry.kind == "verdict"}
+    rows = [
+        f"| {entry.step} | {entry.rule} | {_cell(entry.reason)} | {changes(entry) or _cell(entry.action)} "
+        f"| {verdicts.get(entry.seq) or ('gave up' if entry.kind == 'end' else 'none')} |"
+        for entry in entries
+        if entry.kind in ("repair", "end")
+    ]
+    lines = [_cut(reason, 200), ""] if reason else []
+    if not rows:
+        return "\n".join([*lines, "Nothing was repaired."])
+    lines += ["| step | rule | evidence | old → new | verdict |", "|---|---|---|---|---|"]
+    for number, row in enumerate(rows):
+        left = f"\n{len(rows) - number} more: run_study.py fixes NAME --trial N"
+        if len("\n".join([*lines, row, left]).encode()) > LONGEST_NOTE:
+            return "\n".join([*lines, left])
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return _cut(text.replace("|", "/").replace("\n", " "), 120)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _number(value: float | str, digits: int = 4) -> str:
+    """What the database could not hold as a number, such as NaN, came back as text."""
+    return value if isinstance(value, str) else f"{value:.{digits}g}"
+
+
+def _nth(entry: Entry) -> str:
+    return "" if entry.rung is None else f", rung {entry.rung + 1} of its ladder"
+
+
+def rules_page(rules: Iterable[Rule]) -> str:
+    """All rules as Markdown: what each sees, its numbers, what it tries and how it ends."""
+    return "\n\n".join(_rule_page(rule) for rule in rules)
+
+
+def _rule_page(rule: Rule) -> str:
+    bounds = ", ".join(f"`{field.name}` {getattr(rule, field.name):g}" for field in fields(rule))
+    m, n = rule.votes
+    asked = {
+        "step": "after every step",
+        "look": "at every look at the parts of the network",
+        "validation": "at every validation",
+        "event": "when it happens",
+    }[rule.tier]
+    votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
+    settings: Any = Settings()
+    tries = [action.what for action in rule.ladder(settings)[: rule.rungs]]
+    shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
+    ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
+    end = ends.get(rule.gives_up, "ends the trial as complete")
+    return "\n".join(
+        [
+            f"### {rule.name}",
+            "",
+            " ".join((type(rule).__doc__ or "").split()),
+            "",
+            f"- level {rule.level}, priority {rule.priority}; asked {asked}{votes}",
+            f"- thresholds: {bounds or 'none'}",
+            f"- tries: {shown}",
+            f"- then: {end}",
+        ]
+    )

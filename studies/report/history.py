@@ -1,0 +1,150 @@
+"""What a study's past adds up to, asked of the database: its trials are not built one by one."""
+
+from collections import Counter
+from typing import Any
+
+import optuna
+from optuna.storages._rdb.models import TrialValueModel
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Select, func, select
+
+from objectives import distance
+from smart_tuner.store.attributes import count, is_number, measures, yardstick
+from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
+from smart_tuner.store.tables import LEASES
+from studies.file.spec import Spec
+from studies.run.study import rdb
+
+Kind = TrialValueModel.TrialValueType
+
+
+def states(study: optuna.Study) -> Counter[str]:
+    """How many trials are in each state, by its name in small letters."""
+    counts = select(TRIALS.state, func.count()).where(TRIALS.study_id == study._study_id)
+    return Counter(
+        {state.name.lower(): count for state, count in _rows(study, counts.group_by(TRIALS.state))}
+    )
+
+
+def started(study: optuna.Study) -> int:
+    """Trials that count against the budget: every number that was ever started."""
+    return sum(count for state, count in states(study).items() if state != "waiting")
+
+
+def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
+    """The completed trial with the smallest distance, or None before there is one.
+
+    Of those that have a voice: whoever adds a known result to a study adds no training.
+    """
+    smallest = _smallest_first(study, _has("measures"), *conditions)
+    found = _rows(study, smallest.limit(1)) or []
+    if found and not measures(study._storage.get_trial(found[0][0])):
+        found = _rows(study, smallest)
+    trials = (study._storage.get_trial(trial) for (trial,) in found)
+    return next((trial for trial in trials if measures(trial)), None)
+
+
+def best_without_voice(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial that is better than the best voice, but was not trained here; None as a rule."""
+    found = _rows(study, _smallest_first(study).limit(1))
+    trial = study._storage.get_trial(found[0][0]) if found else None
+    return None if trial is None or measures(trial) else trial
+
+
+def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """The ids of completed trials, by their distances; without those that are infinite."""
+    mine = TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE
+    return (
+        select(TRIALS.trial_id)
+        .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)
+        .where(*mine, VALUES.value_type == Kind.FINITE, *conditions)
+        .order_by(VALUES.value, TRIALS.number)
+    )
+
+
+def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
+    cap = yardstick(study).get("cap")
+    return cap is not None and trial.value is not None and distance.no_speech_yet(trial.value, cap)
+
+
+def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
+    """The best trial that no rule changed, the best that one did, and the best that began with the values
+    to which repairs had led another, and then needed none: only the last proves those values."""
+    repaired, fresh = _has("repairs"), _has("fresh_of")
+    return {
+        "unassisted": best_trial(study, ~repaired),
+        "assisted": best_trial(study, repaired),
+        "verified_fresh": best_trial(study, ~repaired, fresh),
+    }
+
+
+def repaired(study: optuna.Study) -> int:
+    """How many trials were repaired."""
+    count = select(func.count()).where(TRIALS.study_id == study._study_id, _has("repairs"))
+    return int(_rows(study, count)[0][0])
+
+
+def consumed(study: optuna.Study) -> tuple[int, float]:
+    """Optimizer steps and hours of training that the study's trials took so far: those also that a killed
+    attempt took and another took again, and those of trials that were never measured."""
+    stored = (
+        select(TRIALS.number, USER_ATTRS.value_json)
+        .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
+        .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
+    )
+    last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
+    found: dict[int | str, tuple[int, float]]
+    found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
+    for lease, number, steps, seconds in _noted(study):  # at renewals: what came after is not in it
+        measured = found.get(number, (0, 0.0))
+        trial = f"deleted, lease {lease}" if number is None else number
+        found[trial] = max(steps, measured[0]), max(seconds, measured[1])
+    return sum(steps for steps, _ in found.values()), sum(seconds for _, seconds in found.values()) / 3600
+
+
+def _noted(study: optuna.Study) -> list[Any]:
+    """Id, number of the trial (none of a deleted one), steps and seconds of the leases that know them."""
+    mine = LEASES.c.study_uid == study.user_attrs.get("uid"), LEASES.c.steps.is_not(None)
+    columns = (LEASES.c[name] for name in ("id", "number", "steps", "seconds"))
+    query = select(*columns).where(*mine)
+    with rdb(study).ours.connect() as connection:
+        return list(connection.execute(query))
+
+
+def _last(found: Any) -> dict[str, Any] | None:
+    """The newest of a trial's measures."""
+    row = found[-1] if isinstance(found, list) and found else None
+    sound = isinstance(row, dict) and count(row.get("step")) is not None and is_number(row.get("seconds"))
+    return row if sound else None
+
+
+def training_left(study: optuna.Study, spec: Spec) -> bool:
+    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
+    budget = spec.budget
+    if budget.consumed_steps is None and budget.hours is None:
+        return True
+    steps, hours = consumed(study)
+    return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
+
+
+def unfinished(study: optuna.Study) -> list[tuple[int, int]]:
+    """Number of each trial that runs, or was interrupted, and the last step at which it was measured."""
+    query = (
+        select(TRIALS.number, func.coalesce(func.max(POINTS.step), 0))
+        .join_from(TRIALS.trial_id.table, POINTS.trial_id.table, isouter=True)
+        .where(TRIALS.study_id == study._study_id, TRIALS.state == TrialState.RUNNING)
+        .group_by(TRIALS.number)
+        .order_by(TRIALS.number)
+    )
+    return [(number, step) for number, step in _rows(study, query)]
+
+
+def _has(key: str) -> ColumnElement[bool]:
+    of_trial = USER_ATTRS.trial_id == TRIALS.trial_id
+    return select(USER_ATTRS.trial_id).where(of_trial, USER_ATTRS.key == key).exists()
+
+
+def _rows(study: optuna.Study, query: Select[Any]) -> list[Any]:
+    with rdb(study).engine.connect() as connection:
+        return list(connection.execute(query))

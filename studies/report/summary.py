@@ -1,0 +1,288 @@
+"""What a person asks of a study: its state, its trials, its best, its story."""
+
+import datetime
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from smart_tuner.repair.rule import Entry
+from smart_tuner.store import attributes
+from studies.file.spec import Spec
+from studies.report import fixes, history
+from studies.report.history import best_trial, best_without_voice, three_bests
+
+Record = dict[str, Any]
+BESTS = {
+    "unassisted": "without repairs",
+    "assisted": "with repairs",
+    "verified_fresh": "begun anew with repaired values",
+}
+
+
+def study_records(storage: optuna.storages.BaseStorage) -> list[Record]:
+    """One record a study, with the columns of `optuna studies`."""
+    return [
+        {
+            "name": summary.study_name,
+            "direction": ", ".join(direction.name for direction in summary.directions),
+            "n_trials": summary.n_trials,
+            "datetime_start": summary.datetime_start,
+        }
+        for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)
+    ]
+
+
+def trial_records(study: optuna.Study, state: str | None = None) -> list[Record]:
+    """One record a trial, with the columns of `optuna trials`."""
+    return [
+        trial_record(trial)
+        for trial in study.get_trials(deepcopy=False)
+        if state is None or trial.state.name == state
+    ]
+
+
+def trial_record(trial: FrozenTrial) -> Record:
+    return {
+        "number": trial.number,
+        "value": trial.value,
+        "datetime_start": trial.datetime_start,
+        "datetime_complete": trial.datetime_complete,
+        "duration": trial.duration,
+        "params": trial.params,
+        "user_attrs": trial.user_attrs,
+        "state": trial.state.name,
+    }
+
+
+def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
+    """The best trial's record, and beside it which trials are best of each kind."""
+    bests = three_bests(study)
+    numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
+    values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
+    told = {"repairs": attributes.repairs(best), "no_speech_yet": history.no_speech_yet(study, best)}
+    return {**trial_record(best), **told, **numbers, **values}
+
+
+def status_record(study: optuna.Study, spec: Spec) -> Record:
+    steps, hours = history.consumed(study)
+    running = history.unfinished(study)
+    best, states, yardstick = best_trial(study), history.states(study), attributes.yardstick(study)
+    return {
+        "name": study.study_name,
+        "trials": f"{history.started(study)}/{spec.budget.trials}",
+        **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repaired": history.repaired(study),
+        "consumed_steps": steps,
+        "hours": round(hours, 3),
+        "best_value": best.value if best else None,
+        "best_trial": best.number if best else None,
+        "ceiling": yardstick.get("ceiling"),
+        "cap": yardstick.get("cap"),
+        "skipped": attributes.skipped(study),
+        "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
+    }
+
+
+def formatted(found: Record | list[Record], form: str) -> str:
+    """Records as JSON, as a table, or as bare values, in Optuna's names."""
+    if form == "json":
+        return as_json(found)
+    records = [flat(record) for record in (found if isinstance(found, list) else [found])]
+    names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[shown(record.get(name)) for name in names] for record in records]
+    if form == "value":
+        return "\n".join(" ".join(row) for row in rows)
+    return rendered(names, rows)
+
+
+def rendered(names: list[str], rows: list[list[str]]) -> str:
+    """A table as text, as wide as it needs: a cut one loses data. Foreign text is shown as it is."""
+    table = Table(*(escape(printable(name)) for name in names))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console(width=10_000, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def flat(record: Record) -> Record:
+    """One level: params as params_NAME, and of the attributes none, which a table cannot hold."""
+    params = {f"params_{name}": value for name, value in record.get("params", {}).items()}
+    rest = {name: value for name, value in record.items() if name not in ("params", "user_attrs")}
+    state = {"state": rest.pop("state")} if "state" in rest else {}
+    return {**rest, **params, **state}
+
+
+def as_json(found: Any) -> str:
+    """Whatever others have written in it: JSON knows no NaN, and UTF-8 no half of a character."""
+    try:
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        text = json.dumps(_plain(found), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else shown(value)
+
+
+def shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """In one line, and nothing in it steers a terminal: others may have written it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def trials_table(study: optuna.Study) -> str:
+    """The trials as a person reads them at the end of a run."""
+    trials = study.get_trials(deepcopy=False)
+    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    names = ["trial", "state", "dB", "steps", "aligned", "failed sentences", "repairs", *params]
+    return rendered(names, [_trial_row(trial, params) for trial in trials])
+
+
+def _trial_row(trial: FrozenTrial, params: list[str]) -> list[str]:
+    measures, best = attributes.measures(trial), attributes.best_measure(trial)
+    values = [trial.params.get(name) for name in params]
+    return [
+        str(trial.number),
+        trial.state.name,
+        "" if trial.value is None else f"{trial.value:.2f}",
+        str(measures[-1]["step"]) if measures else "",
+        f"{best['aligned_share']:.0%}" if best else "",
+        f"{best['failure_share']:.0%}" if best else "",
+        str(attributes.repairs(trial) or ""),
+        *(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in values),
+    ]
+
+
+def markdown(
+    study: optuna.Study,
+    spec: Spec,
+    sample: str | None,
+    repairs: Iterable[tuple[int, Entry]],
+    ratings: list[Record],
+) -> str:
+    """The study's story as Markdown: what was asked, tried, repaired and found."""
+    status = status_record(study, spec)
+    lines = [f"# {study.study_name}", "", spec.question, ""]
+    lines += [f"- {name}: {shown(value)}" for name, value in status.items() if value is not None]
+    best, note = best_trial(study), voiceless(study)
+    if note:
+        lines += ["", note]
+    if best:
+        lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best, status), ""]
+        lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
+        lines += ["", f"Sample and alignment: {sample}"] if sample else []
+        lines += ["", "## Bests", "", *_bests_lines(study), ""]
+    lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
+    lines += ["## Measures, dB by consumed steps", ""]
+    for trial in study.get_trials(deepcopy=False):
+        curve = ", ".join(f"{step}: {value:.2f}" for step, value in trial.intermediate_values.items())
+        reason = attributes.reason(trial)
+        lines.append(
+            f"- trial {trial.number}: {curve or 'none'}{f' ({printable(reason)})' if reason else ''}"
+        )
+    rows = list(repairs)
+    if rows:
+        lines += ["", "## Repairs", "", "```", fixes.explained(rows), "```"]
+    if ratings:
+        lines += ["", "## Ratings, 1 to 5, by people who listened", "", *_markdown_table(ratings)]
+    return "\n".join(lines)
+
+
+def _bests_lines(study: optuna.Study) -> list[str]:
+    return [
+        f"- {BESTS[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
+        for kind, trial in three_bests(study).items()
+    ]
+
+
+def measure_line(study: optuna.Study, best: FrozenTrial, status: Record) -> str:
+    """Args: status: of `status_record`."""
+    measured = attributes.best_measure(best)
+    assert measured is not None, "the best trial has a voice"
+    ceiling, cap = status["ceiling"], status["cap"]
+    known = ceiling is not None and cap is not None
+    held = (
+        f"; copy-synthesis reaches {ceiling:.2f} dB, a different sentence is {cap:.2f} dB away"
+        if known
+        else ""
+    )
+    not_yet = " That is hardly nearer than a different sentence: no speech yet, whatever did not fail."
+    return (
+        f"{best.value:.2f} dB from the recordings{held}. "
+        f"{measured['failure_share']:.0%} of the held-out sentences failed; they took "
+        f"{measured['shortest']:.0%} to {measured['longest']:.0%} of the recorded time."
+        f"{not_yet if history.no_speech_yet(study, best) else ''}"
+    )
+
+
+def voiceless(study: optuna.Study) -> str | None:
+    """What to say where a trial that was not trained here is better than the best voice."""
+    better = best_without_voice(study)
+    if better is None:
+        return None
+    best = best_trial(study)
+    said = f"the best with a voice is trial {best.number}" if best else "no trial with a voice completed yet"
+    return f"Trial {better.number} ({shown(better.value)}) has no voice: it was not trained here; {said}."
+
+
+def _markdown_table(records: list[Record]) -> list[str]:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[shown(record.get(name)).replace("|", "\\|") for name in names] for record in records]
+    names = [printable(name).replace("|", "\\|") for name in names]
+    return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
+
+
+def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[str, str] | None) -> str:
+    """What a run ends with: the trials, the best one, its sound and picture, what to do next.
+
+    Args:
+        further: the command that searches on, and what it does.
+    """
+    name, best, note = study.study_name, best_trial(study), voiceless(study)
+    parts = [trials_table(study), *(["", note] if note else [])]
+    if best is None:
+        return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
+    settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
+    parts += ["", f"Best: trial {best.number}. {measure_line(study, best, status_record(study, spec))}"]
+    parts += [f"Settings: {settings}"] if settings else []
+    if three_bests(study)["assisted"]:
+        parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]
+    if sample:
+        parts += [
+            f'It says "{spec.objective.speak}"',
+            f"  sound:     {sample}.wav",
+            f"  alignment: {sample}.png",
+        ]
+    parts += [
+        "",
+        "Next:",
+        f'  run_study.py speak {name} "your own words" -o out.wav',
+        "  run_study.py pages    look at it in a browser, and talk to its voices",
+        f"  run_study.py report {name} -o report.html",
+        *([f"  run_study.py {further[0]}    {further[1]}"] if further else []),
+        f"  run_study.py export {name} --trial {best.number} -o my_voice",
+    ]
+    return "\n".join(parts)

@@ -1,0 +1,204 @@
+"""A study in the database: created or taken up, its stored file, its budget, and what people wish of it."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+
+import optuna
+from optuna.distributions import check_distribution_compatibility
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.study import StudyDirection
+
+from smart_tuner.repair.autofix import policy_hash
+from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.storage import Storage
+from studies.file.space import distributions, pruner, sampler
+from studies.file.spec import Spec, SpecError
+
+WISHES = ("run", "pause", "stop")
+
+
+class StudyError(RuntimeError):
+    """A study cannot start or go on; the message says what, why and what to do."""
+
+
+class StudyGone(RuntimeError):
+    """A study was deleted or renamed while its workers ran."""
+
+
+class TooManyFailures(StudyError):
+    """So many trials failed in a row that going on would waste the machine."""
+
+
+def open_study(spec: Spec, storage: Storage) -> optuna.Study:
+    """Create the study, or take it up when what it stored agrees with `spec`.
+
+    Raises:
+        StudyError: the stored study is not ours, or searches something else; says which keys differ.
+    """
+    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
+    if spec.name not in optuna.get_all_study_names(storage):
+        with suppress(DuplicatedStudyError):  # another process has just made it
+            marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
+            storage.create_study(spec.name, marks)
+    study = optuna.load_study(
+        study_name=spec.name, storage=storage, sampler=sampler(spec), pruner=pruner(spec)
+    )
+    _refuse_foreign(study, spec)
+    if changed := stored_spec(study).differences(spec):
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            f"Its file changed since it began: {', '.join(changed)}.\n"
+            "Undo the change, or give the study another name."
+        )
+    if study.user_attrs.get("policy", policy) != policy:
+        raise StudyError(
+            f'Cannot continue study "{spec.name}".\n'
+            "The rules that repair its trials are others than when it began; its values would not compare.\n"
+            "Go on with the version of the program that it began with, or start it under another name."
+        )
+    _refuse_clashes(study, spec)
+    study.set_user_attr("policy", policy)
+    study.set_user_attr("spec", spec.model_dump_json())
+    return study
+
+
+def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """An existing study of ours, for reading. Raises StudyError for any other name."""
+    known = optuna.get_all_study_names(storage)
+    if name not in known:
+        raise StudyError(
+            f'There is no study "{name}".\n'
+            f"The database has: {', '.join(known) or 'none yet'}.\n"
+            "Run: run_study.py list   or start one: run_study.py start quickstart"
+        )
+    study = optuna.load_study(study_name=name, storage=storage)
+    _refuse_foreign(study)
+    stored_spec(study)
+    return study
+
+
+def stored_spec(study: optuna.Study) -> Spec:
+    """The study's file as it was stored. Raises StudyError for one that this program cannot read."""
+    stored = study.user_attrs["spec"]
+    try:
+        return Spec.parse_json(stored)
+    except (SpecError, TypeError, json.JSONDecodeError) as error:
+        raise StudyError(
+            f'Cannot use study "{study.study_name}".\n'
+            f"The study file that it stored was changed, or is of another version of this program: {error}\n"
+            "Use the version that started it, or start it again under another name."
+        ) from error
+
+
+def _refuse_foreign(study: optuna.Study, spec: Spec | None = None) -> None:
+    """Raises StudyError for a study of somebody else, before anything of it is changed."""
+    if is_ours(study.user_attrs) and study.directions == [StudyDirection.MINIMIZE]:
+        return
+    raise StudyError(
+        f'Cannot use study "{study.study_name}": this program did not make it.\n'
+        f"It {'; it '.join(_otherness(study, spec))}. Nothing of it was changed.\n"
+        "Give your own study another name, or another database with --storage; "
+        "look at this one with Optuna's own tools."
+    )
+
+
+def _otherness(study: optuna.Study, spec: Spec | None) -> Iterator[str]:
+    """What tells a study from those of ours."""
+    if not is_ours(study.user_attrs):
+        yield "holds no study file to go on with"
+    goals = [direction.name.lower() for direction in study.directions]
+    if goals != ["minimize"]:
+        yield f"has the goals {', '.join(goals)}, where ours minimize one distance"
+    trials = study.get_trials(deepcopy=False)
+    names = sorted({name for trial in trials for name in trial.params})
+    if spec is not None and names and set(names) != spec.space.keys():
+        yield f"searches {', '.join(names)}, and not {', '.join(sorted(spec.space)) or 'nothing'}"
+    yield f"has {len(trials)} trials"
+
+
+def _refuse_clashes(study: optuna.Study, spec: Spec) -> None:
+    """Raises StudyError where a trial from outside drew a parameter so that none of ours can any more."""
+    ours = distributions(spec)
+    for trial in study.get_trials(deepcopy=False):
+        for name in ours.keys() & trial.distributions.keys():
+            theirs = trial.distributions[name]
+            if theirs == ours[name]:
+                continue
+            try:
+                check_distribution_compatibility(ours[name], theirs)
+            except ValueError as error:
+                raise StudyError(
+                    f'Cannot continue study "{spec.name}".\n'
+                    f"Its trial {trial.number} drew {name} from {theirs}, this study draws it from "
+                    f"{ours[name]}: Optuna lets no study do both.\n"
+                    "Start it under another name, without that trial."
+                ) from error
+
+
+def under_its_name(study: optuna.Study) -> Spec:
+    """The study's file, under the name that the study has now. Raises StudyError for a copy of a study."""
+    spec = stored_spec(study)
+    if spec.name == study.study_name:
+        return spec
+    if other := name_of(study._storage, study.user_attrs["uid"], but=study.study_name):
+        raise StudyError(
+            f'Cannot use study "{study.study_name}".\n'
+            f'It is a copy of "{other}", whose trials and files it would share.\n'
+            f'Use "{other}", or delete it if the copy is to take its place.'
+        )
+    stored = json.loads(study.user_attrs["spec"])
+    return Spec.parse({**stored, "name": study.study_name}, "the study under its new name", True)
+
+
+def gone(study: optuna.Study, uid: str) -> StudyGone:
+    """What to say of a study that the database has no more under its id."""
+    new = name_of(study._storage, uid)
+    if new is None:
+        return StudyGone(
+            f'Study "{study.study_name}" was deleted while it ran.\n'
+            "Its workers stopped; the files of its trials are kept.\n"
+            "Remove them by hand, if they are not wanted either."
+        )
+    return StudyGone(
+        f'Study "{study.study_name}" was renamed to "{new}" while it ran.\n'
+        "Its workers stopped; what they trained is in its checkpoints.\n"
+        f"Go on with: run_study.py resume {new}"
+    )
+
+
+def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> str | None:
+    """Of the study with this uid, whatever its id is by now."""
+    known = (s for s in storage.get_all_studies() if is_ours(s.user_attrs))
+    return next((s.study_name for s in known if s.user_attrs["uid"] == uid and s.study_name != but), None)
+
+
+def wish(study: optuna.Study) -> str:
+    """What people want of a study's workers: run; pause (start no more trials); stop (save and end)."""
+    found = study._storage.get_study_user_attrs(study._study_id).get("wish")
+    return found if found in WISHES else "run"
+
+
+def set_wish(study: optuna.Study, wanted: str) -> None:
+    study.set_user_attr("wish", wanted)
+
+
+def refuse_unwanted(study: optuna.Study) -> None:
+    """Raises StudyError where somebody paused or stopped the study."""
+    if (wanted := wish(study)) != "run":
+        raise StudyError(
+            f'Study "{study.study_name}" does not run.\n'
+            f"Somebody asked its workers to {wanted}.\n"
+            f"Go on with: run_study.py resume {study.study_name}"
+        )
+
+
+def rdb(study: optuna.Study) -> Storage:
+    """The storage that the database is reached by, below Optuna's cache."""
+    storage = study._storage
+    while isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    assert isinstance(storage, Storage)
+    return storage

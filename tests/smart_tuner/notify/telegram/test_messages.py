@@ -1,0 +1,254 @@
+"""All that can be told is told in both languages, from the language, within Telegram's limits."""
+
+import ast
+import math
+import re
+import string
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from model.settings import LIMITS, Settings
+from smart_tuner.notify.telegram import language
+from smart_tuner.notify.telegram.format import LONGEST_CAPTION, plain, split, units
+from smart_tuner.notify.telegram.language import (
+    FROM_HERE,
+    MEASURES,
+    PHRASES,
+    RULES,
+    RUSSIAN,
+    SETTINGS,
+    russian,
+)
+from smart_tuner.notify.telegram.messages import KINDS, Words, message
+from smart_tuner.repair.rules import RULES as ALL_RULES
+
+ROOT = Path(__file__).parents[4]
+CYRILLIC = re.compile("[А-Яа-яЁё]")
+REPAIR = {
+    "entry": "repair",
+    "step": 1400,
+    "rule": "poor_alignment",
+    "priority": 8,
+    "reason": "diagonal score 0.24 is below 0.3",
+    "evidence": {"diagonal_score": 0.24, "gradient/prenet": 1e-9},
+    "action": "guide the attention harder",
+    "changes": {"guided_attention_weight": (1.0, 2.0)},
+    "back_to": 1000,
+    "ramp": 50,
+    "clips": [f"clip{n}" for n in range(40)],
+    "rung": 1,
+    "verify_at": 1900,
+}
+BEST = {"number": 23, "value": 5.81, "repairs": 2}
+WHOLE = {
+    "done": 12,
+    "budget": 40,
+    "states": {"complete": 8, "pruned": 3, "fail": 1, "running": 0},
+    "repaired": 4,
+    "hours": 3.25,
+    "best": BEST,
+    "unassisted": {"number": 11, "value": 6.02, "repairs": 0},
+    "fresh": {"number": 12, "value": 5.9, "repairs": 0},
+    "ceiling": 1.15,
+}
+SPLIT = {
+    "name": "learning_rate",
+    "side": "above",
+    "bad_bound": 0.01,
+    "good_bound": 0.004,
+    "bad": 3,
+    "good": 4,
+}
+ADVICE = {
+    **{name: REPAIR[name] for name in ("rule", "reason", "evidence", "clips")},
+    "ended": 3,
+    "finished": 7,
+    "tried": {"improved": 1, "no_effect": 3, "harm": 0},
+    "split": SPLIT,
+    "helped": {"guided_attention_weight": (0.0, 1.0)},
+    "batch": {"batch": 32, "parts": 4},
+    "skipped": "3 silent, of 812 clips",
+    "command": "run_study.py fixes ru --explain",
+}
+FACTS = {
+    "study_gone": [{}],
+    "study_start": [{"done": done, "budget": 40, "searched": ["learning_rate"]} for done in (0, 3)],
+    "study_end": [WHOLE, WHOLE | {"best": None, "unassisted": None, "fresh": None, "ceiling": None}],
+    "study_stop": [
+        WHOLE | {"why": why, "detail": "its last 5 trials failed", "command": "run_study.py resume ru"}
+        for why in ("stop", "pause", "signal", "failures", "lost", "fault")
+    ],
+    "best": [BEST | {"was": 6.02, "at_step": 400, "sound": True}, BEST | {"was": None, "at_step": 400}],
+    "fix": [REPAIR, REPAIR | {"changes": {}, "back_to": None, "ramp": 0, "clips": [], "verify_at": None}],
+    "critical": [REPAIR | {"rule": "divergence"}, REPAIR | {"rule": "integrity", "entry": "end"}],
+    "warning": [REPAIR | {"entry": "alarm", "action": "skip this batch"}],
+    "verdict": [
+        REPAIR | {"verdict": v, "action": a, "changes": c, "back_to": b, "repair_step": 1400, **numbers}
+        for v in ("improved", "no effect", "harm")
+        for a, c, b in (("kept", {}, None), ("taken back", {"batch_size": (2, 1)}, None), ("undone", {}, 900))
+        for numbers in (
+            {"before": {"diagonal_score": 0.21, "mel": "nan"}, "after": {"diagonal_score": 0.46, "mel": 0.5}},
+            {"before": {}, "after": {}},
+        )
+    ],
+    "trial_bad": [
+        {"state": "PRUNED", "reason": "step 300: behind the other trials", "value": 9.4, "median": 7.1},
+        {"state": "FAIL", "reason": "its worker died 4 times", "value": None, "median": None},
+        {"state": "PRUNED", "reason": "x", "rule": "collapse", "gave_up": "5 repairs were made"},
+    ],
+    "advice": [
+        ADVICE,
+        ADVICE | {"split": SPLIT | {"side": "below"}, "helped": None, "clips": [], "batch": None},
+        ADVICE | {"split": None, "skipped": None, "tried": dict.fromkeys(ADVICE["tried"], 0)},
+    ],
+    "digest": [
+        {
+            "counts": dict.fromkeys(
+                ("done", "budget", "running", "fixes", "improved", "undone", "pending"), 3
+            ),
+            "best": b,
+        }
+        for b in (BEST, None)
+    ],
+}
+EVENTS = [(kind, facts) for kind, several in FACTS.items() for facts in several]
+
+
+def told(kind, language, facts, **options):
+    return message(kind, language, {"study": "ru <base>", "trial": 7, **facts}, **options)
+
+
+def test_every_kind_has_an_example():
+    assert FACTS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize(("kind", "facts"), EVENTS)
+def test_every_event_is_told_in_each_language(kind, facts, language):
+    markup = told(kind, language, facts, held=2)
+    assert "{" not in markup and "#" not in plain(markup)
+    assert "ru &lt;base&gt;" in markup
+    assert bool(CYRILLIC.search(markup)) is (language == "ru")
+    assert split(markup) == [markup] and units(plain(markup)) <= LONGEST_CAPTION
+    assert "None" not in markup
+
+
+def test_a_russian_message_is_russian_but_for_names():
+    text = plain(told("fix", "ru", REPAIR))
+    english = set(re.findall(r"[a-z]{3,}", text)) - {
+        "base",
+        "guided",
+        "attention",
+        "prenet",
+        "clip",
+        "poor_alignment",
+    }
+    assert english <= {"poor", "alignment"}
+
+
+def test_a_repair_says_what_why_and_when_the_verdict_comes():
+    text = plain(told("fix", "en", REPAIR))
+    for part in ("1 → 2", "diagonal score 0.24 is below 0.3", "Verdict at step 1900", "weights of step 1000"):
+        assert part in text
+
+
+def test_phrases_have_the_same_places_in_both_languages():
+    def places(text):
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    for key, (english, russian_one) in PHRASES.items():
+        assert places(english) == places(russian_one), key
+        assert english != russian_one or not re.search("[A-Za-z]{3}", re.sub(r"{\w+}", "", english)), key
+
+
+def test_every_phrase_is_used_and_every_used_phrase_is_there():
+    texts = [
+        (ROOT / file).read_text("utf-8")
+        for file in (
+            "smart_tuner/notify/telegram/messages.py",
+            "studies/commands/chat.py",
+            "studies/commands/notify.py",
+        )
+    ]
+    literals = {
+        node.value
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    starts = tuple(text for text in literals if text.endswith("_") and text.islower())
+    verdicts_and_states = {
+        "improved",
+        "no effect",
+        "harm",
+        "COMPLETE",
+        "PRUNED",
+        "FAIL",
+        "RUNNING",
+        "WAITING",
+    }
+    unused = [k for k in PHRASES if k not in literals | verdicts_and_states and not k.startswith(starts)]
+    assert unused == []
+
+
+def test_rules_and_settings_have_names():
+    assert RULES.keys() == {rule.name for rule in ALL_RULES}
+    assert SETTINGS.keys() == {field.name for field in fields(Settings)}
+    for names in (RULES, SETTINGS, MEASURES):
+        assert all(CYRILLIC.search(name) for _, name in names.values())
+
+
+def test_every_action_of_every_ladder_is_known_in_russian():
+    odd = replace(Settings(), learning_rate=LIMITS["learning_rate"][0], micro_batches=3)
+    for rule in ALL_RULES:
+        for settings in (Settings(), odd):
+            for action in rule.ladder(settings):
+                assert CYRILLIC.search(russian(action.what) or ""), action.what
+                assert CYRILLIC.search(russian(action.what + FROM_HERE[0]) or "")
+
+
+def test_every_measure_that_rules_give_as_evidence_has_a_name():
+    tree = ast.parse((ROOT / "smart_tuner/repair/rules.py").read_text("utf-8"))
+    for call in ast.walk(tree):
+        if (
+            isinstance(call, ast.Call)
+            and getattr(call.func, "id", "") == "Alarm"
+            and isinstance(call.args[1], ast.Dict)
+        ):
+            for key in call.args[1].keys:
+                if isinstance(key, ast.Constant):
+                    assert key.value in MEASURES, key.value
+
+
+def test_what_the_program_stores_in_english_is_known_in_russian():
+    """Their templates are looked for where they are made."""
+    files = (
+        "smart_tuner/repair/autofix.py",
+        "smart_tuner/repair/rules.py",
+        "smart_tuner/store/leases.py",
+        "objectives/tacotron2.py",
+        "model/training.py",
+    )
+    made = set()
+    for file in files:
+        for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [p.value if isinstance(p, ast.Constant) else "#" for p in node.values]
+                made.add(language.NUMBER.sub("#", "".join(parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                made.add(language.NUMBER.sub("#", node.value))
+    for template in RUSSIAN:
+        assert any(_same(template, one) for one in made), template
+
+
+def _same(template, made):
+    """Numbers may be where the program puts a text of numbers."""
+    return template == made or re.fullmatch(re.escape(made).replace(r"\#", ".+"), template) is not None
+
+
+@pytest.mark.parametrize("value", [math.pi, "nan", 0, 1e-9])
+def test_numbers_are_short(value):
+    text = Words("en").changes({"batch_size": (value, 1)})
+    assert len(text) < 40

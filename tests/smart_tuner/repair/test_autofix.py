@@ -1,0 +1,493 @@
+"""The arbiter, on made-up health and a run that only remembers what was done to it."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from model.settings import LIMITS, Settings
+from smart_tuner.repair.autofix import MAX_REPAIRS, AutoFix, GivenUp, policy_hash
+from smart_tuner.repair.health import Health, Pace
+from smart_tuner.repair.rule import Action, Alarm, Rule, settings_at
+from smart_tuner.repair.rules import RULES, Collapse, GateNever, NonFinite, PoorAlignment
+
+START = Settings(guided_attention_weight=0.0, warmup_steps=5)
+GOOD = {
+    "aligned": 1.0,
+    "diagonal_score": 0.98,
+    "corr": 0.99,
+    "penalty": 0.02,
+    "gate_accuracy": 1.0,
+    "gate_late": 0.0,
+    "held_out": 1.0,
+    "constant": 2.0,
+    "dwell": 0.1,
+    "focus": 0.6,
+}
+UNALIGNED = GOOD | {"aligned": 0.0, "diagonal_score": 0.05, "corr": 0.1, "penalty": 0.5}
+GUIDED = {"guided_attention_weight": (0.0, 1.0), "n_frames_per_step": (1, 16)}
+STEP = {"loss": 1.5, "mel": 1.0, "gate": 0.02, "guided": 0.02, "grad_norm": 0.5}
+LOOK = {"gradient/encoder": 1e-3, "update/encoder": -2.5, "silent/encoder": 0.0, "unchanged/encoder": 0.0}
+
+
+@dataclass
+class Patient:
+    """A run that is given measures instead of training; it keeps AutoFix's contract."""
+
+    done: list = field(default_factory=list)
+    rows: list = field(default_factory=list)
+
+    def roll_back(self, step):
+        self.done.append(("roll back", step))
+
+    def reinitialise(self, part):
+        self.done.append(("reinitialise", part))
+
+    def exclude(self, clips):
+        self.done.append(("exclude", tuple(clips)))
+
+    def record(self, entry):
+        self.rows.append(replace(entry, seq=len(self.rows) + 1))
+        return self.rows[-1]
+
+    def kinds(self, *kinds):
+        return [row for row in self.rows if row.kind in kinds]
+
+
+class Ward:
+    """Steps a patient through its days: a validation every 25 steps, a checkpoint every 100."""
+
+    def __init__(self, rules=RULES, planned=1000, start=START, n_clips=100):
+        self.patient = Patient()
+        health = Health(Pace(planned, 25))
+        self.fix = AutoFix(self.patient, start, rules, LIMITS, n_clips, health, self.patient.record)
+        self.step = 0
+        self.fix.saved(0)
+
+    def days(self, count, validation=GOOD, step=STEP, look=LOOK):
+        for _ in range(count):
+            self.step += 1
+            self.fix.stepped(self.step, step, look if self.step % 20 == 0 else None)
+            if self.step % 25 == 0:
+                slope = 0.99 ** (self.step / 25)  # a held-out loss that stood still would be a plateau
+                self.fix.validated(self.step, validation | {"held_out": slope * validation["held_out"]})
+            if self.step % 100 == 0 or self.fix.changed:
+                self.fix.saved(self.step)
+        return self
+
+
+def test_a_healthy_run_is_left_alone():
+    ward = Ward().days(900)
+    assert ward.patient.rows == []
+    assert ward.fix.settings() == START
+
+
+def test_poor_alignment_is_guided_after_its_deadline_once_and_then_judged():
+    ward = Ward().days(249, UNALIGNED)  # due at a quarter of the plan
+    assert ward.patient.rows == []
+    ward.days(1, UNALIGNED)
+    [repair] = ward.patient.kinds("repair")
+    assert (repair.rule, repair.step, repair.rung) == ("poor_alignment", 250, 0)
+    assert repair.changes == GUIDED
+    assert ward.patient.done == [("roll back", 0)]
+    assert ward.fix.redone == 250
+    assert "0.05" in repair.reason
+    assert ward.fix.settings().guided_attention_weight == 1.0
+    assert ward.fix.in_grace
+    ward.days(99)
+    assert ward.patient.kinds("verdict") == []
+    ward.days(1)
+    [verdict] = ward.patient.kinds("verdict")
+    assert (verdict.verdict, verdict.parent, verdict.changes) == ("improved", repair.seq, {})
+    assert ward.fix.settings().guided_attention_weight == 1.0
+    assert not ward.fix.in_grace
+
+
+def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_is_left():
+    ward = Ward(planned=1000)
+    with pytest.raises(GivenUp) as end:
+        ward.days(1000, UNALIGNED)
+    repairs = ward.patient.kinds("repair")
+    assert [r.rung for r in repairs] == [0, 1, 2, 3]
+    assert [dict(r.changes) for r in repairs] == [
+        GUIDED,
+        {"guided_attention_weight": (1.0, 4.0)},
+        {"p_frame_dropout": (0.0, 0.2)},
+        {},
+    ]
+    assert ward.patient.done == [("roll back", 0), ("reinitialise", "attention")]
+    assert {v.verdict for v in ward.patient.kinds("verdict")} == {"no effect"}
+    assert all(repair.before["diagonal_score"] == 0.05 for repair in repairs)  # known to every verdict
+    left = replace(START, guided_attention_weight=1.0, n_frames_per_step=16)  # of the start anew
+    assert settings_at(10**6, START, ward.fix.entries) == left
+    assert end.value.state == "PRUNED"
+    assert end.value.entry.rule == "poor_alignment"
+    assert "after 4 such repairs" in str(end.value)
+
+
+LATE_GATE = GOOD | {"gate_accuracy": 0.1, "gate_late": 0.9}
+
+
+def test_a_second_rung_that_helps_is_kept():
+    ward = Ward().days(500, UNALIGNED)
+    assert [row.rung for row in ward.patient.kinds("repair")] == [0, 1]
+    ward.days(100)
+    assert ward.patient.kinds("verdict")[-1].verdict == "improved"
+    assert ward.fix.settings().guided_attention_weight == 4.0
+
+
+def test_harm_is_undone_with_the_weights_from_before():
+    start = replace(START, gate_positive_weight=0.01)
+    ward = Ward(start=start).days(100, LATE_GATE)
+    ward.days(100, LATE_GATE | {"held_out": 1.2})
+    [verdict] = ward.patient.kinds("verdict")
+    assert (verdict.verdict, verdict.back_to) == ("harm", 100)
+    assert verdict.changes == {"gate_positive_weight": (5.0, 0.01)}
+    assert ("roll back", 100) in ward.patient.done
+
+
+def test_a_late_gate_climbs_its_ladder_and_is_then_only_reported():
+    ward = Ward(start=replace(START, gate_positive_weight=0.01), planned=4000).days(1500, LATE_GATE)
+    assert [r.changes["gate_positive_weight"] for r in ward.patient.kinds("repair")] == [
+        (0.01, 5.0),
+        (0.01, 15.0),
+        (0.01, 20.0),
+    ]
+    assert ward.fix.settings().gate_positive_weight == 0.01
+    last = ward.patient.rows[-1]
+    assert (last.kind, last.rule) == ("alarm", "gate_never")
+    assert "only reported" in last.action
+
+
+def test_when_two_faults_come_at_once_the_cause_is_repaired_and_the_other_waits():
+    exploded = STEP | {"grad_norm": 50.0, "mel": 1.5}
+    ward = Ward().days(300)
+    ward.days(10, LATE_GATE, exploded)
+    [repair] = ward.patient.kinds("repair")
+    assert repair.rule == "exploding_gradient"
+    ward.days(90, LATE_GATE)
+    [alarm] = [row for row in ward.patient.kinds("alarm") if row.rule == "gate_never"]
+    assert alarm.step > repair.step
+    assert alarm.action == f"waits for the verdict at step {repair.verify_at}"
+    ward.days(100, LATE_GATE)
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["exploding_gradient", "gate_never"]
+
+
+@dataclass(frozen=True)
+class Nervous(Rule):
+    """Sees something at every validation, and always has one more idea."""
+
+    level, priority, votes, rungs = 7, 1, (1, 1), 99
+
+    def sees(self, health, settings):
+        return Alarm("something", {})
+
+    def ladder(self, settings):
+        return [Action("beta", {"adam_beta2": 0.9 + k / 1000}) for k in range(99)]
+
+    def helped(self, before, after, health):
+        return True
+
+
+@dataclass(frozen=True)
+class Anxious(Nervous):
+    """As nervous, but about the cause."""
+
+    level, priority = 6, 1
+
+
+@dataclass(frozen=True)
+class Loud(Nervous):
+    """On the same level, and more urgent."""
+
+    level, priority = 7, 9
+
+
+def test_rules_that_fire_together_speak_in_causal_order_and_priority_breaks_ties():
+    ward = Ward((Nervous(), Loud(), Anxious())).days(50)
+    assert [(row.kind, row.rule) for row in ward.patient.rows] == [
+        ("repair", "anxious"),
+        ("alarm", "loud"),
+        ("alarm", "nervous"),
+    ]
+    assert ward.patient.rows[0].suppressed == ("loud", "nervous")
+    assert ward.patient.rows[1].action == "waits for anxious, which is nearer to the cause"
+
+
+def test_exploding_gradients_lead_back_to_good_weights_and_slower_steps():
+    ward = Ward().days(390)
+    ward.days(21, GOOD, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    [repair] = ward.patient.kinds("repair")
+    assert repair.rule == "exploding_gradient"
+    assert repair.back_to == 300
+    assert ward.patient.done == [("roll back", 300)]
+    assert ward.fix.settings().learning_rate == pytest.approx(START.learning_rate / 10 * 0.2, rel=0.9)
+    assert settings_at(10**6, START, ward.fix.entries).learning_rate == START.learning_rate / 10
+
+
+def test_without_any_good_state_a_run_starts_over_more_slowly():
+    ward = Ward().days(60)
+    ward.days(40, GOOD, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    repair = ward.patient.kinds("repair")[0]
+    assert repair.back_to == 0
+    assert repair.changes["learning_rate"] == (START.learning_rate, START.learning_rate * 0.1)
+
+
+STUNTED = {f"update/{part}": -2.0 for part in "abcd"} | {"update/encoder": 0.0, "update/gate": -0.5}
+
+
+def test_stunted_parts_get_new_weights_and_that_is_all():
+    ward = Ward().days(40, look=LOOK | {"update/encoder": -2.0})
+    assert ward.patient.rows == []
+    ward = Ward()
+    for step in (10, 15):
+        ward.fix.stepped(step, STEP, STUNTED)
+    [repair] = ward.patient.rows
+    assert (repair.rule, repair.fresh, repair.changes) == ("stunted_part", "encoder,gate", {})
+    assert ward.patient.done == [("reinitialise", "encoder"), ("reinitialise", "gate")]
+    assert repair.ramp > 0
+
+
+@dataclass(frozen=True)
+class Slow(Rule):
+    """A cause that takes two votes to be sure of."""
+
+    level, priority, votes = 4, 9, (2, 2)
+
+    def sees(self, health, settings):
+        return Alarm("ill", {})
+
+    def ladder(self, settings):
+        return [Action("treat", {"learning_rate": 1e-4})]
+
+
+class Quick(Slow):
+    """Its effect, which is seen sooner."""
+
+    level, votes = 5, (1, 1)
+
+
+def test_an_effect_waits_for_a_cause_that_is_only_half_sure():
+    ward = Ward((Quick(), Slow())).days(100)
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["slow"]
+    assert ward.patient.rows[0].action == "waits for slow, which is nearer to the cause"
+
+
+def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
+    ward = Ward(start=replace(START, gate_positive_weight=0.01)).days(120, LATE_GATE)
+    ward.days(20, LATE_GATE, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    kinds = [(row.kind, row.rule, row.verdict) for row in ward.patient.kinds("repair", "verdict")]
+    assert kinds[:3] == [
+        ("repair", "gate_never", None),
+        ("verdict", "gate_never", "harm"),
+        ("repair", "exploding_gradient", None),
+    ]
+    assert settings_at(10**6, START, ward.fix.entries).gate_positive_weight == 0.01
+
+
+def stubborn(rule):
+    """The rule as if its fault were always there and nothing helped."""
+
+    def sees(self, health, settings):
+        return Alarm("still sick", {}, (f"clip{health.step}",))
+
+    changed = {"sees": sees, "helped": lambda *_: False}
+    return type(type(rule).__name__, (type(rule),), changed)()
+
+
+LADDERS = [rule for rule in RULES if rule.tier != "event" and rule.ladder(START)]
+SICK = {  # settings in which every rung of a ladder changes something
+    "dead_module": {"learning_rate": 1e-6},
+    "gate_never": {"gate_weight": 0.1},
+    "gate_soon": {"gate_weight": 0.1},
+    "overbearing_gate": {"gate_weight": 4.0, "gate_positive_weight": 100.0},
+    "overbearing_guide": {"guided_attention_weight": 20.0, "guided_attention_sigma": 0.05},
+}
+
+
+@pytest.mark.parametrize("rule", LADDERS, ids=lambda rule: rule.name)
+def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
+    start = replace(START, **({"gate_positive_weight": 4.0} | SICK.get(rule.name, {})))
+    ward = Ward((stubborn(rule),), planned=20_000, start=start, n_clips=200)
+    length = min(rule.rungs, len(rule.ladder(START)))
+    if rule.gives_up is None:
+        ward.days(3000)
+        assert "only reported" in ward.patient.rows[-1].action
+    else:
+        with pytest.raises(GivenUp, match="nothing is left to try") as end:
+            ward.days(3000)
+        assert (end.value.state, end.value.entry.rule) == (rule.gives_up, rule.name)
+    assert [row.rung for row in ward.patient.kinds("repair")] == list(range(length))
+    assert length >= 2
+
+
+def test_a_rung_that_is_too_dear_gives_way_to_the_next():
+    ward = Ward().days(350).days(0)
+    ward.fix.health.first_aligned = None
+    ward.days(75, UNALIGNED)
+    [repair] = [row for row in ward.patient.kinds("repair") if row.rule == "poor_alignment"]
+    assert (repair.rung, repair.back_to, repair.changes) == (1, None, {"guided_attention_weight": (0.0, 4.0)})
+
+
+def test_redone_work_has_a_limit():
+    ward = Ward(planned=400).days(95)
+    for _ in range(4):
+        ward.fix.not_finite("gradient is inf", [])
+    assert ward.fix.redone == 95  # nothing had proved good yet
+    ward.days(60)  # in which the checkpoint of step 100 could not prove itself
+    with pytest.raises(GivenUp, match="95 of at most 125 steps were redone") as end:
+        for _ in range(40):
+            ward.fix.not_finite("gradient is inf", [])
+    assert end.value.state == "PRUNED"
+    first, *others = ward.patient.kinds("repair")
+    assert (first.back_to, {row.back_to for row in others}) == (0, {None})
+    assert all("going back would redo too many steps" in row.action for row in others)
+
+
+def test_a_trial_gets_no_more_than_five_repairs():
+    ward = Ward((Nervous(), *RULES), planned=10_000)
+    with pytest.raises(GivenUp, match=f"{MAX_REPAIRS} repairs were made"):
+        ward.days(2000)
+    assert len(ward.patient.kinds("repair")) == MAX_REPAIRS
+
+
+def test_a_cut_graph_fails_at_the_third_look():
+    ward = Ward().days(59, GOOD, STEP, LOOK | {"silent/encoder": 4.0})
+    assert ward.patient.rows == []
+    with pytest.raises(GivenUp, match="no gradient reaches encoder") as end:
+        ward.days(1, GOOD, STEP, LOOK | {"silent/encoder": 4.0})
+    assert end.value.state == "FAIL"
+
+
+def test_bad_clips_are_left_out_until_the_data_is_to_blame():
+    ward = Ward(n_clips=60)
+    for clip in ("a", "b", "c"):
+        ward.days(10)
+        ward.fix.not_finite("loss is nan", [clip])
+    assert ward.patient.done == [("exclude", (clip,)) for clip in "abc"]
+    assert ward.fix.settings() == START
+    assert ward.fix._next_action(ward.fix._rule(NonFinite))[0] == 0  # its ladder is untouched
+    with pytest.raises(GivenUp, match="4 of 60 clips") as end:
+        ward.fix.not_finite("loss is nan", ["d"])
+    assert end.value.state == "FAIL"
+
+
+def test_a_few_non_finite_steps_are_skipped_more_lead_back_and_then_it_is_enough():
+    ward = Ward().days(300)
+    for _ in range(3):
+        ward.fix.not_finite("gradient is inf", [])
+    assert [row.action for row in ward.patient.rows] == ["skip this batch"] * 3
+    ward.fix.not_finite("gradient is inf", [])
+    assert ward.patient.kinds("repair")[0].changes["learning_rate"] == (1e-3, 5e-4)
+    for _ in range(4):
+        ward.fix.not_finite("gradient is inf", [])
+    assert ward.patient.kinds("repair")[1].changes == {"grad_clip_thresh": (1.0, 0.5)}
+    with pytest.raises(GivenUp, match="nothing is left"):
+        for _ in range(4):
+            ward.fix.not_finite("gradient is inf", [])
+
+
+def test_too_large_batches_are_computed_in_more_parts_three_times():
+    ward = Ward()
+    for parts in (2, 4, 8):
+        ward.fix.out_of_memory("does not fit")
+        assert ward.fix.settings().micro_batches == parts
+    assert not ward.fix.in_grace
+    with pytest.raises(GivenUp, match="after 3 such repairs"):
+        ward.fix.out_of_memory("does not fit")
+
+
+def test_lost_alignment_leads_back_to_aligned_weights():
+    ward = Ward().days(310)
+    ward.days(15, UNALIGNED, STEP | {"guided": 0.5})
+    [repair] = ward.patient.kinds("repair")
+    assert (repair.rule, repair.back_to) == ("collapse", 300)
+    ward.days(100)
+    assert ward.patient.kinds("verdict")[0].verdict == "improved"
+
+
+def test_alignment_that_is_lost_again_does_not_wait_for_the_verdict_of_its_first_repair():
+    ward = Ward(planned=2000).days(500)
+    lost = STEP | {"guided": 0.5}
+    ward.days(10, UNALIGNED, lost)  # repaired at 510, to be judged at 625
+    ward.days(40).days(10, UNALIGNED, lost)
+    first, second = ward.patient.kinds("repair")
+    assert (first.rule, second.rule) == ("collapse", "collapse")
+    assert first.verify_at > second.step == 556
+    assert [v.verdict for v in ward.patient.kinds("verdict")] == ["no effect"]
+    assert ward.patient.done == [("roll back", first.back_to), ("roll back", second.back_to)]
+
+
+def test_alignment_that_is_lost_again_at_once_waits_for_what_may_be_the_cause():
+    ward = Ward(planned=2000).days(500)
+    ward.days(10, UNALIGNED, STEP | {"guided": 0.5}).days(5).days(20, UNALIGNED, STEP | {"guided": 0.5})
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["collapse"]
+
+
+class Renewing(Rule):
+    """Gives an aligned run new weights, once."""
+
+    level, priority, votes, gives_up = 4, 9, (1, 1), None
+
+    def sees(self, health, settings):
+        return Alarm("ill", {}) if health.step == 500 else None
+
+    def ladder(self, settings):
+        return [Action("new weights", fresh="attention")]
+
+
+def test_new_weights_of_the_attention_are_not_taken_for_a_collapse():
+    ward = Ward((Renewing(), Collapse()), planned=2000).days(500)
+    assert ward.patient.done == [("reinitialise", "attention")]
+    ward.days(130, UNALIGNED, STEP | {"guided": 0.5})  # beyond the verdict
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["renewing"]
+
+
+def test_at_the_end_a_waiting_repair_is_judged_by_what_is_known():
+    ward = Ward().days(250, UNALIGNED).days(30)
+    ward.fix.conclude()
+    assert ward.patient.rows[-1].verdict == "improved"
+    unknown = Ward().days(250, UNALIGNED).days(10)
+    unknown.fix.conclude()
+    assert unknown.patient.kinds("verdict") == []
+
+
+def test_it_goes_on_from_its_state_as_if_never_stopped():
+    straight, first, second = (Ward() for _ in range(3))
+    straight.days(300, UNALIGNED).days(200)
+    first.days(300, UNALIGNED).days(60)
+    second.fix.take(first.fix.state())
+    second.step, second.patient.rows = first.step, list(first.patient.rows)
+    second.days(140)
+    assert second.patient.rows == straight.patient.rows
+    assert second.fix.state() == straight.fix.state()
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "armed_at"), [(5, 100), (200, 200), (250, 250), (800, 250), (20_000, 250)]
+)
+def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(warm_up, armed_at):
+    ward = Ward(planned=1000, start=replace(START, warmup_steps=warm_up))
+    bad = LOOK | {"update/encoder": -0.5}  # oversized steps, of which five looks tell
+    ward.days(-(-armed_at // 20) * 20 - 1, UNALIGNED, look=bad)
+    assert ward.patient.rows == []
+    ward.days(21, UNALIGNED, look=bad)
+    assert ward.patient.rows[0].step == -(-armed_at // 20) * 20
+
+
+def test_settings_can_be_computed_from_the_rows_alone():
+    ward = Ward(start=replace(START, gate_positive_weight=0.01), planned=4000)
+    seen = {}
+    for _ in range(900):
+        ward.days(1, LATE_GATE)
+        seen[ward.step] = ward.fix.settings()
+    for step, settings in seen.items():
+        assert settings_at(step, ward.fix._start, ward.patient.rows) == settings
+
+
+def test_another_threshold_is_another_policy():
+    changed = tuple(
+        replace(rule, min_diagonal_score=0.4) if isinstance(rule, PoorAlignment) else rule for rule in RULES
+    )
+    assert policy_hash(RULES) == policy_hash(tuple(RULES))
+    assert policy_hash(changed) != policy_hash(RULES)
+    assert policy_hash((GateNever(),)) != policy_hash(RULES)
