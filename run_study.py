@@ -30,7 +30,7 @@ from model.checkpoint import DamagedCheckpoint
 from model.data.corpora import CorpusError
 from model.data.preflight import DataError, check
 from model.speech.text import TextError
-from smart_tuner.lazy import Late
+from smart_tuner.lazy import LazyModule
 from smart_tuner.notify.telegram import client as telegram
 from smart_tuner.notify.telegram.language import LANGUAGES
 from smart_tuner.repair.rule import Entry
@@ -54,8 +54,8 @@ from studies.run.study import (
     load_study,
     open_study,
     rdb,
-    refuse_unwanted,
-    set_wish,
+    refuse_undesired,
+    set_desired_state,
     stored_spec,
     under_its_name,
 )
@@ -74,21 +74,21 @@ if TYPE_CHECKING:
     from studies.run import artifacts, data, training, worker
     from studies.run import ending as blame
 else:  # they load torch, which takes longer than all that a command needs which only reads
-    serve = Late("dashboards.server")
-    warm_start, tacotron2 = Late("model.network.warm_start"), Late("objectives.tacotron2")
-    artifacts, publishing = Late("studies.run.artifacts"), Late("smart_tuner.notify.sender")
-    story, tracked = Late("studies.report.single_page"), Late("studies.callbacks.trackers")
-    notices = Late("studies.commands.notify")
-    blame = Late("studies.run.ending")
+    serve = LazyModule("dashboards.server")
+    warm_start, tacotron2 = LazyModule("model.network.warm_start"), LazyModule("objectives.tacotron2")
+    artifacts, publishing = LazyModule("studies.run.artifacts"), LazyModule("smart_tuner.notify.sender")
+    story, tracked = LazyModule("studies.report.single_page"), LazyModule("studies.callbacks.trackers")
+    notices = LazyModule("studies.commands.notify")
+    blame = LazyModule("studies.run.ending")
     data, doctor, display = (
-        Late("studies.run.data"),
-        Late("studies.commands.doctor"),
-        Late("studies.callbacks.terminal"),
+        LazyModule("studies.run.data"),
+        LazyModule("studies.commands.doctor"),
+        LazyModule("studies.callbacks.terminal"),
     )
     training, voices, worker = (
-        Late("studies.run.training"),
-        Late("studies.report.voices"),
-        Late("studies.run.worker"),
+        LazyModule("studies.run.training"),
+        LazyModule("studies.report.voices"),
+        LazyModule("studies.run.worker"),
     )
 
 FORMATS = click.option(
@@ -144,7 +144,7 @@ class TakesText(click.Command):
         return super().parse_args(context, [*options, "--", *others])
 
 
-class HomeError(RuntimeError):
+class WorkdirError(RuntimeError):
     """The folder for everything cannot be made."""
 
 
@@ -152,7 +152,7 @@ class HomeError(RuntimeError):
 class Place:
     """Where everything is kept."""
 
-    home: Path
+    workdir: Path
     url: str
     console: Console
     store_url: str | None
@@ -161,26 +161,26 @@ class Place:
     def storage(self, looking: bool = False) -> Storage:
         """Args: looking: nothing will be written, so that a right to read is enough."""
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HomeError(
-                f"Cannot keep anything in {self.home}.\n{error}\nGive another folder with --home."
+            raise WorkdirError(
+                f"Cannot keep anything in {self.workdir}.\n{error}\nGive another folder with --home."
             ) from error
         try:
             storage = open_storage(self.url, looking)
         except StoreError as error:
-            if self.url.startswith(f"sqlite:///{self.home}/") and not os.access(
-                self.home, os.W_OK, effective_ids=True
+            if self.url.startswith(f"sqlite:///{self.workdir}/") and not os.access(
+                self.workdir, os.W_OK, effective_ids=True
             ):
-                raise HomeError(
-                    f"Cannot write in {self.home}.\n{error}\nGive another folder with --home."
+                raise WorkdirError(
+                    f"Cannot write in {self.workdir}.\n{error}\nGive another folder with --home."
                 ) from error
             raise
         click.get_current_context().call_on_close(storage.close)
         return storage
 
     def folder(self, study: str) -> Path:
-        return self.home / "studies" / study
+        return self.workdir / "studies" / study
 
     def store(self) -> "artifacts.Artifacts | None":
         return artifacts.Artifacts.at(self.store_url) if self.store_url else None
@@ -208,6 +208,7 @@ class Place:
 @click.option("--storage", envvar="OPTUNA_STORAGE", help="SQLAlchemy URL; default sqlite:///HOME/study.db.")
 @click.option(
     "--home",
+    "workdir",
     envvar="SMART_TUNER_HOME",
     default="runs",
     show_default=True,
@@ -225,11 +226,11 @@ class Place:
 @click.version_option(package_name="smart-tuner")
 @click.pass_context
 def cli(
-    context: click.Context, storage: str | None, home: Path, store: str | None, no_color: bool, debug: bool
+    context: click.Context, storage: str | None, workdir: Path, store: str | None, no_color: bool, debug: bool
 ) -> None:
-    caches.keep_in(home)
+    caches.keep_in(workdir)
     console = Console(file=aside(sys.stderr), no_color=no_color or None)  # else as NO_COLOR says
-    context.obj = Place(home, storage or f"sqlite:///{home / 'study.db'}", console, store)
+    context.obj = Place(workdir, storage or f"sqlite:///{workdir / 'study.db'}", console, store)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -267,7 +268,7 @@ def start(
         with _pages(place, with_pages):
             _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
     else:
-        click.echo(launching.run(spec.name, place.home, place.url, _environment(place), device))
+        click.echo(launching.run(spec.name, place.workdir, place.url, _environment(place), device))
 
 
 def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
@@ -280,7 +281,7 @@ def _pages(place: Place, wanted: bool) -> AbstractContextManager[None]:
 
 def _share(place: Place) -> None:
     """With child processes; a command line would show the database's password."""
-    os.environ |= {"OPTUNA_STORAGE": place.url, "SMART_TUNER_HOME": str(place.home), **_environment(place)}
+    os.environ |= {"OPTUNA_STORAGE": place.url, "SMART_TUNER_HOME": str(place.workdir), **_environment(place)}
 
 
 def _environment(place: Place) -> dict[str, str]:
@@ -308,7 +309,7 @@ def resume(
     stored, spec = place.study(name)
     spec = spec.with_changes(n_trials, None)
     study = open_study(spec, rdb(stored))
-    set_wish(study, "run")
+    set_desired_state(study, "run")
     with _pages(place, with_pages):
         _work(place, spec, study, device, workers, (f"resume {name} {_more(spec)}", "search on"))
 
@@ -335,7 +336,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
 @click.pass_obj
 def pause(place: Place, name: str) -> None:
     """Let study NAME's workers, wherever they are, finish their trials and start no others."""
-    set_wish(place.study(name)[0], "pause")
+    set_desired_state(place.study(name)[0], "pause")
     click.echo(f"Running trials go on to their end. Start others with: run_study.py resume {name}")
 
 
@@ -344,7 +345,7 @@ def pause(place: Place, name: str) -> None:
 @click.pass_obj
 def stop(place: Place, name: str) -> None:
     """Let study NAME's workers, wherever they are, save their trials and end."""
-    set_wish(place.study(name)[0], "stop")
+    set_desired_state(place.study(name)[0], "stop")
     click.echo(f"Workers hear it within 15 seconds, save and end. Go on with: run_study.py resume {name}")
 
 
@@ -393,7 +394,7 @@ def _work(
     workers: int,
     further: tuple[str, str] | None,
 ) -> None:
-    refuse_unwanted(study)
+    refuse_undesired(study)
     training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         if workers == 1:
@@ -413,7 +414,7 @@ def _publisher(place: Place) -> Iterator[None]:
         return
     _share(place)
     command = [sys.executable, __file__, "track", "--follow"]
-    with pool.beside(command, publishing.END_SECONDS, place.home / "track.log"):
+    with pool.beside(command, publishing.END_SECONDS, place.workdir / "track.log"):
         yield
 
 
@@ -426,12 +427,12 @@ def _run_trials(
     max_trials: int | None = None,
     linger: bool = False,
 ) -> None:
-    corpus = data.load(spec, place.home, terminal.progress, terminal.warned)
+    corpus = data.load(spec, place.workdir, terminal.progress, terminal.warned)
     training.check_sample_text(spec, corpus.report)
     if words := corpus.front_end.in_words(spec.objective.speak):
         terminal.warned(f"the sample's numbers are spoken by rule: {words}")
     folder, store = place.folder(spec.name), place.store()
-    told = notices.alerting(terminal, study, place.home)
+    told = notices.alerting(terminal, study, place.workdir)
     try:
         with told as heard, _tracked(place, study, heard) as (shown, with_tracking):
             job = with_tracking(training.trainings(spec, study, corpus, device, shown))
@@ -444,7 +445,7 @@ def _run_trials(
 def _tracked(
     place: Place, study: optuna.Study, shown: "training.Display"
 ) -> AbstractContextManager["tracked.Tracking"]:
-    return tracked.tracking(shown, study, place.home) if place.tracking else nullcontext((shown, _same))
+    return tracked.tracking(shown, study, place.workdir) if place.tracking else nullcontext((shown, _same))
 
 
 def _same(job: "training.Job") -> "training.Job":
@@ -452,7 +453,7 @@ def _same(job: "training.Job") -> "training.Job":
 
 
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
-    data.load(spec, place.home, terminal.progress, terminal.warned)  # once, before all of them want it
+    data.load(spec, place.workdir, terminal.progress, terminal.warned)  # once, before all of them want it
     command = [sys.executable, __file__, "worker", spec.name, "--device", device]
     _share(place)
     if code := pool.Pool(command, count, terminal.warned).run():
@@ -632,10 +633,10 @@ def show_pages(
 ) -> int:
     """Serve studies to a browser: home and a voice to talk to, optuna-dashboard, TensorBoard, MLflow."""
     if end:
-        click.echo("The pages ended." if stop_pages(place.home) else "No pages are served.")
+        click.echo("The pages ended." if stop_pages(place.workdir) else "No pages are served.")
         return 0
     if look:
-        served = serve.status(place.home)
+        served = serve.status(place.workdir)
         click.echo(report.formatted(served, form) if served or form == "json" else "No pages are served.")
         return 0 if served and all(row["up"] for row in served) else 1
     pool.end_with_parent()
@@ -643,7 +644,7 @@ def show_pages(
     storage = place.storage(looking=True)
     storage.mostly_read()
     with_keys = sys.stdout.isatty()
-    pages = serve.Pages(options, storage, place.url, place.home, click.echo, with_keys)
+    pages = serve.Pages(options, storage, place.url, place.workdir, click.echo, with_keys)
     environment.shed(place.url)
     return pages.run()
 
@@ -660,15 +661,21 @@ def track(place: Place, follow: bool) -> None:
     pool.end_with_parent()
     storage = place.storage()
     if not follow:
-        click.echo(publishing.send_once(storage, place.url, place.home))
+        click.echo(publishing.send_once(storage, place.url, place.workdir))
         return
-    mouth = speaker.Speaker(speaker.in_child, (place.url, place.home))
+    synthesis = speaker.SynthesisClient(speaker.in_child, (place.url, place.workdir))
     try:
         notices.follow(
-            storage, place.url, place.home, place.tracking, mouth.answer, speaker.LONGEST_TEXT, click.echo
+            storage,
+            place.url,
+            place.workdir,
+            place.tracking,
+            synthesis.answer,
+            speaker.LONGEST_TEXT,
+            click.echo,
         )
     finally:
-        mouth.close()
+        synthesis.close()
 
 
 @cli.group("notify")
@@ -696,7 +703,7 @@ def notify_status(place: Place, form: str) -> None:
 @click.pass_obj
 def notify_flush(place: Place) -> None:
     """Send all that waits now."""
-    click.echo(notices.flush(place.storage(), place.home, place.console.print))
+    click.echo(notices.flush(place.storage(), place.workdir, place.console.print))
 
 
 @cli.group("data")
@@ -720,8 +727,8 @@ def data_check(
     settings = spec.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
-    place.home.mkdir(parents=True, exist_ok=True)
-    listing = place.home / f"{folder.resolve().name}-check.txt"  # NAME-problems.txt is a study's
+    place.workdir.mkdir(parents=True, exist_ok=True)
+    listing = place.workdir / f"{folder.resolve().name}-check.txt"  # NAME-problems.txt is a study's
     data.write_listing(found, listing)
     for line in data.described(found, listing):
         click.echo(line)
@@ -740,7 +747,7 @@ def data_check(
 def data_prepare(place: Place, corpus: str) -> None:
     """Fetch CORPUS and lay it out for training."""
     with display.Terminal(place.console) as terminal:
-        click.echo(data.prepare_festvox_ru(place.home, terminal.progress))
+        click.echo(data.prepare_festvox_ru(place.workdir, terminal.progress))
 
 
 @cli.group("storage")
@@ -772,7 +779,7 @@ def storage_init(place: Place) -> None:
 def storage_upgrade(place: Place, with_optuna: bool, no_backup: bool, form: str) -> None:
     """Bring the tables up to date, after a backup (beside SQLite's file; of PostgreSQL in --home)."""
     parts = ("smart_tuner", "optuna") if with_optuna else ("smart_tuner",)
-    click.echo(report.formatted(upkeep.upgrade(place.url, None if no_backup else place.home, parts), form))
+    click.echo(report.formatted(upkeep.upgrade(place.url, None if no_backup else place.workdir, parts), form))
 
 
 @storage_group.command("migrate")
@@ -790,7 +797,7 @@ def storage_migrate(place: Place, destination: str, form: str) -> None:
 @click.pass_obj
 def examine(place: Place, fix: bool, form: str) -> None:
     """Check this machine, the installation and the database."""
-    findings = doctor.examine(place.home, place.storage, fix)
+    findings = doctor.examine(place.workdir, place.storage, fix)
     click.echo(report.formatted(findings, form))
     if any(finding["state"] == "FAULT" for finding in findings):
         raise click.exceptions.Exit(3)
@@ -814,7 +821,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     **dict.fromkeys(UNREACHABLE, 4),
     DataError: 5,
     CorpusError: 5,
-    HomeError: 6,
+    WorkdirError: 6,
 }
 EXPECTED: tuple[type[Exception], ...] = (*EXIT_CODES, OSError)
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}

@@ -42,10 +42,10 @@ def compare(blocks: int) -> dict[str, Any]:
     plain, other = training(CASES["quickstart"]), training(CASES["quickstart"])
     ratios, steps = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as place, hanging_server() as base:
-        home, url = Path(place), f"sqlite:///{place}/study.db"
-        with closing(open_storage(url)) as storage, sender(home, url, base) as process:
+        workdir, url = Path(place), f"sqlite:///{place}/study.db"
+        with closing(open_storage(url)) as storage, sender(workdir, url, base) as process:
             spec = load("quickstart")
-            alerted = Alerted(Quiet(), open_study(spec, storage), home)
+            alerted = Alerted(Quiet(), open_study(spec, storage), workdir)
             alerted.trial_started(0, {}, plan_of(spec, "cpu"), 0)
             for number in track(range(blocks + 1), "blocks", console=Console(stderr=True), transient=True):
                 os.kill(process.pid, signal.SIGSTOP)
@@ -72,14 +72,14 @@ def hanging_server() -> Iterator[str]:
 
 
 @contextmanager
-def sender(home: Path, url: str, base: str) -> Iterator["subprocess.Popen[bytes]"]:
+def sender(workdir: Path, url: str, base: str) -> Iterator["subprocess.Popen[bytes]"]:
     """The process that runs beside workers, once it has begun to send."""
     telegram = {"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "1", "TELEGRAM_ALLOWED_IDS": "1"}
     environment = {**os.environ, **telegram, "TELEGRAM_API_BASE": base}
-    command = [sys.executable, run_study.__file__, "--home", str(home), "--storage", url]
+    command = [sys.executable, run_study.__file__, "--home", str(workdir), "--storage", url]
     process = subprocess.Popen([*command, "track", "--follow", "--no-tracking"], env=environment)
     try:
-        while not (home / "track.lock").exists():
+        while not (workdir / "track.lock").exists():
             time.sleep(0.1)
         time.sleep(5.0)
         yield process

@@ -34,7 +34,7 @@ from model import checkpoint
 from model.data.staging import PREFIX
 from model.failpoint import VARIABLE
 from model.training import StepMeasures, Training
-from objectives.monitored import Watched
+from objectives.monitored import MonitoredTraining
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import BUDGET_SECONDS
@@ -127,13 +127,13 @@ def network(name: str, params: dict[str, Any], log: Path, seconds: float) -> Any
 
 
 class ToyObjective(Tacotron2Objective):
-    def _measure(self, watched: Watched) -> Measured:
+    def _measure(self, watched: MonitoredTraining) -> Measured:
         trained: Any = watched.training
         return Measured(trained.step, trained.value, None, 0.0, {}, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.0)
 
     def _show(self, *_: object) -> None: ...
 
-    def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
+    def _train(self, attempt: Attempt, watched: MonitoredTraining, history: list[Measured]) -> float:
         trained: Any = watched.training
         trained.note("start")
         return super()._train(attempt, watched, history)
@@ -162,7 +162,7 @@ def toy_spec(trials: int, name: str = TOY) -> Spec:
 
 def one_worker(
     url: str,
-    home: Path,
+    workdir: Path,
     seconds: float = STEP_SECONDS,
     linger: bool = False,
     patience: float = BUDGET_SECONDS,
@@ -179,24 +179,24 @@ def one_worker(
 
     def run(attempt: Attempt) -> float:
         params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
-        log = home / f"steps-{attempt.trial.number}.log"
+        log = workdir / f"steps-{attempt.trial.number}.log"
         return objective(attempt, network(name, params, log, seconds))
 
     try:
-        Worker(spec, study, run, home / name, display, linger, patience, artifacts).work()
+        Worker(spec, study, run, workdir / name, display, linger, patience, artifacts).work()
     finally:
         storage.close()
 
 
-def live(url: str, home: Path, name: str, environment: dict[str, str]) -> None:
+def live(url: str, workdir: Path, name: str, environment: dict[str, str]) -> None:
     """The whole life of a worker's process."""
     os.environ.update(environment)
-    said = os.open(home / "workers.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    said = os.open(workdir / "workers.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
     torch.set_num_threads(1)
     prepare()
-    one_worker(url, home, name=name)
+    one_worker(url, workdir, name=name)
 
 
 @dataclass
@@ -204,7 +204,7 @@ class Loop:
     """Starts workers, kills them, starts others."""
 
     url: str
-    home: Path
+    workdir: Path
     count: int
     kills: int
     rng: random.Random
@@ -223,7 +223,7 @@ class Loop:
             self.trials += 4
             study = open_study(toy_spec(self.trials, self.name), storage)
             self._work()
-        self.faults += check(study, toy_spec(self.trials, self.name), self.home)
+        self.faults += check(study, toy_spec(self.trials, self.name), self.workdir)
         storage.close()
 
     def _work(self) -> None:
@@ -256,12 +256,14 @@ class Loop:
                 environment[VARIABLE] = f"{place}:kill:{nth}"
             else:
                 when = time.monotonic() + self.rng.uniform(*LIVES)
-        worker = FORKED.Process(target=live, args=(self.url, self.home, self.name, environment), daemon=True)
+        worker = FORKED.Process(
+            target=live, args=(self.url, self.workdir, self.name, environment), daemon=True
+        )
         worker.start()
         return worker, when
 
 
-def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
+def check(study: optuna.Study, spec: Spec, workdir: Path) -> Iterator[str]:
     """Everything that does not hold."""
     trials = [t for t in study.get_trials() if t.state.name != "WAITING"]
     if len(trials) != spec.budget.trials:
@@ -270,12 +272,12 @@ def check(study: optuna.Study, spec: Spec, home: Path) -> Iterator[str]:
     if counts != {"done": len(trials)}:
         yield f"leases are left: {counts}"
     for trial in trials:
-        yield from check_trial(study.study_name, trial, home)
-    left = (*home.rglob("*.tmp"), *home.rglob("*.tmp.*"), *home.rglob(f"{PREFIX}*"))
-    yield from (f"left behind: {path.relative_to(home)}" for path in left)
+        yield from check_trial(study.study_name, trial, workdir)
+    left = (*workdir.rglob("*.tmp"), *workdir.rglob("*.tmp.*"), *workdir.rglob(f"{PREFIX}*"))
+    yield from (f"left behind: {path.relative_to(workdir)}" for path in left)
 
 
-def check_trial(study_name: str, trial: FrozenTrial, home: Path) -> Iterator[str]:
+def check_trial(study_name: str, trial: FrozenTrial, workdir: Path) -> Iterator[str]:
     name = f"trial {trial.number}"
     if trial.state.name not in ("COMPLETE", "PRUNED"):
         yield f"{name} ended as {trial.state.name}: {trial.user_attrs.get('reason')}"
@@ -290,8 +292,8 @@ def check_trial(study_name: str, trial: FrozenTrial, home: Path) -> Iterator[str
         yield f"{name} has the value {trial.value} at step {last}, undisturbed {wanted}"
     if list(values) != [step for step in expected if step <= last]:
         yield f"{name} reported at steps {list(values)}"
-    yield from check_steps(name, home / f"steps-{trial.number}.log")
-    if checkpoint.newest(trial_folder(home / study_name, trial.number), lambda _: None) is None:
+    yield from check_steps(name, workdir / f"steps-{trial.number}.log")
+    if checkpoint.newest(trial_folder(workdir / study_name, trial.number), lambda _: None) is None:
         yield f"{name} has no sound checkpoint"
 
 
@@ -341,11 +343,11 @@ def main(kills: int, workers: str, databases: str, seed: int, form: str) -> None
 
 
 def configuration(database: str, count: int, kills: int, seed: int) -> Iterator[dict[str, Any]]:
-    home = Path(tempfile.mkdtemp(prefix="chaos-"))
+    workdir = Path(tempfile.mkdtemp(prefix="chaos-"))
     real = round(REAL_SHARE * kills)
-    with nullcontext(f"sqlite:///{home}/study.db") if database == "sqlite" else postgresql_server() as url:
+    with nullcontext(f"sqlite:///{workdir}/study.db") if database == "sqlite" else postgresql_server() as url:
         for name, share in ((TOY, kills - real), (REAL, real)):
-            began, place = time.monotonic(), home / name
+            began, place = time.monotonic(), workdir / name
             place.mkdir()
             loop = Loop(url, place, count, share, random.Random(seed), name)
             loop.run()

@@ -27,7 +27,7 @@ from sqlalchemy import Engine, event
 from benchmarks import postgresql_server
 from benchmarks.chaos import Quiet, nothing_measured
 from model.training import StepMeasures
-from objectives.monitored import Watched
+from objectives.monitored import MonitoredTraining
 from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
 from smart_tuner.store.leases import Lease
 from smart_tuner.store.storage import OPTUNAS, Storage, open_storage
@@ -35,7 +35,7 @@ from smart_tuner.store.url import parse
 from studies.file.space import suggest
 from studies.file.spec import Spec, load
 from studies.report.summary import formatted
-from studies.run.study import open_study, wish
+from studies.run.study import desired_state, open_study
 from studies.run.training import plan_of
 from studies.run.worker import Worker
 
@@ -53,13 +53,13 @@ class Renewing(Worker):
 
     def renew(self) -> None:
         self._leases.renew(self.lease)
-        wish(self.study)
+        desired_state(self.study)
 
 
 class Untrained(Tacotron2Objective):
     """Measures what it is told, and saves nothing."""
 
-    def _measure(self, watched: Watched) -> Measured:
+    def _measure(self, watched: MonitoredTraining) -> Measured:
         training: Any = watched.training
         return measured(training.number, training.step)
 

@@ -40,7 +40,7 @@ NAME = "history"
 RUNGS = 10
 AT_ONCE = 500  # trials written in one transaction
 BEGAN = datetime(2026, 1, 1)
-YARDSTICK = {"floor": 2.0, "ceiling": 4.0, "cap": 20.0}
+YARDSTICK = {"copy_synthesis": 4.0, "mismatch": 20.0}
 
 PLAIN_BEST = """
 import sys
@@ -212,8 +212,8 @@ def compared(name: str, ours: list[str], plain: list[str], runs: int) -> dict[st
     }
 
 
-def measured(url: str, spec: Spec, home: Path, runs: int) -> Iterator[dict[str, Any]]:
-    program = [sys.executable, "run_study.py", "--storage", url, "--home", str(home)]
+def measured(url: str, spec: Spec, workdir: Path, runs: int) -> Iterator[dict[str, Any]]:
+    program = [sys.executable, "run_study.py", "--storage", url, "--home", str(workdir)]
     sources = {name: distribution_to_json(source) for name, source in space.distributions(spec).items()}
     plain = parse(url).within(OPTUNAS)
     best = [sys.executable, "-c", PLAIN_BEST, plain, NAME]

@@ -30,20 +30,20 @@ SECONDS = 240
 
 
 @contextlib.contextmanager
-def served(home: Path, port: int) -> Iterator[str]:
+def served(workdir: Path, port: int) -> Iterator[str]:
     """The address of the home page, with its key."""
-    program = [sys.executable, str(ROOT / "run_study.py"), "--home", str(home), "pages"]
+    program = [sys.executable, str(ROOT / "run_study.py"), "--home", str(workdir), "pages"]
     with subprocess.Popen([*program, "--only", "home", "--port", f"home={port}"], cwd=ROOT) as process:
         try:
-            until(lambda: _entrance(home))
-            yield _entrance(home)
+            until(lambda: _entrance(workdir))
+            yield _entrance(workdir)
         finally:
             process.terminate()
 
 
-def _entrance(home: Path) -> str:
+def _entrance(workdir: Path) -> str:
     """The address with its key, once it leads somewhere; or nothing."""
-    found = state.running(home)
+    found = state.running(workdir)
     url = found.addresses["home"] if found else ""
     try:
         return url if url and httpx.get(url, timeout=10, trust_env=False).status_code == 303 else ""
@@ -94,16 +94,16 @@ def taken(driver: webdriver.Chrome, url: str, width: int, russian: bool, path: P
 
 @click.command(help=__doc__)
 @click.option("--study", default="quickstart", show_default=True)
-@click.option("--home", type=click.Path(path_type=Path), help="One that holds a study already.")
+@click.option("--home", "workdir", type=click.Path(path_type=Path), help="One that holds a study already.")
 @click.option("--port", default=5094, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=ROOT / "docs", show_default="docs")
-def main(study: str, home: Path | None, port: int, output: Path) -> None:
+def main(study: str, workdir: Path | None, port: int, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        if home is None:
-            home = Path(folder)
+        if workdir is None:
+            workdir = Path(folder)
             command = [sys.executable, str(ROOT / "run_study.py"), "--home", folder, "start", study]
             subprocess.run(command, cwd=ROOT, check=True)
-        with served(home.resolve(), port) as url, browser() as driver:
+        with served(workdir.resolve(), port) as url, browser() as driver:
             taken(driver, url, 1240, False, output / "home.png")
             taken(driver, url, 500, True, output / "home-phone.png")
 

@@ -116,11 +116,11 @@ class Quiet:
         click.echo(text, err=True)
 
 
-def one(case: str, seed: int, arm: str, home: Path) -> dict[str, Any]:
+def one(case: str, seed: int, arm: str, workdir: Path) -> dict[str, Any]:
     """A whole run as one trial; what came of it."""
     torch.set_num_threads(1)
     spec = load("quickstart")
-    corpus = data.load(spec, home, lambda *_: None, lambda text: click.echo(text, err=True))
+    corpus = data.load(spec, workdir, lambda *_: None, lambda text: click.echo(text, err=True))
     judged = corpus.held_out[: spec.objective.sentences]
     judge = Judge(judged, spec.objective.draws, spec.seed, yardstick(judged, corpus.mel_settings))
     rules = RULES if arm == "rules" else ()
@@ -205,23 +205,23 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return shown
 
 
-def apart(run: tuple[str, int, str], home: Path) -> dict[str, Any]:
+def apart(run: tuple[str, int, str], workdir: Path) -> dict[str, Any]:
     """One run in a process of its own."""
-    call = [sys.executable, "-m", "benchmarks.promise", "--one", str(home), *map(str, run)]
+    call = [sys.executable, "-m", "benchmarks.promise", "--one", str(workdir), *map(str, run)]
     row: dict[str, Any] = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
     return row
 
 
 @click.command(help=__doc__)
-@click.option("--home", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--home", "workdir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--only", default="", help="Cases, such as a,c,h2; default all.")
 @click.option("--arms", default="rules,off", show_default=True)
 @click.option("--seeds", default=5, show_default=True)
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes, one thread each.")
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
-def main(home: Path, only: str, arms: str, seeds: int, jobs: int, form: str) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "promise.jsonl"
+def main(workdir: Path, only: str, arms: str, seeds: int, jobs: int, form: str) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
+    log = workdir / "promise.jsonl"
     cases = only.split(",") if only else [*HEALTHY, *FAULTS]
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(row["case"], row["seed"], row["arm"]) for row in rows}
@@ -234,7 +234,7 @@ def main(home: Path, only: str, arms: str, seeds: int, jobs: int, form: str) -> 
     ]
     click.echo(f"{len(wanted)} runs to do, {len(rows)} done", err=True)
     with ThreadPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(apart, run, home) for run in wanted]):
+        for future in as_completed([pool.submit(apart, run, workdir) for run in wanted]):
             row = future.result()
             rows.append(row)
             with log.open("a") as file:

@@ -39,9 +39,9 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
     steps: list[float] = []
     own: list[float] = []
     with tempfile.TemporaryDirectory() as place:
-        home, url = Path(place), f"sqlite:///{place}/study.db"
+        workdir, url = Path(place), f"sqlite:///{place}/study.db"
         storage = open_storage(url)
-        tracked = Tracked(Quiet(), OfStudy(storage.ours, "benchmark", 32 * "0"), home)
+        tracked = Tracked(Quiet(), OfStudy(storage.ours, "benchmark", 32 * "0"), workdir)
 
         def job(attempt: Attempt) -> float:
             tracked.trial_started(0, {}, plan_of(load("quickstart"), "cpu"), 0)
@@ -55,9 +55,9 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
         trial: Any = SimpleNamespace(number=0, user_attrs={"settings": asdict(other.settings)})
         nothing: Any = None
         with suppress(Interrupted):
-            tracked.job(job)(Attempt(trial, home / "trial-0000", nothing, Outage(click.echo)))
+            tracked.job(job)(Attempt(trial, workdir / "trial-0000", nothing, Outage(click.echo)))
         began = time.process_time()
-        publisher, first = publishers(storage, url, home)[0], iter((True, False))
+        publisher, first = publishers(storage, url, workdir)[0], iter((True, False))
         publisher.drain(lambda: next(first))  # makes MLflow's tables
         loading = time.process_time() - began
         publisher.drain()

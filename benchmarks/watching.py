@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.train_step import CASES, timed, training
-from objectives.monitored import Watched
+from objectives.monitored import MonitoredTraining
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES
@@ -36,7 +36,7 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
     pace = Pace(PLANNED, validate_every=10 * PLANNED)
     plain, other = training(CASES[name]), training(CASES[name])
     with tempfile.TemporaryDirectory() as folder:
-        watched = Watched(other, pace, RULES, (), Path(folder), NoLedger())
+        watched = MonitoredTraining(other, pace, RULES, (), Path(folder), NoLedger())
         ratios, steps = [], []
         every = pace(50, 20)
         for _ in range(30):  # the first allocate, and windows fill

@@ -60,25 +60,25 @@ def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
     return replace(RULE, hosts=hosts, **found), store
 
 
-def command(home: Path, guard: Guard) -> list[str]:
+def command(workdir: Path, guard: Guard) -> list[str]:
     """It listens on its standard input, the one descriptor that MLflow hands on to its uvicorn.
 
     MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
     """
-    mlflow_files(home).mkdir(parents=True, exist_ok=True)
+    mlflow_files(workdir).mkdir(parents=True, exist_ok=True)
     here = ("localhost", "127.0.0.1", "[::1]", "localhost:*", "127.0.0.1:*", "[[]::1]:*")
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "smart-tuner", "--workers", "1"),
         *("--uvicorn-opts", "--no-access-log --fd 0"),
         *("--allowed-hosts", ",".join((*here, *sorted(guard.hosts)))),
         *("--cors-allowed-origins", ",".join(f"http://{name}" for name in sorted(guard.hosts))),
-        *("--artifacts-destination", str(mlflow_files(home))),
+        *("--artifacts-destination", str(mlflow_files(workdir))),
     ]
 
 
-def environment(url: str, home: Path, guard: Guard) -> dict[str, str]:
+def environment(url: str, workdir: Path, guard: Guard) -> dict[str, str]:
     """With the database's address, the key and the password, which a command line would show to all."""
-    kept = {"key": guard.key, "password": guard.password, "store": str(mlflow_files(home))}
+    kept = {"key": guard.key, "password": guard.password, "store": str(mlflow_files(workdir))}
     return {
         **bare(url),
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(url),

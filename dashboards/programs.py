@@ -68,9 +68,9 @@ class _Kept:
         return ""
 
 
-def tensorboard(home: Path) -> WSGI:
+def tensorboard(workdir: Path) -> WSGI:
     """Serves the folder that trials write into."""
-    folder = home / "tensorboard"
+    folder = workdir / "tensorboard"
     folder.mkdir(parents=True, exist_ok=True)
     kept: list[_Kept] = []
 
@@ -85,9 +85,9 @@ def tensorboard(home: Path) -> WSGI:
     return kept[0].app
 
 
-def optuna_board(storage: Storage, home: Path) -> WSGI:
+def optuna_board(storage: Storage, workdir: Path) -> WSGI:
     """Serves our own storage object: a URL would be opened another way, and shown by ps."""
-    attached(home).mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(str(attached(home)))
+    attached(workdir).mkdir(parents=True, exist_ok=True)
+    store = FileSystemArtifactStore(str(attached(workdir)))
     app: WSGI = optuna_dashboard.wsgi(storage, artifact_store=store)
     return app

@@ -259,11 +259,17 @@ class Pages:
         options: Options,
         storage: Storage,
         url: str,
-        home: Path,
+        workdir: Path,
         say: Callable[[str], None],
         with_keys: bool = False,
     ) -> None:
-        self._options, self._storage, self._url, self._home, self._say = options, storage, url, home, say
+        self._options, self._storage, self._url, self._workdir, self._say = (
+            options,
+            storage,
+            url,
+            workdir,
+            say,
+        )
         self._with_keys = with_keys
         secret, password = options.secret(), options.password()
         self._guards = {page: options.guard(page, secret, password) for page in options.only}
@@ -278,7 +284,7 @@ class Pages:
 
     def run(self) -> int:
         """Serve until a signal comes; the exit code. Raises PagesError for a port that is taken."""
-        with state.alone(self._home) as write, self._ports():
+        with state.alone(self._workdir) as write, self._ports():
             before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
             try:
                 for page in self._options.only:
@@ -344,17 +350,17 @@ class Pages:
     def _made(self, page: str) -> Server:
         guard, place = self._guards[page], self._sockets[page]
         if page == "mlflow":
-            command = mlflow_server.command(self._home, guard)
-            environment = mlflow_server.environment(self._url, self._home, guard)
-            return InChild(command, environment, self._home / "pages-mlflow.log", place.fileno())
+            command = mlflow_server.command(self._workdir, guard)
+            environment = mlflow_server.environment(self._url, self._workdir, guard)
+            return InChild(command, environment, self._workdir / "pages-mlflow.log", place.fileno())
         return InThread(guard.asgi(self._app(page)), place.dup())
 
     def _app(self, page: str) -> ASGI:
         if page == "home":
-            return home_page.app(self._storage, self._url, self._home, self.known, self.entrances())
+            return home_page.app(self._storage, self._url, self._workdir, self.known, self.entrances())
         made: dict[str, Callable[[], Any]] = {
-            "tensorboard": lambda: programs.tensorboard(self._home),
-            "optuna": lambda: programs.optuna_board(self._storage, self._home),
+            "tensorboard": lambda: programs.tensorboard(self._workdir),
+            "optuna": lambda: programs.optuna_board(self._storage, self._workdir),
         }
         app: Any = WSGIMiddleware(made[page](), workers=6)
         return app  # type: ignore[no-any-return]
@@ -418,9 +424,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def status(home: Path) -> list[dict[str, Any]]:
+def status(workdir: Path) -> list[dict[str, Any]]:
     """One record a page of the process that serves this home; none where none does."""
-    found = state.running(home)
+    found = state.running(workdir)
     if found is None:
         return []
     return [

@@ -39,9 +39,9 @@ class Running:
         return int(self.owner["pid"])
 
 
-def running(home: Path) -> Running | None:
+def running(workdir: Path) -> Running | None:
     """The process that serves this home's pages, if it still lives; on another machine, if it did not end."""
-    found = _written(home)
+    found = _written(workdir)
     return None if found is None or _is_over(found.owner) else found
 
 
@@ -51,37 +51,37 @@ def _is_over(owner: dict[str, Any]) -> bool:
     return is_gone(owner) or (owner["host"] == here["host"] and owner["boot"] != here["boot"])
 
 
-def _written(home: Path) -> Running | None:
+def _written(workdir: Path) -> Running | None:
     try:
-        with os.fdopen(files.opened(home / STATE, os.O_RDONLY), encoding="utf-8") as file:
+        with os.fdopen(files.opened(workdir / STATE, os.O_RDONLY), encoding="utf-8") as file:
             return Running(**json.load(file))
     except FileNotFoundError:
         return None
     except PermissionError as error:
         raise PagesError(
-            f"Cannot read {home / STATE}.\n{error.strerror}.\nOnly who started the pages sees or ends them."
+            f"Cannot read {workdir / STATE}.\n{error.strerror}.\nOnly who started the pages may end them."
         ) from error
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[Write]:
+def alone(workdir: Path) -> Iterator[Write]:
     """Be the one who serves; gives a function that writes down addresses (and those on this machine), and the
     pids of children.
 
     Raises:
         PagesError: another process does.
     """
-    with os.fdopen(files.lock(home / LOCK), "wb") as lock:
+    with os.fdopen(files.lock(workdir / LOCK), "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            other = running(home)
+            other = running(workdir)
             where = f"by process {other.pid}" if other else "already"
             raise PagesError(
-                f"The pages of {home} are served {where}.\nThere can be one such process.\n"
+                f"The pages of {workdir} are served {where}.\nThere can be one such process.\n"
                 "Look with: run_study.py pages --status   or end it with: run_study.py pages --stop"
             ) from error
-        _end_orphans(home)
+        _end_orphans(workdir)
 
         def write(addresses: dict[str, str], bound: dict[str, str], children: list[int]) -> None:
             state = {
@@ -90,34 +90,34 @@ def alone(home: Path) -> Iterator[Write]:
                 "bound": bound,
                 "children": [process(c) for c in children],
             }
-            descriptor, temporary = tempfile.mkstemp(prefix=f"{STATE}.", dir=home)  # for its owner alone
+            descriptor, temporary = tempfile.mkstemp(prefix=f"{STATE}.", dir=workdir)  # for its owner alone
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(state, file, indent=1)
-            os.replace(temporary, home / STATE)
+            os.replace(temporary, workdir / STATE)
 
         try:
             yield write
         finally:
-            (home / STATE).unlink(missing_ok=True)
+            (workdir / STATE).unlink(missing_ok=True)
 
 
-def stop(home: Path) -> bool:
+def stop(workdir: Path) -> bool:
     """End the process that serves, and wait until it has; False where none does.
 
     Raises:
         PagesError: it runs on another machine, or does not end.
     """
-    found = _written(home)
+    found = _written(workdir)
     if found is None:
         return False
     here = this_process()
     if any(found.owner[name] != here[name] for name in ("host", "pids")):
         raise PagesError(
-            f"The pages of {home} are served on another machine, or in another container.\n"
+            f"The pages of {workdir} are served on another machine, or in another container.\n"
             f"It is {found.owner['host']}.\nRun there: run_study.py pages --stop"
         )
     served = _ended(found.owner)
-    _end_orphans(home)
+    _end_orphans(workdir)
     return served
 
 
@@ -137,10 +137,10 @@ def _ended(owner: dict[str, Any]) -> bool:
     return True
 
 
-def _end_orphans(home: Path) -> None:
+def _end_orphans(workdir: Path) -> None:
     """Children of a process that was killed before it could end them."""
-    found = _written(home)
+    found = _written(workdir)
     if found is not None and _is_over(found.owner):
         for child in found.children:
             _ended(child)
-        (home / STATE).unlink(missing_ok=True)
+        (workdir / STATE).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 ORDER = 13  # cepstral coefficients 1 to 13; the level, coefficient 0, does not count
 DECIBEL = 10 / np.log(10) * np.sqrt(2)
-# Of the mismatch distance (objectives/quality.py, Yardstick.cap), by three trainings: an aligned hum, of
+# Of the mismatch distance (objectives/quality.py, Yardstick.mismatch), by three trainings: an aligned hum, of
 # which no sentence had failed, stood at 0.90, the quickstart's trials after 100 steps at 0.90 to 0.98. At
 # 0.83 a recogniser had 0.74 of the letters wrong, where a wrong text has 0.85: there words may begin.
 NO_SPEECH = 0.85

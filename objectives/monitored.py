@@ -20,7 +20,7 @@ from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
 from smart_tuner.repair.rules import TextIgnored
 
-EARLY_LOOKS = (10, 15, 20)  # a cut graph shows at once
+EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
 
 
 class Ledger(Protocol):
@@ -31,7 +31,7 @@ class Ledger(Protocol):
     def take(self, entries: Sequence[Entry], step: int) -> None: ...
 
 
-class Watched:
+class MonitoredTraining:
     """One trial's training with its rules; without rules it only trains.
 
     Args:
@@ -53,7 +53,7 @@ class Watched:
         self.training, self._pace, self._items = training, pace, items
         self._folder, self._ledger, self._told = folder, ledger, told
         self._seen: Validation | None = None  # since the last repair
-        self._look_every = pace(50, 20)
+        self._probe_every = pace(50, 20)
         used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
         self._text_is_used = max(used, default=0.0)  # from then on, a run's text_gain is not measured
         n_clips = len(training.corpus.training)
@@ -108,9 +108,9 @@ class Watched:
         while True:
             training.settings = fix.settings()
             step = training.step + 1
-            look = step in EARLY_LOOKS or step % self._look_every == 0
+            probe = step in EARLY_PROBES or step % self._probe_every == 0
             try:
-                measures = training.advance(closely=look)
+                measures = training.advance(closely=probe)
             except NonFinite:
                 if (again := self._once_more()) is None:
                     continue
@@ -119,7 +119,7 @@ class Watched:
                 fix.out_of_memory(str(error))
                 continue
             fix.health.note_clips(measures.clips)
-            fix.stepped(step, step_measures(measures), look_measures(measures))
+            fix.stepped(step, step_measures(measures), probe_measures(measures))
             if step % self._pace.validate_every == 0:
                 fix.validated(step, self.validate())
             return measures
@@ -213,7 +213,7 @@ def step_measures(m: StepMeasures) -> dict[str, float]:
     return {"loss": m.loss, "mel": m.mel_l1, "gate": m.gate, "guided": m.guided, "grad_norm": m.grad_norm}
 
 
-def look_measures(m: StepMeasures) -> dict[str, float] | None:
+def probe_measures(m: StepMeasures) -> dict[str, float] | None:
     if m.groups is None:
         return None
     kinds = {"gradient": "gradient_rms", "update": "update", "silent": "silent", "unchanged": "unchanged"}

@@ -1,7 +1,7 @@
 """The measure: how far a freely running voice is from recordings that it never heard.
 
 Mel-cepstral distance in dB along the best time warp, on held-out sentences, several draws of the
-prenet's masks each. A failed sentence scores the cap, the median distance between recordings of
+prenet's masks each. A failed sentence scores the mismatch distance, the median distance between recordings of
 different sentences: a voice that says something else is no better than that. No searched loss
 weight enters, and the masks are the same for every trial and rung.
 """
@@ -28,8 +28,8 @@ from objectives.distance import mel_cepstral_distance
 class Yardstick:
     """What distances are held against, in dB; of the corpus, never of a trial."""
 
-    cap: float  # median distance between recordings of different held-out sentences
-    ceiling: float  # mean distance of copy-synthesis: the best that this vocoder allows
+    mismatch: float  # median distance between recordings of different held-out sentences
+    copy_synthesis: float  # mean distance of copy-synthesis: the best that this vocoder allows
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Judge:
     def _score(
         self, item: Utterance, draw: int, speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]
     ) -> SentenceScore:
-        cap, ratio = self.yardstick.cap, len(speech.mel) / len(item.mel)
+        mismatch, ratio = self.yardstick.mismatch, len(speech.mel) / len(item.mel)
         failed = failure(speech, spoken)
-        value = cap if failed else min(cap, mel_cepstral_distance(speech.mel, item.mel))
+        value = mismatch if failed else min(mismatch, mel_cepstral_distance(speech.mel, item.mel))
         return SentenceScore(item.id, draw, value, ratio, speech.stop, failed)
 
 
@@ -116,7 +116,7 @@ def reached_end(
 
 
 def yardstick(items: Sequence[Utterance], settings: MelSettings) -> Yardstick:
-    """Measure cap and ceiling on the recordings themselves. Needs at least two items."""
+    """Measure both distances on the recordings themselves. Needs at least two items."""
     if len(items) < 2:
         raise ValueError(f"{len(items)} held-out sentence, but the measure needs at least 2")
     between = [mel_cepstral_distance(a.mel, b.mel) for a, b in combinations(items, 2)]

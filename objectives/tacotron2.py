@@ -16,7 +16,7 @@ from model.failpoint import failpoint
 from model.speech.audio import write_wave
 from model.speech.voice import Voice
 from model.training import StepMeasures, Training, Validation
-from objectives.monitored import Ledger, Watched
+from objectives.monitored import Ledger, MonitoredTraining
 from objectives.pictures import save_alignment, save_mels
 from objectives.progress import MELS, SAMPLE, Progress
 from objectives.quality import Judge, Judgement
@@ -120,7 +120,7 @@ class Tacotron2Objective:
         """Raises TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or
         Interrupted, after a checkpoint, when the attempt was asked to stop."""
         plan, history = self._plan, list[Measured]()
-        watched = Watched(
+        monitored = MonitoredTraining(
             training,
             Pace(plan.steps, plan.validate_every),
             plan.rules,
@@ -129,11 +129,11 @@ class Tacotron2Objective:
             attempt.ledger,
             self._watcher.repaired,
         )
-        self._restore(attempt, watched, history)
+        self._restore(attempt, monitored, history)
         try:
-            return self._train(attempt, watched, history)
+            return self._train(attempt, monitored, history)
         except GivenUp as end:
-            attempt.outage.wait_for(lambda: self._report(attempt, watched, history))
+            attempt.outage.wait_for(lambda: self._report(attempt, monitored, history))
             ended_by = {"rule": end.entry.rule, **dict(end.entry.evidence)}
             attempt.outage.wait_for(lambda: attempt.trial.set_user_attr("ended_by", ended_by))
             if end.state == "COMPLETE" and history:
@@ -142,27 +142,27 @@ class Tacotron2Objective:
                 raise Unrepairable(str(end)) from end
             raise optuna.TrialPruned(str(end)) from end
 
-    def _train(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> float:
-        training, live = watched.training, Progress(attempt.folder)
+    def _train(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> float:
+        training, live = monitored.training, Progress(attempt.folder)
         while True:
             if history and history[-1].step == training.step:  # just measured, here or before a kill
-                if training.step >= self._plan.steps + watched.redone:
-                    watched.conclude()
-                    attempt.outage.wait_for(lambda: self._report(attempt, watched, history))
+                if training.step >= self._plan.steps + monitored.redone:
+                    monitored.conclude()
+                    attempt.outage.wait_for(lambda: self._report(attempt, monitored, history))
                     return best(history).value
-                if self._falls_behind(attempt, watched, history):
+                if self._falls_behind(attempt, monitored, history):
                     raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
-            self._train_to_next_measure(attempt, watched, history, live)
-            history.append(self._measure(watched))
+            self._train_to_next_measure(attempt, monitored, history, live)
+            history.append(self._measure(monitored))
             self._show(training, attempt.folder, history)  # before: what is saved is not measured again
-            self._save(attempt, watched, history)
+            self._save(attempt, monitored, history)
 
-    def _falls_behind(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> bool:
+    def _falls_behind(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> bool:
         """While the database is away nothing is told or pruned; the next measure tells all."""
         verdicts: list[bool] = []
 
         def tell() -> None:
-            self._report(attempt, watched, history)
+            self._report(attempt, monitored, history)
             failpoint("reported")
             verdicts.append(attempt.trial.should_prune())
             failpoint("verdict")
@@ -170,50 +170,50 @@ class Tacotron2Objective:
         return attempt.outage.attempt(tell) and verdicts[-1]
 
     def _train_to_next_measure(
-        self, attempt: Attempt, watched: Watched, history: list[Measured], live: Progress
+        self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured], live: Progress
     ) -> None:
-        every, training = self._plan.measure_every, watched.training
+        every, training = self._plan.measure_every, monitored.training
         measure = (training.step // every + 1) * every
         # redone steps are made up for, so that a repaired trial ends later
-        while training.step < (target := min(self._plan.steps + watched.redone, measure)):
-            measures = watched.advance()
+        while training.step < (target := min(self._plan.steps + monitored.redone, measure)):
+            measures = monitored.advance()
             attempt.consumed.add(measures.seconds)
             self._watcher.stepped(measures)
-            live.stepped(measures, self._plan.steps + watched.redone, watched.diagonal_score)
-            if watched.changed:
-                self._check_credit(watched)
-                self._save(attempt, watched, history)
+            live.stepped(measures, self._plan.steps + monitored.redone, monitored.diagonal_score)
+            if monitored.changed:
+                self._check_credit(monitored)
+                self._save(attempt, monitored, history)
             if (signal := attempt.asked_to_stop()) is not None:
-                self._save(attempt, watched, history)
+                self._save(attempt, monitored, history)
                 raise Interrupted(signal)
             if training.step % self._plan.checkpoint_every == 0 and training.step < target:
-                self._save(attempt, watched, history)
+                self._save(attempt, monitored, history)
 
-    def _check_credit(self, watched: Watched) -> None:
+    def _check_credit(self, monitored: MonitoredTraining) -> None:
         """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
-        repaired = {name for entry in watched.repairs() for name in entry.changes}
+        repaired = {name for entry in monitored.repairs() for name in entry.changes}
         if names := sorted(repaired & self._plan.searched):
-            step = watched.training.step
+            step = monitored.training.step
             raise optuna.TrialPruned(f"step {step}: a repair changed {', '.join(names)} (credit is pure)")
 
-    def _measure(self, watched: Watched) -> Measured:
-        training = watched.training
+    def _measure(self, monitored: MonitoredTraining) -> Measured:
+        training = monitored.training
         validation = training.validate(self._corpus.held_out)
         measured = summary(validation, self._judge(training.voice()), training.seconds)
         self._watcher.measured(measured)
-        watched.judged(measured.value)
+        monitored.judged(measured.value)
         return measured
 
-    def _save(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
-        step = watched.training.step
+    def _save(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
+        step = monitored.training.step
 
         def fill(target: Path) -> None:
-            watched.training.save(target)
-            progress = {"measures": [asdict(measured) for measured in history], "watch": watched.state()}
+            monitored.training.save(target)
+            progress = {"measures": [asdict(measured) for measured in history], "watch": monitored.state()}
             (target / PROGRESS).write_text(json.dumps(progress))
 
         self._watcher.saving(step)
-        needed = watched.saving(step) | ({best(history).step} if history else set())
+        needed = monitored.saving(step) | ({best(history).step} if history else set())
         try:
             path = checkpoint.write(attempt.folder, step, fill)
         except OSError as error:
@@ -224,20 +224,20 @@ class Tacotron2Objective:
         checkpoint.keep(attempt.folder, KEPT_CHECKPOINTS, needed)
         attempt.kept(path)
 
-    def _restore(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
+    def _restore(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
         newest = checkpoint.newest(attempt.folder, self._watcher.warned)
         if newest is None and checkpoint.all_in(attempt.folder):
             self._watcher.warned(f"trial {attempt.trial.number}: no checkpoint is sound; it begins anew")
         checkpoint.set_aside(attempt.folder, -1 if newest is None else checkpoint.step_of(newest))
         if newest is not None:
-            watched.training.restore(newest)
+            monitored.training.restore(newest)
             progress = json.loads((newest / PROGRESS).read_text())
             history += [Measured(**row) for row in progress["measures"]]
-            watched.take(progress["watch"])
+            monitored.take(progress["watch"])
         elif self._plan.rules:
-            self._save(attempt, watched, history)  # where a repair may begin anew
+            self._save(attempt, monitored, history)  # where a repair may begin anew
 
-    def _report(self, attempt: Attempt, watched: Watched, history: list[Measured]) -> None:
+    def _report(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
         """All that the database does not know yet."""
         trial = attempt.trial
         attempt.ledger.flush()
@@ -246,10 +246,10 @@ class Tacotron2Objective:
             if measured.step not in reported:
                 trial.report(measured.value, measured.step)
         trial.set_user_attr("measures", [asdict(measured) for measured in history])
-        if repairs := watched.repairs():
+        if repairs := monitored.repairs():
             trial.set_user_attr("repairs", len(repairs))
-            trial.set_user_attr("effective", watched.effective())
-            trial.set_user_attr(GRACE, watched.grace_until)
+            trial.set_user_attr("effective", monitored.effective())
+            trial.set_user_attr(GRACE, monitored.grace_until)
 
     def _show(self, training: Training, folder: Path, history: list[Measured]) -> None:
         """Keep a sample and a picture of the trial's best state beside its checkpoints."""

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 
-class Late:
+class LazyModule:
     """Stands for a module. It is no LazyLoader: that one breaks torch, whose import looks at all modules."""
 
     def __init__(self, name: str) -> None:

@@ -55,13 +55,13 @@ def routes(folder):
     ):
         board = programs.tensorboard(folder)
         optuna = {(route.method, route.rule) for route in programs.optuna_board(storage, folder).routes}
-        home = home_routes(home_page.app(storage, f"sqlite:///{folder}/study.db", folder))
+        workdir = home_routes(home_page.app(storage, f"sqlite:///{folder}/study.db", folder))
         mlflow = mlflow_routes()
     return {
         "mlflow": mlflow,
         "tensorboard": {(method, path) for path in board.exact_routes for method in ("GET", "POST")},
         "optuna": optuna,
-        "home": home,
+        "home": workdir,
     }
 
 
@@ -103,8 +103,8 @@ def as_neighbour(task):
     return found
 
 
-def main(home):
-    running = state.running(home)
+def main(workdir):
+    running = state.running(workdir)
     with tempfile.TemporaryDirectory() as folder:
         table = routes(Path(folder))
     print("The owner, who could change something, sends only GET and HEAD.\n")

@@ -81,15 +81,15 @@ class Home:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("finished"), None)
-    begun = home.begin("start", "small.toml")
-    home.stdout, home.stderr = begun.communicate()
-    assert begun.returncode == 0, home.stdout + home.stderr
-    return home
+    workdir = Home(tmp_path_factory.mktemp("finished"), None)
+    begun = workdir.begin("start", "small.toml")
+    workdir.stdout, workdir.stderr = begun.communicate()
+    assert begun.returncode == 0, workdir.stdout + workdir.stderr
+    return workdir
 
 
 @pytest.fixture
-def home(tmp_path, finished):
+def workdir(tmp_path, finished):
     return Home(tmp_path, finished.folder / "runs" / "corpora")
 
 
@@ -125,20 +125,20 @@ def test_results_come_as_json_in_optunas_names(finished):
     assert "params_learning_rate" in table
 
 
-def test_a_met_budget_starts_nothing_and_a_raised_one_goes_on(home):
-    home.run("start", "small.toml")
-    before = home.values()
-    home.run("start", "small.toml")
-    assert home.values() == before
-    shown = home.run("resume", "small", "--n-trials", "3").stdout
+def test_a_met_budget_starts_nothing_and_a_raised_one_goes_on(workdir):
+    workdir.run("start", "small.toml")
+    before = workdir.values()
+    workdir.run("start", "small.toml")
+    assert workdir.values() == before
+    shown = workdir.run("resume", "small", "--n-trials", "3").stdout
     assert "run_study.py resume small --n-trials 11    search on" in shown
-    assert home.values()[:2] == before
-    assert len(home.values()) == 3
+    assert workdir.values()[:2] == before
+    assert len(workdir.values()) == 3
 
 
-def test_the_same_seeds_give_the_same_values(home, finished):
-    home.run("start", "small.toml")
-    assert home.values() == finished.values()
+def test_the_same_seeds_give_the_same_values(workdir, finished):
+    workdir.run("start", "small.toml")
+    assert workdir.values() == finished.values()
 
 
 def test_the_best_voice_speaks_a_new_text(finished, tmp_path):
@@ -168,71 +168,71 @@ def test_a_report_tells_the_story(finished):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_the_trial_and_resume_ends_as_if_it_never_came(home, finished, number, code):
-    running = home.begin("start", "small.toml")
-    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+def test_a_signal_saves_the_trial_and_resume_ends_as_if_it_never_came(workdir, finished, number, code):
+    running = workdir.begin("start", "small.toml")
+    wait_for(workdir, running, lambda: list(workdir.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
     running.send_signal(number)
     _, said = running.communicate(timeout=60)
     assert running.returncode == code, said
     assert "run_study.py resume small" in said
-    (home.folder / "small.toml").unlink()
-    assert "goes on from step" in home.run("resume", "small").stderr or len(home.values()) == 2
-    assert home.values() == finished.values()
+    (workdir.folder / "small.toml").unlink()
+    assert "goes on from step" in workdir.run("resume", "small").stderr or len(workdir.values()) == 2
+    assert workdir.values() == finished.values()
 
 
-def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(home, finished):
-    running = home.begin("start", "small.toml")
-    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(workdir, finished):
+    running = workdir.begin("start", "small.toml")
+    wait_for(workdir, running, lambda: list(workdir.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
     running.kill()
     running.communicate()
-    home.run("resume", "small")
-    assert home.values() == finished.values()
+    workdir.run("resume", "small")
+    assert workdir.values() == finished.values()
 
 
-def test_two_workers_share_a_study_and_its_budget(home, finished):
-    done = home.run("start", "small.toml", "--workers", "2")
+def test_two_workers_share_a_study_and_its_budget(workdir, finished):
+    done = workdir.run("start", "small.toml", "--workers", "2")
     assert "worker 1: trial" in done.stderr
     assert "worker 2: trial" in done.stderr
     assert "Best: trial" in done.stdout
-    assert len(home.values()) == 2
-    home.run("worker", "small")  # nothing is left to do
-    assert len(home.values()) == 2
+    assert len(workdir.values()) == 2
+    workdir.run("worker", "small")  # nothing is left to do
+    assert len(workdir.values()) == 2
 
 
-def test_a_killed_worker_of_a_pool_is_started_again(home, finished):
-    running = home.begin("start", "small.toml", "--workers", "2")
-    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+def test_a_killed_worker_of_a_pool_is_started_again(workdir, finished):
+    running = workdir.begin("start", "small.toml", "--workers", "2")
+    wait_for(workdir, running, lambda: list(workdir.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
     told = subprocess.run(["ps", "--ppid", str(running.pid), "-o", "pid="], capture_output=True, text=True)
     os.kill(int(told.stdout.split()[0]), signal.SIGKILL)
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
     assert "was killed by signal 9; starting it again" in said
-    states = [row["state"] for row in json.loads(home.run("trials", "small", "-f", "json").stdout)]
+    states = [row["state"] for row in json.loads(workdir.run("trials", "small", "-f", "json").stdout)]
     assert states == ["COMPLETE", "COMPLETE"]
 
 
-def test_a_study_is_paused_and_stopped_through_the_database(home, finished):
-    (home.folder / "small.toml").write_text(STUDY.replace("trials = 2", "trials = 6"))
-    running = home.begin("start", "small.toml")
-    wait_for(home, running, lambda: list(home.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
-    assert "resume small" in home.run("pause", "small").stdout
+def test_a_study_is_paused_and_stopped_through_the_database(workdir, finished):
+    (workdir.folder / "small.toml").write_text(STUDY.replace("trials = 2", "trials = 6"))
+    running = workdir.begin("start", "small.toml")
+    wait_for(workdir, running, lambda: list(workdir.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
+    assert "resume small" in workdir.run("pause", "small").stdout
     _, heard = running.communicate(timeout=240)
     assert running.returncode in (0, 1), heard  # 1: nothing was complete yet
     assert "the study was asked to pause" in heard
-    before = home.values()
+    before = workdir.values()
     assert None not in before
     assert len(before) < 6
-    assert "asked its workers to pause" in home.run("start", "small.toml", code=2).stderr
-    home.run("worker", "small")
-    assert home.values() == before
-    home.run("resume", "small")
-    assert len(home.values()) == 6
-    assert home.values()[:2] == finished.values()
-    home.run("stop", "small")
-    assert "asked its workers to stop" in home.run("start", "small.toml", code=2).stderr
+    assert "asked its workers to pause" in workdir.run("start", "small.toml", code=2).stderr
+    workdir.run("worker", "small")
+    assert workdir.values() == before
+    workdir.run("resume", "small")
+    assert len(workdir.values()) == 6
+    assert workdir.values()[:2] == finished.values()
+    workdir.run("stop", "small")
+    assert "asked its workers to stop" in workdir.run("start", "small.toml", code=2).stderr
 
 
-def wait_for(home, running, found):
+def wait_for(workdir, running, found):
     deadline = time.monotonic() + 120
     while not found():
         assert running.poll() is None, running.communicate()
@@ -263,14 +263,14 @@ SICK += "[rules.thresholds.poor_alignment]\nmax_loss = 2.0\nlate_loss = 2.0\n"  
 
 
 @pytest.mark.timeout(900)  # 200 steps, on a busy machine
-def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(home):
-    (home.folder / "sick.toml").write_text(SICK)
-    done = home.run("start", "sick.toml")
+def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(workdir):
+    (workdir.folder / "sick.toml").write_text(SICK)
+    done = workdir.run("start", "sick.toml")
     assert "repair poor_alignment: diagonal score" in done.stderr
-    rows = json.loads(home.run("fixes", "sick", "-f", "json").stdout)
+    rows = json.loads(workdir.run("fixes", "sick", "-f", "json").stdout)
     assert (rows[0]["kind"], rows[0]["rule"]) == ("repair", "poor_alignment")
     assert rows[0]["changes"] == "guided_attention_weight 0 → 1"
-    story = home.run("fixes", "sick", "--trial", "0", "--explain").stdout
+    story = workdir.run("fixes", "sick", "--trial", "0", "--explain").stdout
     for part in (
         "Trial 0",
         "diagonal score",
@@ -279,45 +279,45 @@ def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(home):
         "Verdict",
     ):
         assert part in story, part
-    [trial] = json.loads(home.run("trials", "sick", "-f", "json").stdout)
+    [trial] = json.loads(workdir.run("trials", "sick", "-f", "json").stdout)
     assert trial["user_attrs"]["repairs"] >= 1
     assert trial["user_attrs"]["effective"]["guided_attention_weight"] >= 1.0
-    assert "## Repairs" in home.run("report", "sick").stdout
-    best = json.loads(home.run("best", "sick", "-f", "json").stdout)
+    assert "## Repairs" in workdir.run("report", "sick").stdout
+    best = json.loads(workdir.run("best", "sick", "-f", "json").stdout)
     assert (best["best_assisted"], best["best_unassisted"]) == (0, None)
 
 
 @pytest.mark.timeout(900)
-def test_a_study_without_fixes_is_another_study(home):
-    (home.folder / "sick.toml").write_text(SICK)
-    home.run("start", "sick.toml", "--no-fixes")
-    [study] = json.loads(home.run("list", "-f", "json").stdout)
+def test_a_study_without_fixes_is_another_study(workdir):
+    (workdir.folder / "sick.toml").write_text(SICK)
+    workdir.run("start", "sick.toml", "--no-fixes")
+    [study] = json.loads(workdir.run("list", "-f", "json").stdout)
     assert study["name"] == "sick-no-fixes"
-    assert home.run("fixes", "sick-no-fixes", "--explain").stdout.strip() == "Nothing was repaired."
+    assert workdir.run("fixes", "sick-no-fixes", "--explain").stdout.strip() == "Nothing was repaired."
 
 
-def test_the_rules_of_a_study_are_shown_with_its_thresholds(home):
-    (home.folder / "small.toml").write_text(
+def test_the_rules_of_a_study_are_shown_with_its_thresholds(workdir):
+    (workdir.folder / "small.toml").write_text(
         STUDY + "[rules.thresholds.poor_alignment]\nmin_diagonal_score = 0.45\n"
     )
-    assert "`min_diagonal_score` 0.45" in home.run("rules", "small.toml").stdout
-    (home.folder / "small.toml").write_text(STUDY + "[rules.thresholds.poor_alinment]\nx = 1\n")
-    refused = home.run("rules", "small.toml", code=2)
+    assert "`min_diagonal_score` 0.45" in workdir.run("rules", "small.toml").stdout
+    (workdir.folder / "small.toml").write_text(STUDY + "[rules.thresholds.poor_alinment]\nx = 1\n")
+    refused = workdir.run("rules", "small.toml", code=2)
     assert "rules.thresholds.poor_alinment" in refused.stderr
     assert "poor_alignment" in refused.stderr
 
 
-def test_one_training_takes_its_parameters_from_the_command_line(home):
-    shown = home.run(
+def test_one_training_takes_its_parameters_from_the_command_line(workdir):
+    shown = workdir.run(
         "train", "small.toml", "--param", "learning_rate=0.002", "--param", "batch_size=8"
     ).stdout
     assert "run_study.py start small.toml    search for better values" in shown
     assert "search on" not in shown
-    [study] = json.loads(home.run("list", "-f", "json").stdout)
-    [trial] = json.loads(home.run("trials", study["name"], "-f", "json").stdout)
+    [study] = json.loads(workdir.run("list", "-f", "json").stdout)
+    [trial] = json.loads(workdir.run("trials", study["name"], "-f", "json").stdout)
     assert trial["user_attrs"]["settings"]["learning_rate"] == 0.002
     assert trial["user_attrs"]["settings"]["batch_size"] == 8
-    wrong = home.run("train", "small.toml", "--param", "learning_rat=0.002", code=2)
+    wrong = workdir.run("train", "small.toml", "--param", "learning_rat=0.002", code=2)
     assert "learning_rate" in wrong.stderr
 
 
@@ -335,17 +335,17 @@ def test_one_training_takes_its_parameters_from_the_command_line(home):
         ([], 0, ""),
     ],
 )
-def test_errors_say_what_why_and_what_to_do(home, arguments, code, said):
-    done = home.run(*arguments, code=code)
+def test_errors_say_what_why_and_what_to_do(workdir, arguments, code, said):
+    done = workdir.run(*arguments, code=code)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_study_whose_file_changed_is_refused_by_key(home):
-    home.run("start", "small.toml")
-    file = home.folder / "small.toml"
+def test_a_study_whose_file_changed_is_refused_by_key(workdir):
+    workdir.run("start", "small.toml")
+    file = workdir.folder / "small.toml"
     file.write_text(file.read_text().replace("high = 4e-3", "high = 5e-3"))
-    assert "space.learning_rate" in home.run("start", "small.toml", code=2).stderr
+    assert "space.learning_rate" in workdir.run("start", "small.toml", code=2).stderr
 
 
 def test_a_damaged_checkpoint_is_told_and_never_speaks(finished, tmp_path):
@@ -366,10 +366,10 @@ def test_a_damaged_checkpoint_is_told_and_never_speaks(finished, tmp_path):
             weights.write_bytes(content)
 
 
-def test_doctor_finds_this_installation_sound(home):
+def test_doctor_finds_this_installation_sound(workdir):
     if os.environ.get("VIRTUAL_ENV") is None and sys.prefix == sys.base_prefix:
         pytest.skip("not an installation by install.sh")
-    done = home.run("doctor", "-f", "json")
+    done = workdir.run("doctor", "-f", "json")
     assert {row["state"] for row in json.loads(done.stdout)} == {"ok"}
 
 
@@ -378,8 +378,8 @@ def tone(seconds=1.0, rate=22050, channels=1, level=0.3):
     return np.tile(wave[:, None], (1, channels))
 
 
-def test_data_check_lists_every_kind_of_bad_row_with_its_reason(home):
-    folder = home.folder / "mine"
+def test_data_check_lists_every_kind_of_bad_row_with_its_reason(workdir):
+    folder = workdir.folder / "mine"
     (folder / "wavs").mkdir(parents=True)
     good = [f"good_{i}" for i in range(30)]
     lines = [f"{name}|this is sentence {i}" for i, name in enumerate(good)]
@@ -415,44 +415,44 @@ def test_data_check_lists_every_kind_of_bad_row_with_its_reason(home):
     ]
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
     before = {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
-    done = home.run("data", "check", str(folder), code=5)
+    done = workdir.run("data", "check", str(folder), code=5)
     reasons = [*clips, "unreadable audio", "missing audio", "duplicate id", "bad id", "empty text"]
     for reason in (*reasons, "bad metadata line", "unknown characters"):
         assert f": {reason}: " in done.stdout, reason
     assert "U+0449" in done.stderr  # щ: no Cyrillic letter is dropped silently
-    listing = home.folder / "runs" / "mine-check.txt"
-    assert str(listing.relative_to(home.folder)) in done.stderr
+    listing = workdir.folder / "runs" / "mine-check.txt"
+    assert str(listing.relative_to(workdir.folder)) in done.stderr
     told = listing.read_text("utf-8").splitlines()
     assert sum(line.startswith("line ") for line in told) == len(clips) + 7
     assert {file: file.read_bytes() for file in before} == before
 
 
-def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(home, finished):
-    folder = home.folder / "mine"
+def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(workdir, finished):
+    folder = workdir.folder / "mine"
     corpus = next((finished.folder / "runs" / "corpora").iterdir())
     subprocess.run(["cp", "-r", str(corpus), str(folder)], check=True)
     with (folder / "metadata.csv").open("a") as metadata:
         metadata.write("gone|the cat has no sound.\n")
     study = STUDY.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
-    (home.folder / "mine.toml").write_text(
+    (workdir.folder / "mine.toml").write_text(
         study.replace('"small"', '"mine"', 1).replace("trials = 2", "trials = 1")
     )
-    done = home.run("start", "mine.toml")
+    done = workdir.run("start", "mine.toml")
     assert "skipped, of 61 clips: 1 missing audio (gone)" in done.stderr
-    assert "gone" in (home.folder / "runs" / "mine-problems.txt").read_text()
-    status = json.loads(home.run("status", "mine", "-f", "json").stdout)
+    assert "gone" in (workdir.folder / "runs" / "mine-problems.txt").read_text()
+    status = json.loads(workdir.run("status", "mine", "-f", "json").stdout)
     assert status["skipped"] == "1 missing audio (gone), of 61 clips"
 
 
-def test_cyrillic_text_is_never_dropped_silently(home, finished):
-    folder = home.folder / "mine"
+def test_cyrillic_text_is_never_dropped_silently(workdir, finished):
+    folder = workdir.folder / "mine"
     corpus = next((finished.folder / "runs" / "corpora").iterdir())
     subprocess.run(["cp", "-r", str(corpus), str(folder)], check=True)
     lines = (folder / "metadata.csv").read_text("utf-8").splitlines()
     cyrillic = [f"{line.split('|')[0]}|Абракадабра номер {i}" for i, line in enumerate(lines)]
     (folder / "metadata.csv").write_text("\n".join(cyrillic), "utf-8")
     study = STUDY.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
-    (home.folder / "small.toml").write_text(study)
-    refused = home.run("start", "small.toml", code=5)
+    (workdir.folder / "small.toml").write_text(study)
+    refused = workdir.run("start", "small.toml", code=5)
     assert "60 of 60 rows have unknown characters" in refused.stderr
     assert "U+0430" in refused.stderr

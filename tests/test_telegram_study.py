@@ -20,7 +20,7 @@ from test_end_to_end import SICK, STUDY
 from test_end_to_end import finished as finished_study
 
 from smart_tuner.store.storage import open_storage
-from studies.run.study import load_study, wish
+from studies.run.study import desired_state, load_study
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "run_study.py"
@@ -69,9 +69,9 @@ class Home:
                 process.kill()
         self.said.append((self.folder / "said.log").read_text())
 
-    def wish(self):
+    def desired_state(self):
         with closing(open_storage(f"sqlite:///{self.runs}/study.db")) as storage:
-            return wish(load_study(self.name, storage))
+            return desired_state(load_study(self.name, storage))
 
     def status(self):
         return json.loads(self.run("notify", "status", "-f", "json").stdout)
@@ -109,7 +109,7 @@ def api():
 
 
 @pytest.fixture
-def home(tmp_path, corpora, api):
+def workdir(tmp_path, corpora, api):
     return Home(tmp_path, corpora, api)
 
 
@@ -118,14 +118,14 @@ def repaired(request, tmp_path_factory, corpora):
     """A study whose only trial is repaired, with its chat in one language."""
     notify = f'\n[notify]\nlanguage = "{request.param}"\n'
     with serving() as api:
-        home = Home(tmp_path_factory.mktemp("repaired"), corpora, api, SHORT, notify)
-        home.language, home.processes = request.param, []
-        with home.running("start", "sick.toml") as process:
+        workdir = Home(tmp_path_factory.mktemp("repaired"), corpora, api, SHORT, notify)
+        workdir.language, workdir.processes = request.param, []
+        with workdir.running("start", "sick.toml") as process:
             while process.poll() is None:
-                home.processes += command_lines()
+                workdir.processes += command_lines()
                 time.sleep(1.0)
             assert process.returncode == 0
-        yield home
+        yield workdir
 
 
 WORDS = {
@@ -181,64 +181,64 @@ def test_the_token_is_in_no_file_output_or_command_line(repaired):
     assert not [file for file in files if SECRET.encode() in file.read_bytes()]
 
 
-def test_two_workers_tell_a_study_s_start_and_end_once(home):
-    home.run("start", "small.toml", "--workers", "2")
-    texts = home.api.says()
+def test_two_workers_tell_a_study_s_start_and_end_once(workdir):
+    workdir.run("start", "small.toml", "--workers", "2")
+    texts = workdir.api.says()
     assert sum("started" in text for text in texts) == 1 and "started" in texts[0]
     assert sum("finished" in text for text in texts) == 1 and "finished" in texts[-1]
 
 
-def test_while_the_server_is_away_nothing_is_lost(home):
-    home.api.down = True
-    home.run("start", "small.toml")
-    assert home.api.says() == []
-    assert home.status()["waiting"] >= 3
-    home.api.down = False
-    wait_until(lambda: "Nothing waits" in home.run("notify", "flush").stdout, "all is sent")
-    texts = home.api.says()
+def test_while_the_server_is_away_nothing_is_lost(workdir):
+    workdir.api.down = True
+    workdir.run("start", "small.toml")
+    assert workdir.api.says() == []
+    assert workdir.status()["waiting"] >= 3
+    workdir.api.down = False
+    wait_until(lambda: "Nothing waits" in workdir.run("notify", "flush").stdout, "all is sent")
+    texts = workdir.api.says()
     assert "started" in texts[0] and "New best" in texts[1] and "finished" in texts[-1]
 
 
-def test_a_refused_token_costs_one_warning_and_doctor_says_so(home):
-    home.api.environment["TELEGRAM_BOT_TOKEN"] = "123456:another-token"
-    done = home.run("start", "small.toml")
+def test_a_refused_token_costs_one_warning_and_doctor_says_so(workdir):
+    workdir.api.environment["TELEGRAM_BOT_TOKEN"] = "123456:another-token"
+    done = workdir.run("start", "small.toml")
     assert done.stderr.count("Telegram is switched off") == 1
     assert "another-token" not in done.stderr
-    assert home.api.says() == [] and home.api.calls.count("sendMessage") == 1
-    assert home.status()["waiting"] >= 3
-    refused = home.run("doctor", code=3)
+    assert workdir.api.says() == [] and workdir.api.calls.count("sendMessage") == 1
+    assert workdir.status()["waiting"] >= 3
+    refused = workdir.run("doctor", code=3)
     assert "401 Unauthorized" in refused.stdout
-    assert "@BotFather" in home.run("notify", "test", code=2).stderr
-    home.api.environment["TELEGRAM_BOT_TOKEN"] = TOKEN
-    assert "Nothing waits" in home.run("notify", "flush").stdout
-    assert "finished" in home.api.says()[-1]
+    assert "@BotFather" in workdir.run("notify", "test", code=2).stderr
+    workdir.api.environment["TELEGRAM_BOT_TOKEN"] = TOKEN
+    assert "Nothing waits" in workdir.run("notify", "flush").stdout
+    assert "finished" in workdir.api.says()[-1]
 
 
-def test_a_set_up_is_tried_looked_at_and_examined(home):
-    told = home.run("notify", "test").stdout
+def test_a_set_up_is_tried_looked_at_and_examined(workdir):
+    told = workdir.run("notify", "test").stdout
     assert "@tuner_bot" in told and "Commands are taken from: 77" in told
-    assert len(home.api.messages) == 2
-    assert home.status()["chat"] == "4242"
-    assert "@tuner_bot writes to Ann; 1 people may command" in home.run("doctor").stdout
+    assert len(workdir.api.messages) == 2
+    assert workdir.status()["chat"] == "4242"
+    assert "@tuner_bot writes to Ann; 1 people may command" in workdir.run("doctor").stdout
     alone = {"TELEGRAM_ALLOWED_IDS": "", "TELEGRAM_CHAT_ID": ""}
-    assert "Nobody has written to @tuner_bot" in home.run("notify", "test", **alone).stdout
-    home.api.hear("/start", sender=31)
-    assert "chat 4242 (private): Ann (31)" in home.run("notify", "test", **alone).stdout
-    assert "shows who wrote" in home.run("notify", "flush", code=2, **alone).stderr
+    assert "Nobody has written to @tuner_bot" in workdir.run("notify", "test", **alone).stdout
+    workdir.api.hear("/start", sender=31)
+    assert "chat 4242 (private): Ann (31)" in workdir.run("notify", "test", **alone).stdout
+    assert "shows who wrote" in workdir.run("notify", "flush", code=2, **alone).stderr
 
 
-def test_without_a_set_up_nothing_is_kept_to_be_told(home):
-    environment = dict.fromkeys(home.api.environment, "")
-    home.run("start", "small.toml", **environment)
-    assert home.api.calls == []
-    home.run("notify", "flush", code=2, **environment)
-    assert home.status()["waiting"] == 0
+def test_without_a_set_up_nothing_is_kept_to_be_told(workdir):
+    environment = dict.fromkeys(workdir.api.environment, "")
+    workdir.run("start", "small.toml", **environment)
+    assert workdir.api.calls == []
+    workdir.run("notify", "flush", code=2, **environment)
+    assert workdir.status()["waiting"] == 0
 
 
-def test_a_chat_asks_hears_a_voice_and_pauses(home, finished):
-    shutil.copytree(finished.folder / "runs" / "studies", home.runs / "studies")
-    shutil.copyfile(finished.folder / "runs" / "study.db", home.runs / "study.db")
-    api = home.api
+def test_a_chat_asks_hears_a_voice_and_pauses(workdir, finished):
+    shutil.copytree(finished.folder / "runs" / "studies", workdir.runs / "studies")
+    shutil.copyfile(finished.folder / "runs" / "study.db", workdir.runs / "study.db")
+    api = workdir.api
 
     def asked(text):
         before = len(api.messages)
@@ -247,7 +247,7 @@ def test_a_chat_asks_hears_a_voice_and_pauses(home, finished):
         time.sleep(0.5)
         return api.messages[before:]
 
-    with home.running("track", "--follow", "--no-tracking"):
+    with workdir.running("track", "--follow", "--no-tracking"):
         assert "Trials: 2 of 2" in asked("/status")[0].text
         assert "/pause /resume /stop" in asked("/help")[0].text
         assert "completed" in asked("/trials")[0].text
@@ -262,19 +262,19 @@ def test_a_chat_asks_hears_a_voice_and_pauses(home, finished):
         assert soundfile.info(BytesIO(sound)).duration > 0.02
         assert "ж" in asked("/say жук")[0].text
         [question] = asked("/pause")
-        assert home.wish() == "run"
+        assert workdir.desired_state() == "run"
         api.press(next(b["callback_data"] for b in question.buttons if b["text"] == "Yes"))
-        wait_until(lambda: home.wish() == "pause", "the pause")
+        wait_until(lambda: workdir.desired_state() == "pause", "the pause")
         api.hear("/stop", sender=666)
-        wait_until(lambda: home.status().get("ignored_stranger") == 1, "the stranger is counted")
-    assert not [text for text in home.said if SECRET in text]
+        wait_until(lambda: workdir.status().get("ignored_stranger") == 1, "the stranger is counted")
+    assert not [text for text in workdir.said if SECRET in text]
 
 
-def test_a_study_that_is_stopped_says_how_to_go_on(home):
-    (home.folder / "small.toml").write_text(LONG)
-    with home.running("start", "small.toml"):
-        wait_until(lambda: any("started" in text for text in home.api.says()), "the start")
-        home.run("stop", "small")
-        wait_until(lambda: any("stopped" in text for text in home.api.says()), "the stop")
-    assert "asked to stop" in home.api.says()[-1]
-    assert "run_study.py resume small" in home.api.says()[-1]
+def test_a_study_that_is_stopped_says_how_to_go_on(workdir):
+    (workdir.folder / "small.toml").write_text(LONG)
+    with workdir.running("start", "small.toml"):
+        wait_until(lambda: any("started" in text for text in workdir.api.says()), "the start")
+        workdir.run("stop", "small")
+        wait_until(lambda: any("stopped" in text for text in workdir.api.says()), "the stop")
+    assert "asked to stop" in workdir.api.says()[-1]
+    assert "run_study.py resume small" in workdir.api.says()[-1]

@@ -72,12 +72,12 @@ class Home:
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
     """A finished study of a killed and resumed, a pruned, a failed and a completed trial."""
-    home = Home(tmp_path_factory.mktemp("tracked"), UNLUCKY)
+    workdir = Home(tmp_path_factory.mktemp("tracked"), UNLUCKY)
     options = {"program": "tests/unlucky.py"}
-    home.run("start", "small.toml", code=-9, **options, **{VARIABLE: "ckpt-written:kill:5"})
-    home.run("resume", "small", **options)
-    home.send_all()
-    return home
+    workdir.run("start", "small.toml", code=-9, **options, **{VARIABLE: "ckpt-written:kill:5"})
+    workdir.run("resume", "small", **options)
+    workdir.send_all()
+    return workdir
 
 
 @pytest.fixture
@@ -193,12 +193,14 @@ def test_artifacts_of_a_run_are_plain_files(tracked, client):
 
 
 def test_a_study_that_is_not_tracked_leaves_no_trace(tmp_path, tracked):
-    home = Home(tmp_path, STUDY.replace("trials = 2", "trials = 1"))
-    home.runs.mkdir()
-    (home.runs / "corpora").symlink_to(tracked.runs / "corpora")
-    home.run("start", "small.toml", "--no-tracking")
-    assert {file.name for file in home.runs.iterdir()}.isdisjoint({"mlflow.db", "tensorboard", "track.log"})
-    with home.storage() as storage:
+    workdir = Home(tmp_path, STUDY.replace("trials = 2", "trials = 1"))
+    workdir.runs.mkdir()
+    (workdir.runs / "corpora").symlink_to(tracked.runs / "corpora")
+    workdir.run("start", "small.toml", "--no-tracking")
+    assert {file.name for file in workdir.runs.iterdir()}.isdisjoint(
+        {"mlflow.db", "tensorboard", "track.log"}
+    )
+    with workdir.storage() as storage:
         uid = optuna.load_study(study_name="small", storage=storage).user_attrs["uid"]
         assert counts(storage.ours, uid) == {}
 
@@ -258,10 +260,10 @@ def server(tmp_path):
 
 @pytest.mark.timeout(900)  # MLflow's server is started twice
 def test_a_server_that_is_away_for_a_while_has_everything_once_in_the_end(tmp_path, tracked, server, client):
-    home = Home(tmp_path, STUDY.replace("steps = 12", "steps = 48").replace("every = 6", "every = 24"))
-    home.runs.mkdir()
-    (home.runs / "corpora").symlink_to(tracked.runs / "corpora")
-    running = home.begin("start", "small.toml", MLFLOW_TRACKING_URI=server.uri)
+    workdir = Home(tmp_path, STUDY.replace("steps = 12", "steps = 48").replace("every = 6", "every = 24"))
+    workdir.runs.mkdir()
+    (workdir.runs / "corpora").symlink_to(tracked.runs / "corpora")
+    running = workdir.begin("start", "small.toml", MLFLOW_TRACKING_URI=server.uri)
     there = client(server.uri)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not [e for e in there.search_experiments() if "study_uid" in e.tags]:
@@ -270,9 +272,9 @@ def test_a_server_that_is_away_for_a_while_has_everything_once_in_the_end(tmp_pa
     server.stop()
     said, _ = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 0, said
-    assert "wait" in home.run("track", MLFLOW_TRACKING_URI=server.uri)
+    assert "wait" in workdir.run("track", MLFLOW_TRACKING_URI=server.uri)
     server.start()
-    home.send_all(MLFLOW_TRACKING_URI=server.uri)
+    workdir.send_all(MLFLOW_TRACKING_URI=server.uri)
     runs = trials_of(there)
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     for run in runs:
@@ -281,4 +283,4 @@ def test_a_server_that_is_away_for_a_while_has_everything_once_in_the_end(tmp_pa
             assert len(steps) == len(set(steps)), name
         assert steps_of(there, run, "train/gate") == list(range(1, 49))
         assert {"sample.wav", "mels.png"} <= {f.path for f in there.list_artifacts(run.info.run_id)}
-    assert not (home.runs / "mlflow.db").exists()
+    assert not (workdir.runs / "mlflow.db").exists()

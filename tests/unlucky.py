@@ -12,12 +12,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import run_study
 from model.training import NonFinite
-from objectives.monitored import Watched
+from objectives.monitored import MonitoredTraining
 from studies.run import training
 
 PRUNED, FAILED = 1, 2
 running = [0]
-trainings, advance = training.trainings, Watched.advance
+trainings, advance = training.trainings, MonitoredTraining.advance
 
 
 def noted(*arguments):
@@ -37,6 +37,6 @@ def breaks(watched):
 
 
 if __name__ == "__main__":
-    training.trainings, Watched.advance = noted, breaks
+    training.trainings, MonitoredTraining.advance = noted, breaks
     optuna.Trial.should_prune = lambda trial: trial.number == PRUNED
     sys.exit(run_study.main())

@@ -10,7 +10,7 @@ from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge, spoken
 from model import checkpoint
 from model.training import StepMeasures, Training
-from objectives.monitored import Watched
+from objectives.monitored import MonitoredTraining
 from smart_tuner.repair.rule import Entry, Rule
 
 ACTS = ("repair", "end")
@@ -59,7 +59,7 @@ class Measure:
     mel_l1: float
 
 
-class Undrawn(Watched):
+class Undrawn(MonitoredTraining):
     """A benchmark has no use for pictures of thousands of runs."""
 
     def _draw(self, path: Path, seen: object) -> None: ...

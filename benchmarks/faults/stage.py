@@ -98,5 +98,5 @@ def dimensions(corpus: Corpus) -> Dimensions:
 def judge(shape: Shape) -> Judge:
     """Free-running, on the sound clips that no run is trained on."""
     items = spoken(shape).corpus.held_out[:HELD_OUT]
-    cap = median(mel_cepstral_distance(a.mel, b.mel) for a, b in combinations(items, 2))
-    return Judge(items, 1, 1, Yardstick(cap, 0.0))
+    mismatch = median(mel_cepstral_distance(a.mel, b.mel) for a, b in combinations(items, 2))
+    return Judge(items, 1, 1, Yardstick(mismatch, 0.0))

@@ -29,7 +29,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.bodies import NO_STORE, limited
 from dashboards.pages.records import Records
-from dashboards.synthesis.client import LONGEST_TEXT, Busy, Lost, Speaker, in_child
+from dashboards.synthesis.client import LONGEST_TEXT, Busy, Lost, SynthesisClient, in_child
 from smart_tuner.store.ratings import Rating, rate, rated_by
 from smart_tuner.store.storage import ReadOnlyStorage, Storage
 from studies.report.summary import Record, as_json
@@ -107,10 +107,10 @@ class Refused(Exception):
 def app(
     storage: Storage,
     url: str,
-    home: Path,
+    workdir: Path,
     pages: Callable[[], list[Record]] = list,
     entrances: Mapping[str, str] = MappingProxyType({}),
-    speaker: Speaker | None = None,
+    speaker: SynthesisClient | None = None,
 ) -> FastAPI:
     """The application, without its guard.
 
@@ -118,15 +118,15 @@ def app(
         pages: name, port and state of each page.
         entrances: what of each page's address, behind the name of this machine, opens it.
     """
-    records = Records(storage, home)
-    mouth = speaker or Speaker(in_child, (url, home))
+    records = Records(storage, workdir)
+    synthesis = speaker or SynthesisClient(in_child, (url, workdir))
     folder = tempfile.TemporaryDirectory(prefix="smart-tuner-")
     samples = Samples(Path(folder.name))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> Any:
         yield
-        mouth.close()
+        synthesis.close()
         folder.cleanup()
 
     web = FastAPI(title="Smart Tuner", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
@@ -135,7 +135,7 @@ def app(
     _others(web, entrances)
     _studies(web, records, pages)
     _samples_of_trials(web, records, samples, storage)
-    _speech(web, records, samples, storage, mouth)
+    _speech(web, records, samples, storage, synthesis)
     web.add_middleware(limited)
     return web
 
@@ -214,7 +214,7 @@ def _studies(web: FastAPI, records: Records, pages: Callable[[], list[Record]]) 
     """A plain `def` runs in a thread of its own, so that a slow database stops no other answer."""
 
     @web.get("/api/home")
-    def home() -> Response:
+    def workdir() -> Response:
         return _json({"studies": records.studies(), "pages": pages(), "longest_text": LONGEST_TEXT})
 
     @web.get("/api/study/{name}")
@@ -268,13 +268,15 @@ def _samples_of_trials(web: FastAPI, records: Records, samples: Samples, storage
         return FileResponse(path, headers=NO_STORE)
 
 
-def _speech(web: FastAPI, records: Records, samples: Samples, storage: Storage, speaker: Speaker) -> None:
+def _speech(
+    web: FastAPI, records: Records, samples: Samples, storage: Storage, speaker: SynthesisClient
+) -> None:
     @web.post("/api/speak")
-    def speak(wish: Wish, request: Request) -> Response:
-        text = sayable(wish.text)
-        uid = records.load(wish.study)[0].user_attrs["uid"]
+    def speak(desired_state: Wish, request: Request) -> Response:
+        text = sayable(desired_state.text)
+        uid = records.load(desired_state.study)[0].user_attrs["uid"]
         try:
-            said = speaker.speak(wish.study, wish.trial, text)
+            said = speaker.speak(desired_state.study, desired_state.trial, text)
         except Busy as busy:
             raise Refused(429, "busy") from busy
         except Lost as lost:
@@ -287,7 +289,7 @@ def _speech(web: FastAPI, records: Records, samples: Samples, storage: Storage, 
         for grid in ("alignment", "mel"):
             said[grid]["bytes"] = base64.b64encode(said[grid]["bytes"]).decode()
         score = rated_by(storage.ours, _rater(request), name)
-        return _json({**said, "study": wish.study, "text": text, "sample": name, "score": score})
+        return _json({**said, "study": desired_state.study, "text": text, "sample": name, "score": score})
 
     @web.get("/api/said/{sample}.wav")
     def sound(sample: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]) -> Response:

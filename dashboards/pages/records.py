@@ -25,7 +25,7 @@ from studies.file.spec import Spec
 from studies.report import fixes, history
 from studies.report.summary import Record
 from studies.run.folders import trial_folder
-from studies.run.study import StudyError, load_study, stored_spec, wish
+from studies.run.study import StudyError, desired_state, load_study, stored_spec
 
 LIVE = "progress.json"  # objectives/progress.py writes it
 FEWEST = 4  # completed trials before importance says anything
@@ -38,8 +38,8 @@ class Records:
         now: the seconds since 1970.
     """
 
-    def __init__(self, storage: Storage, home: Path, now: Callable[[], float] = time.time) -> None:
-        self._storage, self._home, self._now = storage, home, now
+    def __init__(self, storage: Storage, workdir: Path, now: Callable[[], float] = time.time) -> None:
+        self._storage, self._workdir, self._now = storage, workdir, now
         self._cached = _CachedStorage(storage)
         self._uids: dict[int, str] = {}  # of the studies that are cached
         self._importances: dict[tuple[str, int], Record] = {}
@@ -55,7 +55,7 @@ class Records:
 
     def folder(self, name: str, number: int) -> Path:
         """Of a trial's newest attempt; `name` is that of a study of ours, and so names a folder."""
-        return trial_folder(self._home / "studies" / name, number)
+        return trial_folder(self._workdir / "studies" / name, number)
 
     def studies(self) -> list[Record]:
         """One short record a study of ours, the newest first; those that others made are left out."""
@@ -91,7 +91,7 @@ class Records:
             "question": spec.question,
             "language": spec.corpus.language,
             "sentence": spec.objective.speak,
-            "wish": wish(study),
+            "wish": desired_state(study),
             "version": self._version(uid, trials),
             "states": states,
             "started": sum(n for state, n in states.items() if state != "waiting"),

@@ -8,12 +8,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smart_tuner.lazy import Late
+from smart_tuner.lazy import LazyModule
 
 if TYPE_CHECKING:
     from dashboards.synthesis import worker
 else:  # it loads torch, for which only the child has a use
-    mouth = Late("dashboards.synthesis.worker")
+    worker = LazyModule("dashboards.synthesis.worker")
 
 LONGEST_TEXT = 500  # characters of a sentence
 WAITING = 4
@@ -29,11 +29,11 @@ class Lost(RuntimeError):
     """The sentence took too long, or the process that spoke died; the next one gets a new process."""
 
 
-def in_child(pipe: Connection, url: str, home: Path) -> None:
-    worker.serve(pipe, url, home)
+def in_child(pipe: Connection, url: str, workdir: Path) -> None:
+    worker.serve(pipe, url, workdir)
 
 
-class Speaker:
+class SynthesisClient:
     """Speaks from any thread.
 
     Args:

@@ -26,7 +26,7 @@ SYMBOLS = 700  # numbers are spoken as words, so that a short text may be a long
 READY = "ready"
 
 
-def serve(pipe: Connection, url: str, home: Path) -> None:
+def serve(pipe: Connection, url: str, workdir: Path) -> None:
     """Answer (study, trial, text) until the other end is gone. A training on this machine comes first."""
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this
@@ -39,7 +39,7 @@ def serve(pipe: Connection, url: str, home: Path) -> None:
             except EOFError:
                 return
             try:
-                number, path = best_checkpoint(load_study(name, storage), number, home / "studies" / name)
+                number, path = best_checkpoint(load_study(name, storage), number, workdir / "studies" / name)
                 pipe.send(_said(_voice(voices, path), number, path, text))
             except TextError as error:
                 pipe.send(_unspeakable(error))

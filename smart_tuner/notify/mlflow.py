@@ -53,9 +53,9 @@ class Runs:
     """
 
     def __init__(
-        self, uri: str, home: Path, *, direct: bool, expected: Callable[[Payload], bool] = lambda _: True
+        self, uri: str, workdir: Path, *, direct: bool, expected: Callable[[Payload], bool] = lambda _: True
     ) -> None:
-        self._uri, self._home, self._direct, self._expected = uri, home, direct, expected
+        self._uri, self._workdir, self._direct, self._expected = uri, workdir, direct, expected
         self._connected: MlflowClient | None = None
         self._known: dict[str, str] = {}  # ids of experiments and runs by uid
 
@@ -133,7 +133,7 @@ class Runs:
         """Without a server, below home, wherever that was when the run was made; by its server otherwise."""
         kept_by = OWN_FOLDER.search(self._client.get_run(run).info.artifact_uri)
         folder = kept_by[1] if kept_by else row["study_uid"]
-        place = mlflow_files(self._home) / folder / run / "artifacts"
+        place = mlflow_files(self._workdir) / folder / run / "artifacts"
         if self._direct:
             place.mkdir(parents=True, exist_ok=True)
         for name, text in row["texts"].items():
@@ -141,7 +141,7 @@ class Runs:
                 (place / name).write_text(text, "utf-8")
             else:
                 self._client.log_text(run, text, name)
-        sources = {name: self._home / path for name, path in row["files"].items()}
+        sources = {name: self._workdir / path for name, path in row["files"].items()}
         gone = [str(source) for source in sources.values() if not source.is_file()]
         for name, source in sources.items():
             if not source.is_file():
@@ -204,19 +204,19 @@ class Runs:
         names_to_try = (study, f"{study} {uid[:8]}", f"{study} {uid[:8]} {row['at']}")
         free = (name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
         name = next(free, study)  # where none is free, MLflow says so
-        place = (mlflow_files(self._home) / uid).as_uri() if self._direct else None
+        place = (mlflow_files(self._workdir) / uid).as_uri() if self._direct else None
         return str(self._client.create_experiment(name, place, {STUDY_UID: uid, **OF_TRAINING}))
 
 
-def follow(database: Path, home: Path) -> None:
+def follow(database: Path, workdir: Path) -> None:
     """Let MLflow's rows say where files of our studies are, after home was moved or copied with `database`.
 
     MLflow keeps absolute addresses, and has no other way to change them. A database that lies elsewhere did
     not move with this home, and may be other homes' as well: it stays as it is.
     """
-    if not database.is_file() or database.resolve().parent != home.resolve():
+    if not database.is_file() or database.resolve().parent != workdir.resolve():
         return
-    here = {"here": mlflow_files(home).as_uri(), "uid": STUDY_UID}
+    here = {"here": mlflow_files(workdir).as_uri(), "uid": STUDY_UID}
     with (
         suppress(sqlite3.DatabaseError),  # busy, or just being made: the next time; or none: MLflow tells
         closing(sqlite3.connect(database, BUSY_SECONDS)) as connection,

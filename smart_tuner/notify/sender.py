@@ -53,14 +53,14 @@ ENVIRONMENT = {  # read by MLflow when it is imported
 }
 
 
-def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
+def publishers(storage: Storage, url: str, workdir: Path) -> list[Publisher]:
     """Imports MLflow, which takes seconds and some 200 MB."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     from smart_tuner.notify import mlflow
 
     server, uri = os.environ.get(URI), mlflow_url(url)
     if not server and uri.startswith(FILE):
-        mlflow.follow(Path(uri.removeprefix(FILE)), home)
+        mlflow.follow(Path(uri.removeprefix(FILE)), workdir)
     engine: Engine = storage.ours
 
     def expected(row: Payload) -> bool:
@@ -70,8 +70,8 @@ def publishers(storage: Storage, url: str, home: Path) -> list[Publisher]:
         with engine.connect() as connection:
             return connection.execute(query).first() is not None
 
-    sender = mlflow.Runs(server or uri, home, direct=not server, expected=expected)
-    channels = CHANNEL, files_channel(home)
+    sender = mlflow.Runs(server or uri, workdir, direct=not server, expected=expected)
+    channels = CHANNEL, files_channel(workdir)
     known = secrets(os.environ)
     return [Publisher(engine, name, sender.send, mlflow.UNREACHABLE, None, known) for name in channels]
 
@@ -84,12 +84,12 @@ def secrets(environment: Mapping[str, str]) -> set[str]:
     return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
 
 
-def send_once(storage: Storage, url: str, home: Path) -> str:
+def send_once(storage: Storage, url: str, workdir: Path) -> str:
     """Send what can be sent now; says what still waits, and why."""
-    with alone(home) as first:
+    with alone(workdir) as first:
         if not first:
             return "Another process sends for this home."
-        for publisher in publishers(storage, url, home):
+        for publisher in publishers(storage, url, workdir):
             publisher.drain()
     return what_waits(storage, CHANNEL)
 
@@ -105,8 +105,8 @@ def what_waits(storage: Storage, start: str) -> str:
 class Mlflow:
     """What is sent to MLflow, once it has been imported."""
 
-    def __init__(self, storage: Storage, url: str, home: Path) -> None:
-        self._place = storage, url, home
+    def __init__(self, storage: Storage, url: str, workdir: Path) -> None:
+        self._place = storage, url, workdir
         self._publishers: list[Publisher] | None = None
 
     def __call__(self, going_on: Callable[[], bool]) -> None:
@@ -123,8 +123,8 @@ class Following:
         background: the same; nobody waits for their end.
     """
 
-    def __init__(self, home: Path, tasks: Sequence[Task], background: Sequence[Task] = ()) -> None:
-        self._home, self._tasks, self._background = home, tasks, background
+    def __init__(self, workdir: Path, tasks: Sequence[Task], background: Sequence[Task] = ()) -> None:
+        self._workdir, self._tasks, self._background = workdir, tasks, background
         self._asked = threading.Event()
         self._until = float("inf")
         self._gone: DatabaseGone | None = None
@@ -146,7 +146,7 @@ class Following:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         while time.monotonic() < self._until:
-            with alone(self._home) as first:
+            with alone(self._workdir) as first:
                 if first:
                     return self._follow()
             time.sleep(POLL_SECONDS / 4) if self._asked.is_set() else self._asked.wait(POLL_SECONDS)
@@ -189,9 +189,9 @@ class Following:
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[bool]:
+def alone(workdir: Path) -> Iterator[bool]:
     """Whether no other process sends for this home, until this context ends."""
-    with os.fdopen(files.lock(home / "track.lock"), "wb") as file:
+    with os.fdopen(files.lock(workdir / "track.lock"), "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -97,7 +97,7 @@ class TrialRows(Patient):
         """Args: settings: those that may change while it trains."""
         shown = {name: str(value) for name, value in parameters.items()}
         self._add("start", self._attempt, parameters=shown)
-        self._add("numbers", "start", points=[point(0, knobs(settings))])
+        self._add("numbers", "start", points=[point(0, hyperparameters(settings))])
 
     def stepped(self, found: Payload) -> None:
         """Args: found: a point of Thinned."""
@@ -111,7 +111,7 @@ class TrialRows(Patient):
 
     def repaired(self, number: int, step: int, line: str, settings: Values, story: Sequence[str]) -> None:
         """Args: settings: what changed; story: of all repairs of the trial that count."""
-        points = [point(step, knobs(settings))] if settings else []
+        points = [point(step, hyperparameters(settings))] if settings else []
         self._add("repair", number, number=number, line=line, story="\n".join(story), points=points)
 
     def keep(self, files: Mapping[str, str], texts: Mapping[str, str], channel: str) -> None:
@@ -143,21 +143,23 @@ class TrialRows(Patient):
         self._waiting.append((channel, f"{key or kind}:{self._trial}:{name}", row))
 
 
-def files_channel(home: Path) -> str:
+def files_channel(workdir: Path) -> str:
     """Rows with files are read only where the files lie: in this home, from whatever machine."""
-    return f"{CHANNEL}-{home_id(home)}"
+    return f"{CHANNEL}-{home_id(workdir)}"
 
 
-def home_id(home: Path) -> str:
+def home_id(workdir: Path) -> str:
     """The same on every machine that shares the folder, and drawn once."""
-    name = home / "home.id"
+    name = workdir / "home.id"
     if not name.is_file():
-        home.mkdir(parents=True, exist_ok=True)
+        workdir.mkdir(parents=True, exist_ok=True)
         drawn = name.with_name(f"home.{uuid.uuid4().hex}")
         drawn.write_text(uuid.uuid4().hex[:8])
         with suppress(FileExistsError, FileNotFoundError):
             os.link(drawn, name)  # whole, and by one process
-        for lost in home.glob(f"home.{'[0-9a-f]' * 32}"):  # this one, and those of others who come too late
+        for lost in workdir.glob(
+            f"home.{'[0-9a-f]' * 32}"
+        ):  # this one, and those of others who come too late
             lost.unlink(missing_ok=True)
     return name.read_text()
 
@@ -180,7 +182,7 @@ def means(window: Sequence[Values]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 
-def knobs(settings: Values) -> dict[str, float]:
+def hyperparameters(settings: Values) -> dict[str, float]:
     return {f"hp/{name}": value for name, value in settings.items()}
 
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol
 
 import numpy as np
 
-from smart_tuner.repair.checkpoint_choice import Ring
+from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import Health, spread
 from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, settings_at
 from smart_tuner.repair.rules import WINDOW, NonFinite, OutOfMemory, median
@@ -36,7 +36,7 @@ def policy_hash(rules: Sequence[Rule]) -> str:
     """
     content = {
         "version": POLICY_VERSION,
-        "rules": {rule.name: [rule.level, rule.priority, rule.rungs, asdict(rule)] for rule in rules},
+        "rules": {rule.name: [rule.level, rule.priority, rule.max_remedies, asdict(rule)] for rule in rules},
         "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, MAX_WORSE],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -83,7 +83,7 @@ class AutoFix(Generic[S]):
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
         self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
-        self._ring = Ring(health)
+        self._choice = CheckpointChoice(health)
         self._events: list[int] = []  # steps with a non-finite loss of no clip's making
         self._redone = 0
         self.rest_until = 0
@@ -95,7 +95,7 @@ class AutoFix(Generic[S]):
         return settings_at(self.health.step, self._start, self.entries)
 
     @property
-    def _knobs(self) -> Any:
+    def _hyperparameters(self) -> Any:
         """What rules read: a learning rate that warms up counts with its full value."""
         return settings_at(10**9, self._start, self.entries)
 
@@ -114,12 +114,12 @@ class AutoFix(Generic[S]):
 
     def kept(self) -> set[int]:
         """The steps of the checkpoints that a repair, or its undoing, may need."""
-        return self._ring.kept() | self._undo_steps()
+        return self._choice.kept() | self._undo_steps()
 
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        self._ring.saved(step, self._undo_steps())
+        self._choice.saved(step, self._undo_steps())
 
     def _undo_steps(self) -> set[int]:
         pending = self._pending()
@@ -127,15 +127,15 @@ class AutoFix(Generic[S]):
 
     # What happens to the run
 
-    def stepped(self, step: int, measures: Mapping[str, float], look: Mapping[str, float] | None) -> None:
-        """After each step; `look` has the measures of the network's parts, now and then."""
+    def stepped(self, step: int, measures: Mapping[str, float], probe: Mapping[str, float] | None) -> None:
+        """After each step; `probe` has the measures of the network's parts, now and then."""
         self.health.note(step, measures)
-        if look is not None:
-            self.health.note(step, look)
+        if probe is not None:
+            self.health.note(step, probe)
             self._sum_up(step)
         self._ask("step")
-        if look is not None:
-            self._ask("look")
+        if probe is not None:
+            self._ask("probe")
 
     def validated(self, step: int, measures: Mapping[str, float]) -> None:
         health = self.health
@@ -147,7 +147,7 @@ class AutoFix(Generic[S]):
                 health.improve(name, measures[name], smaller=False)
         else:
             health.clips.clear()  # a clip can only stand out from an aligned run
-        self._ring.validated(aligned)
+        self._choice.validated(aligned)
         health.improve("held_out", measures["held_out"], smaller=True)
         if "text_gain" in measures:
             health.improve("text_gain", measures["text_gain"], smaller=False)
@@ -157,7 +157,7 @@ class AutoFix(Generic[S]):
     def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
         """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
         rule, step = self._rule(NonFinite), self.health.step
-        self._ring.trouble()
+        self._choice.trouble()
         if bad_clips:
             shown = ", ".join(bad_clips[:5])
             alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
@@ -179,18 +179,18 @@ class AutoFix(Generic[S]):
     # Asking
 
     def _ask(self, tier: str) -> None:
-        fired, knobs = [], self._knobs
+        fired, hyperparameters = [], self._hyperparameters
         for rule in self._rules:
             if rule.tier != tier or not self._armed(rule):
                 continue
-            alarm, votes = rule.sees(self.health, knobs), self._votes[rule.name]
+            alarm, votes = rule.sees(self.health, hyperparameters), self._votes[rule.name]
             votes.append(alarm is not None)
             if not any(votes):
                 self.health.alarmed.discard(rule.name)
             if alarm is None:
                 continue
-            if any(action.back_to for action in rule.ladder(knobs)):
-                self._ring.trouble()
+            if any(action.back_to for action in rule.remedies(hyperparameters)):
+                self._choice.trouble()
             if sum(votes) >= rule.votes[0]:
                 fired.append((rule, alarm))
         if fired:
@@ -334,20 +334,20 @@ class AutoFix(Generic[S]):
         """The first rung not tried yet that would change anything and is not too dear, and the step whose
         weights it takes."""
         tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
-        ladder = rule.ladder(self._knobs)[: rule.rungs]
-        for rung in range(max(tried, default=-1) + 1, len(ladder)):
-            action = ladder[rung]
-            target = None if action.back_to is None else self._ring.newest(action.back_to)
+        remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
+        for rung in range(max(tried, default=-1) + 1, len(remedies)):
+            action = remedies[rung]
+            target = None if action.back_to is None else self._choice.newest(action.back_to)
             if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
             does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
             if does and self._affordable(target):
                 return rung, action, target
-            if ladder[rung].back_to == "good" and self._changes(ladder[rung]):
-                stays = f"{ladder[rung].what} (from here: going back would redo too many steps)"
-                return rung, replace(ladder[rung], what=stays, back_to=None), None
-        return len(ladder), None, None
+            if remedies[rung].back_to == "good" and self._changes(remedies[rung]):
+                stays = f"{remedies[rung].what} (from here: going back would redo too many steps)"
+                return rung, replace(remedies[rung], what=stays, back_to=None), None
+        return len(remedies), None, None
 
     def _affordable(self, target: int | None) -> bool:
         return target is None or self._redone + self.health.step - target <= self._most_redone
@@ -363,7 +363,7 @@ class AutoFix(Generic[S]):
 
     def _changes(self, action: Action) -> dict[str, tuple[float, float]]:
         """Old and new values, within the limits."""
-        settings, found = self._knobs, {}
+        settings, found = self._hyperparameters, {}
         for name, value in action.changes.items():
             low, high = self._limits[name]
             old, new = getattr(settings, name), min(max(value, low), high)
@@ -372,7 +372,7 @@ class AutoFix(Generic[S]):
         return found
 
     def _from_the_start(self) -> Action:
-        rate = self._knobs.learning_rate * 0.1
+        rate = self._hyperparameters.learning_rate * 0.1
         return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
 
     # Judging
@@ -387,7 +387,7 @@ class AutoFix(Generic[S]):
         if repair is None or repair.verify_at is None or self.health.step < repair.verify_at:
             return
         rule, after = self._named(repair.rule), self._snapshot()
-        alarm = rule.sees(self.health, self._knobs) if rule.tier == "validation" else None
+        alarm = rule.sees(self.health, self._hyperparameters) if rule.tier == "validation" else None
         if rule.helped(repair.before, after, self.health):
             self._verdict(repair, "improved")
             self._votes[rule.name].clear()
@@ -469,7 +469,7 @@ class AutoFix(Generic[S]):
         self.health.restart(self.health.step)
         self.health.clips.clear()
         self.health.alarmed.discard(rule.name)
-        self._ring.begin_afresh()
+        self._choice.begin_afresh()
         for votes in self._votes.values():
             votes.clear()
 
@@ -494,7 +494,7 @@ class AutoFix(Generic[S]):
             "health": self.health.state(),
             "entries": [entry.record() for entry in self.entries],
             "votes": {name: list(votes) for name, votes in self._votes.items()},
-            "ring": self._ring.state(),
+            "ring": self._choice.state(),
             "events": self._events,
             "redone": self._redone,
             "rest_until": self.rest_until,
@@ -506,6 +506,6 @@ class AutoFix(Generic[S]):
         self.entries = [Entry.from_record(row) for row in state["entries"]]
         for name, votes in state["votes"].items():
             self._votes[name].extend(votes)
-        self._ring.take(state["ring"])
+        self._choice.take(state["ring"])
         self._events, self._redone = list(state["events"]), state["redone"]
         self.rest_until = state["rest_until"]

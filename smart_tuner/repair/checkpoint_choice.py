@@ -10,7 +10,7 @@ CALM = {"mel": 1.05, "grad_norm": 3.0}  # times the best medians: what a good ch
 GOOD = 2  # newest good ones that are kept
 
 
-class Ring:
+class CheckpointChoice:
     """A checkpoint is good when the run was calm and then trained on without trouble for a while, and
     aligned when validations before and after it, or of its very weights, found it so. Step 0 is the start.
     """

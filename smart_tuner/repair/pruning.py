@@ -30,11 +30,11 @@ class GracePruner(BasePruner):
         grace = trial.user_attrs.get(GRACE)
         if isinstance(grace, int) and step < grace:
             return False
-        known_step, known, rungs = _verdict(trial.user_attrs.get(VERDICT))
+        known_step, known, max_remedies = _verdict(trial.user_attrs.get(VERDICT))
         if known_step == step:
             return bool(known)
         passed_before = [key for key in trial.system_attrs if re.fullmatch(rf"{RUNG}\d+", key, re.ASCII)]
-        lost = [key for key in passed_before if int(key[len(RUNG) :]) >= rungs]
+        lost = [key for key in passed_before if int(key[len(RUNG) :]) >= max_remedies]
         if lost:
             study, trial = _without(study, trial), copy.copy(trial)
             trial._system_attrs = {k: v for k, v in trial.system_attrs.items() if k not in lost}

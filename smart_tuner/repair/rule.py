@@ -13,7 +13,7 @@ S = TypeVar("S")  # the settings of a training: any frozen dataclass
 REWARM_FROM = 0.2
 
 
-class Knobs(Protocol):
+class Hyperparameters(Protocol):
     """What a rule may read of a training's settings: its numbers, by name."""
 
     def __getattr__(self, name: str) -> Any: ...
@@ -50,9 +50,9 @@ class Rule:
 
     level: ClassVar[int]
     priority: ClassVar[int]
-    tier: ClassVar[str] = "validation"  # when it is asked: "step", "look" or "validation"
+    tier: ClassVar[str] = "validation"  # when it is asked: "step", "probe" or "validation"
     votes: ClassVar[tuple[int, int]] = (3, 4)  # fires on so many of so many askings
-    rungs: ClassVar[int] = 3  # changes that it may make in a trial
+    max_remedies: ClassVar[int] = 3  # changes that it may make in a trial
     gives_up: ClassVar[str | None] = "PRUNED"  # the trial's end; None: only reported
     target: ClassVar[str] = "mel"  # the measure by which a repair is judged,
     gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
@@ -63,10 +63,10 @@ class Rule:
         kind = type(self).__name__
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         raise NotImplementedError(f"{self.name} cannot see")
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         """What to try, in this order."""
         return []
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import PASSES, Health, spread
-from smart_tuner.repair.rule import Action, Alarm, Knobs, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
 
 WINDOW = 20  # steps of a median; single steps say little
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
@@ -30,11 +30,11 @@ def share_of_loss(health: Health, part: str, weight: float) -> float | None:
     return weight * value / loss if value is not None and loss else None
 
 
-def slower(settings: Knobs, factor: float) -> dict[str, float]:
+def slower(settings: Hyperparameters, factor: float) -> dict[str, float]:
     return {"learning_rate": settings.learning_rate * factor}
 
 
-def more(settings: Knobs, name: str, factor: float, least: float) -> dict[str, float]:
+def more(settings: Hyperparameters, name: str, factor: float, least: float) -> dict[str, float]:
     """A factor alone repairs nothing where the value is zero."""
     return {name: max(least, getattr(settings, name) * factor)}
 
@@ -49,7 +49,7 @@ class FaultyClips(Rule):
     min_ratio: float = 2.0  # times the mel loss of its batch's median clip
     min_away: float = 0.25  # more attention off the diagonal than that clip
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         """A clip must stand out in each of its last passes."""
         whole = {clip: rows for clip, rows in health.clips.items() if len(rows) == PASSES}
         if health.first_aligned is None or len(whole) < 20:
@@ -69,19 +69,19 @@ class FaultyClips(Rule):
         )
         return Alarm(reason, {"clips": len(found), "times": float(np.exp(mel)), "away": float(away)}, found)
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        return [Action("leave these clips out", exclude=True)] * self.rungs
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("leave these clips out", exclude=True)] * self.max_remedies
 
 
 @dataclass(frozen=True)
 class Integrity(Rule):
     """The graph is cut or weights are not updated: code is to blame, and no setting can help."""
 
-    level, priority, tier, votes = 1, 10, "look", (3, 3)
+    level, priority, tier, votes = 1, 10, "probe", (3, 3)
     gives_up: ClassVar[str | None] = "FAIL"
-    rungs: ClassVar[int] = 0
+    max_remedies: ClassVar[int] = 0
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         silent = self._counts(health, "silent/")
         unchanged = self._counts(health, "unchanged/")
         if settings.gate_weight == 0:  # then its gradient is truly zero
@@ -107,13 +107,13 @@ class StuntedPart(Rule):
     """At the very start, a part changes so much more of itself than the others that its weights must be far
     too small: it begins from nothing, and all of it alike."""
 
-    level, priority, tier, votes = 1, 8, "look", (2, 2)
+    level, priority, tier, votes = 1, 8, "probe", (2, 2)
     gives_up: ClassVar[str | None] = "FAIL"
-    rungs: ClassVar[int] = 2
+    max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
     first_steps: int = 20  # then what Adam made of the part looks like any other
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         start, newest = "update/", {}
         for name in health.names(start):
             if (value := health.last(name)) is not None:
@@ -131,8 +131,8 @@ class StuntedPart(Rule):
         )
         return Alarm(reason, {f"{start}{part}": v for part, v in stunted.items()}, parts=tuple(stunted))
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        return [Action("give these parts new weights", renew=True)] * self.rungs
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("give these parts new weights", renew=True)] * self.max_remedies
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         return True  # parts that stayed stunted would have been an alarm of their own
@@ -146,7 +146,7 @@ class NonFinite(Rule):
     max_events: int = 3  # within:
     within_steps: int = 100
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
             Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
             Action(
@@ -166,9 +166,9 @@ class OutOfMemory(Rule):
 
     level, priority, tier = 2, 9, "event"
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         parts = min(2 * settings.micro_batches, settings.batch_size)
-        return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.rungs
+        return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.max_remedies
 
 
 class _Diverging(Rule):
@@ -183,20 +183,20 @@ class _Diverging(Rule):
 class NarrowBatch(Rule):
     """Batches of so few clips that normalisation over them says more of the clips than of the network."""
 
-    level, priority, tier, target = 2, 5, "look", "held_out"
+    level, priority, tier, target = 2, 5, "probe", "held_out"
     gain, relative = -0.02, True
-    rungs: ClassVar[int] = 2
+    max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
     votes: ClassVar[tuple[int, int]] = (1, 1)
     min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
     clips: int = 8
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
             return None
         return Alarm(f"a batch is {settings.batch_size} clips", {"batch_size": settings.batch_size})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         sizes = self.clips, 2 * self.clips
         return [Action(f"take {size} clips a batch", {"batch_size": size}) for size in sizes]
 
@@ -210,7 +210,7 @@ class ExplodingGradient(_Diverging):
     max_ratio: float = 10.0
     max_rise: float = 1.1  # of the median loss over its best
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         norm, mel = median(health, "grad_norm"), median(health, "mel")
         calm, best = health.best.get("grad_norm"), health.best.get("mel")
         if norm is None or mel is None or calm is None or best is None:
@@ -223,7 +223,7 @@ class ExplodingGradient(_Diverging):
         )
         return Alarm(reason, {"grad_norm": norm, "calm": calm, "mel": mel, "best_mel": best})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
             Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
             Action("go back and take a third of the learning rate", slower(settings, 1 / 3), back_to="good"),
@@ -235,8 +235,8 @@ class ExplodingGradient(_Diverging):
 class OversizedSteps(_Diverging):
     """From the start, a step changes the weights far too much: nothing learned so is worth keeping."""
 
-    level, priority, tier, votes = 3, 7, "look", (1, 1)
-    rungs: ClassVar[int] = 2
+    level, priority, tier, votes = 3, 7, "probe", (1, 1)
+    max_remedies: ClassVar[int] = 2
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound
     first_steps: int = 2000
     looks: int = 5  # over which the median is taken: a single look scatters by a third
@@ -247,14 +247,14 @@ class OversizedSteps(_Diverging):
         looks = [values for name in parts if len(values := health.values(name, self.looks))]
         return float(np.median(np.median(looks, axis=0))) if looks else None
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         size = self.size(health)
         if size is None or size <= self.max_update or health.age > health.pace(self.first_steps, 100):
             return None
         reason = f"a step changes half of the network's parts by more than {10**size:.1%} of their size"
         return Alarm(reason, {"update": size})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         tenth, third = slower(settings, 0.1), slower(settings, 1 / 3)
         return [
             Action("start over with a tenth of the learning rate", tenth, back_to="start"),
@@ -267,16 +267,16 @@ class OvergrownSteps(OversizedSteps):
     """Later in a run, a step changes the weights far too much: what it learned before is worth keeping."""
 
     looks: int = 2  # fewer than at the start, where Adam settles: what was learned is being lost
-    rungs: ClassVar[int] = 3
+    max_remedies: ClassVar[int] = 3
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         size = self.size(health)
         if size is None or size <= self.max_update or health.age <= health.pace(self.first_steps, 100):
             return None
         reason = f"a step now changes half of the network's parts by more than {10**size:.1%} of their size"
         return Alarm(reason, {"update": size})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
             Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
             *[Action("go back and take a third of it", slower(settings, 1 / 3), back_to="good")] * 2,
@@ -294,7 +294,7 @@ class Divergence(_Diverging):
     max_rise: float = 1.3
     rise_steps: int = 300
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         best, count = health.best.get("mel"), self.leap_steps
         recent, long = health.values("mel", count), health.values("mel", 5 * WINDOW + count)
         if len(long) and recent.min() > self.max_leap * (usual := float(np.median(long[:-count]))):
@@ -307,7 +307,7 @@ class Divergence(_Diverging):
         reason = f"the mel loss has been around {mel:.2f} for {window} steps; it was {best:.2f}"
         return Alarm(reason, {"mel": mel, "best_mel": best})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
             Action("go back and take the clips in another order", back_to="good"),
             Action("go back and lower the learning rate", slower(settings, 0.67), back_to="good"),
@@ -319,13 +319,13 @@ class Divergence(_Diverging):
 class VanishingGradients(Rule):
     """Gradients so small that Adam's epsilon, not they, decides the step."""
 
-    level, priority, tier, target = 4, 10, "look", "mel"
+    level, priority, tier, target = 4, 10, "probe", "mel"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
     near: float = 3.0  # times that bound: if half of the parts are so small, a quarter of each step is lost
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
         newest = {group: v for group in health.names(name) if (v := health.last(group)) is not None}
         small = {group: v for group, v in newest.items() if 0 < v < bound}
@@ -342,7 +342,7 @@ class VanishingGradients(Rule):
         )
         return Alarm(reason, small)
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         smaller = [max(1e-12, settings.adam_eps / 100.0**k) for k in (1, 2, 3)]
         return [Action("lower Adam's epsilon", {"adam_eps": eps}) for eps in smaller]
 
@@ -351,14 +351,14 @@ class VanishingGradients(Rule):
 class DeadModule(Rule):
     """Weights that hardly move though gradients reach them: steps are too small, or a part died."""
 
-    level, priority, tier, target = 4, 9, "look", "mel"
+    level, priority, tier, target = 4, 9, "probe", "mel"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (1, 1)
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
     min_change: float = 0.1  # of its size: what a part must at least be able to change in the whole plan
     max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
         bound = max(self.min_update, float(np.log10(self.min_change / health.pace.planned)))
         still = {group: v for group, v in newest.items() if v is not None and v < bound}
@@ -367,7 +367,7 @@ class DeadModule(Rule):
         names = ", ".join(group.removeprefix("update/") for group in still)
         return Alarm(f"a step changes {names} by less than 10^{bound:.1f}", still)
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         # Below 10^-4.5 two decades and a half more are still a healthy 10^-2. So slow a start taught nothing
         # that is worth its steps, and the deadline of the alignment begins anew.
         rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2.5, 2.5, 3)]
@@ -410,7 +410,7 @@ class TextIgnored(_Unaligned):
         usual = max(self.noise, float(np.median(recent)))
         return rise.slope * health.pace.planned >= self.min_growth * usual
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         gain = health.last("text_gain")
         encoder, decoder = health.last("gradient/encoder_lstm"), health.last("gradient/decoder")
         if gain is not None and health.last("aligned") and gain < self.min_aligned_text_gain:
@@ -427,8 +427,8 @@ class TextIgnored(_Unaligned):
         reason = f"other texts raise the loss by {gain:.1%} only; the encoder's gradient is {encoder:.0e}"
         return Alarm(reason, {"text_gain": gain, "encoder": encoder, "decoder": decoder})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        _, guide, hide, fresh = alignment_ladder(settings)
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        _, guide, hide, fresh = alignment_remedies(settings)
         return [hide, guide, fresh]
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
@@ -438,7 +438,7 @@ class TextIgnored(_Unaligned):
         return health.best.get("text_gain", 0.0) >= self.min_aligned_text_gain
 
 
-def alignment_ladder(settings: Knobs) -> list[Action]:
+def alignment_remedies(settings: Hyperparameters) -> list[Action]:
     """A decoder that learned to do without the text keeps the habit when it is guided later: 10.4 dB
     on the quickstart's corpus, where starts anew gave 7.8 and 8.5, so that comes first."""
     guided = "guided_attention_weight"
@@ -457,12 +457,12 @@ class Collapse(Rule):
 
     level, priority, tier = 5, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
-    rungs: ClassVar[int] = 4
+    max_remedies: ClassVar[int] = 4
     max_drop: float = 0.25
     max_dwell: float = 0.5
     steps: int = 10  # of training, whose attention is known without a validation
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         if health.first_aligned is None:
             return None
         away, usual = median(health, "guided", self.steps), health.best.get("guided")
@@ -479,7 +479,7 @@ class Collapse(Rule):
             return Alarm(f"attention rests on one symbol for {dwell:.0%} of the time", {"dwell": dwell})
         return None
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
         return [
             Action("go back to aligned weights, with another order of clips", back_to="aligned"),
@@ -503,7 +503,7 @@ class PoorAlignment(_Unaligned):
 
     level, priority = 5, 8
     votes: ClassVar[tuple[int, int]] = (2, 3)  # a third would make a start anew too dear
-    rungs: ClassVar[int] = 4
+    max_remedies: ClassVar[int] = 4
     min_diagonal_score: float = 0.3
     clear_diagonal_score: float = 0.4
     late_diagonal_score: float = ALIGNED_SCORE  # at twice the deadline
@@ -525,7 +525,7 @@ class PoorAlignment(_Unaligned):
         penalty, falls = health.values("penalty", 3), health.falls("penalty", 3)
         return falls and bool(penalty[-1] <= (1 - share) * penalty[0])
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
         if score is None or penalty is None or health.first_aligned is not None:
             return None
@@ -547,8 +547,8 @@ class PoorAlignment(_Unaligned):
         reason = f"diagonal score {score:.2f} is below {bound} after {health.age} steps, and {why}"
         return Alarm(reason, {"diagonal_score": score, "penalty": penalty})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        return alignment_ladder(settings)
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return alignment_remedies(settings)
 
 
 @dataclass(frozen=True)
@@ -559,7 +559,7 @@ class StuckAttention(Rule):
     max_dwell: float = 0.5
     max_focus: float = 0.5
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         dwell, focus = health.last("dwell"), health.last("focus")
         if dwell is None or focus is None or health.first_aligned is not None:
             return None
@@ -568,8 +568,8 @@ class StuckAttention(Rule):
         reason = f"attention rests on one symbol for {dwell:.0%} of the time, with a weight of {focus:.2f}"
         return Alarm(reason, {"dwell": dwell, "focus": focus})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        return alignment_ladder(settings)[:2] + alignment_ladder(settings)[3:]
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return alignment_remedies(settings)[:2] + alignment_remedies(settings)[3:]
 
 
 @dataclass(frozen=True)
@@ -578,18 +578,18 @@ class OverbearingGuide(Rule):
 
     level, priority, target = 5, 6, "held_out"
     gain, relative = -0.02, True
-    rungs: ClassVar[int] = 2
+    max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
     max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
     sigma: float = 0.2  # what the guide is widened to: the default
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         share = share_of_loss(health, "guided", settings.guided_attention_weight)
         if share is None or share <= self.max_share or not health.last("aligned"):
             return None
         return Alarm(f"attention is aligned, and {share:.0%} of the loss is its guide's", {"share": share})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         weight, sigma = "guided_attention_weight", "guided_attention_sigma"
         wide = {sigma: max(settings.guided_attention_sigma, self.sigma)}
         return [
@@ -605,20 +605,20 @@ class OverbearingGuide(Rule):
 class OverbearingGate(Rule):
     """Much of the loss is still the gate's: ends weigh so much that the speech hardly counts."""
 
-    level, priority, tier, votes = 6, 7, "look", (1, 1)
+    level, priority, tier, votes = 6, 7, "probe", (1, 1)
     gain, relative = -0.02, True
-    rungs: ClassVar[int] = 2
+    max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
     max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
     positive_weight: float = 5.0  # what the ends weigh then: the default
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         share = share_of_loss(health, "gate", settings.gate_weight)
         if share is None or share <= self.max_share:
             return None
         return Alarm(f"{share:.0%} of the loss is the gate's", {"share": share})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         ends = {"gate_positive_weight": min(settings.gate_positive_weight, self.positive_weight)}
         return [
             Action("weigh the ends as usual", ends | {"gate_weight": min(settings.gate_weight, 1.0)}),
@@ -629,7 +629,7 @@ class OverbearingGate(Rule):
 @dataclass(frozen=True)
 class _Gate(Rule):
     level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
-    rungs: ClassVar[int] = 4
+    max_remedies: ClassVar[int] = 4
     gives_up: ClassVar[str | None] = None
     min_gate_accuracy: float = 0.7
     clear_gate_accuracy: float = 0.8
@@ -643,7 +643,7 @@ class _Gate(Rule):
         return None if accuracy >= bound else (accuracy, late)
 
 
-def train_the_gate(settings: Knobs) -> Action:
+def train_the_gate(settings: Hyperparameters) -> Action:
     """A gate whose loss hardly counts opens anywhere; where it counts, this changes nothing."""
     return Action("let the gate's loss count", more(settings, "gate_weight", 1.0, least=1.0))
 
@@ -652,7 +652,7 @@ def train_the_gate(settings: Knobs) -> Action:
 class GateNever(_Gate):
     """The gate opens late or never: ends are rare, so they must weigh more."""
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         found = self.wrong(health)
         if found is None or found[1] < 0.5 * (1 - found[0]):
             return None
@@ -660,7 +660,7 @@ class GateNever(_Gate):
         reason = f"only {right:.0%} of the sentences stop in the right place; {late:.0%} stop late or never"
         return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         weight, now = "gate_positive_weight", settings.gate_positive_weight
         heavier = [Action(f"weigh the ends {w:g} times", {weight: max(now, w)}) for w in (5.0, 15.0, 20.0)]
         return [train_the_gate(settings), *heavier]
@@ -670,14 +670,14 @@ class GateNever(_Gate):
 class GateSoon(_Gate):
     """The gate opens too early: ends weigh too much."""
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         found = self.wrong(health)
         if found is None or found[1] >= 0.5 * (1 - found[0]):
             return None
         reason = f"only {found[0]:.0%} of the sentences stop in the right place; most stop early"
         return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         half = {"gate_positive_weight": settings.gate_positive_weight / 2}
         return [train_the_gate(settings), *[Action("halve the weight of the ends", half)] * 3]
 
@@ -686,13 +686,13 @@ class GateSoon(_Gate):
 class UnstableLoss(Rule):
     """The loss scatters far more than it did: batches are too small, or steps too large."""
 
-    level, priority, tier, target = 7, 5, "look", "loss_spread"
+    level, priority, tier, target = 7, 5, "probe", "loss_spread"
     gain, relative = -0.25, True
     gives_up: ClassVar[str | None] = None
     max_spread: float = 0.25  # of the log of the mel loss; about a quarter of the loss
     max_ratio: float = 3.0
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         now, calm = health.last("loss_spread"), health.best.get("loss_spread")
         if now is None or calm is None or now <= max(self.max_spread, self.max_ratio * calm):
             return None
@@ -701,7 +701,7 @@ class UnstableLoss(Rule):
         reason = f"the mel loss scatters by {now:.0%} from step to step; in calm times by {calm:.0%}"
         return Alarm(reason, {"loss_spread": now, "calm": calm})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         doubled = {"batch_size": 2 * settings.batch_size, "micro_batches": 2 * settings.micro_batches}
         return [
             Action("double the batch, in twice as many parts", doubled),
@@ -720,7 +720,7 @@ class Plateau(Rule):
     min_gain: float = 0.001  # per validation
     validations: int = 10
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         values, trend = (
             health.values("held_out", self.validations),
             health.trend("held_out", self.validations),
@@ -734,8 +734,8 @@ class Plateau(Rule):
         reason = f"the held-out loss stays at {middle:.3f} over {self.validations} validations"
         return Alarm(reason, {"held_out": middle, "gain": gain})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
-        return [Action("halve the learning rate", slower(settings, 0.5))] * self.rungs
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("halve the learning rate", slower(settings, 0.5))] * self.max_remedies
 
 
 @dataclass(frozen=True)
@@ -748,7 +748,7 @@ class Overfit(Rule):
     max_rise: float = 0.05
     validations: int = 5
 
-    def sees(self, health: Health, settings: Knobs) -> Alarm | None:
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         values, best = health.values("held_out", self.validations), health.best.get("held_out")
         spoken, best_spoken = health.last("value"), health.best.get("value")
         if not len(values) or best is None or spoken is None or best_spoken is None:
@@ -760,7 +760,7 @@ class Overfit(Rule):
         reason = f"the held-out loss rose from {best:.3f} to {values.min():.3f} while the training loss falls"
         return Alarm(reason, {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
 
-    def ladder(self, settings: Knobs) -> list[Action]:
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
         p = min(0.9, settings.p_decoder_dropout + 0.1)
         return [
             Action("more dropout in the decoder", {"p_decoder_dropout": p}),

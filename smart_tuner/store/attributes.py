@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 Record = dict[str, Any]
 # Of a row of measures, as objectives/tacotron2.py stores it; without these it is none.
 NEEDED = ("value", "seconds", "aligned_share", "failure_share", "shortest", "longest")
+NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
 
 
 def measures(trial: FrozenTrial) -> list[Record]:
@@ -61,8 +62,9 @@ def ended_by(trial: FrozenTrial) -> str | None:
 
 
 def yardstick(study: optuna.Study) -> dict[str, float]:
-    """Distances in dB of a copy ("ceiling") and of another sentence ("cap"), once they were measured."""
-    return numbers(study.user_attrs.get("yardstick"))
+    """Distances in dB ("mismatch", "copy_synthesis": objectives/quality.py), once they were measured."""
+    found = numbers(study.user_attrs.get("yardstick"))
+    return {NAMES_BEFORE.get(name, name): value for name, value in found.items()}
 
 
 def skipped(study: optuna.Study) -> str | None:

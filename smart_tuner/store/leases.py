@@ -297,7 +297,7 @@ class Renewal:
         seconds: float = RENEW_SECONDS,
     ) -> None:
         self._leases, self._lease, self._also, self._seconds = leases, lease, also, seconds
-        self.wish: str | None = None
+        self.desired_state: str | None = None
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(1, "lease")
         self._renewals: Future[None] | None = None
@@ -321,7 +321,7 @@ class Renewal:
         while not self._over.wait(self._seconds):
             with suppress(*UNREACHABLE):  # the lease lives on while nobody can see that it ran out
                 self._leases.renew(self._lease)
-                self.wish = self._also()
+                self.desired_state = self._also()
 
 
 def this_process() -> Owner:

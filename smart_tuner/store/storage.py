@@ -350,9 +350,9 @@ def mlflow_url(url: str) -> str:
     return f"sqlite:///{address.file.resolve().with_name('mlflow.db')}"
 
 
-def mlflow_files(home: Path) -> Path:
+def mlflow_files(workdir: Path) -> Path:
     """Where MLflow keeps files: below it EXPERIMENT/RUN/artifacts."""
-    return home.resolve() / "artifacts" / "mlflow"
+    return workdir.resolve() / "artifacts" / "mlflow"
 
 
 @contextmanager

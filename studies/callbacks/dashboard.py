@@ -28,22 +28,22 @@ ARTIFACT = re.compile(
 )  # a file of another name is somebody's own
 
 
-def attached(home: Path) -> Path:
-    return home / "artifacts" / "optuna"
+def attached(workdir: Path) -> Path:
+    return workdir / "artifacts" / "optuna"
 
 
-def set_aside(home: Path) -> Path:
+def set_aside(workdir: Path) -> Path:
     """Where files go that no row knows."""
-    return home / "artifacts" / "optuna-unclaimed"
+    return workdir / "artifacts" / "optuna-unclaimed"
 
 
-def attach(trial: optuna.Trial, files: Mapping[Path, str], home: Path) -> None:
+def attach(trial: optuna.Trial, files: Mapping[Path, str], workdir: Path) -> None:
     """Keep copies of `files` (with their MIME types); what an attempt that died here has kept stays.
 
     Raises:
         UpdateFinishedTrialError: somebody else ended the trial.
     """
-    place = attached(home)
+    place = attached(workdir)
     place.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(place))
     there = {(meta.filename, _content(place / meta.artifact_id)) for meta in get_all_artifact_meta(trial)}
@@ -82,9 +82,9 @@ class Unmatched:
         return f"rows without their files: {len(self.rows)}, files without their rows: {len(self.files)}"
 
 
-def unmatched(storage: Storage, home: Path) -> Unmatched:
+def unmatched(storage: Storage, workdir: Path) -> Unmatched:
     """Rows without a file, of finished trials of ours that were run in this home; and files without a row."""
-    place, known, lost = attached(home), set[str](), list[Row]()
+    place, known, lost = attached(workdir), set[str](), list[Row]()
     found = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
     files = [file for file in found if ARTIFACT.fullmatch(file.name) and file.is_file()]
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
@@ -92,7 +92,7 @@ def unmatched(storage: Storage, home: Path) -> Unmatched:
         known |= _artifacts(storage.get_study_system_attrs(study._study_id))
         for trial in study.get_trials(deepcopy=False):
             known |= _artifacts(trial.system_attrs)
-            folder = trial_folder(home / "studies" / study.study_name, trial.number)
+            folder = trial_folder(workdir / "studies" / study.study_name, trial.number)
             if is_ours(summary.user_attrs) and trial.state.is_finished() and folder.is_dir():
                 rows = _rows(study.study_name, trial)
                 lost += [row for row in rows if not (place / row.artifact).is_file()]
@@ -100,20 +100,20 @@ def unmatched(storage: Storage, home: Path) -> Unmatched:
     return Unmatched(tuple(lost), tuple(unclaimed) if len(unclaimed) < len(files) else ())
 
 
-def mend(storage: Storage, home: Path, found: Unmatched) -> str:
+def mend(storage: Storage, workdir: Path, found: Unmatched) -> str:
     """Give rows their files again, from what was set aside or lies beside the trial's checkpoints; take out
     rows of which nothing is left; set files aside that no row knows. Returns what was done."""
-    gone = [row for row in found.rows if not _restored(row, home)]
+    gone = [row for row in found.rows if not _restored(row, workdir)]
     with storage.engine.begin() as connection:
         for row in gone:
             its = {"trial_id": row.trial_id, "key": f"{PREFIX}{row.artifact}"}
             connection.execute(delete(models.TrialSystemAttributeModel).filter_by(**its))
     for file in found.files:
-        set_aside(home).mkdir(parents=True, exist_ok=True)
-        file.rename(set_aside(home) / file.name)
+        set_aside(workdir).mkdir(parents=True, exist_ok=True)
+        file.rename(set_aside(workdir) / file.name)
     return (
         f"files restored: {len(found.rows) - len(gone)}, rows taken out: {len(gone)}, "
-        f"files set aside in {set_aside(home)}: {len(found.files)}"
+        f"files set aside in {set_aside(workdir)}: {len(found.files)}"
     )
 
 
@@ -138,12 +138,12 @@ def _meta(value: Any) -> tuple[str, str] | None:
     return names if sound else None
 
 
-def _restored(row: Row, home: Path) -> bool:
-    folder = trial_folder(home / "studies" / row.study, row.trial)
-    sources = (set_aside(home) / row.artifact, folder / row.filename)
+def _restored(row: Row, workdir: Path) -> bool:
+    folder = trial_folder(workdir / "studies" / row.study, row.trial)
+    sources = (set_aside(workdir) / row.artifact, folder / row.filename)
     source = next((file for file in sources if file.is_file()), None)
     if source is None:
         return False
-    attached(home).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, attached(home) / row.artifact)
+    attached(workdir).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, attached(workdir) / row.artifact)
     return True

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from objectives.progress import ALIGNMENT, SAMPLE
-from smart_tuner.lazy import Late
+from smart_tuner.lazy import LazyModule
 from smart_tuner.notify.outbox import Payload
 from smart_tuner.notify.telegram import sender
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
 from smart_tuner.store.leases import Leases
@@ -28,12 +28,12 @@ from studies.run.study import (
     StudyError,
     StudyGone,
     TooManyFailures,
+    desired_state,
     load_study,
     name_of,
     rdb,
     stored_spec,
     under_its_name,
-    wish,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from objectives import tacotron2
     from studies.run.training import Display
 else:  # they load torch, for which the process that sends has no use
-    tacotron2 = Late("objectives.tacotron2")
+    tacotron2 = LazyModule("objectives.tacotron2")
 
 HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
 WAITS = "waits for "  # so begins what is said of an alarm that another rule attends to
@@ -49,9 +49,9 @@ RUNNING = "running:"  # of a study by its uid: its start was told, and its end w
 
 
 @contextmanager
-def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["Display"]:
+def alerting(display: "Display", study: optuna.Study, workdir: Path) -> Iterator["Display"]:
     """A display that tells both; at the start and at the end the chat is told of the study."""
-    alerted = Alerted(display, study, home)
+    alerted = Alerted(display, study, workdir)
     with suppress(*UNREACHABLE):
         alerted.begins()
     why, detail = "", ""
@@ -81,11 +81,11 @@ def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["D
 class Alerted:
     """A display of a worker that runs one trial after the other."""
 
-    def __init__(self, display: "Display", study: optuna.Study, home: Path) -> None:
-        self._display, self._study, self._home = display, study, home
+    def __init__(self, display: "Display", study: optuna.Study, workdir: Path) -> None:
+        self._display, self._study, self._workdir = display, study, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._spec = stored_spec(study)
-        self._rows, self._memory = Rows(study, self._spec, home), Memory(self._engine)
+        self._rows, self._memory = Rows(study, self._spec, workdir), ChatState(self._engine)
         self._trial: int | None = None
         self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
 
@@ -102,7 +102,7 @@ class Alerted:
         """Where no other worker goes on. Raises what the database raises."""
         self._rows.flush()
         leases = Leases(self._engine, self._uid).counts()
-        wanted = wish(self._study)
+        wanted = desired_state(self._study)
         left = self._spec.budget.trials > sum(leases.values()) and history.training_left(
             self._study, self._spec
         )
@@ -120,7 +120,7 @@ class Alerted:
             self._rows.tell("study_stop", None, _now(), told)
         else:
             self._rows.tell("study_end", None, _now(), told)
-        sender.due_now(self._engine, sender.channel(self._home), "held")
+        sender.due_now(self._engine, sender.channel(self._workdir), "held")
 
     def gone(self) -> None:
         """Deleted or renamed. Raises what the database raises."""
@@ -207,16 +207,16 @@ class Alerted:
         )
 
     def _folder(self, number: int) -> Path:
-        return trial_folder(self._home / "studies" / self._study.study_name, number)
+        return trial_folder(self._workdir / "studies" / self._study.study_name, number)
 
 
 class Rows(Patient):
     """What is to be told of a study; while the database is away all waits here."""
 
-    def __init__(self, study: optuna.Study, spec: Spec, home: Path) -> None:
-        self._study, self._notify, self._home = study, spec.notify, home
+    def __init__(self, study: optuna.Study, spec: Spec, workdir: Path) -> None:
+        self._study, self._notify, self._workdir = study, spec.notify, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
-        self._channel = sender.channel(home)
+        self._channel = sender.channel(workdir)
         self._waiting: list[Payload] = []
 
     def tell(
@@ -253,7 +253,7 @@ class Rows(Patient):
                 "quiet": None if quiet == "none" else quiet,
                 "facts": storable({"study": self._study.study_name, "trial": trial, **told}),
                 "files": [
-                    (kind, os.path.relpath(file, self._home)) for kind, file in files if file.is_file()
+                    (kind, os.path.relpath(file, self._workdir)) for kind, file in files if file.is_file()
                 ],
                 "answers": answers,
             }
@@ -273,9 +273,9 @@ def _now() -> str:
     return str(milliseconds())
 
 
-def digest(storage: Storage, home: Path) -> None:
+def digest(storage: Storage, workdir: Path) -> None:
     """Tell how running studies go, as often as each one's file says. Raises what the database raises."""
-    memory = Memory(storage.ours)
+    memory = ChatState(storage.ours)
     for uid, minutes in memory.all(RUNNING).items():
         begun = memory.age(f"{RUNNING}{uid}")
         if not minutes or begun is None or begun < 60.0 * minutes:
@@ -290,4 +290,4 @@ def digest(storage: Storage, home: Path) -> None:
             study = load_study(name, storage)
             spec = under_its_name(study)
             whole = facts.of_study(study, spec)
-            Rows(study, spec, home).tell("digest", None, str(slot), facts.of_digest(study, whole))
+            Rows(study, spec, workdir).tell("digest", None, str(slot), facts.of_digest(study, whole))

@@ -15,7 +15,7 @@ from model.training import StepMeasures
 from objectives.progress import ALIGNMENT, MELS, SAMPLE
 from objectives.tacotron2 import Attempt, Measured, Plan
 from smart_tuner.notify.tensorboard import Curves
-from smart_tuner.notify.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, knobs
+from smart_tuner.notify.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, hyperparameters
 from smart_tuner.repair.rule import Entry, in_force
 from smart_tuner.store.attributes import numbers
 from smart_tuner.store.leases import Leases
@@ -33,12 +33,12 @@ Tracking = tuple[Display, Callable[[Job], Job]]
 
 
 @contextmanager
-def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Tracking]:
+def tracking(display: Display, study: optuna.Study, workdir: Path) -> Iterator[Tracking]:
     """A display that tells both, and what a worker's job becomes; at the end, how the study is."""
     engine, uid = rdb(study).ours, study.user_attrs["uid"]
     spec = stored_spec(study)
     whole = OfStudy(engine, study.study_name, uid)
-    tracked = Tracked(display, whole, home)
+    tracked = Tracked(display, whole, workdir)
     try:
         yield tracked, tracked.job
     finally:
@@ -52,14 +52,14 @@ def tracking(display: Display, study: optuna.Study, home: Path) -> Iterator[Trac
 class Tracked:
     """A display of a worker that runs one trial after the other."""
 
-    def __init__(self, display: Display, study: OfStudy, home: Path) -> None:
-        self._display, self._study, self._home = display, study, home
+    def __init__(self, display: Display, study: OfStudy, workdir: Path) -> None:
+        self._display, self._study, self._workdir = display, study, workdir
         self._machine = Machine()
         self._attempt: _Attempt | None = None
 
     def job(self, job: Job) -> Job:
         def run(attempt: Attempt) -> float:
-            self._attempt = mine = _Attempt(attempt, self._study, self._home, self._now, self.warned)
+            self._attempt = mine = _Attempt(attempt, self._study, self._workdir, self._now, self.warned)
             try:
                 value = job(attempt)
             except Fenced:
@@ -136,11 +136,11 @@ class _Attempt:
         self,
         attempt: Attempt,
         study: OfStudy,
-        home: Path,
+        workdir: Path,
         machine: Callable[[], dict[str, float]],
         warned: Callable[[str], None],
     ) -> None:
-        self._attempt, self._study, self._home = attempt, study, home
+        self._attempt, self._study, self._workdir = attempt, study, workdir
         self._machine, self._warned = machine, warned
         self._number: int = attempt.trial.number
         self._rows: TrialRows | None = None
@@ -192,7 +192,7 @@ class _Attempt:
         new = {name: value for name, (_, value) in entry.changes.items()}
         curves = self._curves(entry.step)
         curves.text(entry.step, "repairs", line)
-        curves.numbers(entry.step, knobs(new))
+        curves.numbers(entry.step, hyperparameters(new))
         if self._rows is not None and entry.kind in fixes.DEEDS:
             lines = [fixes.told(e) for e in story if e.kind in fixes.DEEDS]
             self._rows.repaired(entry.seq, entry.step, line, new, lines)
@@ -225,18 +225,18 @@ class _Attempt:
         entries = outage.wait_for(self._entries)
         found = [name for name in KINDS if (self._attempt.folder / name).is_file()]
         files = {self._attempt.folder / name: KINDS[name] for name in found}
-        outage.wait_for(lambda: attach(self._attempt.trial, files, self._home))
+        outage.wait_for(lambda: attach(self._attempt.trial, files, self._workdir))
         outage.wait_for(lambda: save_note(self._attempt.trial, fixes.note(entries, reason)))
         attributes = outage.wait_for(lambda: self._attempt.trial.user_attrs)
         effective = {**attributes["settings"], **numbers(attributes.get("effective"))}
         found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
         rows.keep(
-            {name: os.path.relpath(self._attempt.folder / name, self._home) for name in found},
+            {name: os.path.relpath(self._attempt.folder / name, self._workdir) for name in found},
             {
                 "effective.json": json.dumps(effective, indent=1),
                 "interventions.json": _json([entry.record() for entry in entries]),
             },
-            files_channel(self._home),
+            files_channel(self._workdir),
         )
         outage.wait_for(rows.flush)
 
@@ -253,10 +253,10 @@ class _Attempt:
     def _curves(self, step: int) -> Curves:
         """Opened at the first step, which tells where this attempt goes on."""
         if self._drawn is None:
-            folder = self._home / "tensorboard" / self._study.name / f"trial-{self._number:04d}"
+            folder = self._workdir / "tensorboard" / self._study.name / f"trial-{self._number:04d}"
             self._drawn = Curves(folder, step if step > 1 else 0, self._warned)
             if step == 1:
-                self._drawn.numbers(0, knobs(self._settings))
+                self._drawn.numbers(0, hyperparameters(self._settings))
         return self._drawn
 
     def _with(self, entry: Entry) -> list[Entry]:

@@ -24,7 +24,15 @@ from smart_tuner.store.tables import LEASES
 from studies.file.spec import Spec, SpecError
 from studies.report import facts, history
 from studies.run.folders import trial_folder
-from studies.run.study import StudyError, load_study, name_of, rdb, set_wish, under_its_name, wish
+from studies.run.study import (
+    StudyError,
+    desired_state,
+    load_study,
+    name_of,
+    rdb,
+    set_desired_state,
+    under_its_name,
+)
 
 NEWEST_TRIALS, NEWEST_FIXES = 10, 5
 WISHES = {"pause": "pause", "stop": "stop", "resume": "run"}
@@ -39,8 +47,8 @@ class StudyCommands:
         longest: text to speak, in characters.
     """
 
-    def __init__(self, storage: Storage, home: Path, speak: Speak, longest: int) -> None:
-        self._storage, self._home, self._speak, self._longest = storage, home, speak, longest
+    def __init__(self, storage: Storage, workdir: Path, speak: Speak, longest: int) -> None:
+        self._storage, self._workdir, self._speak, self._longest = storage, workdir, speak, longest
         self._answers: dict[str, Callable[[Words, optuna.Study, Spec, str], Reply]] = {
             "status": self._status,
             "best": self._best,
@@ -78,7 +86,7 @@ class StudyCommands:
         if name is None:
             return Words("en")("no_study")
         study = load_study(name, self._storage)
-        set_wish(study, WISHES[change])
+        set_desired_state(study, WISHES[change])
         words = Words(under_its_name(study).notify.language)
         return words(f"did_{change}", study=name, command=f"run_study.py resume {name}")
 
@@ -112,7 +120,7 @@ class StudyCommands:
                 words("digest", **digest["counts"]),
                 *running,
                 summary(words, whole),
-                words(f"wish_{wish(study)}"),
+                words(f"wish_{desired_state(study)}"),
             )
         )
 
@@ -191,7 +199,7 @@ class StudyCommands:
         return words("say_no_voice", why=str(said.get("why", error)).splitlines()[0])
 
     def _folder(self, study: optuna.Study, number: int) -> Path:
-        return trial_folder(self._home / "studies" / study.study_name, number)
+        return trial_folder(self._workdir / "studies" / study.study_name, number)
 
 
 def _fix(words: Words, number: int, entry: Entry, verdict: Entry | None) -> str:

@@ -22,7 +22,7 @@ LEAST_FREE_GIGABYTES = 2.0
 Finding = dict[str, str]
 
 
-def examine(home: Path, open_storage: Callable[[], Storage], fix: bool) -> list[Finding]:
+def examine(workdir: Path, open_storage: Callable[[], Storage], fix: bool) -> list[Finding]:
     """Findings with check, state ("ok" or "FAULT") and detail.
 
     Args:
@@ -30,17 +30,17 @@ def examine(home: Path, open_storage: Callable[[], Storage], fix: bool) -> list[
     """
     return [
         {"check": check, "state": "ok" if sound else "FAULT", "detail": detail}
-        for check, sound, detail in (*_machine(home), *_packages(), *_database(home, open_storage, fix))
+        for check, sound, detail in (*_machine(workdir), *_packages(), *_database(workdir, open_storage, fix))
     ]
 
 
-def _machine(home: Path) -> Iterator[tuple[str, bool, str]]:
+def _machine(workdir: Path) -> Iterator[tuple[str, bool, str]]:
     yield "python", sys.version_info >= (3, 11), platform.python_version() + " (3.11 or newer is needed)"
     yield "devices", True, ", ".join(_devices())
-    place = next(parent for parent in (home.absolute(), *home.absolute().parents) if parent.exists())
+    place = next(parent for parent in (workdir.absolute(), *workdir.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free / 1e9
     yield "disk", free >= LEAST_FREE_GIGABYTES, f"{free:.1f} GB free ({LEAST_FREE_GIGABYTES} are needed)"
-    yield "home", _writable(home), str(home)
+    yield "home", _writable(workdir), str(workdir)
 
 
 def _devices() -> list[str]:
@@ -48,10 +48,10 @@ def _devices() -> list[str]:
     return [f"cpu ({torch.get_num_threads()} threads)", *cuda]
 
 
-def _writable(home: Path) -> bool:
+def _writable(workdir: Path) -> bool:
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=home).close()
+        workdir.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=workdir).close()
     except OSError:
         return False
     return True
@@ -71,7 +71,9 @@ def _packages() -> Iterator[tuple[str, bool, str]]:
             yield wanted.name, wanted.specifier.contains(found), f"{found} ({wanted.specifier} is needed)"
 
 
-def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Iterator[tuple[str, bool, str]]:
+def _database(
+    workdir: Path, open_storage: Callable[[], Storage], fix: bool
+) -> Iterator[tuple[str, bool, str]]:
     try:
         storage = open_storage()
     except StoreError as error:
@@ -88,9 +90,9 @@ def _database(home: Path, open_storage: Callable[[], Storage], fix: bool) -> Ite
         if open_trials:
             detail = f"{open_trials} unfinished; go on with: run_study.py resume {summary.study_name}"
             yield f"study {summary.study_name}", True, detail
-    if not (found := dashboard.unmatched(storage, home)):
+    if not (found := dashboard.unmatched(storage, workdir)):
         yield "artifacts", True, "each has its row and its file"
     elif fix:
-        yield "artifacts", True, dashboard.mend(storage, home, found)
+        yield "artifacts", True, dashboard.mend(storage, workdir, found)
     else:
         yield "artifacts", False, f"{found}; mend them with: run_study.py doctor --fix"

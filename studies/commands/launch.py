@@ -93,7 +93,7 @@ class Launch:
                 f"Set {STORAGE_VARIABLE} to one like postgresql+psycopg://user:password@host/name."
             )
 
-    def run(self, study: str, home: Path, url: str, environment: Mapping[str, str], device: str) -> str:
+    def run(self, study: str, workdir: Path, url: str, environment: Mapping[str, str], device: str) -> str:
         """Launch the workers of an existing study. Returns what is to be told.
 
         Args:
@@ -107,8 +107,8 @@ class Launch:
                 return text
             self.output.write_text(text, "utf-8")
             return f"{self.output}\nRun it: kubectl create -f {self.output}"
-        command = worker_command([sys.executable, str(PROGRAM)], str(home.resolve()), study, device)
-        folder = home.resolve() / "studies" / study / "slurm"
+        command = worker_command([sys.executable, str(PROGRAM)], str(workdir.resolve()), study, device)
+        folder = workdir.resolve() / "studies" / study / "slurm"
         options = {"job-name": f"smart-tuner-{study}", **self.options}
         jobs = slurm(command, {STORAGE_VARIABLE: url, **environment}, self.jobs, folder, options, None)
         return f"{len(jobs)} jobs: {jobs[0].job_id} to {jobs[-1].job_id}; what they say is in {folder}"
@@ -155,9 +155,9 @@ def _pairs(options: Sequence[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def worker_command(program: Sequence[str], home: str, study: str, device: str) -> list[str]:
+def worker_command(program: Sequence[str], workdir: str, study: str, device: str) -> list[str]:
     """A stateless worker of one trial. The storage URL may hold a password: it goes by the environment."""
-    return [*program, "--home", home, "worker", study, "--max-trials", "1", "--device", device]
+    return [*program, "--home", workdir, "worker", study, "--max-trials", "1", "--device", device]
 
 
 def slurm(

@@ -19,7 +19,7 @@ from smart_tuner.notify.telegram.format import line
 from smart_tuner.notify.telegram.language import LANGUAGES
 from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.notify.telegram.process import Hearing, Telling
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import OUTBOX
 from studies.callbacks import telegram
@@ -35,7 +35,7 @@ SET_UP = "README.md says how to set it up (Telegram)."
 def follow(
     storage: Storage,
     url: str,
-    home: Path,
+    workdir: Path,
     tracking: bool,
     speak: Speak,
     longest: int,
@@ -52,15 +52,15 @@ def follow(
     except ChatError as error:  # what else there is to send is sent
         warn(str(error))
         chat = None
-    following = sender.Following(home, tasks, background)
+    following = sender.Following(workdir, tasks, background)
     if tracking:
-        tasks.append(sender.Mlflow(storage, url, home))
+        tasks.append(sender.Mlflow(storage, url, workdir))
     hearing = None
     if chat is not None:
-        due = partial(telegram.digest, storage, home)
-        tasks.append(Telling(chat, storage, home, due, warn, lambda: following.stopping))
+        due = partial(telegram.digest, storage, workdir)
+        tasks.append(Telling(chat, storage, workdir, due, warn, lambda: following.stopping))
         if chat.allowed:
-            commands = StudyCommands(storage, home, speak, longest)
+            commands = StudyCommands(storage, workdir, speak, longest)
             hearing = Hearing(chat, storage, commands, f"{socket.gethostname()} {os.getpid()}", warn)
             background.append(hearing)
     following.run()
@@ -69,15 +69,15 @@ def follow(
 
 
 @contextmanager
-def alerting(display: "Display", study: optuna.Study, home: Path) -> Iterator["Display"]:
+def alerting(display: "Display", study: optuna.Study, workdir: Path) -> Iterator["Display"]:
     """A display that has a chat told, too, where one is set up; at the end it warns if nothing reaches it."""
     chat = account()
     if chat is None:
         yield display
         return
-    with telegram.alerting(display, study, home) as told:
+    with telegram.alerting(display, study, workdir) as told:
         yield told
-    if off := Memory(rdb(study).ours).get(chat.off):
+    if off := ChatState(rdb(study).ours).get(chat.off):
         display.warned(f"Telegram is switched off: {off}")
 
 
@@ -101,7 +101,7 @@ def test(storage: Storage, language: str | None) -> str:
         raise ChatError(
             f"Telegram was not reached.\n{error}.\nTry again; if a proxy is needed, set HTTPS_PROXY."
         ) from None
-    Memory(storage.ours).take(chat.off)
+    ChatState(storage.ours).take(chat.off)
     told = f"@{name} wrote to the chat {chat.chat}."
     if chat.allowed:
         return f"{told}\nCommands are taken from: {', '.join(map(str, sorted(chat.allowed)))}."
@@ -128,7 +128,7 @@ def _writer(update: Any) -> str | None:
 
 def status(storage: Storage) -> dict[str, Any]:
     """Whether it is set up, what waits and why, and what was heard and not obeyed."""
-    chat, memory = account(), Memory(storage.ours)
+    chat, memory = account(), ChatState(storage.ours)
     telegrams = OUTBOX.c.channel.startswith(telegram_sender.CHANNEL)
     query = select(OUTBOX.c.state, func.count()).where(telegrams).group_by(OUTBOX.c.state)
     waiting = OUTBOX.c.state.in_(("waiting", "held"))
@@ -144,14 +144,14 @@ def status(storage: Storage) -> dict[str, Any]:
     return known | {f"ignored_{why}": count for why, count in sorted(memory.all("ignored:").items())}
 
 
-def flush(storage: Storage, home: Path, warn: Callable[[str], None]) -> str:
+def flush(storage: Storage, workdir: Path, warn: Callable[[str], None]) -> str:
     """Send all that waits now, also what was held back. Raises ChatError."""
     chat = _account()
-    Memory(storage.ours).take(chat.off)
-    with sender.alone(home) as first:
+    ChatState(storage.ours).take(chat.off)
+    with sender.alone(workdir) as first:
         if not first:
             return "Another process sends for this home."
-        Telling(chat, storage, home, lambda: None, warn, lambda: True)(lambda: True)
+        Telling(chat, storage, workdir, lambda: None, warn, lambda: True)(lambda: True)
     return sender.what_waits(storage, telegram_sender.CHANNEL)
 
 
@@ -173,7 +173,7 @@ def examine(storage: Storage) -> tuple[bool, str]:
         return False, f"{error}; what is to be told waits"
     if hook and chat.allowed:
         return False, "a webhook hears this bot, so that no commands come: call deleteWebhook"
-    off = Memory(storage.ours).get(chat.off)
+    off = ChatState(storage.ours).get(chat.off)
     if off:
         return False, f"it was switched off ({off}); switch it on with: run_study.py notify test"
     name = there.get("title") or there.get("first_name") or chat.chat

@@ -40,7 +40,7 @@ def of_study(study: optuna.Study, spec: Spec) -> Facts:
         "best": of_best(study, history.best_trial(study)),
         "unassisted": of_best(study, bests["unassisted"]),
         "fresh": of_best(study, bests["verified_fresh"]),
-        "ceiling": attributes.yardstick(study).get("ceiling"),
+        "copy_synthesis": attributes.yardstick(study).get("copy_synthesis"),
     }
 
 

@@ -151,13 +151,13 @@ def _rule_page(rule: Rule) -> str:
     m, n = rule.votes
     asked = {
         "step": "after every step",
-        "look": "at every look at the parts of the network",
+        "probe": "at every look at the parts of the network",
         "validation": "at every validation",
         "event": "when it happens",
     }[rule.tier]
     votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
     settings: Any = Settings()
-    tries = [action.what for action in rule.ladder(settings)[: rule.rungs]]
+    tries = [action.what for action in rule.remedies(settings)[: rule.max_remedies]]
     shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
     ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
     end = ends.get(rule.gives_up, "ends the trial as complete")

@@ -64,8 +64,8 @@ def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Se
 
 def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
     """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
-    cap = yardstick(study).get("cap")
-    return cap is not None and trial.value is not None and distance.no_speech_yet(trial.value, cap)
+    mismatch = yardstick(study).get("mismatch")
+    return mismatch is not None and trial.value is not None and distance.no_speech_yet(trial.value, mismatch)
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:

@@ -83,8 +83,8 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "hours": round(hours, 3),
         "best_value": best.value if best else None,
         "best_trial": best.number if best else None,
-        "ceiling": yardstick.get("ceiling"),
-        "cap": yardstick.get("cap"),
+        "copy_synthesis": yardstick.get("copy_synthesis"),
+        "mismatch": yardstick.get("mismatch"),
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
@@ -222,10 +222,10 @@ def measure_line(study: optuna.Study, best: FrozenTrial, status: Record) -> str:
     """Args: status: of `status_record`."""
     measured = attributes.best_measure(best)
     assert measured is not None, "the best trial has a voice"
-    ceiling, cap = status["ceiling"], status["cap"]
-    known = ceiling is not None and cap is not None
+    copy_synthesis, mismatch = status["copy_synthesis"], status["mismatch"]
+    known = copy_synthesis is not None and mismatch is not None
     held = (
-        f"; copy-synthesis reaches {ceiling:.2f} dB, a different sentence is {cap:.2f} dB away"
+        f"; copy-synthesis reaches {copy_synthesis:.2f} dB, a different sentence is {mismatch:.2f} dB away"
         if known
         else ""
     )

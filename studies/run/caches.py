@@ -9,12 +9,12 @@ from pathlib import Path
 VARIABLES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
-def keep_in(home: Path, places: Sequence[Path] | None = None) -> None:
+def keep_in(workdir: Path, places: Sequence[Path] | None = None) -> None:
     """Let caches be in `home` where none of the usual `places` can be written, as in a container that runs as
     a plain user. To be called before librosa is imported, which fails where numba finds no place."""
     if not any(map(_writable, _usual() if places is None else places)):
         for variable, name in VARIABLES.items():
-            os.environ.setdefault(variable, str(home.absolute() / "cache" / name))
+            os.environ.setdefault(variable, str(workdir.absolute() / "cache" / name))
 
 
 def _usual() -> list[Path]:

@@ -16,7 +16,7 @@ USUAL_SIZE = "small"  # of a voice, where no study says it
 SHOWN = 3  # cases of a kind
 
 
-def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
+def corpus_folder(spec: Spec, workdir: Path, progress: Progress) -> Path:
     """A folder in LJSpeech layout; a corpus of our own making is made there when it is not yet.
 
     Raises CorpusError when it is not there, or cannot be made.
@@ -25,7 +25,9 @@ def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
     if corpus.source == "espeak":
         recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
         folder = (
-            home / "corpora" / f"espeak-{corpus.language}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+            workdir
+            / "corpora"
+            / f"espeak-{corpus.language}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
         )
         return espeak.prepare(
             folder,
@@ -36,7 +38,7 @@ def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
             lambda done, total: progress("speaking the corpus", done, total),
         )
     if corpus.source == "festvox-ru":
-        return prepare_festvox_ru(home, progress)
+        return prepare_festvox_ru(workdir, progress)
     folder = Path(corpus.path).absolute()
     if not folder.is_dir():
         raise CorpusError(
@@ -47,23 +49,23 @@ def corpus_folder(spec: Spec, home: Path, progress: Progress) -> Path:
     return folder
 
 
-def prepare_festvox_ru(home: Path, progress: Progress) -> Path:
+def prepare_festvox_ru(workdir: Path, progress: Progress) -> Path:
     return festvox_ru.prepare(
-        home / "corpora" / "festvox-ru", lambda done, total: progress("cutting recordings", done, total)
+        workdir / "corpora" / "festvox-ru", lambda done, total: progress("cutting recordings", done, total)
     )
 
 
-def load(spec: Spec, home: Path, progress: Progress, warn: Callable[[str], None]) -> Corpus:
+def load(spec: Spec, workdir: Path, progress: Progress, warn: Callable[[str], None]) -> Corpus:
     """Check every clip and character, then load; what is skipped is counted, and listed in a file.
 
     Raises DataError when the data is refused.
     """
-    folder, listing = corpus_folder(spec, home, progress), home / f"{spec.name}-problems.txt"
+    folder, listing = corpus_folder(spec, workdir, progress), workdir / f"{spec.name}-problems.txt"
     try:
         corpus = load_corpus(
             folder,
             spec.corpus_settings(),
-            home / "cache",
+            workdir / "cache",
             progress=lambda done, total: progress("checking and measuring clips", done, total),
         )
     except DataError as error:

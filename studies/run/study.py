@@ -175,19 +175,19 @@ def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> st
     return next((s.study_name for s in known if s.user_attrs["uid"] == uid and s.study_name != but), None)
 
 
-def wish(study: optuna.Study) -> str:
+def desired_state(study: optuna.Study) -> str:
     """What people want of a study's workers: run; pause (start no more trials); stop (save and end)."""
     found = study._storage.get_study_user_attrs(study._study_id).get("wish")
     return found if found in WISHES else "run"
 
 
-def set_wish(study: optuna.Study, wanted: str) -> None:
+def set_desired_state(study: optuna.Study, wanted: str) -> None:
     study.set_user_attr("wish", wanted)
 
 
-def refuse_unwanted(study: optuna.Study) -> None:
+def refuse_undesired(study: optuna.Study) -> None:
     """Raises StudyError where somebody paused or stopped the study."""
-    if (wanted := wish(study)) != "run":
+    if (wanted := desired_state(study)) != "run":
         raise StudyError(
             f'Study "{study.study_name}" does not run.\n'
             f"Somebody asked its workers to {wanted}.\n"

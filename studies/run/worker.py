@@ -27,7 +27,7 @@ from studies.run.asking import ask, is_ours
 from studies.run.ending import EndedElsewhere, end_by, end_with, explained
 from studies.run.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.run.signals import StopSignal, heard_by, start_again
-from studies.run.study import StudyError, TooManyFailures, gone, rdb, wish
+from studies.run.study import StudyError, TooManyFailures, desired_state, gone, rdb
 from studies.run.training import Display, Job
 from studies.run.watchdog import Watchdog
 
@@ -84,7 +84,7 @@ class Worker:
         try:
             self._work(max_trials)
         except KeyError:  # so Optuna says that a study, or its trial, is not in the database
-            self._wish()
+            self._desired_state()
             raise
 
     def _work(self, max_trials: int | None) -> None:
@@ -93,7 +93,7 @@ class Worker:
             while max_trials is None or ran < max_trials:
                 if self._stop.received is not None:
                     raise Interrupted(self._stop.received)
-                if (wanted := self._outage.wait_for(self._wish)) != "run":
+                if (wanted := self._outage.wait_for(self._desired_state)) != "run":
                     self.display.warned(f"the study was asked to {wanted}")
                     return
                 self._outage.wait_for(self._look_after)
@@ -111,9 +111,9 @@ class Worker:
                 else:
                     return
 
-    def _wish(self) -> str:
+    def _desired_state(self) -> str:
         try:
-            return wish(self.study)
+            return desired_state(self.study)
         except KeyError as error:
             raise gone(self.study, self._uid) from error
 
@@ -173,7 +173,7 @@ class Worker:
         try:
             return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study, number))
         except KeyError:
-            self._wish()
+            self._desired_state()
             return None
 
     def _accept(self, lease: Lease) -> None:
@@ -262,11 +262,11 @@ class Worker:
         """The value of a trial that came to its end."""
         folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.display.warned)
         self._announce(lease)
-        renewal = Renewal(self._leases, lease, lambda: self._wish_for(lease))
+        renewal = Renewal(self._leases, lease, lambda: self._desired_state_for(lease))
 
         def asked_to_stop() -> int | None:
             renewal.check()
-            return 0 if renewal.wish == "stop" else self._stop.asked()
+            return 0 if renewal.desired_state == "stop" else self._stop.asked()
 
         def kept(path: Path) -> None:
             step, place = checkpoint.step_of(path), str(path.relative_to(self.folder))
@@ -285,12 +285,12 @@ class Worker:
                     Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept, lease.consumed)
                 )
 
-    def _wish_for(self, lease: Lease) -> str:
+    def _desired_state_for(self, lease: Lease) -> str:
         """Asked with every renewal. Raises EndedElsewhere, StudyGone."""
         found = self._found(lease.number)
         if found is None or _is_over(found):
             raise EndedElsewhere(f"trial {lease.number} was ended by somebody else")
-        return self._wish()
+        return self._desired_state()
 
     def _ledger(self, number: int, attempt_uid: str) -> TrialRepairs:
         policy = self.study.user_attrs["policy"]

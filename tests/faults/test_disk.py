@@ -28,7 +28,7 @@ def mounted(folder, kilobytes):
 @pytest.fixture
 def small_disk(toy):
     """That of the study's folder."""
-    with mounted(toy.home / "toy", 256) as folder:
+    with mounted(toy.workdir / "toy", 256) as folder:
         yield folder
 
 
@@ -57,7 +57,7 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint_and_a_free_trial(toy, 
     assert "Traceback" not in toy.said
     [folder] = {path.parent for path in toy.checkpoints(0)}
     assert checkpoint.newest(folder, pytest.fail) is not None
-    assert list(toy.home.rglob("*.tmp")) == []
+    assert list(toy.workdir.rglob("*.tmp")) == []
     assert toy.lease(0)["state"] == "released"
     filler.unlink()
     toy.finish()
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(cut_off, damage
     toy.finish()
     assert "checkpoint damaged: ckpt-" in toy.said
     assert "using the one before" in toy.said
-    starts = [line for line in (toy.home / "steps-0.log").read_text().splitlines() if " start " in line]
+    starts = [line for line in (toy.workdir / "steps-0.log").read_text().splitlines() if " start " in line]
     assert starts[-1].endswith(f" start {int(older.name[-8:])}")
     assert went_back(toy) == []
 
@@ -143,31 +143,31 @@ def test_without_a_sound_checkpoint_the_trial_begins_anew_and_says_so(cut_off):
     toy.finish()
     assert toy.said.count("checkpoint damaged") == count
     assert "no checkpoint is sound" in toy.said
-    starts = [line for line in (toy.home / "steps-0.log").read_text().splitlines() if " start " in line]
+    starts = [line for line in (toy.workdir / "steps-0.log").read_text().splitlines() if " start " in line]
     assert starts[-1].endswith(" start 0")
     assert went_back(toy) == []
 
 
-@pytest.mark.parametrize("home", ["/proc/none", "/dev/null/none"])
-def test_a_folder_that_cannot_be_made_is_named(home, capsys):
-    assert run_study.main(["--home", home, "start", "quickstart"]) == 6
+@pytest.mark.parametrize("workdir", ["/proc/none", "/dev/null/none"])
+def test_a_folder_that_cannot_be_made_is_named(workdir, capsys):
+    assert run_study.main(["--home", workdir, "start", "quickstart"]) == 6
     said = capsys.readouterr().err
-    assert home in said
+    assert workdir in said
     assert len(said.strip().splitlines()) == 3
 
 
 def test_a_home_that_is_read_only_is_named(tmp_path, capsys):
-    home = tmp_path / "home"
-    home.mkdir()
+    workdir = tmp_path / "home"
+    workdir.mkdir()
     if os.geteuid() == 0:
-        mounting = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(home)]
+        mounting = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(workdir)]
         if subprocess.run(mounting, capture_output=True, check=False).returncode != 0:
             pytest.skip("root writes everywhere, and can mount nothing here")
     else:
-        home.chmod(0o555)
+        workdir.chmod(0o555)
     try:
-        assert run_study.main(["--home", str(home), "start", "quickstart"]) == 6
-        assert str(home) in capsys.readouterr().err
+        assert run_study.main(["--home", str(workdir), "start", "quickstart"]) == 6
+        assert str(workdir) in capsys.readouterr().err
     finally:
         if os.geteuid() == 0:
-            subprocess.run(["umount", str(home)], check=True)
+            subprocess.run(["umount", str(workdir)], check=True)

@@ -55,7 +55,7 @@ def test_a_database_that_is_started_again_or_read_only_disturbs_nothing(
     workers = [toy.begin(renew=0.05, seconds=0.02) for _ in range(2)]
 
     def takes_writes_again():
-        assert run_study.main(["--storage", postgres_url, "--home", str(toy.home), "pause", "toy"]) == 4
+        assert run_study.main(["--storage", postgres_url, "--home", str(toy.workdir), "pause", "toy"]) == 4
         assert "in a read-only transaction" in capsys.readouterr().err
         read_only(server, "off")
 
@@ -146,7 +146,7 @@ def test_too_many_connections_are_waited_for(begin_study, postgres, postgres_url
 def test_an_sqlite_file_that_another_process_holds_is_waited_for(toy, seconds):
     begun = toy.begin(seconds=0.02, renew=0.5)
     wait_for(lambda: toy.steps(0) > 5, alive=[begun])
-    with closing(sqlite3.connect(toy.home / "study.db", isolation_level=None)) as holder:
+    with closing(sqlite3.connect(toy.workdir / "study.db", isolation_level=None)) as holder:
         holder.execute("PRAGMA busy_timeout=60000")
         holder.execute("BEGIN IMMEDIATE")
         since = time.monotonic()
@@ -161,11 +161,11 @@ def test_an_sqlite_file_that_another_process_holds_is_waited_for(toy, seconds):
 def test_a_file_that_is_deleted_ends_the_run_which_claims_nothing(toy):
     begun = toy.begin(seconds=0.02)
     wait_for(lambda: len(toy.checkpoints(0)) > 1, alive=[begun])
-    for path in toy.home.glob("study.db*"):
+    for path in toy.workdir.glob("study.db*"):
         path.unlink()
     assert toy.end(begun) == 4, toy.said
     assert "study.db cannot be used any more" in toy.said
     assert "deleted, moved or replaced" in toy.said
     assert not any(word in toy.said for word in ("Traceback", "saved", BACK, "nothing was lost"))
-    assert list(toy.home.glob("study.db*")) == []
+    assert list(toy.workdir.glob("study.db*")) == []
     assert toy.checkpoints(0)

@@ -55,7 +55,7 @@ def test_a_signal_while_a_trial_is_asked_for_leaves_it_to_the_next_run(toy):
 
 def test_a_second_signal_ends_at_once_and_the_last_checkpoint_counts(toy):
     begun = toy.begin(failpoint="ckpt-written:sleep:3")  # no step ends for half a minute
-    wait_for(lambda: toy.steps(0) == 9 and list(toy.home.rglob("*.tmp/manifest.json")), alive=[begun])
+    wait_for(lambda: toy.steps(0) == 9 and list(toy.workdir.rglob("*.tmp/manifest.json")), alive=[begun])
     os.kill(begun.pid, signal.SIGINT)
     wait_for(lambda: "press Ctrl-C again" in toy.said, alive=[begun])
     os.kill(begun.pid, signal.SIGINT)

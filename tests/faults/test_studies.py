@@ -49,20 +49,20 @@ def test_a_renamed_study_goes_on_under_its_new_name_with_its_files(toy):
     wait_for(lambda: toy.steps(0) > 5, alive=[begun])
     copied_and_deleted(toy.study, "other")
     toy.end(begun)
-    place = run_study.Place(toy.home, toy.url, None, None)
-    (toy.home / "studies").mkdir()
-    (toy.home / "toy").rename(place.folder("toy"))
+    place = run_study.Place(toy.workdir, toy.url, None, None)
+    (toy.workdir / "studies").mkdir()
+    (toy.workdir / "toy").rename(place.folder("toy"))
     other = optuna.load_study(study_name="other", storage=toy.storage)
     spec = under_its_name(other)
     assert spec.name == "other"
-    called = ["--home", str(toy.home), "--storage", toy.url, "trials", "other", "-f", "json"]
+    called = ["--home", str(toy.workdir), "--storage", toy.url, "trials", "other", "-f", "json"]
     assert run_study.main(called) == 0
     assert list(place.folder("other").glob("trial-0000/ckpt-*"))
     assert open_study(spec, toy.storage).user_attrs["uid"] == other.user_attrs["uid"]
     assert optuna.get_all_study_names(toy.storage) == ["other"]
     copied_and_deleted(other, "toy")
     toy.study = optuna.load_study(study_name="toy", storage=toy.storage)
-    place.folder("other").rename(toy.home / "toy")
+    place.folder("other").rename(toy.workdir / "toy")
     open_study(toy.spec, toy.storage)
     toy.finish()
     assert toy.faults() == []
@@ -71,7 +71,7 @@ def test_a_renamed_study_goes_on_under_its_new_name_with_its_files(toy):
 def test_a_new_study_does_not_go_on_with_the_files_of_a_deleted_one_of_its_name(begin_study):
     first = begin_study()
     first.finish()
-    for log in first.home.glob("steps-*.log"):
+    for log in first.workdir.glob("steps-*.log"):
         log.unlink()
     for _ in range(2):
         optuna.delete_study(study_name="toy", storage=first.storage)
@@ -79,9 +79,9 @@ def test_a_new_study_does_not_go_on_with_the_files_of_a_deleted_one_of_its_name(
         again.finish()
         assert again.faults() == []
         assert again.steps(0) > 0
-        for log in again.home.glob("steps-*.log"):
+        for log in again.workdir.glob("steps-*.log"):
             log.unlink()
-    kept = {path.name for path in (first.home / "toy").glob("earlier-*")}
+    kept = {path.name for path in (first.workdir / "toy").glob("earlier-*")}
     assert kept == {f"earlier-trial-000{n}{more}" for n in (0, 1) for more in ("", "-2")}
     assert "trial 0 begins anew; the files of another study of this name are now in" in again.said
 
@@ -90,7 +90,7 @@ def test_a_copy_of_a_study_is_refused(toy, capsys):
     optuna.copy_study(
         from_study_name="toy", from_storage=toy.storage, to_storage=toy.storage, to_study_name="copy"
     )
-    called = ["--home", str(toy.home), "--storage", toy.url, "resume"]
+    called = ["--home", str(toy.workdir), "--storage", toy.url, "resume"]
     assert run_study.main([*called, "copy"]) == 2
     assert 'It is a copy of "toy"' in capsys.readouterr().err
 

@@ -27,10 +27,10 @@ def test_a_worker_frozen_past_its_lease_stops_and_tells_nothing(begin_study):
     toy.finish(linger=True, watched=WATCHED)
     assert toy.lease(0)["state"] == "done"
     assert toy.faults() == []
-    files = {path: path.read_bytes() for path in (toy.home / "toy").rglob("*") if path.is_file()}
+    files = {path: path.read_bytes() for path in (toy.workdir / "toy").rglob("*") if path.is_file()}
     thawed(toy, frozen)
     assert "trial 0 was taken over; this attempt stops" in toy.said
-    assert {path: path.read_bytes() for path in (toy.home / "toy").rglob("*") if path.is_file()} == files
+    assert {path: path.read_bytes() for path in (toy.workdir / "toy").rglob("*") if path.is_file()} == files
     after = [fault for fault in toy.faults() if f"by {frozen.pid}" not in fault]
     assert all("was trained by two" in fault and f": {frozen.pid} step" in fault for fault in after)
     assert len(after) <= CHECKPOINT_EVERY  # until it looked, and only in its own memory

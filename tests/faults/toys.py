@@ -28,12 +28,12 @@ from studies.run.study import open_study
 PATIENCE_SECONDS = 200
 
 
-def live(url, home, environment, options):
+def live(url, workdir, environment, options):
     """The whole life of a worker's process."""
     os.environ.update({VARIABLE: "", **environment})
     time.tzset()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
-    said = os.open(home / "said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    said = os.open(workdir / "said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
     leases.WATCHED_SECONDS = options["watched"]
@@ -44,7 +44,7 @@ def live(url, home, environment, options):
 
     @run_study.cli.command("toy")
     def toy():
-        one_worker(url, home, options["seconds"], options["linger"], options["patience"])
+        one_worker(url, workdir, options["seconds"], options["linger"], options["patience"])
 
     assert isinstance(toy, click.Command)
     sys.exit(run_study.main(["toy"]))
@@ -53,8 +53,8 @@ def live(url, home, environment, options):
 class ToyStudy:
     """In an empty database and an empty folder."""
 
-    def __init__(self, url, home: Path, trials=2):
-        self.url, self.home, self.spec = url, home, toy_spec(trials)
+    def __init__(self, url, workdir: Path, trials=2):
+        self.url, self.workdir, self.spec = url, workdir, toy_spec(trials)
         self.storage = open_storage(url)
         self.study = open_study(self.spec, self.storage)
         self.uid = self.study.user_attrs["uid"]
@@ -81,7 +81,7 @@ class ToyStudy:
             "renew": renew,
             "ahead": ahead,
         }
-        begun = CONTEXT.Process(target=live, args=(self.url, self.home, environment, options), daemon=True)
+        begun = CONTEXT.Process(target=live, args=(self.url, self.workdir, environment, options), daemon=True)
         begun.start()
         self.workers.append(begun)
         return begun
@@ -98,21 +98,21 @@ class ToyStudy:
         assert code == 0, self.said
 
     def faults(self):
-        return list(check(self.study, self.spec, self.home))
+        return list(check(self.study, self.spec, self.workdir))
 
     @property
     def said(self):
         """By all workers."""
-        log = self.home / "said.log"
+        log = self.workdir / "said.log"
         return log.read_text() if log.exists() else ""
 
     def steps(self, trial):
         """How many steps of a trial were trained, by whomever."""
-        log = self.home / f"steps-{trial}.log"
+        log = self.workdir / f"steps-{trial}.log"
         return log.read_text().count(" step ") if log.exists() else 0
 
     def checkpoints(self, trial):
-        return sorted((self.home / "toy").glob(f"trial-{trial:04d}*/ckpt-*[0-9]"))
+        return sorted((self.workdir / "toy").glob(f"trial-{trial:04d}*/ckpt-*[0-9]"))
 
     def lease(self, number):
         with self.storage.ours.begin() as connection:

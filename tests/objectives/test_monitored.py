@@ -103,17 +103,17 @@ def same(a, b):
 
 
 def test_a_quiet_rule_is_asked_all_that_the_rule_is_asked():
-    assert [(r.name, r.level, r.tier, r.rungs) for r in QUIET] == [
-        (r.name, r.level, r.tier, r.rungs) for r in RULES
+    assert [(r.name, r.level, r.tier, r.max_remedies) for r in QUIET] == [
+        (r.name, r.level, r.tier, r.max_remedies) for r in RULES
     ]
     assert all(isinstance(q, type(r)) and vars(q) == vars(r) for q, r in zip(QUIET, RULES, strict=True))
 
 
 def test_with_nothing_to_repair_the_weights_are_bit_identical_to_those_without_rules(trial):
-    watched, plain = trial(steps=80), trial(rules=(), name="plain", steps=80)
-    runs = [t.training() for t in (watched, plain)]
-    values = [t.run(run) for t, run in zip((watched, plain), runs, strict=True)]
-    assert watched.ledger.all() == []
+    monitored, plain = trial(steps=80), trial(rules=(), name="plain", steps=80)
+    runs = [t.training() for t in (monitored, plain)]
+    values = [t.run(run) for t, run in zip((monitored, plain), runs, strict=True)]
+    assert monitored.ledger.all() == []
     assert values[0] == values[1]
     assert same(*map(weights, runs))
 

@@ -48,7 +48,7 @@ def voice(corpus, tiny, settings):
 
 
 def test_a_failed_sentence_scores_the_cap_and_no_sentence_more(corpus, voice):
-    judge = Judge(corpus.held_out[:4], 2, 0, Yardstick(cap=5.0, ceiling=1.0))
+    judge = Judge(corpus.held_out[:4], 2, 0, Yardstick(mismatch=5.0, copy_synthesis=1.0))
     judgement = judge(voice)
     assert len(judgement.scores) == 8
     assert all(score.value <= 5.0 for score in judgement.scores)
@@ -58,7 +58,7 @@ def test_a_failed_sentence_scores_the_cap_and_no_sentence_more(corpus, voice):
 
 
 def test_the_same_voice_is_judged_the_same_and_draws_differ(corpus, voice):
-    judge = Judge(corpus.held_out[:3], 2, 0, Yardstick(cap=50.0, ceiling=1.0))
+    judge = Judge(corpus.held_out[:3], 2, 0, Yardstick(mismatch=50.0, copy_synthesis=1.0))
     assert judge(voice) == judge(voice)
     voice.model.decoder.gate_layer.linear_layer.bias.data.fill_(-50.0)  # speak on
     first, second = voice.read([corpus.held_out[0].symbols.tolist()] * 2, [1, 2])
@@ -66,13 +66,13 @@ def test_the_same_voice_is_judged_the_same_and_draws_differ(corpus, voice):
 
 
 def test_loss_weights_do_not_enter_the_measure(corpus, voice):
-    judge = Judge(corpus.held_out[:3], 1, 0, Yardstick(cap=50.0, ceiling=1.0))
+    judge = Judge(corpus.held_out[:3], 1, 0, Yardstick(mismatch=50.0, copy_synthesis=1.0))
     heavier = replace(voice, settings=replace(voice.settings, gate_weight=50.0, guided_attention_weight=50.0))
     assert judge(heavier) == judge(voice)
 
 
 def test_the_yardstick_lies_between_copies_and_strangers(corpus):
     stick = yardstick(corpus.held_out[:5], corpus.mel_settings)
-    assert 0.0 < stick.ceiling < stick.cap
+    assert 0.0 < stick.copy_synthesis < stick.mismatch
     with pytest.raises(ValueError, match="at least 2"):
         yardstick(corpus.held_out[:1], corpus.mel_settings)

@@ -14,27 +14,27 @@ from smart_tuner.store.storage import StoreError, open_storage
 from studies.run import pool
 
 
-def with_storage(home):
-    open_storage(f"sqlite:///{home}/study.db").close()
+def with_storage(workdir):
+    open_storage(f"sqlite:///{workdir}/study.db").close()
 
 
-def with_publisher(home):
-    with sender.alone(home):
+def with_publisher(workdir):
+    with sender.alone(workdir):
         pass
 
 
-def with_log(home):
-    with pool.beside([sys.executable, "-c", "print('said')"], 5, home / "track.log"):
+def with_log(workdir):
+    with pool.beside([sys.executable, "-c", "print('said')"], 5, workdir / "track.log"):
         pass
 
 
-def with_pages(home):
-    with state.alone(home) as write:
+def with_pages(workdir):
+    with state.alone(workdir) as write:
         write({}, {}, [])
 
 
-def with_child(home):
-    InChild([sys.executable, "-c", "print('said')"], {}, home / "pages-mlflow.log").end()
+def with_child(workdir):
+    InChild([sys.executable, "-c", "print('said')"], {}, workdir / "pages-mlflow.log").end()
 
 
 OPENERS = {

@@ -58,9 +58,9 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Ещё не речь: чужая фраза почти так же близка.",
     ),
     "no_best": ("No trial has completed yet.", "Пока ни одно испытание не завершено."),
-    "ceiling": (
-        "Copy-synthesis, the best there can be: {ceiling} dB.",
-        "Ресинтез записи, лучшее из возможного: {ceiling} дБ.",
+    "copy_synthesis": (
+        "Copy-synthesis, the best there can be: {copy_synthesis} dB.",
+        "Ресинтез записи, лучшее из возможного: {copy_synthesis} дБ.",
     ),
     # a trial
     "best": ("New best: {value} dB{was}, step {step}.", "Новое лучшее: {value} дБ{was}, шаг {step}."),

@@ -20,7 +20,7 @@ from smart_tuner.notify.telegram.client import (
     Unreachable,
     whole,
 )
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 
 AWAY_SECONDS = 5.0  # after which it is asked again where nobody answers, or nothing that can be heard
 CONFLICT_SECONDS = 60.0  # after which it is tried whether nobody else hears the bot any more
@@ -67,7 +67,7 @@ class Listener:
     def __init__(
         self,
         bot: Bot,
-        memory: Memory,
+        memory: ChatState,
         commands: Commands,
         owner: str,
         warn: Callable[[str], None],

@@ -124,7 +124,9 @@ def summary(words: Words, facts: Facts) -> str:
         if alone and best and alone["number"] != best["number"]
         else None,
         words("fresh_line", number=fresh["number"], value=decibels(fresh["value"])) if fresh else None,
-        words("ceiling", ceiling=decibels(facts["ceiling"])) if facts.get("ceiling") is not None else None,
+        words("copy_synthesis", copy_synthesis=decibels(facts["copy_synthesis"]))
+        if facts.get("copy_synthesis") is not None
+        else None,
     )
 
 

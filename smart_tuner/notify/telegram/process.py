@@ -8,7 +8,7 @@ from pathlib import Path
 from smart_tuner.notify.telegram.client import Account, Bot
 from smart_tuner.notify.telegram.listener import Commands, Listener
 from smart_tuner.notify.telegram.sender import Alerts, channel, due_now
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.store.storage import Storage
 
 FORGET_SECONDS = 60 * 86400.0
@@ -28,14 +28,14 @@ class Telling:
         self,
         account: Account,
         storage: Storage,
-        home: Path,
+        workdir: Path,
         before: Callable[[], None],
         warn: Callable[[str], None],
         stopping: GoingOn = lambda: False,
     ) -> None:
         self._before, self._stopping, self._minute = before, stopping, -math.inf
-        self._engine, self._channel = storage.ours, channel(home)
-        self.alerts = Alerts(Bot(account, self._wait), storage.ours, home, warn, stopping)
+        self._engine, self._channel = storage.ours, channel(workdir)
+        self.alerts = Alerts(Bot(account, self._wait), storage.ours, workdir, warn, stopping)
         self._publisher = self.alerts.publisher()
 
     def __call__(self, going_on: GoingOn) -> None:
@@ -66,7 +66,7 @@ class Hearing:
     def __init__(
         self, account: Account, storage: Storage, commands: Commands, owner: str, warn: Callable[[str], None]
     ) -> None:
-        self._listener = Listener(Bot(account), Memory(storage.ours), commands, owner, warn)
+        self._listener = Listener(Bot(account), ChatState(storage.ours), commands, owner, warn)
         self._again = 0.0
 
     def __call__(self, going_on: GoingOn) -> None:

@@ -17,7 +17,7 @@ from smart_tuner.notify.outbox import AskedToWait, Held, Payload, Publisher, Ref
 from smart_tuner.notify.telegram.client import Bot, Rejected, Unanswered, Unreachable, fits_caption
 from smart_tuner.notify.telegram.format import LONGEST_TEXT, split
 from smart_tuner.notify.telegram.messages import message
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.notify.tracking import home_id
 from smart_tuner.store.attempts import newest_attempt
@@ -50,9 +50,9 @@ class SwitchedOff(AskedToWait):
     """The token or the chat is wrong: nothing is sent until one of them is another."""
 
 
-def channel(home: Path) -> str:
+def channel(workdir: Path) -> str:
     """Rows are sent from where their files lie."""
-    return f"{CHANNEL}-{home_id(home)[:7]}"
+    return f"{CHANNEL}-{home_id(workdir)[:7]}"
 
 
 def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
@@ -91,20 +91,20 @@ class Alerts:
         self,
         bot: Bot,
         engine: Engine,
-        home: Path,
+        workdir: Path,
         warn: Callable[[str], None],
         last_words: Callable[[], bool] = lambda: False,
         hour: Callable[[], datetime.time] = lambda: datetime.datetime.now().time(),
         now: Callable[[], ColumnElement[float]] | None = None,
     ) -> None:
-        self._bot, self._engine, self._home, self._warn = bot, engine, home, warn
+        self._bot, self._engine, self._workdir, self._warn = bot, engine, workdir, warn
         self._last_words, self._hour = last_words, hour
         self._now = now or (lambda: instant(engine))
         self._delivered: dict[tuple[str, str], int] = {}
-        self.memory = Memory(engine, self._now)
+        self.memory = ChatState(engine, self._now)
 
     def publisher(self) -> Publisher:
-        return Publisher(self._engine, channel(self._home), self.send, FAILURES, self._now)
+        return Publisher(self._engine, channel(self._workdir), self.send, FAILURES, self._now)
 
     @property
     def off(self) -> str | None:
@@ -188,7 +188,7 @@ class Alerts:
             return connection.execute(query).first() is not None
 
     def _of(self, row: Payload) -> tuple[ColumnElement[bool], ...]:
-        return OUTBOX.c.study_uid == row["study_uid"], OUTBOX.c.channel == channel(self._home)
+        return OUTBOX.c.study_uid == row["study_uid"], OUTBOX.c.channel == channel(self._workdir)
 
     # Delivering
 
@@ -221,7 +221,7 @@ class Alerts:
 
     def _place(self, name: str) -> Path:
         """Of a trial's file, whose folder has another name when another attempt has taken it over."""
-        file = self._home / name
+        file = self._workdir / name
         first = file.parent.with_name(file.parent.name.partition("-attempt-")[0])
         return file if file.is_file() else newest_attempt(first) / file.name
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Engine, delete, select, update
 from smart_tuner.store.tables import CHATS, INSERTS, instant
 
 
-class Memory:
+class ChatState:
     """Values that JSON can hold. Everything raises what the database raises.
 
     Args:

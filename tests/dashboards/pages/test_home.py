@@ -18,7 +18,7 @@ from dashboards.guard import Guard
 from dashboards.pages import home as home_page
 from dashboards.pages.home import PAGE, policy
 from dashboards.server import InThread, bound
-from dashboards.synthesis.client import Busy, Lost, Speaker
+from dashboards.synthesis.client import Busy, Lost, SynthesisClient
 from smart_tuner.notify.outbox import put
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.records import TrialRepairs
@@ -61,7 +61,7 @@ def mouth():
 
 
 @pytest.fixture
-def home(tmp_path):
+def workdir(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     made_up.written(url, 30)
     with closing(open_storage(url)) as storage:
@@ -69,9 +69,9 @@ def home(tmp_path):
 
 
 @pytest.fixture
-def client(home, mouth):
+def client(workdir, mouth):
     """Over HTTP, as a browser does."""
-    folder, url, storage = home
+    folder, url, storage = workdir
     [port] = free_ports(1)
     server = InThread(
         Guard("home").asgi(home_page.app(storage, url, folder, speaker=mouth)), bound("127.0.0.1", port)
@@ -122,7 +122,7 @@ def test_a_study_is_told_with_its_trials_bests_and_budget(client):
     assert study["name"] == "history"
     found = client.get("/api/study/history").json()
     assert (found["budget"], found["started"]) == (31, 30)
-    assert found["yardstick"]["ceiling"] == 4.0
+    assert found["yardstick"]["copy_synthesis"] == 4.0
     table = client.get("/api/study/history/trials").json()
     values = [trial["value"] for trial in table["trials"] if trial["state"] == "complete"]
     assert found["best"]["value"] == min(values)
@@ -133,13 +133,13 @@ def test_a_study_is_told_with_its_trials_bests_and_budget(client):
     assert client.get("/api/study/history/trial/3").json()["measures"]
 
 
-def test_the_version_changes_with_trials_repairs_and_ratings(client, home):
+def test_the_version_changes_with_trials_repairs_and_ratings(client, workdir):
     def version():
         return client.get("/api/study/history").json()["version"]
 
     seen = [version()]
-    uid = home[2].get_study_user_attrs(1)["uid"]
-    repairs = TrialRepairs(home[2], uid, 3, "policy")
+    uid = workdir[2].get_study_user_attrs(1)["uid"]
+    repairs = TrialRepairs(workdir[2], uid, 3, "policy")
     repairs.add(
         Entry("repair", 100, "poor_alignment", 5, 8, "seen", changes={"x": (0.0, 1.0)}, verify_at=200)
     )
@@ -151,9 +151,9 @@ def test_the_version_changes_with_trials_repairs_and_ratings(client, home):
     assert len(set(seen)) == 4
 
 
-def test_a_repair_is_told_with_what_came_of_it(client, home):
-    uid = home[2].get_study_user_attrs(1)["uid"]
-    repairs = TrialRepairs(home[2], uid, 3, "policy")
+def test_a_repair_is_told_with_what_came_of_it(client, workdir):
+    uid = workdir[2].get_study_user_attrs(1)["uid"]
+    repairs = TrialRepairs(workdir[2], uid, 3, "policy")
     first = Entry(
         "repair", 100, "poor_alignment", 5, 8, "diagonal 0.1", changes={"x": (0.0, 1.0)}, verify_at=200
     )
@@ -181,8 +181,8 @@ def test_a_repair_is_told_with_what_came_of_it(client, home):
     assert (fix["picture"], fix["verdict"]["picture"]) == (None, None)
 
 
-def test_the_attention_before_and_after_a_repair_is_shown_where_it_was_drawn(client, home):
-    folder, _, storage = home
+def test_the_attention_before_and_after_a_repair_is_shown_where_it_was_drawn(client, workdir):
+    folder, _, storage = workdir
     repairs = TrialRepairs(storage, storage.get_study_user_attrs(1)["uid"], 3, "policy")
     repair = repairs.add(Entry("repair", 100, "poor_alignment", 5, 8, "diagonal 0.1", verify_at=200))
     verdict = repairs.add(Entry("verdict", 200, "poor_alignment", 5, 8, "", verdict="improved", parent=1))
@@ -199,18 +199,18 @@ def test_the_attention_before_and_after_a_repair_is_shown_where_it_was_drawn(cli
     assert shown[0].headers["content-type"] == "image/png"
 
 
-def test_a_study_with_the_id_of_a_deleted_one_is_another_study(client, home):
-    _, url, storage = home
+def test_a_study_with_the_id_of_a_deleted_one_is_another_study(client, workdir):
+    _, url, storage = workdir
     assert len(client.get("/api/study/history/trials").json()["trials"]) == 30
     optuna.delete_study(study_name="history", storage=storage)
     made_up.written(url, 3)
     assert len(client.get("/api/study/history/trials").json()["trials"]) == 3
 
 
-def test_what_was_left_out_of_the_data_and_what_waits_to_be_sent_are_told(client, home):
+def test_what_was_left_out_of_the_data_and_what_waits_to_be_sent_are_told(client, workdir):
     found = client.get("/api/study/history").json()
     assert (found["skipped"], found["queue"]) == (None, {})
-    storage, uid = home[2], home[2].get_study_user_attrs(1)["uid"]
+    storage, uid = workdir[2], workdir[2].get_study_user_attrs(1)["uid"]
     storage.set_study_user_attr(1, "skipped", "2 too short (a, b), of 60 clips")
     for key in ("end:1", "end:2"):
         put(storage.ours, uid, 1, "mlflow", key, {})
@@ -218,7 +218,7 @@ def test_what_was_left_out_of_the_data_and_what_waits_to_be_sent_are_told(client
     assert (found["skipped"], found["queue"]) == ("2 too short (a, b), of 60 clips", {"mlflow": 2})
 
 
-def test_a_text_is_said_heard_and_rated_and_the_score_survives(client, home):
+def test_a_text_is_said_heard_and_rated_and_the_score_survives(client, workdir):
     wanted = {"study": "history", "trial": 0, "text": "  съешь   ещё "}
     said = client.post("/api/speak", json=wanted).json()
     assert said["text"] == "съешь ещё"
@@ -312,8 +312,8 @@ def test_what_is_not_there_is_not_found(client, path):
     assert client.get(path).status_code == 404
 
 
-def test_the_newest_step_of_a_running_trial_is_read_beside_its_checkpoints(home):
-    folder, _, storage = home
+def test_the_newest_step_of_a_running_trial_is_read_beside_its_checkpoints(workdir):
+    folder, _, storage = workdir
     records = home_page.Records(storage, folder, now=lambda: 1100.0)
     trial = storage.create_new_trial(1)
     place = records.folder("history", 30)
@@ -355,7 +355,7 @@ def echoing(pipe, *arguments):
 
 @pytest.fixture
 def speaker(tmp_path):
-    speaker = Speaker(echoing, ("", tmp_path), seconds=1.0)
+    speaker = SynthesisClient(echoing, ("", tmp_path), seconds=1.0)
     yield speaker
     speaker.close()
 
@@ -370,7 +370,7 @@ def test_a_voice_that_hangs_or_dies_is_replaced(speaker):
 
 def test_of_fifty_at_once_a_few_are_spoken_and_the_rest_are_sent_away(tmp_path):
     gate = threading.Event()
-    speaker = Speaker(echoing, ("", tmp_path))
+    speaker = SynthesisClient(echoing, ("", tmp_path))
     speaker._ready = lambda ready=speaker._ready: (gate.wait(), ready())[1]
     answers = []
 
@@ -398,10 +398,10 @@ def speaking(pipe, *_):
         pipe.send({**SAID, "alignment": dict(GRID), "mel": dict(GRID)})
 
 
-def test_fifty_requests_at_once_are_answered_or_sent_away_and_the_server_lives(home):
-    folder, url, storage = home
+def test_fifty_requests_at_once_are_answered_or_sent_away_and_the_server_lives(workdir):
+    folder, url, storage = workdir
     [port] = free_ports(1)
-    app = home_page.app(storage, url, folder, speaker=Speaker(speaking, (url, folder)))
+    app = home_page.app(storage, url, folder, speaker=SynthesisClient(speaking, (url, folder)))
     server = InThread(Guard("home").asgi(app), bound("127.0.0.1", port))
     limits = httpx.Limits(max_connections=60)
     with httpx.Client(

@@ -118,18 +118,18 @@ def test_what_is_not_finite_is_left_out():
 class MLflow:
     """A database of MLflow's, written to by what the publisher sends with."""
 
-    def __init__(self, url, home, engine):
+    def __init__(self, url, workdir, engine):
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient
 
         from smart_tuner.notify import mlflow
 
-        self.uri, self.home, self.engine = mlflow_url(url), home, engine
-        self.sender = mlflow.Runs(self.uri, home, direct=True, expected=lambda _: self.expected)
+        self.uri, self.workdir, self.engine = mlflow_url(url), workdir, engine
+        self.sender = mlflow.Runs(self.uri, workdir, direct=True, expected=lambda _: self.expected)
         self.expected = True
         self.publishers = [
             Publisher(engine, name, self.sender.send, mlflow.UNREACHABLE)
-            for name in (CHANNEL, files_channel(home))
+            for name in (CHANNEL, files_channel(workdir))
         ]
         self.client = MlflowClient(tracking_uri=self.uri)
 
@@ -153,9 +153,9 @@ class MLflow:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     """MLflow's database with nothing in it, which takes seconds to make."""
-    home = tmp_path_factory.mktemp("tables")
-    MLflow(f"sqlite:///{home / 'study.db'}", home, None)
-    return home / "mlflow.db"
+    workdir = tmp_path_factory.mktemp("tables")
+    MLflow(f"sqlite:///{workdir / 'study.db'}", workdir, None)
+    return workdir / "mlflow.db"
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def mlflow(tmp_path, engine, tables):
     return MLflow(f"sqlite:///{tmp_path / 'study.db'}", tmp_path, engine)
 
 
-def whole_trial(study, home):
+def whole_trial(study, workdir):
     """Everything that a trial may tell."""
     rows = attempt(study)
     rows.started({"size": "tiny", **SETTINGS}, SETTINGS)
@@ -175,8 +175,8 @@ def whole_trial(study, home):
     story.append("step 10: verdict on poor_alignment: improved")
     rows.repaired(2, 10, story[1], {}, story)
     rows.measured(12, {"measure/distance_db": 7.5})
-    (home / "sample.wav").write_bytes(b"RIFF")
-    rows.keep({"sample.wav": "sample.wav"}, {"effective.json": "{}"}, files_channel(home))
+    (workdir / "sample.wav").write_bytes(b"RIFF")
+    rows.keep({"sample.wav": "sample.wav"}, {"effective.json": "{}"}, files_channel(workdir))
     rows.flush()
     study.ended(7, "PRUNED", 7.5, "step 12: behind the other trials")
     study.rests("SCHEDULED")

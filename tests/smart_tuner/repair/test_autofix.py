@@ -63,10 +63,10 @@ class Ward:
         self.step = 0
         self.fix.saved(0)
 
-    def days(self, count, validation=GOOD, step=STEP, look=LOOK):
+    def days(self, count, validation=GOOD, step=STEP, probe=LOOK):
         for _ in range(count):
             self.step += 1
-            self.fix.stepped(self.step, step, look if self.step % 20 == 0 else None)
+            self.fix.stepped(self.step, step, probe if self.step % 20 == 0 else None)
             if self.step % 25 == 0:
                 slope = 0.99 ** (self.step / 25)  # a held-out loss that stood still would be a plateau
                 self.fix.validated(self.step, validation | {"held_out": slope * validation["held_out"]})
@@ -176,12 +176,12 @@ def test_when_two_faults_come_at_once_the_cause_is_repaired_and_the_other_waits(
 class Nervous(Rule):
     """Sees something at every validation, and always has one more idea."""
 
-    level, priority, votes, rungs = 7, 1, (1, 1), 99
+    level, priority, votes, max_remedies = 7, 1, (1, 1), 99
 
     def sees(self, health, settings):
         return Alarm("something", {})
 
-    def ladder(self, settings):
+    def remedies(self, settings):
         return [Action("beta", {"adam_beta2": 0.9 + k / 1000}) for k in range(99)]
 
     def helped(self, before, after, health):
@@ -236,7 +236,7 @@ STUNTED = {f"update/{part}": -2.0 for part in "abcd"} | {"update/encoder": 0.0, 
 
 
 def test_stunted_parts_get_new_weights_and_that_is_all():
-    ward = Ward().days(40, look=LOOK | {"update/encoder": -2.0})
+    ward = Ward().days(40, probe=LOOK | {"update/encoder": -2.0})
     assert ward.patient.rows == []
     ward = Ward()
     for step in (10, 15):
@@ -256,7 +256,7 @@ class Slow(Rule):
     def sees(self, health, settings):
         return Alarm("ill", {})
 
-    def ladder(self, settings):
+    def remedies(self, settings):
         return [Action("treat", {"learning_rate": 1e-4})]
 
 
@@ -294,7 +294,7 @@ def stubborn(rule):
     return type(type(rule).__name__, (type(rule),), changed)()
 
 
-LADDERS = [rule for rule in RULES if rule.tier != "event" and rule.ladder(START)]
+REMEDIES = [rule for rule in RULES if rule.tier != "event" and rule.remedies(START)]
 SICK = {  # settings in which every rung of a ladder changes something
     "dead_module": {"learning_rate": 1e-6},
     "gate_never": {"gate_weight": 0.1},
@@ -304,11 +304,11 @@ SICK = {  # settings in which every rung of a ladder changes something
 }
 
 
-@pytest.mark.parametrize("rule", LADDERS, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", REMEDIES, ids=lambda rule: rule.name)
 def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
     start = replace(START, **({"gate_positive_weight": 4.0} | SICK.get(rule.name, {})))
     ward = Ward((stubborn(rule),), planned=20_000, start=start, n_clips=200)
-    length = min(rule.rungs, len(rule.ladder(START)))
+    length = min(rule.max_remedies, len(rule.remedies(START)))
     if rule.gives_up is None:
         ward.days(3000)
         assert "only reported" in ward.patient.rows[-1].action
@@ -431,7 +431,7 @@ class Renewing(Rule):
     def sees(self, health, settings):
         return Alarm("ill", {}) if health.step == 500 else None
 
-    def ladder(self, settings):
+    def remedies(self, settings):
         return [Action("new weights", fresh="attention")]
 
 
@@ -468,9 +468,9 @@ def test_it_goes_on_from_its_state_as_if_never_stopped():
 def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(warm_up, armed_at):
     ward = Ward(planned=1000, start=replace(START, warmup_steps=warm_up))
     bad = LOOK | {"update/encoder": -0.5}  # oversized steps, of which five looks tell
-    ward.days(-(-armed_at // 20) * 20 - 1, UNALIGNED, look=bad)
+    ward.days(-(-armed_at // 20) * 20 - 1, UNALIGNED, probe=bad)
     assert ward.patient.rows == []
-    ward.days(21, UNALIGNED, look=bad)
+    ward.days(21, UNALIGNED, probe=bad)
     assert ward.patient.rows[0].step == -(-armed_at // 20) * 20
 
 

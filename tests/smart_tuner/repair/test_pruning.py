@@ -66,8 +66,8 @@ def test_what_was_left_at_a_rung_stays(tmp_path):
         trial.report(value, step)
         assert not trial.should_prune()
     found = storage.get_trial(trial._trial_id)
-    rungs = {key: value for key, value in found.system_attrs.items() if key.startswith("completed")}
-    assert rungs == {"completed_rung_0": 5.0, "completed_rung_1": 3.0}
+    max_remedies = {key: value for key, value in found.system_attrs.items() if key.startswith("completed")}
+    assert max_remedies == {"completed_rung_0": 5.0, "completed_rung_1": 3.0}
     assert found.user_attrs[VERDICT] == [300, False, 2]
     storage.close()
 

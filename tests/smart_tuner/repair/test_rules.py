@@ -257,37 +257,37 @@ def test_a_clip_that_stood_out_only_once_is_not():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_ladders_name_known_settings_and_every_rung_does_something(rule):
-    for action in rule.ladder(replace(S, learning_rate=1e-5)):
+    for action in rule.remedies(replace(S, learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
         assert action.what
 
 
 def test_an_epsilon_that_was_not_small_enough_is_not_tried_again():
-    tried = [a.changes["adam_eps"] for a in VanishingGradients().ladder(replace(S, adam_eps=1e-3))]
+    tried = [a.changes["adam_eps"] for a in VanishingGradients().remedies(replace(S, adam_eps=1e-3))]
     assert tried == pytest.approx([1e-5, 1e-7, 1e-9])
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
 def test_guidance_grows_even_from_nothing(weight):
-    ladder = PoorAlignment().ladder(replace(S, guided_attention_weight=weight))
-    assert ladder[0].changes["guided_attention_weight"] == max(1.0, 2 * weight)
+    remedies = PoorAlignment().remedies(replace(S, guided_attention_weight=weight))
+    assert remedies[0].changes["guided_attention_weight"] == max(1.0, 2 * weight)
 
 
 def test_a_gate_is_never_weighed_less_for_stopping_late():
-    _, *heavier = GateNever().ladder(replace(S, gate_positive_weight=8.0))
+    _, *heavier = GateNever().remedies(replace(S, gate_positive_weight=8.0))
     assert [action.changes["gate_positive_weight"] for action in heavier] == [8.0, 15.0, 20.0]
 
 
 @pytest.mark.parametrize("rule", [GateNever(), GateSoon()])
 @pytest.mark.parametrize(("weight", "then"), [(0.0, 1.0), (0.01, 1.0), (1.0, 1.0), (3.0, 3.0)])
 def test_a_gate_that_is_hardly_trained_is_trained_first(rule, weight, then):
-    assert rule.ladder(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
+    assert rule.remedies(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
 
 
 def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_and_a_half_up_to_a_usual_one():
     rates = [
-        DeadModule().ladder(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
+        DeadModule().remedies(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
     assert rates == pytest.approx([10**-3.5, 4e-3])
 
@@ -312,13 +312,13 @@ def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
 
 def test_a_guide_is_let_go_in_two_steps():
     strong = replace(S, guided_attention_weight=20.0, guided_attention_sigma=0.05)
-    first, second = (action.changes for action in OverbearingGuide().ladder(strong))
+    first, second = (action.changes for action in OverbearingGuide().remedies(strong))
     assert first == {"guided_attention_weight": 1.0, "guided_attention_sigma": 0.2}
     assert second == {"guided_attention_weight": 0.0}
 
 
 def test_a_text_that_does_not_matter_is_first_made_to_matter():
-    assert [*TextIgnored().ladder(S)[0].changes] == ["p_frame_dropout"]
+    assert [*TextIgnored().remedies(S)[0].changes] == ["p_frame_dropout"]
 
 
 @pytest.mark.parametrize(

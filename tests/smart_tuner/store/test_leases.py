@@ -229,7 +229,7 @@ def test_a_renewal_keeps_the_lease_and_tells_when_it_is_lost(engine):
     one, two = Leases(engine, "a" * 32), Leases(engine, "a" * 32)
     lease = held(one, 0)
     with Renewal(one, lease, lambda: "stop", seconds=0.01) as renewal:
-        while renewal.wish is None:
+        while renewal.desired_state is None:
             time.sleep(0.01)
         renewal.check()
         while two.claim() is None:  # it was renewed between a look at it and its taking

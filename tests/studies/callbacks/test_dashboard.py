@@ -33,8 +33,8 @@ def trial(storage, tmp_path):
     return trial
 
 
-def board(storage, home):
-    transport = httpx.WSGITransport(optuna_board(storage, home), raise_app_exceptions=False)
+def board(storage, workdir):
+    transport = httpx.WSGITransport(optuna_board(storage, workdir), raise_app_exceptions=False)
     return httpx.Client(transport=transport, base_url="http://board")
 
 

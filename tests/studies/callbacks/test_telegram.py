@@ -15,7 +15,7 @@ from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import OUTBOX
 from studies.callbacks.telegram import RUNNING, Alerted, alerting, digest
 from studies.file.spec import load
-from studies.run.study import StudyGone, open_study, set_wish
+from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
     "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
@@ -23,15 +23,15 @@ REPAIR = Entry(
 
 
 class Desk:
-    def __init__(self, storage, home):
-        self.storage, self.home, self.spec = storage, home, load("quickstart")
+    def __init__(self, storage, workdir):
+        self.storage, self.workdir, self.spec = storage, workdir, load("quickstart")
         self.study = open_study(self.spec, storage)
         self.uid = self.study.user_attrs["uid"]
         self.alerted = self.again()
         self.leases = Leases(storage.ours, self.uid)
 
     def again(self):
-        return Alerted(Quiet(), self.study, self.home)
+        return Alerted(Quiet(), self.study, self.workdir)
 
     def started(self, alerted=None):
         (alerted or self.alerted).trial_started(0, {}, None, 0)
@@ -115,7 +115,7 @@ def test_a_start_and_an_end_are_told_once_by_however_many_workers(desk):
     both[0].ends("", "")
     assert desk.kinds() == ["study_start"]
     desk.leases.release(lease)
-    set_wish(desk.study, "stop")
+    set_desired_state(desk.study, "stop")
     for alerted in both:
         alerted.ends("", "")
     assert desk.kinds() == ["study_start", "study_stop"]
@@ -147,7 +147,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
             "smart_tuner.notify.telegram.state.Memory.age", lambda *_, since=begun: now[0] - since
         )
         for _ in range(7):
-            digest(desk.storage, desk.home)
+            digest(desk.storage, desk.workdir)
             now[0] += 600
         told.append(desk.kinds().count("digest"))
         alerted._memory.take(f"{RUNNING}{desk.uid}")
@@ -155,7 +155,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
     desk.leases.release(lease)
     desk.alerted.begins()
     now[0] += 1e5
-    digest(desk.storage, desk.home)
+    digest(desk.storage, desk.workdir)
     assert desk.kinds().count("digest") == told[-1]  # nobody works on it
 
 
@@ -163,21 +163,21 @@ def test_without_a_wish_for_digests_none_comes(desk, monkeypatch):
     desk.leases.bind(desk.leases.reserve(3), 0)
     desk.alerted.begins()
     monkeypatch.setattr("smart_tuner.notify.telegram.state.Memory.age", lambda self, name: 1e6)
-    digest(desk.storage, desk.home)
+    digest(desk.storage, desk.workdir)
     assert desk.kinds() == ["study_start"]
 
 
 def test_while_another_worker_begins_the_last_trial_no_end_is_told(desk):
     desk.alerted.begins()
     desk.leases.reserve(1)
-    set_wish(desk.study, "stop")
+    set_desired_state(desk.study, "stop")
     desk.alerted.ends("", "")
     assert desk.kinds() == ["study_start"]
 
 
 def test_a_study_that_is_gone_is_told_as_gone(desk):
     desk.alerted.begins()
-    with pytest.raises(StudyGone), alerting(Quiet(), desk.study, desk.home):
+    with pytest.raises(StudyGone), alerting(Quiet(), desk.study, desk.workdir):
         raise StudyGone("deleted")
     assert desk.kinds() == ["study_start", "study_gone"]
 

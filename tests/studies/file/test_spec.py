@@ -740,8 +740,10 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
 
 
 def test_every_key_of_a_condition_and_of_the_model_is_read_by_the_code():
-    assert keys("self", parameters.Condition) <= reads(FOLDER / "parameters.py")
-    assert keys("model", sections.Model) <= reads(FOLDER / "spec.py") | reads(FOLDER / "training.py")
+    assert keys("self", parameters.Condition) <= reads(FOLDER / "file" / "parameters.py")
+    assert keys("model", sections.Model) <= reads(FOLDER / "file" / "spec.py") | reads(
+        FOLDER / "run" / "training.py"
+    )
 
 
 def test_every_field_that_takes_a_key_of_a_study_file_is_read_by_the_model():

@@ -35,13 +35,13 @@ RECORDED = {"source": "folder", "path": "/home/somebody/speech"}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def workdir(tmp_path_factory):
     """With a study, whose trial 0 has a voice that was never trained, and trial 1 none."""
-    home, front_end = tmp_path_factory.mktemp("home"), FRONT_ENDS["en"]
+    workdir, front_end = tmp_path_factory.mktemp("home"), FRONT_ENDS["en"]
     torch.manual_seed(0)
     model = Tacotron2(replace(SIZES["tiny"], n_symbols=len(front_end.symbols))).eval()
     voice = Voice(model, front_end, MelSettings(), Settings(n_frames_per_step=4))
-    with closing(open_storage(f"sqlite:///{home / 'study.db'}")) as storage:
+    with closing(open_storage(f"sqlite:///{workdir / 'study.db'}")) as storage:
         data = load("quickstart").model_dump(mode="json") | {"corpus": RECORDED}
         study = open_study(Spec.parse(data, "here.toml"), storage)
         trial = study.ask()
@@ -50,17 +50,17 @@ def home(tmp_path_factory):
         study.set_user_attr("corpus", "made-up")
         study.tell(trial, 9.0)
         study.ask()
-    folder = home / "studies" / "quickstart" / "trial-0000"
+    folder = workdir / "studies" / "quickstart" / "trial-0000"
     folder.mkdir(parents=True)
     checkpoint.write(folder, 7, lambda target: save_voice(voice, target))
-    return home
+    return workdir
 
 
 @pytest.fixture
-def run(home, tmp_path, monkeypatch):
+def run(workdir, tmp_path, monkeypatch):
     """A command on that study, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: main(["--home", str(home), *arguments])
+    return lambda *arguments: main(["--home", str(workdir), *arguments])
 
 
 @pytest.mark.parametrize("ending", SOUNDS)
@@ -122,7 +122,7 @@ def test_a_report_goes_to_the_file_or_to_stdout(run, tmp_path, capsys):
     assert capsys.readouterr().out == (tmp_path / "new" / "story.md").read_text("utf-8")
 
 
-def test_an_exported_voice_is_whole_or_not_there(run, home, tmp_path, capsys):
+def test_an_exported_voice_is_whole_or_not_there(run, workdir, tmp_path, capsys):
     assert run("export", "quickstart", "--trial", "1", "-o", "voices/b") == 2
     assert "never measured" in capsys.readouterr().err
     assert not (tmp_path / "voices" / "b").exists()
@@ -168,13 +168,13 @@ def test_what_has_the_form_of_an_option_is_none_of_the_text(run, capsys, argumen
 # ~
 
 
-def test_a_tilde_is_a_home_where_no_shell_has_made_it_one(home, tmp_path, monkeypatch, capsys):
+def test_a_tilde_is_a_home_where_no_shell_has_made_it_one(workdir, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SMART_TUNER_HOME", "~/runs")
     monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:///~/runs/study.db")
-    monkeypatch.chdir(home)
-    shutil.copytree(home, tmp_path / "runs")
-    before = sorted(home.rglob("*"))
+    monkeypatch.chdir(workdir)
+    shutil.copytree(workdir, tmp_path / "runs")
+    before = sorted(workdir.rglob("*"))
     assert main(["export", "quickstart", "--output=~/voice"]) == 0
     assert (tmp_path / "voice" / "voice.json").is_file()
     for address in ("file://~/a", "file:///~/b", "file:~/c"):
@@ -188,7 +188,7 @@ def test_a_tilde_is_a_home_where_no_shell_has_made_it_one(home, tmp_path, monkey
     (tmp_path / "token").write_text(token, "utf-8-sig")
     (tmp_path / "token").chmod(0o600)
     assert account({"TELEGRAM_BOT_TOKEN_FILE": "~/token", "TELEGRAM_CHAT_ID": "1"}).token == token
-    assert sorted(home.rglob("*")) == before
+    assert sorted(workdir.rglob("*")) == before
 
 
 # NO_COLOR

@@ -75,10 +75,10 @@ def run(url, tmp_path):
     """A worker's whole life in the home of that name."""
 
     def run(name, store):
-        home = tmp_path / name
-        home.mkdir(exist_ok=True)
-        chaos.one_worker(url, home, 0.0, artifacts=store)
-        return home
+        workdir = tmp_path / name
+        workdir.mkdir(exist_ok=True)
+        chaos.one_worker(url, workdir, 0.0, artifacts=store)
+        return workdir
 
     return run
 
@@ -115,23 +115,23 @@ def look(url):
     return look
 
 
-def faults(home):
-    return lambda study: list(chaos.check(study, SPEC, home))
+def faults(workdir):
+    return lambda study: list(chaos.check(study, SPEC, workdir))
 
 
 def stored(trial):
     return lambda study: stored_checkpoints(study._storage._backend.ours, study.user_attrs["uid"], trial)
 
 
-def first_step(home):
-    return int((home / "steps-0.log").read_text().split("\n", 1)[0].split()[2])
+def first_step(workdir):
+    return int((workdir / "steps-0.log").read_text().split("\n", 1)[0].split()[2])
 
 
 def test_another_machine_goes_on_where_a_worker_was_stopped(run, stopped, look, any_store):
     shutil.rmtree(stopped(any_store))
-    home = run("B", any_store)
-    assert first_step(home) == STOPPED_AT
-    assert look(faults(home)) == []
+    workdir = run("B", any_store)
+    assert first_step(workdir) == STOPPED_AT
+    assert look(faults(workdir)) == []
 
 
 def test_another_machine_goes_on_after_a_worker_was_killed(url, run, look, store, folder, tmp_path):
@@ -144,9 +144,9 @@ def test_another_machine_goes_on_after_a_worker_was_killed(url, run, look, store
     call = [sys.executable, "-m", "benchmarks.chaos", "--worker", str(tmp_path / "A")]
     assert subprocess.run(call, env=os.environ | environment, cwd=ROOT).returncode == -9
     newest = max((row.step for row in look(stored(0))), default=0)  # some were stored when it came
-    home = run("B", store)
-    assert first_step(home) == newest
-    assert look(faults(home)) == []
+    workdir = run("B", store)
+    assert first_step(workdir) == newest
+    assert look(faults(workdir)) == []
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9999], lambda b: b.replace(b"toy", b"yot", 1), None])
@@ -154,10 +154,10 @@ def test_a_damaged_one_is_passed_over(run, stopped, look, store, folder, capsys,
     stopped(store)
     newest = folder / look(stored(0))[-1].name
     newest.unlink() if damage is None else newest.write_bytes(damage(newest.read_bytes()))
-    home = run("B", store)
-    assert first_step(home) == 18
+    workdir = run("B", store)
+    assert first_step(workdir) == 18
     assert "stored checkpoint damaged: ckpt-00000020" in capsys.readouterr().err
-    assert look(faults(home)) == []
+    assert look(faults(workdir)) == []
 
 
 def test_one_that_was_exchanged_is_not_believed(run, stopped, look, store, folder):
@@ -169,8 +169,8 @@ def test_one_that_was_exchanged_is_not_believed(run, stopped, look, store, folde
 
 def test_training_goes_on_while_the_store_is_away(run, look, store, folder, capsys):
     folder.rmdir()
-    home = run("A", store)
-    assert look(faults(home)) == []
+    workdir = run("A", store)
+    assert look(faults(workdir)) == []
     assert capsys.readouterr().err.count("the store failed") == SPEC.budget.trials
     assert look(stored(0)) == []
 
@@ -185,14 +185,14 @@ def test_what_could_not_be_stored_is_stored_later(run, look, store, folder, caps
     before = chaos.Toy.advance
     monkeypatch.setattr(chaos.Toy, "advance", advance)
     folder.rmdir()
-    home = run("A", store)
+    workdir = run("A", store)
     assert "are stored again" in capsys.readouterr().err
-    here = checkpoint.all_in(home / "toy" / "trial-0000")
+    here = checkpoint.all_in(workdir / "toy" / "trial-0000")
     assert [row.step for row in look(stored(0))] == [checkpoint.step_of(path) for path in here]
 
 
 def test_a_trial_is_left_alone_when_its_store_is_away(run, stopped, look, store, folder, tmp_path):
-    home = stopped(store)
+    workdir = stopped(store)
     folder.rename(tmp_path / "away")
     folder.write_text("no folder")
     with pytest.raises(ArtifactsLost, match="trial 0"):
@@ -201,13 +201,13 @@ def test_a_trial_is_left_alone_when_its_store_is_away(run, stopped, look, store,
         "released": 1
     }
     run("A", store)  # which has all that it needs
-    assert look(faults(home)) == []
+    assert look(faults(workdir)) == []
 
 
 def test_the_store_holds_what_the_folder_holds(run, look, store, folder):
-    home = run("A", store)
+    workdir = run("A", store)
     for trial in (0, 1):
-        here = checkpoint.all_in(home / "toy" / f"trial-{trial:04d}")
+        here = checkpoint.all_in(workdir / "toy" / f"trial-{trial:04d}")
         assert [(row.step, row.sha256) for row in look(stored(trial))] == [
             (checkpoint.step_of(path), checkpoint.digest(path)) for path in here
         ]
@@ -266,6 +266,6 @@ def test_a_wrong_address_says_what_a_right_one_is(wrong):
 
 
 def test_the_command_line_refuses_a_wrong_address(url, tmp_path, capsys):
-    home = ["--storage", url, "--home", str(tmp_path)]
-    assert main([*home, "--artifacts", "folder", "export", "toy", "-o", str(tmp_path / "voice")]) == 2
+    workdir = ["--storage", url, "--home", str(tmp_path)]
+    assert main([*workdir, "--artifacts", "folder", "export", "toy", "-o", str(tmp_path / "voice")]) == 2
     assert 'artifact store "folder"' in capsys.readouterr().err

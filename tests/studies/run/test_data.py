@@ -177,8 +177,16 @@ def test_the_check_and_a_study_of_one_name_list_apart_and_take_their_old_listing
     started, checked = mine.path / "home" / "mine-problems.txt", mine.path / "home" / "mine-check.txt"
     mine.started(mine.study())
     before = started.read_bytes()
-    home = ["--home", str(mine.path / "home"), "data", "check", str(mine.path / "mine"), "--language", "en"]
-    assert run_study.main(home) == 0
+    workdir = [
+        "--home",
+        str(mine.path / "home"),
+        "data",
+        "check",
+        str(mine.path / "mine"),
+        "--language",
+        "en",
+    ]
+    assert run_study.main(workdir) == 0
     assert checked.exists() and started.read_bytes() == before
     report = check(mine.path / "mine", load(mine.study()).corpus_settings())
     for path in (started, checked):

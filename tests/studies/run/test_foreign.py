@@ -25,7 +25,7 @@ from studies.report import facts, history, single_page, voices
 from studies.report import summary as report
 from studies.report.advice import advice
 from studies.run import training
-from studies.run.study import StudyError, load_study, name_of, open_study, stored_spec, wish
+from studies.run.study import StudyError, desired_state, load_study, name_of, open_study, stored_spec
 
 MEASURED = {
     "step": 400,
@@ -81,13 +81,13 @@ def foreign_trials(draw):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("foreign")
 
 
 @pytest.fixture(scope="module")
-def storage(home):
-    with closing(open_storage(f"sqlite:///{home / 'study.db'}")) as storage:
+def storage(workdir):
+    with closing(open_storage(f"sqlite:///{workdir / 'study.db'}")) as storage:
         yield storage
 
 
@@ -107,7 +107,7 @@ def ours(storage, name="ours"):
     return study, spec
 
 
-def readings(storage, home, study, spec):
+def readings(storage, workdir, study, spec):
     """Whatever a person, a page or a chat can ask of a study, as text."""
     repair = Entry("repair", 100, "poor_alignment", 5, 8, "seen", action="guide it", seq=1)
     found = [report.study_records(storage), report.status_record(study, spec), report.trial_records(study)]
@@ -115,19 +115,19 @@ def readings(storage, home, study, spec):
         yield from (report.formatted(one, form) for one in found)
     yield report.summary(study, spec, None, None)
     yield report.markdown(study, spec, None, [(0, repair)], [])
-    yield single_page.page(study, spec, None, [(0, repair)], [], home)
-    records, name = Records(storage, home), study.study_name
+    yield single_page.page(study, spec, None, [(0, repair)], [], workdir)
+    records, name = Records(storage, workdir), study.study_name
     asked = [records.studies(), records.study(name), records.trials(name), records.fixes(name)]
     asked += [records.importance(name), *(records.trial(name, n) for n in range(len(study.trials)))]
     yield from (report.as_json(one) for one in asked)
-    commands = StudyCommands(storage, home, lambda *_: {"error": "lost"}, 500)
+    commands = StudyCommands(storage, workdir, lambda *_: {"error": "lost"}, 500)
     for command in (commands._status, commands._best, commands._trials, commands._fixes):
         for language in ("en", "ru"):
             yield command(run_study.notices.Words(language), study, spec, "").markup
     for number in range(len(study.trials)):
         yield report.as_json([facts.of_bad_end(study, number, "FAIL", "x"), facts.of_new_best(study, number)])
-    yield report.as_json([facts.of_study(study, spec), advice(study, "out_of_memory"), wish(study)])
-    yield str(dashboard.unmatched(storage, home))
+    yield report.as_json([facts.of_study(study, spec), advice(study, "out_of_memory"), desired_state(study)])
+    yield str(dashboard.unmatched(storage, workdir))
 
 
 @pytest.mark.filterwarnings("ignore:Some regimes", "ignore:Target and region")  # few trials, says Optuna
@@ -136,14 +136,14 @@ def readings(storage, home, study, spec):
     st.lists(foreign_trials(), max_size=5),
     st.dictionaries(KEYS | st.sampled_from(OF_STUDIES), VALUES, max_size=4),
 )
-def test_whatever_others_write_into_a_study_everything_is_still_told(storage, home, found, written):
+def test_whatever_others_write_into_a_study_everything_is_still_told(storage, workdir, found, written):
     study, spec = ours(storage, uuid.uuid4().hex)
     for key, value in written.items():
         with suppress(ValueError):  # numbers that JSON in Python writes, and cannot read again
             study.set_user_attr(key, value)
     study.add_trials(found)
     study = load_study(study.study_name, storage)
-    for text in readings(storage, home, study, spec):
+    for text in readings(storage, workdir, study, spec):
         assert "\x1b" not in text
         text.encode()
         if text[:1] in "[{":
@@ -220,21 +220,25 @@ def test_a_study_is_never_seen_without_its_file_so_that_two_first_starts_agree(s
 
 @settings(max_examples=6)
 @given(st.sampled_from(["spec", "uid"]), VALUES | st.just("{}"))
-def test_a_study_whose_file_or_name_was_overwritten_is_refused_and_hides_no_other(storage, home, key, value):
+def test_a_study_whose_file_or_name_was_overwritten_is_refused_and_hides_no_other(
+    storage, workdir, key, value
+):
     study, _ = ours(storage, "spoilt")
     good, _ = ours(storage, "good")
     with suppress(ValueError):
         study.set_user_attr(key, value)
         with pytest.raises(StudyError, match="spoilt"):
             load_study("spoilt", storage)
-    assert "good" in {row["name"] for row in Records(storage, home).studies()}
+    assert "good" in {row["name"] for row in Records(storage, workdir).studies()}
     assert name_of(storage, good.user_attrs["uid"]) == "good"
-    digest(storage, home)
+    digest(storage, workdir)
     for name in ("spoilt", "good"):
         optuna.delete_study(study_name=name, storage=storage)
 
 
-def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is_used(storage, home, capsys):
+def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is_used(
+    storage, workdir, capsys
+):
     study, spec = ours(storage, "better")
     study.add_trial(create_trial(value=4.25))
     study.add_trial(create_trial(value=-math.inf))
@@ -244,34 +248,34 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     for text in (
         report.summary(study, spec, None, None),
         report.markdown(study, spec, None, [], []),
-        single_page.page(study, spec, None, [], [], home),
+        single_page.page(study, spec, None, [], [], workdir),
     ):
         assert said in text
-    called = ["--home", str(home), "--storage", f"sqlite:///{home / 'study.db'}"]
+    called = ["--home", str(workdir), "--storage", f"sqlite:///{workdir / 'study.db'}"]
     assert run_study.main([*called, "best", "better", "-f", "json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["number"] == 0
     assert said in told.err
     with pytest.raises(StudyError, match="checkpoint of trial 0 is not here"):
-        voices.best_checkpoint(study, None, home)
+        voices.best_checkpoint(study, None, workdir)
     with pytest.raises(StudyError, match=r"The best that has one is trial 0\."):
-        voices.best_checkpoint(study, 1, home)
-    found = Records(storage, home).study("better")
+        voices.best_checkpoint(study, 1, workdir)
+    found = Records(storage, workdir).study("better")
     assert found["without_voice"] == {"number": 1, "value": 4.25}
     assert found["best"]["number"] == 0
-    best = StudyCommands(storage, home, lambda *_: {}, 500)._best
+    best = StudyCommands(storage, workdir, lambda *_: {}, 500)._best
     assert "has no voice" in best(run_study.notices.Words("en"), study, spec, "").markup
     assert facts.of_new_best(study, 0)["was"] is None
 
 
-def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storage, home):
+def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storage, workdir):
     spec = load("quickstart").model_copy(update={"name": "outside"})
     study = open_study(spec, storage)
     study.add_trial(create_trial(value=4.25))
     said = "Trial 0 (4.25) has no voice: it was not trained here; no trial with a voice completed yet."
     assert said in report.summary(study, spec, None, None)
     with pytest.raises(StudyError) as refused:
-        voices.best_checkpoint(study, None, home)
+        voices.best_checkpoint(study, None, workdir)
     assert said in str(refused.value)
 
 

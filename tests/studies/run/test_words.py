@@ -18,7 +18,7 @@ from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import LEASES
 from studies.commands.chat import StudyCommands
 from studies.run import worker
-from studies.run.study import open_study, set_wish
+from studies.run.study import open_study, set_desired_state
 
 TRIALS, STEPS = 2, 2
 NAMES = count()
@@ -28,13 +28,13 @@ SCRIPT = st.lists(WORDS, min_size=1 + TRIALS * STEPS, max_size=1 + TRIALS * STEP
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("words")
 
 
 @pytest.fixture(scope="module")
-def storage(home):
-    with closing(open_storage(f"sqlite:///{home / 'study.db'}")) as storage:
+def storage(workdir):
+    with closing(open_storage(f"sqlite:///{workdir / 'study.db'}")) as storage:
         yield storage
 
 
@@ -50,23 +50,25 @@ def soon():
 class Study:
     """A study whose trials take so many steps, before each of which something is said and heard."""
 
-    def __init__(self, storage, home, script, linger=False):
-        self.storage, self.home, self.script = storage, home, iter(script)
+    def __init__(self, storage, workdir, script, linger=False):
+        self.storage, self.workdir, self.script = storage, workdir, iter(script)
         self.spec = toy_spec(TRIALS, f"words-{next(NAMES)}")
         self.study = open_study(self.spec, storage)
         self.uid = self.study.user_attrs["uid"]
-        self.chat = StudyCommands(storage, home, lambda *_: {}, 100)
+        self.chat = StudyCommands(storage, workdir, lambda *_: {}, 100)
         self.steps = 0
-        self.worker = worker.Worker(self.spec, self.study, self.job, home / self.spec.name, Quiet(), linger)
+        self.worker = worker.Worker(
+            self.spec, self.study, self.job, workdir / self.spec.name, Quiet(), linger
+        )
 
     def say(self, words):
         for place, word in words:
             if place == "chat":
                 self.chat.change(word, self.uid)
             elif word == "resume":  # the command would go on to work itself
-                set_wish(self.study, "run")
+                set_desired_state(self.study, "run")
             else:
-                place = ["--storage", f"sqlite:///{self.home / 'study.db'}", "--home", str(self.home)]
+                place = ["--storage", f"sqlite:///{self.workdir / 'study.db'}", "--home", str(self.workdir)]
                 assert run_study.main([*place, word, self.spec.name]) == 0
 
     def beat(self, number):
@@ -97,15 +99,15 @@ class Study:
 
 def expected(script):
     """How a worker ends, after how many steps: the last word counts, and only `stop` ends a trial."""
-    script, steps, wish = iter(script), 0, "resume"
-    wish = ([wish] + [word for _, word in next(script)])[-1]
+    script, steps, desired_state = iter(script), 0, "resume"
+    desired_state = ([desired_state] + [word for _, word in next(script)])[-1]
     for _ in range(TRIALS):
-        if wish != "resume":
+        if desired_state != "resume":
             return "ended", steps
         for _ in range(STEPS):
-            wish = ([wish] + [word for _, word in next(script)])[-1]
+            desired_state = ([desired_state] + [word for _, word in next(script)])[-1]
             steps += 1
-            if wish == "stop":
+            if desired_state == "stop":
                 return "saved", steps
     return "ended", steps
 
@@ -115,8 +117,8 @@ def expected(script):
 @example([[], [], [("terminal", "stop")], [], []])
 @example([[], [("terminal", "pause")], [("chat", "resume")], [("chat", "pause")], [("terminal", "stop")]])
 @example([[], [("terminal", "stop"), ("chat", "resume")], [], [], []])
-def test_the_last_word_counts_and_is_heard_within_a_renewal(storage, home, script):
-    study = Study(storage, home, script)
+def test_the_last_word_counts_and_is_heard_within_a_renewal(storage, workdir, script):
+    study = Study(storage, workdir, script)
     assert (study.work(), study.steps) == expected(script)
     states = leases.Leases(storage.ours, study.uid).counts()
     assert states.get("released", 0) == (expected(script)[0] == "saved")
@@ -124,8 +126,8 @@ def test_the_last_word_counts_and_is_heard_within_a_renewal(storage, home, scrip
 
 
 @pytest.mark.parametrize("word", ["pause", "stop"])
-def test_a_worker_that_waits_for_others_hears_it(storage, home, word):
-    study = Study(storage, home, [[]], linger=True)
+def test_a_worker_that_waits_for_others_hears_it(storage, workdir, word):
+    study = Study(storage, workdir, [[]], linger=True)
     for number in range(TRIALS):  # that another worker runs
         other = leases.Leases(storage.ours, study.uid, {**leases.this_process(), "boot": "another machine"})
         other.bind(other.reserve(TRIALS), number)

@@ -18,7 +18,7 @@ from smart_tuner.notify.telegram.listener import (
     Listener,
     Reply,
 )
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.store.storage import open_storage
 
 FRIEND, STRANGER = 78, 666
@@ -51,7 +51,7 @@ class Answers:
 class Ears:
     def __init__(self, api, storage):
         self.api, self.engine, self.commands = api, storage.ours, Answers()
-        self.memory = Memory(self.engine)
+        self.memory = ChatState(self.engine)
         self.clock, self.warned, self.bots = [time.time()], [], []
         self.listener = self.again("one")
 
@@ -135,7 +135,7 @@ def test_what_was_heard_is_not_heard_by_the_next_process(ears):
 
 def test_after_a_week_updates_are_numbered_anew(ears):
     long_ago = literal(time.time() - FORGET_SECONDS - 1)
-    Memory(ears.engine, lambda: long_ago).note("offset:123456", 10_000)
+    ChatState(ears.engine, lambda: long_ago).note("offset:123456", 10_000)
     ears.api.hear("/status", id=5)
     ears.listen()
     assert ears.api.says() == ["status"]

@@ -51,7 +51,7 @@ WHOLE = {
     "best": BEST,
     "unassisted": {"number": 11, "value": 6.02, "repairs": 0},
     "fresh": {"number": 12, "value": 5.9, "repairs": 0},
-    "ceiling": 1.15,
+    "copy_synthesis": 1.15,
 }
 SPLIT = {
     "name": "learning_rate",
@@ -75,7 +75,7 @@ ADVICE = {
 FACTS = {
     "study_gone": [{}],
     "study_start": [{"done": done, "budget": 40, "searched": ["learning_rate"]} for done in (0, 3)],
-    "study_end": [WHOLE, WHOLE | {"best": None, "unassisted": None, "fresh": None, "ceiling": None}],
+    "study_end": [WHOLE, WHOLE | {"best": None, "unassisted": None, "fresh": None, "copy_synthesis": None}],
     "study_stop": [
         WHOLE | {"why": why, "detail": "its last 5 trials failed", "command": "run_study.py resume ru"}
         for why in ("stop", "pause", "signal", "failures", "lost", "fault")
@@ -204,7 +204,7 @@ def test_every_action_of_every_ladder_is_known_in_russian():
     odd = replace(Settings(), learning_rate=LIMITS["learning_rate"][0], micro_batches=3)
     for rule in ALL_RULES:
         for settings in (Settings(), odd):
-            for action in rule.ladder(settings):
+            for action in rule.remedies(settings):
                 assert CYRILLIC.search(russian(action.what) or ""), action.what
                 assert CYRILLIC.search(russian(action.what + FROM_HERE[0]) or "")
 

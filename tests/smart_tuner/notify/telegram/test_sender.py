@@ -23,8 +23,8 @@ MINUTE = 60.0
 class Chat:
     """A chat, and the sender that writes to it, with a clock of ours."""
 
-    def __init__(self, api, storage, home):
-        self.api, self.storage, self.home = api, storage, home
+    def __init__(self, api, storage, workdir):
+        self.api, self.storage, self.workdir = api, storage, workdir
         self.clock, self.hour, self.warned, self.ending = [1000.0], [datetime.time(12)], [], [False]
         self.count, self.bots = 0, []
         self.again()
@@ -35,7 +35,7 @@ class Chat:
         self.alerts = Alerts(
             self.bots[-1],
             self.storage.ours,
-            self.home,
+            self.workdir,
             self.warned.append,
             lambda: self.ending[0],
             lambda: self.hour[0],
@@ -58,7 +58,7 @@ class Chat:
             "files": [],
             "answers": None,
         }
-        tell(self.storage.ours, channel(self.home), {**whole, **row})
+        tell(self.storage.ours, channel(self.workdir), {**whole, **row})
 
     def send(self, seconds=0.0):
         self.clock[0] += seconds
@@ -113,21 +113,21 @@ STATES = dict.fromkeys(("complete", "pruned", "fail", "running"), 0)
 
 @pytest.fixture
 def chat(empty_url, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
+    workdir = tmp_path / "home"
+    workdir.mkdir()
     with serving() as api, closing(open_storage(empty_url)) as storage:
-        found = Chat(api, storage, home)
+        found = Chat(api, storage, workdir)
         yield found
 
 
 def picture(chat, name="a.png"):
-    Image.new("RGB", (20, 20)).save(chat.home / name)
+    Image.new("RGB", (20, 20)).save(chat.workdir / name)
     return "photo", name
 
 
 def sound(chat, name="a.wav"):
     wave = 0.3 * np.sin(np.arange(22_050) / 9)
-    soundfile.write(chat.home / name, wave, 22_050)
+    soundfile.write(chat.workdir / name, wave, 22_050)
     return "voice", name
 
 
@@ -185,7 +185,7 @@ def test_a_study_s_end_comes_after_what_was_held_back(chat):
         chat.tell("trial_bad", "all", number)
         chat.send()
     chat.tell("study_end")
-    due_now(chat.storage.ours, channel(chat.home), "held")
+    due_now(chat.storage.ours, channel(chat.workdir), "held")
     chat.send()
     assert chat.said() == ["1", "3", "4"]
 
@@ -195,7 +195,7 @@ def test_last_words_are_not_held_back(chat):
         chat.tell("trial_bad", "all", number)
         chat.send()
     chat.ending[0] = True
-    due_now(chat.storage.ours, channel(chat.home), "held")
+    due_now(chat.storage.ours, channel(chat.workdir), "held")
     chat.send()
     assert chat.said() == ["1", "2"]
 
@@ -247,9 +247,9 @@ def test_a_best_trial_is_heard_and_seen(chat):
 
 def test_a_file_that_is_gone_or_refused_costs_no_words(chat):
     chat.tell("fix", "a", 1, files=[("photo", "gone.png")])
-    (chat.home / "bad.png").write_bytes(b"no picture")
+    (chat.workdir / "bad.png").write_bytes(b"no picture")
     chat.tell("fix", "b", 1, files=[("photo", "bad.png")])
-    (chat.home / "bad.wav").write_bytes(b"no sound")
+    (chat.workdir / "bad.wav").write_bytes(b"no sound")
     chat.tell("best", "all", 1, files=[("voice", "bad.wav")])
     chat.api.faults = []
     chat.send()
@@ -394,7 +394,7 @@ def test_a_database_that_fails_after_telegram_s_answer_doubles_nothing(chat, mon
 
 def test_workers_of_two_homes_tell_an_event_once(chat, tmp_path):
     chat.tell(name="same")
-    chat.home = tmp_path / "other"
+    chat.workdir = tmp_path / "other"
     chat.tell(name="same")
     assert chat.states() == ["waiting"]
 
@@ -412,7 +412,7 @@ def test_a_verdict_waits_for_its_repair_that_is_held_back(chat):
 
 
 def test_a_picture_is_found_where_the_next_attempt_has_put_it(chat):
-    (chat.home / "studies" / "ru" / "trial-0001-attempt-2").mkdir(parents=True)
+    (chat.workdir / "studies" / "ru" / "trial-0001-attempt-2").mkdir(parents=True)
     picture(chat, "studies/ru/trial-0001-attempt-2/a.png")
     chat.tell("fix", "a", 1, files=[("photo", "studies/ru/trial-0001/a.png")])
     chat.send()
@@ -425,7 +425,7 @@ def test_what_a_process_had_claimed_when_it_ended_waits_for_nobody(chat):
         connection.execute(update(OUTBOX).values(tries=1, due_at=chat.clock[0] + 300))
     chat.send()
     assert chat.said() == []
-    due_now(chat.storage.ours, channel(chat.home), "waiting")
+    due_now(chat.storage.ours, channel(chat.workdir), "waiting")
     chat.send()
     assert chat.said() == ["1"]
 

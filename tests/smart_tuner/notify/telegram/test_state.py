@@ -5,12 +5,12 @@ import threading
 import pytest
 from sqlalchemy import literal
 
-from smart_tuner.notify.telegram.state import Memory
+from smart_tuner.notify.telegram.state import ChatState
 
 
 @pytest.fixture
 def memory(engine, clock):
-    return Memory(engine, lambda: literal(clock[0]))
+    return ChatState(engine, lambda: literal(clock[0]))
 
 
 def test_what_is_noted_is_known_with_its_age(memory, clock):
@@ -23,7 +23,7 @@ def test_what_is_noted_is_known_with_its_age(memory, clock):
 
 
 def test_the_database_s_clock_is_the_default(engine):
-    memory = Memory(engine)
+    memory = ChatState(engine)
     memory.note("a", 1)
     assert 0 <= memory.age("a") < 60
 
@@ -58,7 +58,7 @@ def test_a_place_is_held_by_one(memory, clock):
 
 @pytest.mark.parametrize("operation", ["add", "once", "take", "hold"])
 def test_of_several_at_a_time_each_counts(engine, operation):
-    memory = Memory(engine)
+    memory = ChatState(engine)
     memory.note("taken", 1)
     start, found = threading.Barrier(4), []
 
