@@ -18,7 +18,7 @@ from objectives.pictures import save_attention
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
-from smart_tuner.repair.rules import TextIgnored
+from smart_tuner.repair.rules.attention import TextIgnored
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
 

@@ -17,7 +17,8 @@ import numpy as np
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import Health, spread
 from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, settings_at
-from smart_tuner.repair.rules import WINDOW, NonFinite, OutOfMemory, median
+from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
+from smart_tuner.repair.rules.reading import WINDOW, median
 
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial

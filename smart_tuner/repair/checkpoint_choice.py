@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rules import WINDOW, median
+from smart_tuner.repair.rules.reading import WINDOW, median
 
 CALM = {"mel": 1.05, "grad_norm": 3.0}  # times the best medians: what a good checkpoint may have at most
 GOOD = 2  # newest good ones that are kept

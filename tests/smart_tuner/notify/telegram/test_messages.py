@@ -210,8 +210,9 @@ def test_every_action_of_every_ladder_is_known_in_russian():
 
 
 def test_every_measure_that_rules_give_as_evidence_has_a_name():
-    tree = ast.parse((ROOT / "smart_tuner/repair/rules.py").read_text("utf-8"))
-    for call in ast.walk(tree):
+    files = sorted((ROOT / "smart_tuner/repair/rules").glob("*.py"))
+    trees = (ast.parse(file.read_text("utf-8")) for file in files)
+    for call in (node for tree in trees for node in ast.walk(tree)):
         if (
             isinstance(call, ast.Call)
             and getattr(call.func, "id", "") == "Alarm"
@@ -226,7 +227,7 @@ def test_what_the_program_stores_in_english_is_known_in_russian():
     """Their templates are looked for where they are made."""
     files = (
         "smart_tuner/repair/autofix.py",
-        "smart_tuner/repair/rules.py",
+        *(f"smart_tuner/repair/rules/{name}.py" for name in ("data", "gradients", "numerics", "steps")),
         "smart_tuner/store/leases.py",
         "objectives/tacotron2.py",
         "model/training.py",

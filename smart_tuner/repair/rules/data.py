@@ -1,0 +1,65 @@
+"""Rules about the recordings and their batches."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from smart_tuner.repair.health import PASSES, Health, spread
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+
+
+@dataclass(frozen=True)
+class FaultyClips(Rule):
+    """Clips whose loss or attention stays far from that of all others: wrong text, noise, cut speech."""
+
+    level, priority, votes = 0, 10, (1, 1)
+    gives_up: ClassVar[str | None] = "FAIL"
+    max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
+    min_ratio: float = 2.0  # times the mel loss of its batch's median clip
+    min_away: float = 0.25  # more attention off the diagonal than that clip
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        """A clip must stand out in each of its last passes."""
+        whole = {clip: rows for clip, rows in health.clips.items() if len(rows) == PASSES}
+        if health.first_aligned is None or len(whole) < 20:
+            return None
+        least = np.array(list(whole.values())).min(axis=1)  # (clips, 2)
+        usual = np.median(least, axis=0)
+        floors = np.log(self.min_ratio), self.min_away
+        far = least > usual + np.maximum([self.max_excess * spread(column) for column in least.T], floors)
+        found = tuple(clip for clip, bad in zip(whole, far.any(axis=1), strict=True) if bad)
+        if not found:
+            return None
+        mel, away = least[far.any(axis=1)].max(axis=0)
+        shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+        reason = (
+            f"in their last {PASSES} passes {len(found)} clips stood out: mel loss up to {np.exp(mel):.1f} "
+            f"times, attention off the diagonal {away:+.2f} beside their batches: {shown}"
+        )
+        return Alarm(reason, {"clips": len(found), "times": float(np.exp(mel)), "away": float(away)}, found)
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("leave these clips out", exclude=True)] * self.max_remedies
+
+
+@dataclass(frozen=True)
+class NarrowBatch(Rule):
+    """Batches of so few clips that normalisation over them says more of the clips than of the network."""
+
+    level, priority, tier, target = 2, 5, "probe", "held_out"
+    gain, relative = -0.02, True
+    max_remedies: ClassVar[int] = 2
+    gives_up: ClassVar[str | None] = None
+    votes: ClassVar[tuple[int, int]] = (1, 1)
+    min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
+    clips: int = 8
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
+            return None
+        return Alarm(f"a batch is {settings.batch_size} clips", {"batch_size": settings.batch_size})
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        sizes = self.clips, 2 * self.clips
+        return [Action(f"take {size} clips a batch", {"batch_size": size}) for size in sizes]

@@ -1,0 +1,68 @@
+"""Rules about a run that learns no more."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from smart_tuner.repair.health import Health
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rules.reading import WINDOW, more, slower
+
+
+@dataclass(frozen=True)
+class Plateau(Rule):
+    """Aligned, and the held-out loss no longer falls."""
+
+    level, priority, target, votes = 8, 4, "held_out", (1, 1)
+    gain, relative = -0.002, True
+    gives_up: ClassVar[str | None] = "COMPLETE"
+    min_gain: float = 0.001  # per validation
+    validations: int = 10
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        values, trend = (
+            health.values("held_out", self.validations),
+            health.trend("held_out", self.validations),
+        )
+        if trend is None or health.first_aligned is None:
+            return None
+        middle = float(np.median(values))
+        gain = -trend.slope * health.pace.validate_every / middle
+        if gain >= self.min_gain:
+            return None
+        reason = f"the held-out loss stays at {middle:.3f} over {self.validations} validations"
+        return Alarm(reason, {"held_out": middle, "gain": gain})
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("halve the learning rate", slower(settings, 0.5))] * self.max_remedies
+
+
+@dataclass(frozen=True)
+class Overfit(Rule):
+    """The held-out loss rises while the training loss falls, and the speech gets no better."""
+
+    level, priority, target, votes = 8, 3, "held_out", (1, 1)
+    gain, relative = -0.002, True
+    gives_up: ClassVar[str | None] = "COMPLETE"
+    max_rise: float = 0.05
+    validations: int = 5
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        values, best = health.values("held_out", self.validations), health.best.get("held_out")
+        spoken, best_spoken = health.last("value"), health.best.get("value")
+        if not len(values) or best is None or spoken is None or best_spoken is None:
+            return None
+        if values.min() <= (1 + self.max_rise) * best or spoken <= best_spoken:
+            return None
+        if not health.falls("mel", 4 * WINDOW):
+            return None
+        reason = f"the held-out loss rose from {best:.3f} to {values.min():.3f} while the training loss falls"
+        return Alarm(reason, {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        p = min(0.9, settings.p_decoder_dropout + 0.1)
+        return [
+            Action("more dropout in the decoder", {"p_decoder_dropout": p}),
+            Action("ten times the weight decay", more(settings, "weight_decay", 10.0, least=1e-6)),
+        ]

@@ -1,0 +1,28 @@
+"""What rules read of a run, and how they change a setting."""
+
+import numpy as np
+
+from smart_tuner.repair.health import Health
+from smart_tuner.repair.rule import Hyperparameters
+
+WINDOW = 20  # steps of a median; single steps say little
+
+
+def median(health: Health, name: str, count: int = WINDOW) -> float | None:
+    values = health.values(name, count)
+    return float(np.median(values)) if len(values) else None
+
+
+def share_of_loss(health: Health, part: str, weight: float) -> float | None:
+    """What a part makes of the loss, with its weight."""
+    value, loss = median(health, part), median(health, "loss")
+    return weight * value / loss if value is not None and loss else None
+
+
+def slower(settings: Hyperparameters, factor: float) -> dict[str, float]:
+    return {"learning_rate": settings.learning_rate * factor}
+
+
+def more(settings: Hyperparameters, name: str, factor: float, least: float) -> dict[str, float]:
+    """A factor alone repairs nothing where the value is zero."""
+    return {name: max(least, getattr(settings, name) * factor)}
