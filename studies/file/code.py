@@ -1,0 +1,48 @@
+"""Code that a study file names as "module:Name": imported only where the user, or an installed package, says so.
+
+A database may be shared: what it alone names is never imported.
+"""
+
+import re
+from collections.abc import Collection
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+GROUPS = {"objective": "smart_tuner.objectives", "rule": "smart_tuner.rules"}
+OPEN_TO_ALL = {"optuna", "optunahub", "objectives"}  # packages that only do what they are known for
+
+
+class CodeError(ValueError):
+    """The named code cannot be used; the message says what, why and what to do."""
+
+
+def load(named: str, allowed: Collection[str], group: str) -> Any:
+    """What `named`, such as "my_package.voices:Voice", stands for.
+
+    Args:
+        allowed: names that the local user gave: by a study file on the command line, by --use, or by a call.
+        group: "objective" or "rule": whose entry points may offer it, too.
+
+    Raises:
+        CodeError: nobody here allowed it, or it is not there.
+    """
+    module, _, name = named.partition(":")
+    if not re.fullmatch(r"[\w.]+:\w+", named):
+        raise CodeError(f'"{named}" is not of the form "module:Name".')
+    if module.split(".")[0] not in OPEN_TO_ALL and named not in allowed and not _offered(named, group):
+        raise CodeError(
+            f'"{named}" is named by the database alone, so that it is not imported.\n'
+            f"If you trust this code, say so: --use {named}"
+        )
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise CodeError(
+            f'"{named}" cannot be imported: {error}.\n'
+            "Install its package, or start from the folder that holds its module."
+        ) from error
+
+
+def _offered(named: str, group: str) -> bool:
+    return any(point.value == named for point in entry_points(group=GROUPS.get(group, group)))
