@@ -1,8 +1,8 @@
 """The tables of a study file, save for the search space."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,9 @@ from model.data.preflight import CorpusSettings
 from model.settings import SIZES
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.rules import RULES
-from studies.file.parameters import DIMENSIONS, SETTINGS, Number, name_fault, value_fault
+from objectives.base import Parameter
+from objectives.signals import PARAMETERS
+from studies.file.parameters import Number, name_fault, value_fault
 from studies.file.table import Fault, Table, refuse
 
 MAX_REPORTS = 50  # per trial: each one reads the study's history from the database
@@ -60,6 +62,9 @@ class Folder(Speech):
     path: str = Field(min_length=1)
 
 
+DIMENSIONS = {name for name, parameter in PARAMETERS.items() if not parameter.setting}
+
+
 class Model(Table, extra="allow"):
     """A size, and dimensions that differ from it."""
 
@@ -69,7 +74,7 @@ class Model(Table, extra="allow"):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        faults = list(fixed_faults(self.overrides, DIMENSIONS))
+        faults = list(fixed_faults(self.overrides, DIMENSIONS, PARAMETERS))
         if self.size not in SIZES:
             faults.append((("size",), f'is "{self.size}", but must be one of {", ".join(SIZES)}'))
         refuse(faults)
@@ -146,22 +151,33 @@ def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterato
 
 
 class Objective(Table):
-    """What one trial does."""
+    """What one trial does: trains a voice, or `use`s an objective of the user's own."""
 
+    use: str | None = None  # "module:Class"; without it, Tacotron 2
+    args: dict[str, Any] = Field(default={})  # of that class
     steps: Count
     measure_every: Count
     validate_every: Count | None = None  # for the rules; without it, a quarter of measure_every
+    checkpoint_every: Count = 100
     sentences: int = Field(8, ge=2)  # held-out sentences that are judged
     draws: Count = 1
-    checkpoint_every: Count = 100
-    speak: str = Field(min_length=1)  # the sample sentence
+    speak: Annotated[str, Field(min_length=1)] | None = None  # the sample sentence
 
     @model_validator(mode="after")
-    def _some_reports(self) -> Self:
+    def _sound(self) -> Self:
+        faults: list[Fault] = []
         if not self.steps <= self.measure_every * MAX_REPORTS <= self.steps * MAX_REPORTS:
             least = -(-self.steps // MAX_REPORTS)
             text = f"must lie between {least} and {self.steps}, for 1 to {MAX_REPORTS} measures a trial"
-            refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
+            faults.append((("measure_every",), f"{text}, not be {self.measure_every}"))
+        if self.use is None:
+            faults += [(("args",), "are those of an own objective: name it with use")] if self.args else []
+            faults += [] if self.speak else [(("speak",), "is missing: the sentence that samples say")]
+        else:
+            voice = ("sentences", "draws", "speak")
+            faults += [((name,), "is of a voice, not of an own objective") for name in voice if name in
+                       self.model_fields_set and getattr(self, name) != Objective.model_fields[name].default]
+        refuse(faults)
         return self
 
 
@@ -173,11 +189,16 @@ class Notify(Table):
     digest_minutes: int = Field(default=0, ge=0)  # how often the progress is told; 0: never
 
 
-def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:
-    """What is wrong with fixed settings or dimensions."""
-    places = {name: f"settings.{name}" for name in SETTINGS}
-    places |= {name: f"model.{name}" for name in (*Model.model_fields, *DIMENSIONS)}
+def fixed_faults(
+    values: Mapping[str, Number], names: Collection[str], known: Mapping[str, Parameter]
+) -> Iterator[Fault]:
+    """What is wrong with fixed settings or dimensions. Args: names: those of `known` that may stand there."""
+    places = {
+        name: f"{'settings' if parameter.setting else 'model'}.{name}" for name, parameter in known.items()
+    }
+    if known is PARAMETERS:
+        places |= {name: f"model.{name}" for name in Model.model_fields}
     for name, value in values.items():
-        text = value_fault(name, value) if name in known else name_fault(name, places)
+        text = value_fault(name, value, known) if name in names else name_fault(name, places)
         if text:
             yield (name,), text

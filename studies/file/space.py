@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from smart_tuner.repair.pruning import GracePruner
-from studies.file.parameters import TYPES, AnyParameter, Choice, FloatRange
+from studies.file.parameters import AnyParameter, Choice, FloatRange
 from studies.file.sections import Asha, Tpe
 from studies.file.spec import Spec
 
@@ -32,7 +32,7 @@ def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
     drawn: dict[str, Any] = {}
     for name, parameter in spec.space.items():
         if all(parent in drawn and c.holds(drawn[parent]) for parent, c in parameter.when.items()):
-            source = distribution(name, parameter)
+            source = distribution(parameter)
             value = _drawn(trial, name, source)
             drawn[name] = source.to_external_repr(source.to_internal_repr(value))  # 8.0 was given for 8
     return dict(drawn)
@@ -67,12 +67,12 @@ def _limits(source: BaseDistribution) -> str:
 
 def distributions(spec: Spec) -> dict[str, BaseDistribution]:
     """What each parameter of the space is drawn from, conditional ones included."""
-    return {name: distribution(name, parameter) for name, parameter in spec.space.items()}
+    return {name: distribution(parameter) for name, parameter in spec.space.items()}
 
 
-def distribution(name: str, parameter: AnyParameter) -> BaseDistribution:
+def distribution(parameter: AnyParameter) -> BaseDistribution:
     if isinstance(parameter, Choice):
-        return CategoricalDistribution([TYPES[name](choice) for choice in parameter.choices])
+        return CategoricalDistribution(parameter.choices)
     if isinstance(parameter, FloatRange):
         return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
     return IntDistribution(parameter.low, parameter.high, parameter.log, parameter.step or 1)

@@ -5,12 +5,13 @@ import math
 import optuna
 import torch
 
-from model.training import NonFinite, OutOfMemory, is_out_of_memory
-from objectives.tacotron2 import Unrepairable
+from model.training import is_out_of_memory
+from objectives.base import End, NonFinite, OutOfMemory
+from objectives.trial import Unrepairable
 from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost, first_line
 from studies.file.space import Unrunnable
 
-End = tuple[str, float | None, str]  # what Optuna is told: state, value, reason
+
 OWN = (NonFinite, OutOfMemory, Unrepairable, Unrunnable)
 
 
