@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import optuna
 from sqlalchemy import func, select
 
@@ -24,6 +25,8 @@ from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import OUTBOX
 from studies.callbacks import telegram
 from studies.commands.chat import Speak, StudyCommands
+from studies.commands.place import FORMATS, Place
+from studies.report.summary import formatted
 from studies.run.study import rdb
 
 if TYPE_CHECKING:
@@ -184,3 +187,31 @@ def _account(chat_needed: bool = True) -> Account:
     if (found := account(chat_needed=chat_needed)) is None:
         raise ChatError(f"Cannot use Telegram.\nNeither its token nor its chat is set.\n{SET_UP}")
     return found
+
+
+@click.group()
+def notify_group() -> None:
+    """Try Telegram, look at what waits for it, or send that."""
+
+
+@notify_group.command("test")
+@click.option("--language", type=click.Choice(LANGUAGES), help="Default: both.")
+@click.pass_obj
+def notify_test(place: Place, language: str | None) -> None:
+    """Write to the chat, and say who may command."""
+    click.echo(test(place.storage(), language))
+
+
+@notify_group.command("status")
+@FORMATS
+@click.pass_obj
+def notify_status(place: Place, form: str) -> None:
+    """Whether it is set up, what waits and why, and what was heard and not obeyed."""
+    click.echo(formatted(status(place.storage()), form))
+
+
+@notify_group.command("flush")
+@click.pass_obj
+def notify_flush(place: Place) -> None:
+    """Send all that waits now."""
+    click.echo(flush(place.storage(), place.workdir, place.console.print))

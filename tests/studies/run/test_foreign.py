@@ -4,6 +4,7 @@ import json
 import math
 import uuid
 from contextlib import closing, suppress
+from pathlib import Path
 
 import optuna
 import pytest
@@ -14,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 import run_study
 from dashboards.pages.records import Records
+from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.storage import open_storage
@@ -123,7 +125,7 @@ def readings(storage, workdir, study, spec):
     commands = StudyCommands(storage, workdir, lambda *_: {"error": "lost"}, 500)
     for command in (commands._status, commands._best, commands._trials, commands._fixes):
         for language in ("en", "ru"):
-            yield command(run_study.notices.Words(language), study, spec, "").markup
+            yield command(Words(language), study, spec, "").markup
     for number in range(len(study.trials)):
         yield report.as_json([facts.of_bad_end(study, number, "FAIL", "x"), facts.of_new_best(study, number)])
     yield report.as_json([facts.of_study(study, spec), advice(study, "out_of_memory"), desired_state(study)])
@@ -192,7 +194,7 @@ def test_a_study_of_our_name_that_others_made_is_refused_and_left_as_it_was(stor
 
 def test_no_command_does_anything_to_a_study_that_others_made(tmp_path, capsys):
     url, file = f"sqlite:///{tmp_path / 'study.db'}", tmp_path / "theirs.toml"
-    source = (run_study.Path(run_study.__file__).parent / "studies" / "quickstart.toml").read_text("utf-8")
+    source = (Path(run_study.__file__).parent / "studies" / "quickstart.toml").read_text("utf-8")
     file.write_text(source.replace('name = "quickstart"', 'name = "theirs"'), "utf-8")
     with closing(open_storage(url)) as storage:
         foreign_study(storage, "theirs", {})
@@ -264,7 +266,7 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     assert found["without_voice"] == {"number": 1, "value": 4.25}
     assert found["best"]["number"] == 0
     best = StudyCommands(storage, workdir, lambda *_: {}, 500)._best
-    assert "has no voice" in best(run_study.notices.Words("en"), study, spec, "").markup
+    assert "has no voice" in best(Words("en"), study, spec, "").markup
     assert facts.of_new_best(study, 0)["was"] is None
 
 
