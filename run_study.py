@@ -35,11 +35,11 @@ from studies.run.study import StudyError, StudyGone, TooManyFailures
 
 if TYPE_CHECKING:
     from model.network import warm_start
-    from objectives import tacotron2
+    from objectives import trial
     from studies.run import artifacts
     from studies.run import ending as blame
 else:  # they load torch, which takes longer than all that a command needs which only reads
-    warm_start, tacotron2 = LazyModule("model.network.warm_start"), LazyModule("objectives.tacotron2")
+    warm_start, trial = LazyModule("model.network.warm_start"), LazyModule("objectives.trial")
     artifacts, blame = LazyModule("studies.run.artifacts"), LazyModule("studies.run.ending")
 
 
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except EXPECTED as error:
         return _told(error, _exit_code(error), arguments)
-    except tacotron2.Interrupted as interrupted:
+    except trial.Interrupted as interrupted:
         return 128 + interrupted.signal if interrupted.signal else 0
     except (warm_start.WarmStartError, artifacts.ArtifactsError) as error:
         return _told(error, 2, arguments)

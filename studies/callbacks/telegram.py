@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from objectives.progress import ALIGNMENT, SAMPLE
 from objectives.trial import Interrupted, Start
 from smart_tuner.notify.outbox import Payload
 from smart_tuner.notify.telegram import sender
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
@@ -47,8 +48,10 @@ RUNNING = "running:"  # of a study by its uid: its start was told, and its end w
 class Telegram(Callback):
     """What a worker has told to a chat; at its start and end the chat is told of the study."""
 
-    def __init__(self, study: optuna.Study, workdir: Path) -> None:
-        self._study, self._workdir = study, workdir
+    def __init__(
+        self, account: Account, study: optuna.Study, workdir: Path, warned: Callable[[str], None]
+    ) -> None:
+        self._account, self._study, self._workdir, self._warned = account, study, workdir, warned
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._spec = stored_spec(study)
         self._rows, self._chat_state = Rows(study, self._spec, workdir), ChatState(self._engine)
@@ -67,6 +70,8 @@ class Telegram(Callback):
             if isinstance(error, StudyGone):
                 self.gone()
             self.ends(*_why(error))
+            if off := self._chat_state.get(self._account.off):
+                self._warned(f"Telegram is switched off: {off}")
 
     # The study
 

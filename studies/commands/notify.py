@@ -71,19 +71,6 @@ def follow(
         hearing.close()
 
 
-@contextmanager
-def alerting(display: "Display", study: optuna.Study, workdir: Path) -> Iterator["Display"]:
-    """A display that has a chat told, too, where one is set up; at the end it warns if nothing reaches it."""
-    chat = account()
-    if chat is None:
-        yield display
-        return
-    with telegram.alerting(display, study, workdir) as told:
-        yield told
-    if off := ChatState(rdb(study).ours).get(chat.off):
-        display.warned(f"Telegram is switched off: {off}")
-
-
 def test(storage: Storage, language: str | None) -> str:
     """Say something in the chat, by default in both languages; without a chat, say who wrote to the bot.
 

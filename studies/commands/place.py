@@ -1,7 +1,7 @@
 """Where a command finds everything, and the options that several commands share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from smart_tuner.lazy import LazyModule
 from smart_tuner.store.storage import Storage, StoreError, open_storage
+from studies.file.code import look_in
 from studies.file.spec import Spec
 from studies.report import history
 from studies.run.folders import trial_folder
@@ -49,6 +50,23 @@ TRACKING = click.option(
 )
 
 
+def _allowed(context: click.Context, _: click.Parameter, named: tuple[str, ...]) -> None:
+    if named:
+        look_in(Path.cwd())
+        context.obj = context.obj.trusting(named)
+
+
+USE = click.option(
+    "--use",
+    envvar="SMART_TUNER_USE",
+    multiple=True,
+    metavar="MODULE:NAME",
+    expose_value=False,
+    callback=_allowed,
+    help="Code that the study names and that may be imported here; may be repeated.",
+)
+
+
 class WorkdirError(RuntimeError):
     """The folder for everything cannot be made."""
 
@@ -63,6 +81,7 @@ class Place:
     store_url: str | None
     pages: Callable[["Place"], AbstractContextManager[Any]] = nullcontext  # serves them beside workers
     tracking: bool = True
+    allowed: tuple[str, ...] = ()  # code that may be imported, as "module:Name"
 
     def storage(self, looking: bool = False) -> Storage:
         """Args: looking: nothing will be written, so that a right to read is enough."""
@@ -110,7 +129,12 @@ class Place:
     def environment(self) -> dict[str, str]:
         """What is the same for workers on any machine."""
         store = {"SMART_TUNER_ARTIFACTS": self.store_url} if self.store_url else {}
-        return {"SMART_TUNER_TRACKING": str(int(self.tracking)), **store}
+        code = {"SMART_TUNER_USE": " ".join(self.allowed)} if self.allowed else {}
+        return {"SMART_TUNER_TRACKING": str(int(self.tracking)), **store, **code}
+
+    def trusting(self, named: Sequence[str]) -> "Place":
+        """The same, with code that the local user named."""
+        return replace(self, allowed=(*self.allowed, *named))
 
     def share(self) -> None:
         """With child processes; a command line would show the database's password."""

@@ -4,32 +4,33 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 import optuna
 
+from objectives import trial
+from objectives.base import Callback, Callbacks
 from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account
-from studies.commands import notify
 from studies.commands.launch import Launch, flags
-from studies.commands.place import DEVICE, PROGRAM, TRACKING, Place
+from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
+from studies.file.code import load as load_code
 from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary
 from studies.run import pool
 from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
 
 if TYPE_CHECKING:
-    from objectives import tacotron2
+    from studies.callbacks import telegram, trackers
     from studies.callbacks import terminal as display
-    from studies.callbacks import trackers as tracked
     from studies.run import data, training, worker
 else:  # they load torch, which takes longer than all that a command needs which only reads
     data, training = LazyModule("studies.run.data"), LazyModule("studies.run.training")
-    display, tracked = LazyModule("studies.callbacks.terminal"), LazyModule("studies.callbacks.trackers")
-    tacotron2, worker = LazyModule("objectives.tacotron2"), LazyModule("studies.run.worker")
+    display, trackers = LazyModule("studies.callbacks.terminal"), LazyModule("studies.callbacks.trackers")
+    telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
 
 NO_FIXES = click.option(
     "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
@@ -67,11 +68,12 @@ def start(
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
     spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
+    place = place.trusting(spec.code)
     if launching is not None:
         if with_pages or workers > 1:
             raise click.UsageError("--with-pages and --workers cannot be used with --launch.")
         launching.check(place.url)
-    opened = open_study(spec, place.storage())
+    opened = open_study(spec, place.storage(), place.allowed)
     if launching is None:
         with place.pages(place) if with_pages else nullcontext():
             _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
@@ -88,6 +90,7 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @WITH_PAGES
 @WORKERS
+@USE
 @DEVICE
 @TRACKING
 @click.pass_obj
@@ -97,16 +100,17 @@ def resume(
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
     spec = spec.with_changes(n_trials, None)
-    study = open_study(spec, rdb(stored))
+    study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
     with place.pages(place) if with_pages else nullcontext():
-        _work(place, spec, study, device, workers, (f"resume {name} {_more(spec)}", "search on"))
+        _work(place, spec, study, device, workers, (f"resume {name}{_used(spec)} {_more(spec)}", "search on"))
 
 
 @click.command()
 @click.argument("name")
 @click.option("--max-trials", type=click.IntRange(min=1), help="End after so many trials.")
 @LINGER
+@USE
 @DEVICE
 @TRACKING
 @click.pass_obj
@@ -114,7 +118,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
     pool.end_with_parent()
     stored, spec = place.study(name)
-    study = open_study(spec, rdb(stored))
+    study = open_study(spec, rdb(stored), place.allowed)
     training.check_device(device)
     with display.Terminal(place.console) as terminal, _publisher(place):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
@@ -160,8 +164,9 @@ def train(
     whole = load(study)
     spec = single_training(whole.with_changes(None, seed), param, warm_start)
     spec = _chosen(spec, no_fixes)
+    place = place.trusting(spec.code)
     further = (f"start {shlex.quote(study)}", "search for better values") if whole.space else None
-    _work(place, spec, open_study(spec, place.storage()), device, 1, further)
+    _work(place, spec, open_study(spec, place.storage(), place.allowed), device, 1, further)
 
 
 def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> tuple[str, str]:
@@ -216,33 +221,38 @@ def _run_trials(
     max_trials: int | None = None,
     linger: bool = False,
 ) -> None:
-    corpus = data.load(spec, place.workdir, terminal.progress, terminal.warned)
-    training.check_sample_text(spec, corpus.report)
-    if words := corpus.front_end.in_words(spec.objective.speak):
-        terminal.warned(f"the sample's numbers are spoken by rule: {words}")
+    objective = training.objective_of(
+        spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
+    )
+    plan = training.plan_of(spec, place.allowed)
+    callbacks = Callbacks([terminal, *_told(place, study, spec, terminal)])
+    job = training.trials(spec, study, objective, plan, device, callbacks)
     folder, store = place.folder(spec.name), place.store()
-    told = notify.alerting(terminal, study, place.workdir)
     try:
-        with told as heard, _tracked(place, study, heard) as (shown, with_tracking):
-            job = with_tracking(training.trainings(spec, study, corpus, device, shown))
-            worker.Worker(spec, study, job, folder, shown, linger, artifacts=store).work(max_trials)
-    except tacotron2.Interrupted:
-        terminal.warned(f"saved; go on with: run_study.py resume {spec.name}")
+        worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)
+    except trial.Interrupted:
+        terminal.warned(f"saved; go on with: run_study.py resume {spec.name}{_used(spec)}")
         raise
 
 
-def _tracked(
-    place: Place, study: optuna.Study, shown: "training.Display"
-) -> AbstractContextManager["tracked.Tracking"]:
-    return tracked.tracking(shown, study, place.workdir) if place.tracking else nullcontext((shown, _same))
+def _told(place: Place, study: optuna.Study, spec: Spec, terminal: "display.Terminal") -> Iterator[Callback]:
+    """Who hears how trials go, beside the terminal."""
+    if (chat := account()) is not None:
+        yield telegram.Telegram(chat, study, place.workdir, terminal.warned)
+    if place.tracking:
+        yield trackers.Trackers(study, place.workdir, terminal.warned)
+    for named in spec.callbacks:
+        yield load_code(named, place.allowed, "callback")()
 
 
-def _same(job: "training.Job") -> "training.Job":
-    return job
+def _used(spec: Spec) -> str:
+    """The flags without which code that the study names is not imported."""
+    return "".join(f" --use {named}" for named in spec.code)
 
 
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
-    data.load(spec, place.workdir, terminal.progress, terminal.warned)  # once, before all of them want it
+    if spec.objective.use is None:  # once, before all of them want it
+        data.load(spec, place.workdir, terminal.progress, terminal.warned)
     command = [sys.executable, PROGRAM, "worker", spec.name, "--device", device]
     place.share()
     if code := pool.Pool(command, count, terminal.warned).run():

@@ -1,12 +1,15 @@
-"""Code that a study file names as "module:Name": imported only where the user, or an installed package, says so.
+"""Code that a study file names as "module:Name": imported where the user or an installed package says so.
 
 A database may be shared: what it alone names is never imported.
 """
 
+import os
 import re
+import sys
 from collections.abc import Collection
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 GROUPS = {"objective": "smart_tuner.objectives", "rule": "smart_tuner.rules"}
@@ -42,6 +45,14 @@ def load(named: str, allowed: Collection[str], group: str) -> Any:
             f'"{named}" cannot be imported: {error}.\n'
             "Install its package, or start from the folder that holds its module."
         ) from error
+
+
+def look_in(folder: Path) -> None:
+    """Let modules in `folder` be found, also by child processes."""
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [place, os.environ.get("PYTHONPATH")]))
 
 
 def _offered(named: str, group: str) -> bool:

@@ -129,7 +129,7 @@ class Rules(Table):
         refuse(_threshold_faults(self.thresholds))
         return self
 
-    def chosen(self) -> tuple[Rule, ...]:
+    def chosen(self, allowed: Collection[str] = ()) -> tuple[Rule, ...]:
         """The rules with this study's thresholds; none where they are off."""
         if self.mode == "off":
             return ()

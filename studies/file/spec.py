@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from model.settings import SIZES, Dimensions
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
 from objectives.signals import PARAMETERS
-from studies.file.code import CodeError
+from studies.file.code import CodeError, look_in
 from studies.file.code import load as load_code
 from studies.file.faults import described
 from studies.file.parameters import (
@@ -215,8 +214,8 @@ class Spec(Table):
     @property
     def code(self) -> tuple[str, ...]:
         """All code of the user's that it names; it may be imported where the user named this file."""
-        named = (self.objective.use, self.sampler.use, self.pruner.use)
-        return (*filter(None, named), *self.rules.extra, *self.callbacks)
+        named = (self.objective.use, getattr(self.sampler, "use", None), getattr(self.pruner, "use", None))
+        return (*filter(None, named), *getattr(self.rules, "extra", ()), *self.callbacks)
 
     def parameters(self, params: Mapping[str, Any], known: Mapping[str, Known]) -> dict[str, Number]:
         """A value for each of the objective's parameters: what is neither fixed nor among `params` is the
@@ -256,7 +255,7 @@ def load(name_or_path: str) -> Spec:
         ) from error
     shipped = path.parent.resolve() == FOLDER.resolve()
     if not shipped:
-        sys.path.insert(0, str(path.parent.resolve()))  # where the code that it names may lie
+        look_in(path.parent)  # where the code that it names may lie
     own = _own_objective(data, path)
     return Spec.parse(data, str(path), own=own).found_in(*([] if shipped else [path.parent]), Path())
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import optuna
@@ -32,13 +32,17 @@ class TooManyFailures(StudyError):
     """So many trials failed in a row that going on would waste the machine."""
 
 
-def open_study(spec: Spec, storage: Storage) -> optuna.Study:
+def open_study(spec: Spec, storage: Storage, allowed: Collection[str] = ()) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
+
+    Args:
+        allowed: code of the user's that may be imported, as "module:Name".
 
     Raises:
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
+        CodeError: a rule of the user's may not be, or cannot be, imported.
     """
-    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
+    policy = policy_hash(rules) if (rules := spec.rules.chosen(allowed)) else "off"
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}

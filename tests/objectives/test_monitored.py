@@ -6,7 +6,7 @@ of `QUIET` look at everything and see nothing; `Due` sees its fault at a step th
 
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import optuna
@@ -14,23 +14,18 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from model.training import NonFinite, Training
+import objectives.trial
+from model import training as model_training
+from model.training import Training
+from objectives.base import Callback, NonFinite
 from objectives.quality import Judge, yardstick
-from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
+from objectives.tacotron2 import Tacotron2, Tacotron2Run
+from objectives.trial import Attempt, Plan, Start, Unrepairable
 from smart_tuner.repair.rule import Alarm, settings_at
 from smart_tuner.repair.rules import RULES, Integrity, PoorAlignment, TextIgnored
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
-
-
-class Silent:
-    def stepped(self, measures): ...
-    def measured(self, measured): ...
-    def repaired(self, entry): ...
-    def saving(self, step): ...
-    def sampled(self, step): ...
-    def warned(self, text): ...
 
 
 def quiet(rule):
@@ -60,8 +55,10 @@ class Trial:
         self.trial = self.study.ask()
         self.ledger = TrialRepairs(self.storage, "uid", self.trial.number, "policy")
         judge = Judge(corpus.held_out, 1, 1, yardstick(corpus.held_out, corpus.mel_settings))
-        plan = Plan(steps, 40, 5, rules, frozenset(searched), 10, "abc", "cpu")
-        self.objective, self.corpus = Tacotron2Objective(corpus, judge, plan, Silent()), corpus
+        self.plan = Plan(steps, 40, 5, rules, frozenset(searched), 10)
+        used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
+        self.voices = Tacotron2(corpus, judge, "abc", text_is_used=used)
+        self.corpus, self.callback = corpus, Callback()
 
     def training(self, kind=Training):
         return kind(self.corpus, self.tiny, self.settings, seed=7)
@@ -69,7 +66,9 @@ class Trial:
     def run(self, training):
         (self.folder / "trial").mkdir(exist_ok=True)
         attempt = Attempt(self.trial, self.folder / "trial", self.ledger, Outage(print))
-        return self.objective(attempt, training)
+        made = Tacotron2Run(training, self.voices.judge, "abc", self.voices.text_is_used)
+        start = Start(attempt, self.voices, made, {}, self.plan, 0)
+        return objectives.trial.Trial(start, self.callback).value()
 
     def drawn(self, entry):
         return self.folder / "trial" / entry.picture
@@ -148,7 +147,7 @@ class Slipping(Training):
     def advance(self, closely=False):
         if self.step == 7 and self.slips:
             self.slips -= 1
-            raise NonFinite("step 8: loss is nan", ("x",))
+            raise model_training.NonFinite("step 8: loss is nan", ("x",))
         return super().advance(closely)
 
 
@@ -232,7 +231,7 @@ def repaired(tmp_path_factory, corpus, tiny, settings):
     folder = tmp_path_factory.mktemp("repaired")
     sick = Trial(folder, corpus, tiny, replace(settings, **UNGUIDED), rules=DUE, steps=200)
     sick.used, sick.told, sick.run_of = {}, [], sick.training(Noting)
-    sick.objective._watcher.repaired = lambda entry: sick.told.append((entry, sick.drawn(entry).is_file()))
+    sick.callback.repaired = lambda entry: sick.told.append((entry, sick.drawn(entry).is_file()))
     sick.run_to_the_end(sick.run_of)
     yield sick
     sick.storage.engine.dispose()
@@ -260,7 +259,7 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(repaired):
     rows = repaired.ledger.all()
     assert any(row.changes for row in rows)
     for step, used in repaired.used.items():
-        assert settings_at(step, repaired.settings, rows) == used
+        assert settings_at(step, asdict(repaired.settings), rows) == asdict(used)
 
 
 def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(repaired):

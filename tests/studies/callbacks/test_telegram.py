@@ -2,24 +2,28 @@
 
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.chaos import Quiet
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import OUTBOX
-from studies.callbacks.telegram import RUNNING, Alerted, alerting, digest
+from studies.callbacks.telegram import RUNNING, Telegram, digest
 from studies.file.spec import load
 from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
     "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
 )
+
+
+CHAT = Account("1:a", "1", frozenset())
 
 
 class Desk:
@@ -31,10 +35,11 @@ class Desk:
         self.leases = Leases(storage.ours, self.uid)
 
     def again(self):
-        return Alerted(Quiet(), self.study, self.workdir)
+        return Telegram(CHAT, self.study, self.workdir, print)
 
     def started(self, alerted=None):
-        (alerted or self.alerted).trial_started(0, {}, None, 0)
+        begun = SimpleNamespace(attempt=SimpleNamespace(trial=SimpleNamespace(number=0)))
+        (alerted or self.alerted).started(begun)
 
     def kinds(self):
         with self.storage.ours.connect() as connection:
@@ -144,7 +149,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
         alerted, begun = desk.again(), now[0]
         alerted.begins()
         monkeypatch.setattr(
-            "smart_tuner.notify.telegram.state.Memory.age", lambda *_, since=begun: now[0] - since
+            "smart_tuner.notify.telegram.state.ChatState.age", lambda *_, since=begun: now[0] - since
         )
         for _ in range(7):
             digest(desk.storage, desk.workdir)
@@ -162,7 +167,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
 def test_without_a_wish_for_digests_none_comes(desk, monkeypatch):
     desk.leases.bind(desk.leases.reserve(3), 0)
     desk.alerted.begins()
-    monkeypatch.setattr("smart_tuner.notify.telegram.state.Memory.age", lambda self, name: 1e6)
+    monkeypatch.setattr("smart_tuner.notify.telegram.state.ChatState.age", lambda self, name: 1e6)
     digest(desk.storage, desk.workdir)
     assert desk.kinds() == ["study_start"]
 
@@ -177,7 +182,7 @@ def test_while_another_worker_begins_the_last_trial_no_end_is_told(desk):
 
 def test_a_study_that_is_gone_is_told_as_gone(desk):
     desk.alerted.begins()
-    with pytest.raises(StudyGone), alerting(Quiet(), desk.study, desk.workdir):
+    with pytest.raises(StudyGone), desk.again():
         raise StudyGone("deleted")
     assert desk.kinds() == ["study_start", "study_gone"]
 
