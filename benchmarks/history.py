@@ -27,6 +27,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert
 
 from benchmarks import postgresql_server
+from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import OPTUNAS, open_storage
 from smart_tuner.store.url import parse
 from studies.file import space
@@ -145,7 +146,7 @@ def _attributes(
     chance: random.Random,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "settings": asdict(spec.settings(params)),
+        "settings": {k: v for k, v in spec.parameters(params, PARAMETERS).items() if PARAMETERS[k].setting},
         "policy": policy,
         "measures": measures,
     }

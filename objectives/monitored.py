@@ -14,7 +14,6 @@ from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Hyperparameters, Rule
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
-FINITE = ("loss", "grad_norm")  # signals without which a step is worth nothing
 
 
 class Ledger(Protocol):
@@ -123,20 +122,17 @@ class Monitored:
                 continue
             whole = {name: value for name, value in signals.items() if "/" not in name}
             done = Step(step, time.monotonic() - started, whole)
-            lost = [f"{name} is {whole[name]}" for name in FINITE if not math.isfinite(whole.get(name, 0.0))]
-            if lost and fix is None:
-                raise NonFinite(f"step {step}: {', '.join(lost)}")
             if fix is not None:
-                self._watch(fix, done, {k: v for k, v in signals.items() if "/" in k}, lost)
+                self._watch(fix, done, {k: v for k, v in signals.items() if "/" in k})
+            elif not math.isfinite(whole["loss"]):
+                raise NonFinite(f"step {step}: loss is {whole['loss']}")
             return done
 
-    def _watch(self, fix: AutoFix, done: Step, parts: Mapping[str, float], lost: Sequence[str]) -> None:
-        if lost:
-            fix.weights_lost(done.step, f"step {done.step}: {', '.join(lost)}")
-            return
+    def _watch(self, fix: AutoFix, done: Step, parts: Mapping[str, float]) -> None:
+        """Rules read `unweighted_loss`: where no setting weighs a part of the loss, it is the loss."""
         if self.run.clips:
             fix.health.note_clips(self.run.clips)
-        fix.stepped(done.step, done.signals, parts or None)
+        fix.stepped(done.step, {"unweighted_loss": done.signals["loss"], **done.signals}, parts or None)
         if done.step % self._pace.validate_every == 0:
             self._validated = self.run.validate(fix.health)
             self._seen = bool(self._validated)

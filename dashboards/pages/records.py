@@ -89,7 +89,7 @@ class Records:
         return {
             "name": name,
             "question": spec.question,
-            "language": spec.corpus.language,
+            "language": spec.corpus and spec.corpus.language,
             "sentence": spec.objective.speak,
             "wish": desired_state(study),
             "version": self._version(uid, trials),

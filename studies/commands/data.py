@@ -13,9 +13,9 @@ from studies.report.outputs import UserPath
 
 if TYPE_CHECKING:
     from studies.callbacks import terminal as display
-    from studies.run import data, training
+    from studies.run import data, tacotron2
 else:
-    data, training = LazyModule("studies.run.data"), LazyModule("studies.run.training")
+    data, tacotron2 = LazyModule("studies.run.data"), LazyModule("studies.run.tacotron2")
     display = LazyModule("studies.callbacks.terminal")
 
 
@@ -37,7 +37,7 @@ def data_check(
     if study and (language or resample_from):
         raise click.UsageError("--language and --resample-from stand in the file of --study.")
     spec = load(study) if study else None
-    settings = spec.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
+    settings = spec.voice.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
     place.workdir.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def data_check(
     if found.refusal:
         raise data.listed(DataError(found.refusal, found), listing)
     if spec is not None:
-        training.check_sample_text(spec, found)
+        tacotron2.check_sample_text(spec, found)
 
 
 @data_group.command("prepare")
