@@ -61,7 +61,13 @@ def test_an_item_sets_up_and_runs_its_command(fresh, item, command):
 def test_the_tests_are_set_up_with_what_they_need(fresh):
     said = fresh("--dry-run", "test", "-x").stdout.splitlines()
     assert said[1].endswith("-e .[espeak,dev]")
-    assert said[2] == ".venv/bin/python -m pytest -x"
+    assert said[2:] == [".venv/bin/python -m pytest -x"]
+
+
+def test_before_all_tests_the_code_is_checked(fresh):
+    said = fresh("--dry-run", "test").stdout.splitlines()
+    checks = [".venv/bin/ruff check .", ".venv/bin/ruff format --check .", ".venv/bin/mypy"]
+    assert said[2:] == [*checks, ".venv/bin/python -m pytest"]
 
 
 def test_an_unknown_item_shows_the_known_ones(fresh):
