@@ -18,8 +18,8 @@ from studies.file.table import Table
 
 ROOMS = ("model", "smart_tuner", "objectives", "studies", "dashboards", "benchmarks", "tests")
 TOP = {*ROOMS, "docs", "examples"}
-FOREIGN = set("--array --signal --requeue --output --error --open-mode --export=ALL".split())  # of sbatch
-FOREIGN |= {"--dry-run", "--earlier"}  # of install.sh, and of a benchmark
+FOREIGN = {"--array", "--signal", "--requeue", "--output", "--error", "--open-mode", "--export=ALL"}
+FOREIGN |= {"--dry-run", "--earlier"}  # those above are of sbatch
 AWAITED = {"docs/search.md", "docs/objectives.md", "examples/own_rule.py", "examples/own_objective.py"}
 AWAITED |= {"smart_tuner/repair/rules.py", "--use"}  # the first is in docs/rules.md
 SOURCES = [path for top in ROOMS for path in sorted((ROOT / top).rglob("*.py"))] + [ROOT / "run_study.py"]
