@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from documents import text_of_all
 
 ROOT = Path(__file__).parent.parent
 SETUP = [
@@ -81,9 +82,9 @@ def test_without_a_terminal_the_menu_is_only_shown(fresh):
     assert "doctor" in fresh(code=2, typed="").stderr
 
 
-def test_readme_lists_the_menu():
+def test_the_pages_list_the_menu():
     menu = re.findall(r'^  "\d+\|(\w+)\|', (ROOT / "install.sh").read_text(), re.MULTILINE)
-    table = re.findall(r"^\| `\./install\.sh (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| `\./install\.sh (\w+)", text_of_all(), re.MULTILINE)
     assert table == [word for word in menu if word != "quit"]
 
 
