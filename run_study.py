@@ -129,7 +129,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code (README, "Exit codes")."""
+    """Run the command line and return its exit code (docs/commands.md, "Exit codes")."""
     try:
         result = cli.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:

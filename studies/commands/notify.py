@@ -32,7 +32,7 @@ from studies.run.study import rdb
 if TYPE_CHECKING:
     from studies.run.training import Display
 
-SET_UP = "README.md says how to set it up (Telegram)."
+SET_UP = "docs/telegram.md says how to set it up."
 
 
 def follow(

@@ -182,7 +182,7 @@ class Objective(Table):
 
 
 class Notify(Table):
-    """What a chat is told, and how; who it is told to is in the environment (README.md, Telegram)."""
+    """What a chat is told, and how; who it is told to is in the environment (docs/telegram.md)."""
 
     language: Literal["en", "ru"] = "en"
     quiet: Annotated[str, Field(pattern=QUIET)] | Literal["none"] = "none"  # local time; such as 23:00-08:00

@@ -95,11 +95,16 @@ def formatted(found: Record | list[Record], form: str) -> str:
     if form == "json":
         return as_json(found)
     records = [flat(record) for record in (found if isinstance(found, list) else [found])]
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = columns(records)
     rows = [[shown(record.get(name)) for name in names] for record in records]
     if form == "value":
         return "\n".join(" ".join(row) for row in rows)
     return rendered(names, rows)
+
+
+def columns(records: list[Record]) -> list[str]:
+    """The names of all that any of them has."""
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def rendered(names: list[str], rows: list[list[str]]) -> str:
@@ -194,7 +199,7 @@ def markdown(
         lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best, status), ""]
         lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample else []
-        lines += ["", "## Bests", "", *_bests_lines(study), ""]
+        lines += ["", "## Bests", "", *(f"- {line}" for line in bests(study)), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
     lines += ["## Measures, dB by consumed steps", ""]
     for trial in study.get_trials(deepcopy=False):
@@ -211,9 +216,10 @@ def markdown(
     return "\n".join(lines)
 
 
-def _bests_lines(study: optuna.Study) -> list[str]:
+def bests(study: optuna.Study) -> list[str]:
+    """The best trial of each kind, a line each."""
     return [
-        f"- {BESTS[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
+        f"{BESTS[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
         for kind, trial in three_bests(study).items()
     ]
 
@@ -249,7 +255,7 @@ def voiceless(study: optuna.Study) -> str | None:
 
 
 def _markdown_table(records: list[Record]) -> list[str]:
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = columns(records)
     rows = [[shown(record.get(name)).replace("|", "\\|") for name in names] for record in records]
     names = [printable(name).replace("|", "\\|") for name in names]
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
@@ -269,7 +275,8 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[
     parts += ["", f"Best: trial {best.number}. {measure_line(study, best, status_record(study, spec))}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:
-        parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]
+        parts += ["Of all:", *(f"- {line}" for line in bests(study))]
+        parts += [f"What was repaired: run_study.py fixes {name} --explain"]
     if sample:
         parts += [
             f'It says "{spec.objective.speak}"',
