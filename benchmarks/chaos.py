@@ -98,7 +98,7 @@ class Toy(Noted):
 class Real(Tacotron2Run, Noted):
     """A tiny network that learns a made-up language."""
 
-    shows: ClassVar[dict[str, str]] = {}  # type: ignore[misc]
+    shows: ClassVar[dict[str, str]] = {}  # type: ignore[misc, assignment]
 
     def __init__(self, params: Mapping[str, Any], log: Path) -> None:
         shape = Shape(clips=42)

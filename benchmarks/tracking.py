@@ -25,7 +25,7 @@ from objectives.base import Step
 from objectives.tacotron2 import step_signals
 from objectives.trial import Attempt, Start
 from smart_tuner.notify.sender import publishers
-from smart_tuner.notify.tracking import BATCH, OfStudy
+from smart_tuner.notify.tracking import BATCH
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.storage import open_storage
 from studies.callbacks.trackers import Trackers

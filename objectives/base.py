@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from smart_tuner.repair.health import Health, Signal
+from smart_tuner.repair.health import COMMON, Health, Signal
 from smart_tuner.repair.rule import Entry, Hyperparameters
+from smart_tuner.store.attributes import with_unit
 
 if TYPE_CHECKING:
     from objectives.trial import Start
@@ -62,14 +63,14 @@ class Parameter:
 class Run(ABC):
     """One training.
 
-    It must be able to go on, bit by bit, from what it saved: also its random numbers and the order of its data
+    It must be able to go on, bit by bit, from what it saved: its random numbers and the order of its data
     come from what `save` keeps, or from the seed and the step.
 
     Attributes:
         step: optimizer steps taken; they never fall, also where weights go back.
-        settings: by name, the parameters that may change; replaced between steps, and to be read at every one.
+        settings: by name, the parameters that may change; replaced between steps, so to be read at each one.
         probing: the parts of the network are to be measured, too, in the next step (signals with a "/").
-        clips: by id, how far each item of the last step's batch stood out, for the rule faulty_clips: its loss,
+        clips: by id, how each item of the last step's batch stood out, for the rule faulty_clips: its loss,
             and a second number such as its attention off the diagonal. None where nothing is known of items.
         n_clips: how many items there are to train on; 0 where none can be left out.
         limits: of settings whose limits are narrower in this run than the objective's.
@@ -129,10 +130,10 @@ class Run(ABC):
         """Leave items out of training from now on."""
         raise NotImplementedError
 
-    def show(self, folder: Path, title: str) -> None:
-        """Keep the files of `shows` in the trial's folder: called after each measure that is the run's best."""
+    def show(self, folder: Path, title: str) -> None:  # noqa: B027  (need not be there)
+        """Keep the files of `shows` in the trial's folder: called after each measure that is its best."""
 
-    def draw(self, path: Path) -> None:
+    def draw(self, path: Path) -> None:  # noqa: B027
         """Draw, as PNG, what was seen at the last validation: kept beside each repair and its verdict."""
 
     @property
@@ -158,7 +159,7 @@ class Objective(ABC):
     """
 
     parameters: ClassVar[Mapping[str, Parameter]]
-    signals: ClassVar[Mapping[str, Signal]] = {}
+    signals: ClassVar[Mapping[str, Signal]] = {"grad_norm": COMMON["grad_norm"]}
     milestone: ClassVar[str | None] = None
     unit: ClassVar[str] = ""
     curves: ClassVar[Sequence[str]] = ("loss",)
@@ -167,7 +168,7 @@ class Objective(ABC):
 
     def shown(self, value: float) -> str:
         """A run's value with its unit."""
-        return f"{value:.2f} {self.unit}".rstrip()
+        return with_unit(value, self.unit)
 
     @abstractmethod
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> Run:

@@ -11,7 +11,7 @@ from model import checkpoint
 from objectives.base import NonFinite, Objective, OutOfMemory, Run, Step
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
-from smart_tuner.repair.rule import Entry, Hyperparameters, Rule
+from smart_tuner.repair.rule import Entry, Rule
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
 
@@ -44,30 +44,19 @@ class Monitored:
         repaired: Callable[[Entry], None] = lambda _: None,
     ) -> None:
         self.run, self._pace, self._folder = run, pace, folder
+        self.ways = run.ways
         self._ledger, self._repaired = ledger, repaired
         self._validated: Mapping[str, float] = {}
         self._seen = False  # whether a validation since the last repair left something to draw
-        self._probe_every = pace(50, 20)
         self.autofix: AutoFix | None = None
         if rules:
-            limits = {name: (p.low, p.high) for name, p in objective.parameters.items() if p.setting}
-            self.autofix = AutoFix(
-                run=self,
-                start=Hyperparameters(run.settings),
-                rules=rules,
-                limits=limits | run.limits,
-                n_clips=run.n_clips,
-                health=Health(pace),
-                record=self._record,
-                signals=objective.signals,
-                milestone=objective.milestone,
-            )
+            own = {name: (p.low, p.high) for name, p in objective.parameters.items() if p.setting}
+            limits = {**own, **run.limits}
+            health = Health(pace, objective.signals, objective.milestone)
+            start = dict(run.settings)
+            self.autofix = AutoFix(self, start, rules, limits, run.n_clips, health, self._record)
 
     # What AutoFix may do
-
-    @property
-    def ways(self) -> frozenset[str]:
-        return self.run.ways
 
     def roll_back(self, step: int) -> None:
         path = checkpoint.at(self._folder, step)
@@ -105,7 +94,7 @@ class Monitored:
             step = run.step + 1
             if fix is not None:
                 run.settings = fix.settings()
-                run.probing = step in EARLY_PROBES or step % self._probe_every == 0
+                run.probing = step in EARLY_PROBES or step % fix.probe_every == 0
             started = time.monotonic()
             try:
                 signals = run.advance()
@@ -151,7 +140,7 @@ class Monitored:
         """The measure of the trial, which is dear and comes seldom."""
         if self.autofix is not None:
             self.autofix.health.note(self.run.step, {"value": value})
-            self.autofix.health.improve("value", value, smaller=True)
+            self.autofix.health.improve("value", value)
 
     def conclude(self) -> None:
         """The run is over."""

@@ -4,6 +4,7 @@ from dataclasses import asdict, fields
 
 from model.settings import LIMITS, Dimensions, Settings
 from objectives.base import Parameter
+from smart_tuner.repair.health import COMMON, Signal
 
 # The front end gives the number of symbols, the mel settings the number of bands.
 GIVEN = {"n_symbols", "n_mel_channels"}
@@ -28,3 +29,28 @@ PARAMETERS = {name: Parameter(default, *LIMITS[name]) for name, default in asdic
     for field in fields(Dimensions)
     if field.name not in GIVEN
 }
+
+
+MILESTONE = "aligned"
+SIGNALS = {
+    # at a validation, on held-out sentences, with the true frames before
+    "aligned": Signal(),
+    "diagonal_score": Signal("larger", of_weights=True, max_worse=0.1, judged=True, at_milestone=True),
+    "corr": Signal("larger", of_weights=True, at_milestone=True),
+    "penalty": Signal(judged=True),
+    **dict.fromkeys(("coverage", "back", "leap", "dwell", "focus", "constant"), Signal()),
+    "gate_accuracy": Signal("larger", max_worse=0.1, judged=True),
+    "gate_late": Signal(),
+    "text_gain": Signal("larger"),
+    "held_out": COMMON["held_out"],
+    "value": COMMON["value"],  # free-running
+    # at every step
+    "unweighted_loss": COMMON["unweighted_loss"],  # the L1 of mels
+    "grad_norm": COMMON["grad_norm"],
+    "guided": Signal("smaller", of_weights=True, each_step=True),  # attention off the diagonal
+    **dict.fromkeys(("loss", "gate", "clips"), Signal()),
+    # now and then, of each part of the network
+    **dict.fromkeys(("gradient/", "update/", "silent/", "unchanged/"), Signal()),
+}
+
+WORDS: dict[str, tuple[str, str]] = {}

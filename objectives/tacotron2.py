@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class Tacotron2Run(Run):
         judge: measures it, and its sentences serve the teacher-forced validations.
     """
 
-    shows = {SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"}
+    shows = MappingProxyType({SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"})
 
     def __init__(
         self, training: Training, judge: Judge, sample_text: str = "", text_is_used: float = 0.0
@@ -92,7 +93,7 @@ class Tacotron2Run(Run):
         return self.training.step
 
     @property
-    def settings(self) -> Hyperparameters:  # type: ignore[override]
+    def settings(self) -> Hyperparameters:
         return Hyperparameters(asdict(self.training.settings))
 
     @settings.setter

@@ -1,6 +1,6 @@
 """Smart Tuner: studies whose trainings are watched and repaired. These are its public names.
 
-They are imported when they are first asked for: packages below this one know nothing of those that offer them.
+They are imported when they are first asked for: this package itself knows nothing of those that offer them.
 """
 
 from importlib import import_module

@@ -242,7 +242,7 @@ def _samples_of_trials(web: FastAPI, records: Records, samples: Samples, storage
             study, spec = records.load(name)
             digest = hashlib.sha256((records.folder(name, number) / "sample.wav").read_bytes()).hexdigest()
             step = min(found["measures"], key=lambda m: m["value"])["step"]
-            text = spec.objective.speak
+            text = spec.objective.speak or ""
             samples.keep(Rating(study.user_attrs["uid"], number, step, digest, text, "", 0))
             found |= {
                 "sample": digest,

@@ -39,7 +39,6 @@ from studies.run.study import (
     under_its_name,
 )
 
-
 HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
 WAITS = "waits for "  # so begins what is said of an alarm that another rule attends to
 RUNNING = "running:"  # of a study by its uid: its start was told, and its end was not

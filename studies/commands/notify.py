@@ -2,14 +2,12 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import optuna
 from sqlalchemy import func, select
 
 from smart_tuner.notify import sender
@@ -27,10 +25,9 @@ from studies.callbacks import telegram
 from studies.commands.chat import Speak, StudyCommands
 from studies.commands.place import FORMATS, Place
 from studies.report.summary import formatted
-from studies.run.study import rdb
 
 if TYPE_CHECKING:
-    from studies.run.training import Display
+    pass
 
 SET_UP = "docs/telegram.md says how to set it up."
 

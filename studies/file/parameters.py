@@ -14,6 +14,7 @@ from studies.file.table import Fault, Table, refuse
 
 Number = int | float
 
+
 class Condition(Table):
     """Draw a parameter only when another one, drawn before it, has such a value."""
 
@@ -118,9 +119,7 @@ def nearest(name: str, known: Mapping[str, str] | Sequence[str]) -> list[str]:
     return [key for key, value in likeness.items() if value == best >= 0.6]
 
 
-def space_faults(
-    space: Mapping[str, AnyParameter], known: Mapping[str, Known] | None
-) -> Iterator[Fault]:
+def space_faults(space: Mapping[str, AnyParameter], known: Mapping[str, Known] | None) -> Iterator[Fault]:
     """Whatever is wrong with a search space, save for what each table has found in itself.
 
     Args:
@@ -136,9 +135,7 @@ def space_faults(
         above[name] = None if faults else parameter
 
 
-def _parameter_faults(
-    name: str, parameter: AnyParameter, known: Mapping[str, Known]
-) -> Iterator[Fault]:
+def _parameter_faults(name: str, parameter: AnyParameter, known: Mapping[str, Known]) -> Iterator[Fault]:
     searched = sorted(key for key, own in known.items() if own.searched)
     if name not in known:
         yield (), name_fault(name, {key: f"space.{key}" for key in searched})

@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES
-from smart_tuner.repair.rule import Rule
-from smart_tuner.repair.rules import RULES
 from objectives.base import Parameter
 from objectives.signals import PARAMETERS
+from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.rules import RULES
 from studies.file.parameters import Number, name_fault, value_fault
 from studies.file.table import Fault, Table, refuse
 
@@ -175,8 +175,12 @@ class Objective(Table):
             faults += [] if self.speak else [(("speak",), "is missing: the sentence that samples say")]
         else:
             voice = ("sentences", "draws", "speak")
-            faults += [((name,), "is of a voice, not of an own objective") for name in voice if name in
-                       self.model_fields_set and getattr(self, name) != Objective.model_fields[name].default]
+            faults += [
+                ((name,), "is of a voice, not of an own objective")
+                for name in voice
+                if name in self.model_fields_set
+                and getattr(self, name) != Objective.model_fields[name].default
+            ]
         refuse(faults)
         return self
 

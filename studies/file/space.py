@@ -27,7 +27,7 @@ class Unrunnable(ValueError):
     """A trial was given values, by somebody who enqueued it, with which none of its study can be run."""
 
 
-def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
+def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
     """Draw every parameter, in the order of the file; one whose condition fails is left out."""
     drawn: dict[str, Any] = {}
     for name, parameter in spec.space.items():

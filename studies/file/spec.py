@@ -124,7 +124,7 @@ class Spec(Table):
     def _check_fixed(cls, fixed: dict[str, Number], info: ValidationInfo) -> dict[str, Number]:
         known = _known(info)
         if known is not None:
-            names = {name for name, parameter in known.items() if parameter.setting or known is not PARAMETERS}
+            names = [name for name, p in known.items() if p.setting or known is not PARAMETERS]
             refuse([*fixed_faults(fixed, names, known), *_frames_faults(info.data.get("model"), fixed)])
         return fixed
 
@@ -295,7 +295,7 @@ class Voice:
 
     def dimensions(self, n_symbols: int) -> Dimensions:
         """The network's shapes where no trial chooses them."""
-        return replace(SIZES[self.model.size], n_symbols=n_symbols, **self.model.overrides)
+        return replace(SIZES[self.model.size], n_symbols=n_symbols, **self.model.overrides)  # type: ignore[arg-type]
 
 
 def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:

@@ -1,7 +1,7 @@
 """A study run by a Python call, as from a notebook: an objective, a space, and the rest has defaults."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from rich.console import Console
 
 from objectives.base import Callback, Callbacks, Objective
-from smart_tuner.repair.rule import Rule
 from smart_tuner.store.storage import open_storage
 from studies.callbacks.terminal import Terminal
 from studies.callbacks.trackers import Trackers
@@ -84,7 +83,9 @@ def run_study(
             Worker(spec, study, job, workdir / "studies" / spec.name, each).work()
     finally:
         opened.close()
-    return optuna.load_study(study_name=spec.name, storage=open_storage(storage or f"sqlite:///{workdir / 'study.db'}", True))
+    return optuna.load_study(
+        study_name=spec.name, storage=open_storage(storage or f"sqlite:///{workdir / 'study.db'}", True)
+    )
 
 
 def _table(source: BaseDistribution) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from objectives.trial import Unrepairable
 from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost, first_line
 from studies.file.space import Unrunnable
 
-
 OWN = (NonFinite, OutOfMemory, Unrepairable, Unrunnable)
 
 

@@ -11,11 +11,13 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
 
+from objectives.base import Objective
+from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage
 from studies.file.space import distributions, pruner, sampler
-from studies.file.spec import Spec, SpecError
+from studies.file.spec import Spec, SpecError, objective_class
 
 WISHES = ("run", "pause", "stop")
 
@@ -32,17 +34,20 @@ class TooManyFailures(StudyError):
     """So many trials failed in a row that going on would waste the machine."""
 
 
-def open_study(spec: Spec, storage: Storage, allowed: Collection[str] = ()) -> optuna.Study:
+def open_study(
+    spec: Spec, storage: Storage, allowed: Collection[str] = (), own: Objective | None = None
+) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
 
     Args:
         allowed: code of the user's that may be imported, as "module:Name".
+        own: the objective itself, where it is at hand.
 
     Raises:
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
         CodeError: a rule of the user's may not be, or cannot be, imported.
     """
-    policy = policy_hash(rules) if (rules := spec.rules.chosen(allowed)) else "off"
+    policy = _policy(spec, allowed, own)
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
@@ -67,6 +72,16 @@ def open_study(spec: Spec, storage: Storage, allowed: Collection[str] = ()) -> o
     study.set_user_attr("policy", policy)
     study.set_user_attr("spec", spec.model_dump_json())
     return study
+
+
+def _policy(spec: Spec, allowed: Collection[str], own: Objective | None) -> str:
+    """What tells one set of rules, with what they conclude from an objective's signals, from another."""
+    rules = spec.rules.chosen(allowed)
+    if not rules:
+        return "off"
+    used = spec.objective.use
+    made_by = own or (used and objective_class(used, allowed))
+    return policy_hash(rules, made_by.signals if made_by else SIGNALS)
 
 
 def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:

@@ -9,7 +9,6 @@ import optuna
 from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
 from model.network.warm_start import PublicWeights, check_mels, read
-from model.settings import SIZES
 from model.speech.text import FRONT_ENDS
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Tacotron2

@@ -378,8 +378,9 @@ class Worker:
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(lambda: best_trial(self.study))
-        value = shown_value(self.study, best.value) if best else ""
-        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, value)
+        value = best.value if best else None
+        shown = "" if value is None else attributes.Described.of(self.study).shown(value)
+        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, shown)
 
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures

@@ -103,7 +103,8 @@ def test_every_event_reaches_each_of_several_callbacks():
     assert {"progressed", "started", "stepped", "repaired", "measured", "saved", "ended"} <= set(events)
     for event in events:
         told = []
-        one = type("One", (Callback,), {event: lambda self, *given: told.append(given)})()
+        one = Callback()
+        setattr(one, event, lambda *given, told=told: told.append(given))
         count = getattr(Callback, event).__code__.co_argcount - 1
         getattr(Callbacks([one, one]), event)(*range(count))
         assert told == [tuple(range(count))] * 2

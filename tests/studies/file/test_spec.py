@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from model.data.corpora import CorpusError
 from model.data.preflight import CorpusSettings
 from model.network.warm_start import WarmStartError
-from model.settings import LIMITS, SIZES, Dimensions, Settings
+from model.settings import LIMITS, SIZES, Settings
 from model.speech.text import FRONT_ENDS
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
