@@ -55,7 +55,7 @@ REPAIRS = Table(
     Column("back_to", Integer),
     Column("fresh", String(64)),
     Column("clips", JSON, nullable=False),
-    Column("rung", Integer),
+    Column("rung", Integer, key="remedy"),  # as it was called until version 0.2.0
     Column("verify_at", Integer),
     Column("verdict", String(16)),
     Column("before", JSON, nullable=False),

@@ -15,7 +15,7 @@ from studies.run.study import rdb
 
 Facts = dict[str, Any]
 ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "changes", "back_to", "ramp", "clips"}
-ENTRY |= {"rung", "verify_at", "verdict", "before", "after"}
+ENTRY |= {"remedy", "verify_at", "verdict", "before", "after"}
 
 
 def entries(study: optuna.Study) -> list[tuple[int, Entry]]:

@@ -138,7 +138,7 @@ def _number(value: float | str, digits: int = 4) -> str:
 
 
 def _nth(entry: Entry) -> str:
-    return "" if entry.rung is None else f", rung {entry.rung + 1} of its ladder"
+    return "" if entry.remedy is None else f", number {entry.remedy + 1} of its remedies"
 
 
 def rules_page(rules: Iterable[Rule]) -> str:

@@ -160,7 +160,7 @@ def _repair(kind: str, words: Words, facts: Facts) -> str:
         words("why", why=words.reason(facts)),
         words("done", done="") + "; ".join(done),
         words("by_rule", rule=facts["rule"], priority=facts["priority"]),
-        words("nth", nth=facts["rung"] + 1) if facts.get("rung") else None,
+        words("nth", nth=facts["remedy"] + 1) if facts.get("remedy") else None,
         words("verify_at", step=facts["verify_at"]) if facts.get("verify_at") else None,
     )
 

@@ -14,15 +14,16 @@ class FaultyClips(Rule):
     """Clips whose loss or attention stays far from that of all others: wrong text, noise, cut speech."""
 
     level, priority, votes = 0, 10, (1, 1)
+    needs = ("clips", "exclude")
     gives_up: ClassVar[str | None] = "FAIL"
     max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
-    min_ratio: float = 2.0  # times the mel loss of its batch's median clip
+    min_ratio: float = 2.0  # times the loss of its batch's median clip
     min_away: float = 0.25  # more attention off the diagonal than that clip
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         """A clip must stand out in each of its last passes."""
         whole = {clip: rows for clip, rows in health.clips.items() if len(rows) == PASSES}
-        if health.first_aligned is None or len(whole) < 20:
+        if health.milestone_at is None or len(whole) < 20:
             return None
         least = np.array(list(whole.values())).min(axis=1)  # (clips, 2)
         usual = np.median(least, axis=0)
@@ -31,13 +32,13 @@ class FaultyClips(Rule):
         found = tuple(clip for clip, bad in zip(whole, far.any(axis=1), strict=True) if bad)
         if not found:
             return None
-        mel, away = least[far.any(axis=1)].max(axis=0)
+        loss, away = least[far.any(axis=1)].max(axis=0)
         shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
         reason = (
-            f"in their last {PASSES} passes {len(found)} clips stood out: mel loss up to {np.exp(mel):.1f} "
+            f"in their last {PASSES} passes {len(found)} clips stood out: mel loss up to {np.exp(loss):.1f} "
             f"times, attention off the diagonal {away:+.2f} beside their batches: {shown}"
         )
-        return Alarm(reason, {"clips": len(found), "times": float(np.exp(mel)), "away": float(away)}, found)
+        return Alarm(reason, {"clips": len(found), "times": float(np.exp(loss)), "away": float(away)}, found)
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [Action("leave these clips out", exclude=True)] * self.max_remedies
@@ -52,6 +53,7 @@ class NarrowBatch(Rule):
     max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("batch_size",)
     min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
     clips: int = 8
 

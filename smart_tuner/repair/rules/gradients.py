@@ -7,7 +7,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
-from smart_tuner.repair.rules.reading import WINDOW, median, slower
+from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
 from smart_tuner.repair.rules.steps import _Diverging
 
 
@@ -17,21 +17,24 @@ class ExplodingGradient(_Diverging):
 
     level, priority, tier = 3, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("grad_norm",)
     max_ratio: float = 10.0
     max_rise: float = 1.1  # of the median loss over its best
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        norm, mel = median(health, "grad_norm"), median(health, "mel")
-        calm, best = health.best.get("grad_norm"), health.best.get("mel")
-        if norm is None or mel is None or calm is None or best is None:
+        norm, loss = median(health, "grad_norm"), median(health, "unweighted_loss")
+        calm, best = health.best.get("grad_norm"), health.best.get("unweighted_loss")
+        if norm is None or loss is None or calm is None or best is None:
             return None
-        if norm <= self.max_ratio * calm or mel <= self.max_rise * best:
+        if norm <= self.max_ratio * calm or not rose(loss, best, self.max_rise):
             return None
         reason = (
             f"gradient norm {norm:.3g} is {norm / calm:.0f} times that of calm steps ({calm:.2g}), and the "
-            f"mel loss rose to {mel:.2f} from {best:.2f}"
+            f"mel loss rose to {loss:.2f} from {best:.2f}"
         )
-        return Alarm(reason, {"grad_norm": norm, "calm": calm, "mel": mel, "best_mel": best})
+        return Alarm(
+            reason, {"grad_norm": norm, "calm": calm, "unweighted_loss": loss, "best_unweighted_loss": best}
+        )
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
@@ -45,9 +48,10 @@ class ExplodingGradient(_Diverging):
 class VanishingGradients(Rule):
     """Gradients so small that Adam's epsilon, not they, decides the step."""
 
-    level, priority, tier, target = 4, 10, "probe", "mel"
+    level, priority, tier = 4, 10, "probe"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
+    needs = ("gradient/", "adam_eps")
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
     near: float = 3.0  # times that bound: if half of the parts are so small, a quarter of each step is lost
 
@@ -59,7 +63,7 @@ class VanishingGradients(Rule):
         does = "decides the step"
         if nearly and 2 * len(nearly) >= len(newest):
             small, bound, does = nearly, self.near * bound, "takes a quarter of the step, or more"
-        elif not small or health.falls("mel", 4 * WINDOW) is not False:
+        elif not small or health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
         worst = min(small, key=small.__getitem__)
         reason = (
@@ -77,9 +81,10 @@ class VanishingGradients(Rule):
 class DeadModule(Rule):
     """Weights that hardly move though gradients reach them: steps are too small, or a part died."""
 
-    level, priority, tier, target = 4, 9, "probe", "mel"
+    level, priority, tier = 4, 9, "probe"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("update/", "learning_rate")
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
     min_change: float = 0.1  # of its size: what a part must at least be able to change in the whole plan
     max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
@@ -88,10 +93,16 @@ class DeadModule(Rule):
         newest = {group: health.last(group) for group in health.names("update/")}
         bound = max(self.min_update, float(np.log10(self.min_change / health.pace.planned)))
         still = {group: v for group, v in newest.items() if v is not None and v < bound}
-        if not still or health.first_aligned is not None:
+        if not still or self.is_past(health):
             return None
         names = ", ".join(group.removeprefix("update/") for group in still)
         return Alarm(f"a step changes {names} by less than 10^{bound:.1f}", still)
+
+    def is_past(self, health: Health) -> bool:
+        """Steps may be small once a run has learned something; without a milestone, in most of the plan."""
+        if health.milestone is None:
+            return health.age > health.pace.planned // 4
+        return health.milestone_at is not None
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         # Below 10^-4.5 two decades and a half more are still a healthy 10^-2. So slow a start taught nothing

@@ -8,15 +8,14 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
-from smart_tuner.repair.rules.reading import WINDOW, median, slower
+from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
 
 
 class _Diverging(Rule):
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         """Whether the loss is as good as ever, or falls again."""
-        if "mel" not in after:
-            return False
-        return after["mel"] <= 1.1 * health.best.get("mel", 0.0) or bool(health.falls("mel", 2 * WINDOW))
+        loss, best = after.get("unweighted_loss"), health.best.get("unweighted_loss", 0.0)
+        return loss is not None and (loss <= 1.1 * best or bool(health.falls("unweighted_loss", 2 * WINDOW)))
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class OversizedSteps(_Diverging):
     """From the start, a step changes the weights far too much: nothing learned so is worth keeping."""
 
     level, priority, tier, votes = 3, 7, "probe", (1, 1)
+    needs = ("update/", "learning_rate")
     max_remedies: ClassVar[int] = 2
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound
     first_steps: int = 2000
@@ -83,17 +83,18 @@ class Divergence(_Diverging):
     rise_steps: int = 300
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        best, count = health.best.get("mel"), self.leap_steps
-        recent, long = health.values("mel", count), health.values("mel", 5 * WINDOW + count)
-        if len(long) and recent.min() > self.max_leap * (usual := float(np.median(long[:-count]))):
+        name, count = "unweighted_loss", self.leap_steps
+        best, recent = health.best.get(name), health.values(name, count)
+        long = health.values(name, 5 * WINDOW + count)
+        if len(long) and rose(recent.min(), usual := float(np.median(long[:-count])), self.max_leap):
             reason = f"the mel loss leapt from {usual:.2f} to {recent.min():.2f} for {count} steps"
-            return Alarm(reason, {"mel": float(recent.min()), "usual": usual})
+            return Alarm(reason, {name: float(recent.min()), "usual": usual})
         window = health.pace(self.rise_steps, WINDOW)
-        mel = median(health, "mel", window)
-        if mel is None or best is None or mel <= self.max_rise * best:
+        loss = median(health, name, window)
+        if loss is None or best is None or not rose(loss, best, self.max_rise):
             return None
-        reason = f"the mel loss has been around {mel:.2f} for {window} steps; it was {best:.2f}"
-        return Alarm(reason, {"mel": mel, "best_mel": best})
+        reason = f"the mel loss has been around {loss:.2f} for {window} steps; it was {best:.2f}"
+        return Alarm(reason, {name: loss, f"best_{name}": best})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
@@ -117,7 +118,7 @@ class UnstableLoss(Rule):
         now, calm = health.last("loss_spread"), health.best.get("loss_spread")
         if now is None or calm is None or now <= max(self.max_spread, self.max_ratio * calm):
             return None
-        if health.falls("mel", 4 * WINDOW) is not False:
+        if health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
         reason = f"the mel loss scatters by {now:.0%} from step to step; in calm times by {calm:.0%}"
         return Alarm(reason, {"loss_spread": now, "calm": calm})
