@@ -41,14 +41,14 @@ SIGNALS = {
     **dict.fromkeys(("coverage", "back", "leap", "dwell", "focus", "constant"), Signal()),
     "gate_accuracy": Signal("larger", max_worse=0.1, judged=True),
     "gate_late": Signal(),
-    "text_gain": Signal("larger"),
+    "text_gain": Signal("larger", of_run=True),
     "held_out": COMMON["held_out"],
     "value": COMMON["value"],  # free-running
     # at every step
     "unweighted_loss": COMMON["unweighted_loss"],  # the L1 of mels
     "grad_norm": COMMON["grad_norm"],
     "guided": Signal("smaller", of_weights=True, each_step=True),  # attention off the diagonal
-    **dict.fromkeys(("loss", "gate", "clips"), Signal()),
+    **dict.fromkeys(("loss", "gate", "learning_rate", "clips"), Signal()),
     # now and then, of each part of the network
     **dict.fromkeys(("gradient/", "update/", "silent/", "unchanged/"), Signal()),
 }

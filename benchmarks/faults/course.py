@@ -178,5 +178,5 @@ def numbers(measures: Iterable[Measure]) -> list[list[float | None]]:
 
 def rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """What a result keeps of a run's rows."""
-    names = ("kind", "step", "rule", "action", "reason", "changes", "back_to", "verdict", "rung")
+    names = ("kind", "step", "rule", "action", "reason", "changes", "back_to", "verdict", "remedy")
     return [{name: row[name] for name in names if row[name]} for row in map(asdict, entries)]

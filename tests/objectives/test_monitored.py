@@ -19,8 +19,10 @@ from model import training as model_training
 from model.training import Training
 from objectives.base import Callback, NonFinite
 from objectives.quality import Judge, yardstick
+from objectives.signals import MILESTONE, SIGNALS
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from objectives.trial import Attempt, Plan, Start, Unrepairable
+from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Alarm, settings_at
 from smart_tuner.repair.rules import RULES, Integrity, PoorAlignment, TextIgnored
 from smart_tuner.store.outage import Outage
@@ -297,3 +299,21 @@ def test_what_the_text_is_worth_is_measured_as_long_as_its_rule_asks(trial, boun
     healthy.run(healthy.training())
     progress = json.loads((healthy.folder / "trial" / "ckpt-00000010" / "trial.json").read_text())
     assert ("text_gain" in progress["watch"]["health"]["seen"]) == asked
+
+
+def test_all_that_rules_are_told_is_declared(trial):
+    healthy = trial(steps=40)
+    healthy.run(healthy.training())
+    state = json.loads((healthy.folder / "trial" / "ckpt-00000040" / "trial.json").read_text())["watch"]
+    computed = {"loss_spread"}
+    told = {f"{name.split('/')[0]}/" if "/" in name else name for name in state["health"]["seen"]}
+    assert told - computed == SIGNALS.keys() - {"clips"}
+
+
+def test_what_the_text_was_worth_to_weights_that_are_given_up_says_nothing_of_new_ones():
+    health = Health(Pace(60, 5), SIGNALS, MILESTONE)
+    health.best["text_gain"] = 0.5
+    health.forget_weights()
+    assert health.best == {"text_gain": 0.5}
+    health.start_over()
+    assert health.best == {}

@@ -38,7 +38,7 @@ REPAIR = {
     "back_to": 1000,
     "ramp": 50,
     "clips": [f"clip{n}" for n in range(40)],
-    "rung": 1,
+    "remedy": 1,
     "verify_at": 1900,
 }
 BEST = {"number": 23, "value": 5.81, "repairs": 2}
