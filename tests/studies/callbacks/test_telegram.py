@@ -155,7 +155,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
             digest(desk.storage, desk.workdir)
             now[0] += 600
         told.append(desk.kinds().count("digest"))
-        alerted._memory.take(f"{RUNNING}{desk.uid}")
+        alerted._chat_state.take(f"{RUNNING}{desk.uid}")
     assert told == [2, 4]
     desk.leases.release(lease)
     desk.alerted.begins()

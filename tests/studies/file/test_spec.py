@@ -386,7 +386,6 @@ def test_a_misspelt_key_is_named_together_with_the_right_one(key, place, how):
         ),
         ("space.n_frames_per_step", {"type": "int", "low": 1, "high": 8}, "space.n_frames_per_step", "is 4"),
         ("space.mel_mean", {"type": "float", "low": -5, "high": 0}, "space.mel_mean", "cannot be searched"),
-        ("space.n_symbols", {"type": "int", "low": 3, "high": 5}, "space.n_symbols", "cannot be searched"),
         ("sampler.name", "tbe", "sampler.name", "'tpe'"),
         ("sampler.n_startup_trials", 0, "sampler.n_startup_trials", "0"),
         (
@@ -639,12 +638,12 @@ def test_a_plan_shorter_than_its_warm_up_is_refused(key, value, named):
 
 def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_stored_still_read():
     spec = Spec.parse(SMALL, "here.toml")
-    assert single_training(spec, ["warmup_steps=300"], None).settings({}).warmup_steps == 300
+    assert single_training(spec, ["warmup_steps=300"], None).fixed["warmup_steps"] == 300
     with pytest.raises(SpecError, match="never ends its warm-up"):
         single_training(spec, ["warmup_steps=20000"], None)
     old = {**spec.model_dump(mode="json"), "settings": {"warmup_steps": 20_000}, "space": {}}
     stored = Spec.parse_json(json.dumps(old))
-    assert stored.with_changes(20, None).settings({}).warmup_steps == 20_000
+    assert stored.with_changes(20, None).fixed["warmup_steps"] == 20_000
 
 
 def test_a_warm_start_is_part_of_the_study():

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 import run_study
 from benchmarks.chaos import Warnings, toy_spec
-from objectives.tacotron2 import Interrupted
+from objectives.trial import Interrupted
 from smart_tuner.store import leases
 from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import LEASES
