@@ -732,7 +732,7 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
     wanted |= keys("parameter", parameters.FloatRange, parameters.IntRange, parameters.Choice)
     # Handed on as a whole: every field of the dataclass that takes them counts below.
     copied = {("corpus", field.name) for field in fields(CorpusSettings)}
-    copied |= {("spec", "model"), ("spec", "fixed")}
+    copied |= {("spec", "corpus"), ("spec", "model"), ("spec", "fixed")}
     assert keys("corpus", sections.Speech) <= copied
     assert sorted(".".join(key) for key in wanted - copied - used) == []
 
