@@ -249,8 +249,8 @@ class Leases:
         return self._monotonic() - since >= WATCHED_SECONDS
 
     def _is_gone(self, owner: Owner) -> bool:
-        """Whether the owner ended. A lease of this process is free, too: it holds none while it looks for one,
-        so that it was started anew.
+        """Whether the owner ended. A lease of this process is free, too: a process that looks for one holds
+        none, so it was started anew.
         """
         return owner == self._owner or is_gone(owner)
 
