@@ -1,4 +1,4 @@
-"""What tracking costs: the same training told to MLflow's outbox and TensorBoard, and untold, in turns.
+"""What tracking costs: the same training with MLflow's outbox and TensorBoard, and without, in turns.
 
 A block of 50 steps holds one batch for the outbox, in SQLite, and one checkpoint's flush; the checkpoint
 itself, pictures and sounds are left out, since they come at measures. The median of all blocks counts. What
@@ -78,7 +78,7 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
 
 
 def block(plain: Training, other: Training, tracked: Tracked) -> tuple[float, float, float]:
-    """Seconds of the untold steps, of the told ones, and of telling alone."""
+    """Seconds of the steps without tracking, of those with it, and of tracking alone."""
     alone = told = telling = 0.0
     for _ in range(BATCH):
         alone += timed(plain.advance)

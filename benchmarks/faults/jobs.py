@@ -55,13 +55,13 @@ def search_job(mode: str, seed: int) -> Job:
 
 
 def ground(stage: Stage) -> str:
-    """Of cases and stage: all but the code that runs and studies without rules depend on."""
+    """A hash of cases and stage: all, besides the code, that runs and studies without rules depend on."""
     cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
     return hashlib.sha256(repr(stage).encode() + cases).hexdigest()[:8]
 
 
 def identity(stage: Stage) -> str:
-    """Of rules, cases and stage: results of others do not mix."""
+    """A hash of rules, cases and stage: results with different ones do not mix."""
     return hashlib.sha256((ground(stage) + policy_hash(RULES)).encode()).hexdigest()[:8]
 
 
@@ -72,7 +72,7 @@ def open_study(stage: Stage, url: str) -> optuna.Study:
 
 
 def job_of(trial: optuna.trial.FrozenTrial) -> Job | None:
-    """What it was enqueued with; a trial that found nothing to do has none."""
+    """The job that a trial was enqueued with; None for a trial that found nothing to do."""
     params = trial.system_attrs.get("fixed_params")
     return None if params is None else Job(**params)
 
