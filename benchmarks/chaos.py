@@ -122,7 +122,7 @@ class Real(Noted, Training):
 
 
 def network(name: str, params: dict[str, Any], log: Path, seconds: float) -> Any:
-    """The network of a study, by the study's name."""
+    """By the name of its study."""
     return Real(params, log) if name == REAL else Toy(params, log, seconds)
 
 

@@ -78,7 +78,7 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
 
 
 def block(plain: Training, other: Training, tracked: Tracked) -> tuple[float, float, float]:
-    """Seconds of the steps without tracking, of those with it, and of tracking alone."""
+    """Seconds of the untold steps, of the told ones, and of telling alone."""
     alone = told = telling = 0.0
     for _ in range(BATCH):
         alone += timed(plain.advance)

@@ -61,7 +61,7 @@ def ground(stage: Stage) -> str:
 
 
 def identity(stage: Stage) -> str:
-    """A hash of rules, cases and stage: results with different ones do not mix."""
+    """Of rules, cases and stage: results of others do not mix."""
     return hashlib.sha256((ground(stage) + policy_hash(RULES)).encode()).hexdigest()[:8]
 
 

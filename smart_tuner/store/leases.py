@@ -145,7 +145,7 @@ class Leases:
         self._must_change(lease, "held", values | asdict(lease.consumed))
 
     def decide(self, lease: Lease, state: str, value: float | None, reason: str) -> None:
-        """Decide the trial's end: Optuna is told this and nothing else. Raises Fenced."""
+        """This, and nothing else, is told of the trial. Raises Fenced."""
         values = {"state": "decided", "outcome": _outcome(state, value, reason)}
         self._must_change(lease, "held", values | asdict(lease.consumed))
 

@@ -31,7 +31,7 @@ FIRST_TABLES = (*maintenance.OPTUNAS_TABLES, REPAIRS)
 
 @pytest.fixture
 def old_url(empty_url, request):
-    """The URL of a database at the first revision."""
+    """Of a database at the first revision."""
     backend = empty_url.partition(":")[0]
     dump = (DUMPS / f"{backend}-0001.sql").read_text("utf-8")
     if backend == "sqlite":
