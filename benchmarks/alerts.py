@@ -1,7 +1,7 @@
-"""What Telegram costs a training while its server hangs: the same steps told and untold, in turns.
+"""What Telegram costs a training while its server hangs: the same steps with messages and without, in turns.
 
-The server takes connections and never answers. A told block holds the row of a repair and runs beside the
-process that sends and hears, which is stopped during the untold blocks. The median of all blocks counts.
+The server takes connections and never answers. A block with messages holds the row of a repair and runs
+beside the process that sends and hears, which is stopped during the other blocks. The median counts.
 """
 
 import os

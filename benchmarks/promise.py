@@ -164,7 +164,7 @@ def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
 
 
 def was_aligned(row: Mapping[str, Any]) -> bool:
-    """Where the fault is the loss of attention: whether there was any to lose. A late seed has none yet."""
+    """Whether attention was aligned before the fault: a seed that aligns late has none to lose."""
     before = [m for m in row["curve"] if m["step"] <= (FAULTS | HEALTHY)[row["case"]].judged_after]
     return not before or bool(before[-1]["aligned_share"] >= ALIGNED_SHARE)
 

@@ -1,4 +1,4 @@
-"""What tracking costs: the same training told to MLflow's outbox and TensorBoard, and untold, in turns.
+"""What tracking costs: the same training with MLflow's outbox and TensorBoard, and without, in turns.
 
 A block of 50 steps holds one batch for the outbox, in SQLite, and one checkpoint's flush; the checkpoint
 itself, pictures and sounds are left out, since they come at measures. The median of all blocks counts. What

@@ -28,7 +28,7 @@ class Detected(Exception):
 
 
 class MemoryLedger:
-    """A run's rows, kept here; `told` hears of each that acts."""
+    """A run's rows, kept here; `told` is called for each that acts."""
 
     def __init__(self, told: Callable[[Entry], None] = lambda _: None) -> None:
         self.entries: list[Entry] = []

@@ -45,7 +45,7 @@ def repaired(settings: Settings, seen: Seen) -> Settings:
 
 
 class Naive:
-    """Told of every step; looks when a validation is due."""
+    """Is called at every step, and judges when a validation is due."""
 
     def __init__(self, items: Sequence[Utterance], every: int) -> None:
         self._items, self._every = items, every

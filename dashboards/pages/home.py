@@ -71,7 +71,7 @@ class Opinion(BaseModel):
 
 @dataclass
 class Samples:
-    """What was said lately, and can be rated; the sounds are in a folder that goes with this process."""
+    """What was spoken lately, and can be rated. The sounds' folder is removed when this process ends."""
 
     folder: Path
 

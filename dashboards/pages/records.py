@@ -54,7 +54,7 @@ class Records:
         return study, stored_spec(study)
 
     def folder(self, name: str, number: int) -> Path:
-        """Of a trial's newest attempt; `name` is that of a study of ours, and so names a folder."""
+        """The folder of a trial's newest attempt. `name` is a study of ours, whose name can be a folder's."""
         return trial_folder(self._workdir / "studies" / name, number)
 
     def studies(self) -> list[Record]:

@@ -84,7 +84,7 @@ def measures(trial: FrozenTrial) -> list[Record]:
 
 
 def measured_in(found: Any) -> list[Record]:
-    """The same, of the attribute's value."""
+    """The same, from the value of the attribute `measures`."""
     return [row for row in found if _is_measure(row)] if isinstance(found, list) else []
 
 
@@ -93,7 +93,7 @@ def best_measure(trial: FrozenTrial) -> Record | None:
 
 
 def repairs(trial: FrozenTrial) -> int:
-    """How many there were."""
+    """How many repairs there were."""
     return count(trial.user_attrs.get("repairs")) or 0
 
 
@@ -103,22 +103,22 @@ def fresh_of(trial: FrozenTrial) -> int | None:
 
 
 def reason(trial: FrozenTrial) -> str | None:
-    """Why it ended."""
+    """Why the trial ended."""
     return _text(trial.user_attrs.get("reason"))
 
 
 def settings(trial: FrozenTrial) -> dict[str, float]:
-    """Those that it began with."""
+    """The settings that the trial began with."""
     return numbers(trial.user_attrs.get("settings"))
 
 
 def effective(trial: FrozenTrial) -> dict[str, float]:
-    """Those that repairs led to."""
+    """The settings that repairs led to."""
     return numbers(trial.user_attrs.get("effective"))
 
 
 def ended_by(trial: FrozenTrial) -> str | None:
-    """The rule that gave it up."""
+    """The rule that gave the trial up."""
     found = trial.user_attrs.get("ended_by")
     return _text(found.get("rule")) if isinstance(found, dict) else None
 
@@ -141,7 +141,7 @@ def is_ours(attributes: Mapping[str, Any]) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """A finite one."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
@@ -160,7 +160,7 @@ def _is_measure(row: Any) -> bool:
 
 
 def numbers(found: Any) -> dict[str, float]:
-    """Those of an attribute that should hold numbers by name."""
+    """The numbers in an attribute that should hold numbers by name."""
     return {k: v for k, v in found.items() if is_number(v)} if isinstance(found, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""What a worker has told to a chat, beside what a person sees: rows in the outbox, so that no step waits."""
+"""What a worker has sent to a chat: rows in the outbox, so that no step waits."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What a worker tells MLflow, TensorBoard and optuna-dashboard of its trials, beside what a person sees."""
+"""What a worker gives MLflow, TensorBoard and optuna-dashboard of its trials."""
 
 import json
 import os

@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Speech(Table):
-    """What every corpus has; names and defaults are those of CorpusSettings."""
+    """The keys of every corpus; names and defaults are those of CorpusSettings."""
 
     language: Literal["en", "ru"] = "en"
     resample_from: Count | None = CorpusSettings.resample_from
@@ -117,7 +117,7 @@ class Budget(Table):
 
 
 class Rules(Table):
-    """Who watches a trial, and what a repaired one earns."""
+    """Whether rules watch a trial, their thresholds, and what a repaired trial counts for."""
 
     mode: Literal["on", "off"] = "on"
     credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
@@ -186,11 +186,11 @@ class Objective(Table):
 
 
 class Notify(Table):
-    """What a chat is told, and how; who it is told to is in the environment (docs/telegram.md)."""
+    """What is sent to a chat, and how; to which chat is in the environment (docs/telegram.md)."""
 
     language: Literal["en", "ru"] = "en"
     quiet: Annotated[str, Field(pattern=QUIET)] | Literal["none"] = "none"  # local time; such as 23:00-08:00
-    digest_minutes: int = Field(default=0, ge=0)  # how often the progress is told; 0: never
+    digest_minutes: int = Field(default=0, ge=0)  # between messages on the progress; 0: none
 
 
 def fixed_faults(

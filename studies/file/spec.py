@@ -317,7 +317,7 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
 
 
 def derived_name(name: str, ending: str) -> str:
-    """The name with an ending; one that grows too long is cut, and told from its like by a hash of it all."""
+    """The name with an ending; one that grows too long is cut, and gets a hash of the whole name."""
     if len(name) + len(ending) <= LONGEST_NAME:
         return name + ending
     mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

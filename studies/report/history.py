@@ -34,7 +34,7 @@ def started(study: optuna.Study) -> int:
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
     """The completed trial with the smallest distance, or None before there is one.
 
-    Of those that have a voice: whoever adds a known result to a study adds no training.
+    Only trials that have a voice count: a result that somebody adds to a study brings no training.
     """
     smallest = _smallest_first(study, _has("measures"), *conditions)
     found = _rows(study, smallest.limit(1)) or []
@@ -63,7 +63,7 @@ def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Se
 
 
 def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
+    """Whether a completed trial's distance says that it is no speech yet; False where that is not known."""
     mismatch = yardstick(study).get("mismatch")
     return mismatch is not None and trial.value is not None and distance.no_speech_yet(trial.value, mismatch)
 
@@ -113,7 +113,7 @@ def _noted(study: optuna.Study) -> list[Any]:
 
 
 def _last(found: Any) -> dict[str, Any] | None:
-    """The newest of a trial's measures."""
+    """The newest of a trial's measures, if it is sound."""
     row = found[-1] if isinstance(found, list) and found else None
     sound = isinstance(row, dict) and count(row.get("step")) is not None and is_number(row.get("seconds"))
     return row if sound else None

@@ -1,4 +1,4 @@
-"""A study's story as one HTML file that needs nothing else: text, pictures, the best trial's sound."""
+"""A study's report as one HTML file that needs nothing else: text, pictures, the best trial's sound."""
 
 import base64
 import warnings

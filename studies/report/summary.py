@@ -1,4 +1,4 @@
-"""What a person asks of a study: its state, its trials, its best, its story."""
+"""What a person asks of a study: its state, its trials, its best, a report."""
 
 import datetime
 import json
@@ -119,7 +119,7 @@ def rendered(names: list[str], rows: list[list[str]]) -> str:
 
 
 def flat(record: Record) -> Record:
-    """One level: params as params_NAME, and of the attributes none, which a table cannot hold."""
+    """The record on one level: params as params_NAME, and without attributes, which a table cannot hold."""
     params = {f"params_{name}": value for name, value in record.get("params", {}).items()}
     rest = {name: value for name, value in record.items() if name not in ("params", "user_attrs")}
     state = {"state": rest.pop("state")} if "state" in rest else {}
@@ -127,7 +127,7 @@ def flat(record: Record) -> Record:
 
 
 def as_json(found: Any) -> str:
-    """Whatever others have written in it: JSON knows no NaN, and UTF-8 no half of a character."""
+    """JSON of records, whatever others wrote into them: NaN becomes null, half a character an escape."""
     try:
         text = json.dumps(found, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
@@ -154,7 +154,7 @@ def shown(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """In one line, and nothing in it steers a terminal: others may have written it."""
+    """The text on one line, with nothing in it that steers a terminal: others may have written it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -188,7 +188,7 @@ def markdown(
     repairs: Iterable[tuple[int, Entry]],
     ratings: list[Record],
 ) -> str:
-    """The study's story as Markdown: what was asked, tried, repaired and found."""
+    """A report on the study as Markdown: what was asked, tried, repaired and found."""
     status = status_record(study, spec)
     lines = [f"# {study.study_name}", "", spec.question, ""]
     lines += [f"- {name}: {shown(value)}" for name, value in status.items() if value is not None]
@@ -225,7 +225,7 @@ def bests(study: optuna.Study) -> list[str]:
 
 
 def measure_line(study: optuna.Study, best: FrozenTrial, status: Record) -> str:
-    """Args: status: of `status_record`."""
+    """How good the best trial is, in sentences. Args: status: a record of `status_record`."""
     measured = attributes.best_measure(best)
     assert measured is not None, "the best trial has a voice"
     copy_synthesis, mismatch = status["copy_synthesis"], status["mismatch"]

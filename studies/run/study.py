@@ -1,4 +1,4 @@
-"""A study in the database: created or taken up, its stored file, its budget, and what people wish of it."""
+"""A study in the database: created or taken up, its stored file, its budget, and its desired state."""
 
 import json
 import uuid
@@ -125,7 +125,7 @@ def _refuse_foreign(study: optuna.Study, spec: Spec | None = None) -> None:
 
 
 def _otherness(study: optuna.Study, spec: Spec | None) -> Iterator[str]:
-    """What tells a study from those of ours."""
+    """In what a study differs from ours, in words."""
     if not is_ours(study.user_attrs):
         yield "holds no study file to go on with"
     goals = [direction.name.lower() for direction in study.directions]
@@ -173,7 +173,7 @@ def under_its_name(study: optuna.Study) -> Spec:
 
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:
-    """What to say of a study that the database has no more under its id."""
+    """The error for a study that the database no longer has under its id: deleted, or renamed."""
     new = name_of(study._storage, uid)
     if new is None:
         return StudyGone(
@@ -189,7 +189,7 @@ def gone(study: optuna.Study, uid: str) -> StudyGone:
 
 
 def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> str | None:
-    """Of the study with this uid, whatever its id is by now."""
+    """The name of the study with this uid, whatever its id is by now; None where there is none."""
     known = (s for s in storage.get_all_studies() if is_ours(s.user_attrs))
     return next((s.study_name for s in known if s.user_attrs["uid"] == uid and s.study_name != but), None)
 
@@ -215,7 +215,7 @@ def refuse_undesired(study: optuna.Study) -> None:
 
 
 def rdb(study: optuna.Study) -> Storage:
-    """The storage that the database is reached by, below Optuna's cache."""
+    """Our storage, below Optuna's cache."""
     storage = study._storage
     while isinstance(storage, _CachedStorage):
         storage = storage._backend
