@@ -29,6 +29,7 @@ from smart_tuner.store.records import Consumed
 
 PROGRESS = "trial.json"
 KEPT_CHECKPOINTS = 2
+CURVES = ("unweighted_loss", "guided")
 
 
 class Interrupted(Exception):
@@ -179,7 +180,9 @@ class Tacotron2Objective:
             measures = monitored.advance()
             attempt.consumed.add(measures.seconds)
             self._watcher.stepped(measures)
-            live.stepped(measures, self._plan.steps + monitored.redone, monitored.diagonal_score)
+            signals = _signals(measures, monitored.diagonal_score)
+            end = self._plan.steps + monitored.redone
+            live.stepped(measures.step, measures.seconds, signals, end, CURVES)
             if monitored.changed:
                 self._check_credit(monitored)
                 self._save(attempt, monitored, history)
@@ -264,6 +267,17 @@ class Tacotron2Objective:
                 self._watcher.warned(f"the sample of step {training.step} is not kept: {error}")
             else:
                 self._watcher.sampled(training.step)
+
+
+def _signals(measures: StepMeasures, diagonal_score: float | None) -> dict[str, float]:
+    """Args: diagonal_score: of the newest validation."""
+    found = {
+        "unweighted_loss": measures.mel_l1,
+        "guided": measures.guided,
+        "gate": measures.gate,
+        "learning_rate": measures.learning_rate,
+    }
+    return found if diagonal_score is None else found | {"diagonal_score": diagonal_score}
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
