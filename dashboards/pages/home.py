@@ -238,7 +238,7 @@ def _samples_of_trials(web: FastAPI, records: Records, samples: Samples, storage
     @web.get("/api/study/{name}/trial/{number}")
     def trial(name: Name, number: Number, request: Request) -> Response:
         found = _found(records.trial(name, number))
-        if found["sound"] and found["measures"]:
+        if found["sound"] and found["speaks"]:
             study, spec = records.load(name)
             digest = hashlib.sha256((records.folder(name, number) / "sample.wav").read_bytes()).hexdigest()
             step = min(found["measures"], key=lambda m: m["value"])["step"]

@@ -56,12 +56,12 @@ def trials(place: Place, name: str, state: str | None, form: str) -> None:
 @FORMATS
 @click.pass_obj
 def best(place: Place, name: str, form: str) -> None:
-    """The best trial of study NAME, in dB (smaller is better), and the bests with and without repairs."""
+    """The best trial of study NAME (smaller is better), and the bests with and without repairs."""
     study = place.study(name, looking=True)[0]
-    found, note = history.best_trial(study), report.voiceless(study)
+    found, note = history.best_trial(study), report.untrained(study)
     if found is None:
         raise StudyError(
-            f'Study "{name}" has no completed trial with a voice yet.\n{note or "There is no best."}\n'
+            f'Study "{name}" has no completed trial that was trained here.\n{note or "There is no best."}\n'
             f"Run: run_study.py status {name}"
         )
     if note:

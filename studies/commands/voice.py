@@ -42,7 +42,7 @@ class TakesText(click.Command):
 def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
     """The study whose voice is wanted; where the best has none, it is said which is taken in its place."""
     study = place.study(name, looking=True)[0]
-    if trial is None and (note := report.voiceless(study)) and history.best_trial(study):
+    if trial is None and (note := report.untrained(study)) and history.best_trial(study):
         click.echo(note, err=True)
     return study
 

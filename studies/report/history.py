@@ -32,9 +32,9 @@ def started(study: optuna.Study) -> int:
 
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
-    """The completed trial with the smallest distance, or None before there is one.
+    """The completed trial with the smallest value, or None before there is one.
 
-    Only trials that have a voice count: a result that somebody adds to a study brings no training.
+    One that was trained here: whoever adds a known result to a study adds no training.
     """
     smallest = _smallest_first(study, _has("measures"), *conditions)
     found = _rows(study, smallest.limit(1)) or []
@@ -44,15 +44,15 @@ def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenT
     return next((trial for trial in trials if measures(trial)), None)
 
 
-def best_without_voice(study: optuna.Study) -> FrozenTrial | None:
-    """The completed trial that is better than the best voice, but was not trained here; None as a rule."""
+def best_from_elsewhere(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial that is better than `best_trial`, but was not trained here; None as a rule."""
     found = _rows(study, _smallest_first(study).limit(1))
     trial = study._storage.get_trial(found[0][0]) if found else None
     return None if trial is None or measures(trial) else trial
 
 
 def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """The ids of completed trials, by their distances; without those that are infinite."""
+    """The ids of completed trials, by their values; without those that are infinite."""
     mine = TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE
     return (
         select(TRIALS.trial_id)
@@ -63,7 +63,7 @@ def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Se
 
 
 def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether a completed trial's distance says that it is no speech yet; False where that is not known."""
+    """Whether a completed trial's distance says that it is no speech yet; never, where none can be told."""
     mismatch = yardstick(study).get("mismatch")
     return mismatch is not None and trial.value is not None and distance.no_speech_yet(trial.value, mismatch)
 
@@ -95,7 +95,7 @@ def consumed(study: optuna.Study) -> tuple[int, float]:
     )
     last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
     found: dict[int | str, tuple[int, float]]
-    found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
+    found = {number: (measured["step"], measured.get("seconds", 0.0)) for number, measured in last.items()}
     for lease, number, steps, seconds in _noted(study):  # at renewals: what came after is not in it
         measured = found.get(number, (0, 0.0))
         trial = f"deleted, lease {lease}" if number is None else number
@@ -113,10 +113,11 @@ def _noted(study: optuna.Study) -> list[Any]:
 
 
 def _last(found: Any) -> dict[str, Any] | None:
-    """The newest of a trial's measures, if it is sound."""
+    """The newest of a trial's measures."""
     row = found[-1] if isinstance(found, list) and found else None
-    sound = isinstance(row, dict) and count(row.get("step")) is not None and is_number(row.get("seconds"))
-    return row if sound else None
+    if not isinstance(row, dict) or count(row.get("step")) is None:
+        return None
+    return row if is_number(row.get("seconds", 0.0)) else None
 
 
 def training_left(study: optuna.Study, spec: Spec) -> bool:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store import attributes
+from smart_tuner.store.attributes import Described, with_unit
 from studies.file.spec import Spec
 from studies.report import fixes
 from studies.report import summary as report
@@ -46,17 +47,18 @@ def page(
     """
     trials, status = study.get_trials(deepcopy=False), report.status_record(study, spec)
     best, rows = best_trial(study), list(fixes.counting(repairs))
-    line = best and report.measure_line(study, best, status)
+    line = best and report.measure_line(study, best)
     return TEMPLATES.get_template("single_page.html").render(
         name=study.study_name,
         question=spec.question,
         status={name: value for name, value in status.items() if value is not None},
-        note=report.voiceless(study),
+        note=report.untrained(study),
         best=best and {"number": best.number, "line": line, "params": best.params},
         sentence=spec.objective.speak,
         sound=sample and _inline(Path(f"{sample}.wav"), "audio/wav"),
         picture=sample and _inline(Path(f"{sample}.png"), "image/png"),
         bests=report.bests(study),
+        value_name=report.value_name(Described.of(study)),
         curves=_curves(trials),
         importance=_importance(study, trials),
         trials=[report.flat(record) for record in report.trial_records(study)],
@@ -75,14 +77,14 @@ def _inline(file: Path, kind: str) -> str | None:
 
 
 def _pictures(repairs: list[tuple[int, Entry]], folder: Path) -> Iterator[dict[str, Any]]:
-    """What the attention was like before each repair, and at its verdict."""
+    """What was drawn before each repair, and at its verdict."""
     verdicts = {(number, entry.parent): entry for number, entry in repairs if entry.kind == "verdict"}
     for number, entry in repairs:
         pair = {"before": entry, "after": verdicts.get((number, entry.seq))}
         files = {when: trial_folder(folder, number) / e.picture for when, e in pair.items() if e is not None}
         images = {when: image for when, file in files.items() if (image := _inline(file, "image/png"))}
         if entry.kind == "repair" and images:
-            title = f"trial {number}, step {entry.step}: attention before and after {entry.rule}"
+            title = f"trial {number}, step {entry.step}: before and after {entry.rule}"
             yield {"title": title, "images": images}
 
 
@@ -103,7 +105,7 @@ def _curves(trials: list[FrozenTrial]) -> dict[str, Any]:
         points, title = [place(*point) for point in curve], f"trial {trial.number}, {trial.state.name}"
         line = {"state": trial.state.name, "title": title, "points": points, "end": points[-1].split(",")}
         lines.append(line)
-    return {"lines": lines, "low": f"{low:.2f}", "high": f"{high:.2f}", "steps": steps}
+    return {"lines": lines, "low": with_unit(low, ""), "high": with_unit(high, ""), "steps": steps}
 
 
 def _finite(curve: dict[int, float]) -> list[tuple[int, float]]:

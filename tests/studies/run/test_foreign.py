@@ -40,12 +40,15 @@ MEASURED = {
     "mel_l1": math.nan,
 }
 OF_TRIALS = ["measures", "repairs", "fresh_of", "reason", "settings", "effective", "ended_by", "grace_until"]
-OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy"]
+OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words"]
 KEYS = st.text(max_size=9) | st.sampled_from(["[/b]", "[red]", "a\x1b[31mb", "a|b\nc", "<script>", "{0}", ""])
 TEXTS = KEYS | st.just("\ud800")  # half a character, which a database takes within JSON alone
+OBJECTIVE = ["unit", "curves", "measures", "measure.value", "measure.aligned_share"]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.sampled_from(OBJECTIVE), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 ROWS = st.fixed_dictionaries({}, optional={name: VALUES for name in MEASURED})
@@ -244,8 +247,8 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     study, spec = ours(storage, "better")
     study.add_trial(create_trial(value=4.25))
     study.add_trial(create_trial(value=-math.inf))
-    said = "Trial 1 (4.25) has no voice: it was not trained here; the best with a voice is trial 0."
-    assert report.voiceless(study) == said
+    said = "Trial 1 (4.25) was not trained here; the best that was is trial 0."
+    assert report.untrained(study) == said
     assert report.status_record(study, spec)["best_trial"] == 0
     for text in (
         report.summary(study, spec, None, None),
@@ -263,7 +266,7 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     with pytest.raises(StudyError, match=r"The best that has one is trial 0\."):
         voices.best_checkpoint(study, 1, workdir)
     found = Records(storage, workdir).study("better")
-    assert found["without_voice"] == {"number": 1, "value": 4.25}
+    assert found["from_elsewhere"] == {"number": 1, "value": 4.25}
     assert found["best"]["number"] == 0
     best = StudyCommands(storage, workdir, lambda *_: {}, 500)._best
     assert "has no voice" in best(Words("en"), study, spec, "").markup
@@ -274,7 +277,7 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
     spec = load("quickstart").model_copy(update={"name": "outside"})
     study = open_study(spec, storage)
     study.add_trial(create_trial(value=4.25))
-    said = "Trial 0 (4.25) has no voice: it was not trained here; no trial with a voice completed yet."
+    said = "Trial 0 (4.25) was not trained here; none that was has completed yet."
     assert said in report.summary(study, spec, None, None)
     with pytest.raises(StudyError) as refused:
         voices.best_checkpoint(study, None, workdir)
