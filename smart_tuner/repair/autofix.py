@@ -94,7 +94,7 @@ class AutoFix:
         self._run, self._start, self._n_clips = run, dict(start), n_clips
         self._limits = {name: limits[name] for name in start if name in limits}
         self._record, self.health = record, health
-        offered = {*EVERY_RUN, *health.declared, *start, *run.ways}
+        offered = {*EVERY_RUN, *health.declared, *self._limits, *run.ways}
         self._rules = tuple(rule for rule in rules if not rule.missing(offered))
         self._has_probes = any("/" in name for name in health.declared)
         self.probe_every = health.pace(50, 20)  # steps: how often the parts of the network are looked at

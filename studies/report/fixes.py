@@ -1,11 +1,11 @@
 """What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from model.settings import Settings
-from smart_tuner.repair.rule import Entry, Rule, in_force
+from smart_tuner.repair.rule import Entry, Hyperparameters, Rule, in_force
 
 DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
 LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
@@ -156,7 +156,7 @@ def _rule_page(rule: Rule) -> str:
         "event": "when it happens",
     }[rule.tier]
     votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
-    settings: Any = Settings()
+    settings = Hyperparameters(asdict(Settings()))
     tries = [action.what for action in rule.remedies(settings)[: rule.max_remedies]]
     shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
     ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}

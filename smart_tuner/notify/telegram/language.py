@@ -326,6 +326,7 @@ RUSSIAN: dict[str, str] = {  # of what is stored in English: with # for each num
     "go back and halve the learning rate": "вернуться и вдвое снизить скорость обучения",
     "go back and clip gradients at half the norm": "вернуться и вдвое снизить предел градиента",
     "compute each batch in # parts": "считать пакет по частям: #",
+    "halve the batch": "вдвое уменьшить пакет",
     "go back and take a tenth of the learning rate": "вернуться и снизить скорость обучения в 10 раз",
     "go back and take a third of the learning rate": "вернуться и снизить скорость обучения втрое",
     "start over with a third of the learning rate": "начать заново, скорость обучения втрое ниже",

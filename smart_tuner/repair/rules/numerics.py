@@ -80,15 +80,18 @@ class StuntedPart(Rule):
 
 @dataclass(frozen=True)
 class NonFinite(Rule):
-    """NaN or infinity in a loss or gradient; the step was not taken."""
+    """NaN or infinity in a loss or gradient: of a step that was not taken, or, if it was, in the weights."""
 
     level, priority, tier = 1, 10, "event"
     max_events: int = 3  # within:
     within_steps: int = 100
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
+        halved = Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good")
+        if "grad_clip_thresh" not in settings:
+            return [halved] * self.max_remedies
         return [
-            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
+            halved,
             Action(
                 "go back and clip gradients at half the norm",
                 {"grad_clip_thresh": max(0.05, settings.grad_clip_thresh * 0.5)},
@@ -107,5 +110,7 @@ class OutOfMemory(Rule):
     level, priority, tier = 2, 9, "event"
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
+        if "micro_batches" not in settings:
+            return [Action("halve the batch", {"batch_size": settings.batch_size // 2})] * self.max_remedies
         parts = min(2 * settings.micro_batches, settings.batch_size)
         return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.max_remedies

@@ -8,7 +8,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
-from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
+from smart_tuner.repair.rules.reading import WINDOW, by_chance, median, rose, slower
 
 
 class _Diverging(Rule):
@@ -91,7 +91,7 @@ class Divergence(_Diverging):
             return Alarm(reason, {name: float(recent.min()), "usual": usual})
         window = health.pace(self.rise_steps, WINDOW)
         loss = median(health, name, window)
-        if loss is None or best is None or not rose(loss, best, self.max_rise):
+        if loss is None or best is None or not rose(loss, best, self.max_rise * by_chance(health, 2.0)):
             return None
         reason = f"the mel loss has been around {loss:.2f} for {window} steps; it was {best:.2f}"
         return Alarm(reason, {name: loss, f"best_{name}": best})

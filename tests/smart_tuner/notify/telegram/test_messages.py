@@ -4,7 +4,7 @@ import ast
 import math
 import re
 import string
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from smart_tuner.notify.telegram.language import (
     russian,
 )
 from smart_tuner.notify.telegram.messages import KINDS, Words, message
+from smart_tuner.repair.rule import Hyperparameters
 from smart_tuner.repair.rules import RULES as ALL_RULES
 
 ROOT = Path(__file__).parents[4]
@@ -203,8 +204,8 @@ def test_rules_and_settings_have_names():
 def test_every_action_of_every_ladder_is_known_in_russian():
     odd = replace(Settings(), learning_rate=LIMITS["learning_rate"][0], micro_batches=3)
     for rule in ALL_RULES:
-        for settings in (Settings(), odd):
-            for action in rule.remedies(settings):
+        for settings in (asdict(Settings()), asdict(odd), {"batch_size": 8}):
+            for action in rule.remedies(Hyperparameters(settings)):
                 assert CYRILLIC.search(russian(action.what) or ""), action.what
                 assert CYRILLIC.search(russian(action.what + FROM_HERE[0]) or "")
 
