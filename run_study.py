@@ -40,6 +40,7 @@ from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
 from smart_tuner.store.storage import ForeignTables, SchemaError, Storage, StoreError, open_storage
 from studies.commands import launch
+from studies.file.search import own_code
 from studies.file.spec import Spec, SpecError, load, single_training
 from studies.report import fixes, history, outputs
 from studies.report import summary as report
@@ -263,7 +264,7 @@ def start(
         if with_pages or workers > 1:
             raise click.UsageError("--with-pages and --workers cannot be used with --launch.")
         launching.check(place.url)
-    opened = open_study(spec, place.storage())
+    opened = open_study(spec, place.storage(), own_code(spec))
     if launching is None:
         with _pages(place, with_pages):
             _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
@@ -372,7 +373,7 @@ def train(
     spec = single_training(whole.with_changes(None, seed), param, warm_start)
     spec = _chosen(spec, no_fixes)
     further = (f"start {shlex.quote(study)}", "search for better values") if whole.space else None
-    _work(place, spec, open_study(spec, place.storage()), device, 1, further)
+    _work(place, spec, open_study(spec, place.storage(), own_code(spec)), device, 1, further)
 
 
 def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> tuple[str, str]:

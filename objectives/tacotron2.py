@@ -22,7 +22,7 @@ from objectives.progress import MELS, SAMPLE, Progress
 from objectives.quality import Judge, Judgement
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
-from smart_tuner.repair.pruning import GRACE
+from smart_tuner.repair.pruning import GRACE, should_prune
 from smart_tuner.repair.rule import Entry, Rule
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
@@ -164,7 +164,7 @@ class Tacotron2Objective:
         def tell() -> None:
             self._report(attempt, monitored, history)
             failpoint("reported")
-            verdicts.append(attempt.trial.should_prune())
+            verdicts.append(should_prune(attempt.trial))
             failpoint("verdict")
 
         return attempt.outage.attempt(tell) and verdicts[-1]

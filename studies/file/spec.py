@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES, Dimensions, Settings
 from studies.file.faults import described
+from studies.file.named import Named, Unbuildable, names_in, pruner_recipe, sampler_recipe
 from studies.file.parameters import (
     DIMENSIONS,
     SETTINGS,
@@ -57,6 +58,15 @@ class SpecError(ValueError):
     """A study file that cannot be used; the message says what, why and what to do."""
 
 
+def name(table: Any) -> str | None:
+    """Which kind of table it is; called as the key is that says it."""
+    given = dict(table) if isinstance(table, Mapping | Table) else {}
+    return "use" if "use" in given else given.get("name")
+
+
+ByUse = Annotated[Named, Tag("use")]
+
+
 class Spec(Table):
     """A whole study. A field's checks may look at the fields above it."""
 
@@ -67,8 +77,12 @@ class Spec(Table):
     model: Model
     fixed: dict[str, Number] = Field({}, alias="settings")
     space: dict[str, Parameter] = Field({})
-    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
-    pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
+    sampler: Annotated[
+        Annotated[Tpe, Tag("tpe")] | Annotated[Random, Tag("random")] | ByUse, Discriminator(name)
+    ] = Tpe()
+    pruner: Annotated[
+        Annotated[Asha, Tag("asha")] | Annotated[NoPruner, Tag("none")] | ByUse, Discriminator(name)
+    ] = Asha()
     rules: Rules = Rules()
     budget: Budget
     notify: Notify = Field(default_factory=Notify)
@@ -121,6 +135,21 @@ class Spec(Table):
         ]
         refuse([*space_faults(space), *twice, *_frames_faults(model, largest)])
         return space
+
+    @field_validator("sampler", "pruner")
+    @classmethod
+    def _check_named(cls, chosen: Table, info: ValidationInfo) -> Table:
+        """Only of a file that the user gave: what the database says is not imported to be looked at."""
+        if isinstance(chosen, Named) and not (info.context or {}).get("stored"):
+            allowed = set(names_in(chosen.model_dump()))
+            try:
+                if info.field_name == "sampler":
+                    sampler_recipe(chosen, info.data.get("space", {}), allowed)
+                else:
+                    pruner_recipe(chosen, allowed)
+            except Unbuildable as error:
+                refuse(error.faults)
+        return chosen
 
     @field_validator("objective")
     @classmethod

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import optuna
@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage
-from studies.file.space import distributions, pruner, sampler
+from studies.file.search import pruner, sampler
+from studies.file.space import distributions
 from studies.file.spec import Spec, SpecError
 
 WISHES = ("run", "pause", "stop")
@@ -32,20 +33,23 @@ class TooManyFailures(StudyError):
     """So many trials failed in a row that going on would waste the machine."""
 
 
-def open_study(spec: Spec, storage: Storage) -> optuna.Study:
+def open_study(spec: Spec, storage: Storage, allowed: Collection[str] = ()) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
 
+    Args:
+        allowed: code that the local user named: studies/file/code.py.
+
     Raises:
+        SpecError: its sampler or pruner cannot be used here.
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
     """
+    draws, prunes = sampler(spec, allowed), pruner(spec, allowed)
     policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
             storage.create_study(spec.name, marks)
-    study = optuna.load_study(
-        study_name=spec.name, storage=storage, sampler=sampler(spec), pruner=pruner(spec)
-    )
+    study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
     if changed := stored_spec(study).differences(spec):
         raise StudyError(
