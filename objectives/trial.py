@@ -15,7 +15,7 @@ from objectives.monitored import Ledger, Monitored
 from objectives.progress import Progress
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
-from smart_tuner.repair.pruning import GRACE
+from smart_tuner.repair.pruning import GRACE, should_prune
 from smart_tuner.repair.rule import Rule
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
@@ -150,7 +150,7 @@ class Trial:
         def tell() -> None:
             self._report()
             failpoint("reported")
-            verdicts.append(self._attempt.trial.should_prune())
+            verdicts.append(should_prune(self._attempt.trial))
             failpoint("verdict")
 
         return self._attempt.outage.attempt(tell) and verdicts[-1]
