@@ -133,7 +133,7 @@ class MonitoredTraining:
             bad = self.training.unsound(fault.clips)
             whole_batch = 2 * len(bad) > len(fault.clips)  # then it is not the clips
             self.training.skip()
-            self.autofix.not_finite(str(fault), () if whole_batch else bad)
+            self.autofix.not_finite(fault.measures, () if whole_batch else bad)
             return None
 
     @cached_property

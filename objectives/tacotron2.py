@@ -24,6 +24,7 @@ from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.pruning import GRACE
 from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.words import reason
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
 
@@ -139,8 +140,8 @@ class Tacotron2Objective:
             if end.state == "COMPLETE" and history:
                 return best(history).value
             if end.state == "FAIL":
-                raise Unrepairable(str(end)) from end
-            raise optuna.TrialPruned(str(end)) from end
+                raise Unrepairable(end.reason) from end
+            raise optuna.TrialPruned(end.reason) from end
 
     def _train(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> float:
         training, live = monitored.training, Progress(attempt.folder)
@@ -151,7 +152,7 @@ class Tacotron2Objective:
                     attempt.outage.wait_for(lambda: self._report(attempt, monitored, history))
                     return best(history).value
                 if self._falls_behind(attempt, monitored, history):
-                    raise optuna.TrialPruned(f"step {training.step}: behind the other trials")
+                    raise optuna.TrialPruned(reason("behind", step=training.step))
             self._train_to_next_measure(attempt, monitored, history, live)
             history.append(self._measure(monitored))
             self._show(training, attempt.folder, history)  # before: what is saved is not measured again
@@ -194,7 +195,7 @@ class Tacotron2Objective:
         repaired = {name for entry in monitored.repairs() for name in entry.changes}
         if names := sorted(repaired & self._plan.searched):
             step = monitored.training.step
-            raise optuna.TrialPruned(f"step {step}: a repair changed {', '.join(names)} (credit is pure)")
+            raise optuna.TrialPruned(reason("impure", step=step, names=", ".join(names)))
 
     def _measure(self, monitored: MonitoredTraining) -> Measured:
         training = monitored.training

@@ -12,6 +12,7 @@ from model import checkpoint
 from model.training import StepMeasures, Training
 from objectives.monitored import MonitoredTraining
 from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.words import ENGLISH
 
 ACTS = ("repair", "end")
 
@@ -20,7 +21,7 @@ class Detected(Exception):
     """A rule would act: an arm that repairs in its own way takes over."""
 
     def __init__(self, entry: Entry) -> None:
-        super().__init__(entry.reason)
+        super().__init__(ENGLISH.seen(entry.rule, entry.reason, entry.evidence))
         self.entry = entry
 
 
@@ -172,5 +173,5 @@ def numbers(measures: Iterable[Measure]) -> list[list[float | None]]:
 
 def rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """What a result keeps of a run's rows."""
-    names = ("kind", "step", "rule", "action", "reason", "changes", "back_to", "verdict", "rung")
+    names = ("kind", "step", "rule", "action", "reason", "changes", "back_to", "verdict", "remedy")
     return [{name: row[name] for name in names if row[name]} for row in map(asdict, entries)]

@@ -10,15 +10,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NoReturn, Protocol
 
 import numpy as np
 
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import Health, spread
-from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, settings_at
+from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, Value, settings_at
 from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
 from smart_tuner.repair.rules.reading import WINDOW, median
+from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
 
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial
@@ -46,9 +47,17 @@ def policy_hash(rules: Sequence[Rule]) -> str:
 class GivenUp(Exception):
     """A rule ended the trial: `state` is PRUNED, FAIL or COMPLETE, `entry` says why."""
 
-    def __init__(self, state: str, entry: Entry) -> None:
-        super().__init__(f"step {entry.step}: {entry.rule}: {entry.reason}; {entry.action}")
+    def __init__(self, state: str, entry: Entry, words: Words = ENGLISH) -> None:
+        seen = words.seen(entry.rule, entry.reason, entry.evidence)
+        why = words.done(entry.rule, entry.action, entry.action_values)
+        super().__init__(f"step {entry.step}: {entry.rule}: {seen}; {why}")
         self.state, self.entry = state, entry
+
+    @property
+    def reason(self) -> Reason:
+        entry = self.entry
+        named: dict[str, Value] = {"step": entry.step, "rule": entry.rule, "action": entry.action}
+        return Reason(str(self), "given_up", {**entry.action_values, **named})
 
 
 class Run(Protocol):
@@ -81,6 +90,7 @@ class AutoFix(Generic[S]):
     ) -> None:
         self._run, self._start, self._limits, self._n_clips = run, start, limits, n_clips
         self._rules, self._record, self.health = tuple(rules), record, health
+        self._words = Words("en", of_rules(rules))
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
         self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
@@ -155,27 +165,32 @@ class AutoFix(Generic[S]):
         self._judge()
         self._ask("validation")
 
-    def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
-        """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
+    def not_finite(self, measures: Mapping[str, float], bad_clips: Sequence[str]) -> None:
+        """A step had to be skipped.
+
+        Args:
+            measures: its loss and grad_norm, of which one at least is not finite.
+            bad_clips: those of its clips that are to blame alone.
+        """
         rule, step = self._rule(NonFinite), self.health.step
         self._choice.trouble()
         if bad_clips:
-            shown = ", ".join(bad_clips[:5])
-            alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
-            self._exclude(rule, alarm, "leave these clips out", None)  # no rung of its ladder
+            blamed: dict[str, Value] = {"clips": len(bad_clips), "names": ", ".join(bad_clips[:5])}
+            alarm = Alarm("by_clips", {**measures, **blamed}, tuple(bad_clips))
+            self._exclude(rule, alarm, "leave_out", None)  # no remedy of its own
             return
         self._events.append(step)
         window = self.health.pace(rule.within_steps, rule.within_steps)
         recent = [s for s in self._events if s > step - window or s == step]
-        alarm = Alarm(reason, {"events": len(recent)})
+        alarm = Alarm("not_finite", {**measures, "events": len(recent)})
         if len(recent) <= rule.max_events:
-            self._note("alarm", rule, alarm, action="skip this batch")
+            self._note("alarm", rule, alarm, action="skip_batch")
         else:
             self._events = []
             self._act(rule, alarm, ())
 
-    def out_of_memory(self, reason: str) -> None:
-        self._act(self._rule(OutOfMemory), Alarm(reason, {}), ())
+    def out_of_memory(self, error: str) -> None:
+        self._act(self._rule(OutOfMemory), Alarm("too_large", {"error": error}), ())
 
     # Asking
 
@@ -208,14 +223,14 @@ class AutoFix(Generic[S]):
         (rule, alarm), others = fired[0], fired[1:]
         try:
             if (cause := self._cause_of(rule)) is not None:
-                self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
+                self._wait(rule, alarm, "waits_for_cause", {"cause": cause})
             elif self.in_grace and rule.level > HARD_LEVEL and not self._came_again(rule):
-                self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
+                self._wait(rule, alarm, "waits_for_verdict", {"step": self.rest_until})
             else:
                 self._act(rule, alarm, tuple(other.name for other, _ in others))
         finally:
             for other, seen in others:
-                self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
+                self._wait(other, seen, "waits_for_cause", {"cause": rule.name})
 
     def _cause_of(self, rule: Rule) -> str | None:
         """A rule of a lower level that has something left to try, and whose alarm stands, or is on its way:
@@ -235,10 +250,10 @@ class AutoFix(Generic[S]):
             return False
         return self.health.step - last.step >= self.health.pace(200, 2 * WINDOW)
 
-    def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
+    def _wait(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         """Record an alarm that nothing is done about, once until it clears."""
         if rule.name not in self.health.alarmed:
-            self._note("alarm", rule, alarm, action=why)
+            self._note("alarm", rule, alarm, action=why, action_values=values)
             self.health.alarmed.add(rule.name)
 
     # Acting
@@ -253,18 +268,18 @@ class AutoFix(Generic[S]):
         """`before`: what was measured, where a verdict has just let the windows begin afresh."""
         before = before or self._snapshot()
         self._close(rule)
-        rung, action, target = self._next_action(rule)
+        number, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         if action is None:
             tried = sum(entry.rule == rule.name for entry in self.repairs())
-            left = f"{self._redone} of at most {self._most_redone} steps were redone"
-            self._give_up(rule, alarm, f"nothing is left to try after {tried} such repairs ({left})")
+            values = {"tried": tried, "redone": self._redone, "most": self._most_redone}
+            self._give_up(rule, alarm, "nothing_left", values)
         elif len(counted) >= MAX_REPAIRS:
-            self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
+            self._give_up(rule, alarm, "many_repairs", {"repairs": MAX_REPAIRS})
         elif action.exclude:
-            self._exclude(rule, alarm, action.what, rung)
+            self._exclude(rule, alarm, action.code, number)
         else:
-            self._repair(rule, alarm, suppressed, action, rung, target, before)
+            self._repair(rule, alarm, suppressed, action, number, target, before)
 
     def _repair(
         self,
@@ -272,7 +287,7 @@ class AutoFix(Generic[S]):
         alarm: Alarm,
         suppressed: tuple[str, ...],
         action: Action,
-        rung: int,
+        number: int,
         target: int | None,
         before: Mapping[str, float],
     ) -> None:
@@ -287,12 +302,13 @@ class AutoFix(Generic[S]):
             rule,
             alarm,
             suppressed=suppressed,
-            action=action.what,
+            action=action.code,
+            action_values=action.values,
             changes=changes,
             ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
             back_to=target,
             fresh=",".join(parts) or None,
-            rung=rung,
+            remedy=number,
             verify_at=None if safe else verify_at,
             before=before,
         )
@@ -314,40 +330,41 @@ class AutoFix(Generic[S]):
             self.health.forget(("text_gain",))
             self.health.start_over()
 
-    def _exclude(self, rule: Rule, alarm: Alarm, what: str, rung: int | None) -> None:
+    def _exclude(self, rule: Rule, alarm: Alarm, code: str, number: int | None) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
         if len(excluded) > MAX_EXCLUDED * self._n_clips:
-            why = f"{len(excluded)} of {self._n_clips} clips would be left out: mend the data"
-            entry = self._note("end", rule, alarm, action=why)
-            raise GivenUp("FAIL", entry)
-        self._note("repair", rule, alarm, action=what, clips=alarm.clips, rung=rung)
+            self._end("FAIL", rule, alarm, "many_clips", {"excluded": len(excluded), "clips": self._n_clips})
+        self._note("repair", rule, alarm, action=code, clips=alarm.clips, remedy=number)
         self._run.exclude(alarm.clips)
         for clip in alarm.clips:
             self.health.clips.pop(clip, None)
 
-    def _give_up(self, rule: Rule, alarm: Alarm, why: str) -> None:
+    def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         if rule.gives_up is None:
-            self._wait(rule, alarm, f"only reported: {why}")
-            return
-        raise GivenUp(rule.gives_up, self._note("end", rule, alarm, action=why))
+            self._wait(rule, alarm, f"reported_{why}", values)
+        else:
+            self._end(rule.gives_up, rule, alarm, why, values)
+
+    def _end(self, state: str, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> NoReturn:
+        entry = self._note("end", rule, alarm, action=why, action_values=values)
+        raise GivenUp(state, entry, self._words)
 
     def _next_action(self, rule: Rule) -> tuple[int, Action | None, int | None]:
-        """The first rung not tried yet that would change anything and is not too dear, and the step whose
+        """The first remedy not tried yet that would change anything and is not too dear, and the step whose
         weights it takes."""
-        tried = [entry.rung for entry in self.repairs() if entry.rule == rule.name and entry.rung is not None]
+        tried = [e.remedy for e in self.repairs() if e.rule == rule.name and e.remedy is not None]
         remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
-        for rung in range(max(tried, default=-1) + 1, len(remedies)):
-            action = remedies[rung]
+        for number in range(max(tried, default=-1) + 1, len(remedies)):
+            action = remedies[number]
             target = None if action.back_to is None else self._choice.newest(action.back_to)
             if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
             goes_back = action.back_to in ("good", "aligned")
             does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
             if does and self._affordable(target):
-                return rung, action, target
-            if remedies[rung].back_to == "good" and self._changes(remedies[rung]):
-                stays = f"{remedies[rung].what} (from here: going back would redo too many steps)"
-                return rung, replace(remedies[rung], what=stays, back_to=None), None
+                return number, action, target
+            if remedies[number].back_to == "good" and self._changes(remedies[number]):
+                return number, replace(remedies[number], code="from_here", back_to=None), None
         return len(remedies), None, None
 
     def _affordable(self, target: int | None) -> bool:
@@ -374,7 +391,7 @@ class AutoFix(Generic[S]):
 
     def _from_the_start(self) -> Action:
         rate = self._hyperparameters.learning_rate * 0.1
-        return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
+        return Action("anew_and_tenth_rate", {"learning_rate": rate}, "start")
 
     # Judging
 
@@ -419,12 +436,12 @@ class AutoFix(Generic[S]):
     def _verdict(self, repair: Entry, verdict: str, undo: bool = False, back_to: int | None = None) -> None:
         changes = {name: (new, old) for name, (old, new) in repair.changes.items()} if undo else {}
         rule = self._named(repair.rule)
-        action = "taken back" if changes else "kept"
+        action = "taken_back" if changes else "kept"
         self._note(
             "verdict",
             rule,
-            Alarm(repair.reason, {}),
-            action=action if back_to is None else "undone: back to the weights before it",
+            Alarm(repair.reason, repair.evidence),
+            action=action if back_to is None else "undone",
             changes=changes,
             ramp=repair.ramp if changes else 0,
             back_to=back_to,
@@ -476,7 +493,7 @@ class AutoFix(Generic[S]):
 
     def _note(self, kind: str, rule: Rule, alarm: Alarm, **more: Any) -> Entry:
         entry = Entry(
-            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.reason, alarm.evidence, **more
+            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.code, alarm.evidence, **more
         )
         entry = self._record(entry)
         self.entries.append(entry)

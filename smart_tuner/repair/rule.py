@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from smart_tuner.repair.health import Health
 
+Templates = Mapping[str, str | tuple[str, str]]  # by code: in English alone, or in English and Russian
 S = TypeVar("S")  # the settings of a training: any frozen dataclass
+Value = float | str  # what a sentence is filled with: a number or a short text, such as names of clips
 
 # After a jump of a loss weight Adam's step is up to five times the learning rate (beta2 0.999); warmed up
 # anew from a fifth it stays near one.
@@ -21,10 +23,10 @@ class Hyperparameters(Protocol):
 
 @dataclass(frozen=True)
 class Alarm:
-    """What a rule saw: a sentence with its numbers, and the numbers."""
+    """What a rule saw: the code of a sentence (smart_tuner/repair/words.py), and what it is filled with."""
 
-    reason: str
-    evidence: Mapping[str, float]
+    code: str
+    evidence: Mapping[str, Value]
     clips: tuple[str, ...] = ()  # that it is about
     parts: tuple[str, ...] = ()  # of the network, that it is about
 
@@ -33,12 +35,13 @@ class Alarm:
 class Action:
     """What to do to a run: at most one way back and one change."""
 
-    what: str
+    code: str  # of the sentence that tells it
     changes: Mapping[str, float] = field(default_factory=dict)  # settings and their new values
     back_to: str | None = None  # "good", "aligned" or "start"
     fresh: str | None = None  # the part of the network that gets new weights
     exclude: bool = False  # leave the alarm's clips out of training from now on
     renew: bool = False  # give the alarm's parts of the network new weights
+    values: Mapping[str, Value] = field(default_factory=dict)  # that the sentence is filled with
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Rule:
     target: ClassVar[str] = "mel"  # the measure by which a repair is judged,
     gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
+    words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 
     @property
     def name(self) -> str:
@@ -92,16 +96,17 @@ class Entry:
     rule: str
     level: int
     priority: int
-    reason: str
-    evidence: Mapping[str, float] = field(default_factory=dict)
+    reason: str  # the code of what was seen; of an entry of version 0.1, an English sentence
+    evidence: Mapping[str, Value] = field(default_factory=dict)
     suppressed: tuple[str, ...] = ()  # rules that fired too and had to wait
-    action: str = ""
+    action: str = ""  # the code of what was done, or why nothing was; of version 0.1, an English sentence
+    action_values: Mapping[str, Value] = field(default_factory=dict)
     changes: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # old and new
     ramp: int = 0  # steps over which the learning rate warms up anew
     back_to: int | None = None  # the step whose weights were taken
     fresh: str | None = None  # parts that got new weights, with commas between
     clips: tuple[str, ...] = ()
-    rung: int | None = None
+    remedy: int | None = None  # which of its rule's, from 0
     verify_at: int | None = None
     verdict: str | None = None  # improved, no effect, harm
     before: Mapping[str, float] = field(default_factory=dict)
@@ -119,9 +124,11 @@ class Entry:
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Entry":
-        pairs = {name: (old, new) for name, (old, new) in row["changes"].items()}
-        lists = {name: tuple(row[name]) for name in ("suppressed", "clips")}
-        return cls(**{**row, "changes": pairs, **lists})
+        """Also of version 0.1, which knew neither `remedy` by this name nor `action_values`."""
+        now = {"remedy" if name == "rung" else name: value for name, value in row.items()}
+        now["changes"] = {name: (old, new) for name, (old, new) in row["changes"].items()}
+        now |= {name: tuple(row[name]) for name in ("suppressed", "clips")}
+        return cls(**{**now, "action_values": row.get("action_values") or {}})
 
 
 def in_force(entries: Iterable[Entry]) -> list[Entry]:

@@ -15,6 +15,7 @@ from rich.table import Column
 from model.training import StepMeasures
 from objectives.tacotron2 import Measured, Plan
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import ENGLISH, Words, of_rules
 from studies.file.spec import Spec
 from studies.report.fixes import told
 
@@ -44,6 +45,7 @@ class Terminal:
         self._plan: Plan | None = None
         self._last: Measured | None = None
         self._said = 0.0
+        self._words = ENGLISH  # with those of the study's own rules
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -71,6 +73,7 @@ class Terminal:
 
     def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None:
         self._plan, self._last = plan, None
+        self._words = Words("en", of_rules(plan.rules))
         self._steps.clear()
         shown = ", ".join(f"{name} {_short(value)}" for name, value in params.items())
         goes_on = f" goes on from step {step}" if step else ""
@@ -102,7 +105,7 @@ class Terminal:
         )
 
     def repaired(self, entry: Entry) -> None:
-        self._line(f"  {told(entry)}")
+        self._line(f"  {told(entry, self._words)}")
 
     def saving(self, step: int) -> None: ...
 

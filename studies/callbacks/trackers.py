@@ -17,6 +17,7 @@ from objectives.tacotron2 import Attempt, Measured, Plan
 from smart_tuner.notify.tensorboard import Curves
 from smart_tuner.notify.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, hyperparameters
 from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.repair.words import ENGLISH, Words, of_rules
 from smart_tuner.store.attributes import numbers
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import UNREACHABLE, Fenced
@@ -68,7 +69,7 @@ class Tracked:
                 if (own := end_by(error)) is None:
                     mine.released()
                 else:
-                    mine.conclude(own[-1])
+                    mine.conclude(own[-1].text)
                 raise
             else:
                 mine.conclude("")
@@ -144,7 +145,7 @@ class _Attempt:
         self._machine, self._warned = machine, warned
         self._number: int = attempt.trial.number
         self._rows: TrialRows | None = None
-        self._thinned = Thinned(1)
+        self._thinned, self._words = Thinned(1), ENGLISH
         self._settings: dict[str, float] = {}
         self._drawn: Curves | None = None
         self._story: list[Entry] | None = None
@@ -158,7 +159,7 @@ class _Attempt:
             self._settings = settings
             return rows
 
-        self._thinned = Thinned(plan.steps)
+        self._thinned, self._words = Thinned(plan.steps), Words("en", of_rules(plan.rules))
         self._rows = self._attempt.outage.wait_for(begin)
 
     def stepped(self, m: StepMeasures) -> None:
@@ -188,13 +189,13 @@ class _Attempt:
             self._rows.measured(m.step, values)
 
     def repaired(self, entry: Entry) -> None:
-        line, story = fixes.told(entry), self._with(entry)
+        line, story = fixes.told(entry, self._words), self._with(entry)
         new = {name: value for name, (_, value) in entry.changes.items()}
         curves = self._curves(entry.step)
         curves.text(entry.step, "repairs", line)
         curves.numbers(entry.step, hyperparameters(new))
         if self._rows is not None and entry.kind in fixes.DEEDS:
-            lines = [fixes.told(e) for e in story if e.kind in fixes.DEEDS]
+            lines = [fixes.told(e, self._words) for e in story if e.kind in fixes.DEEDS]
             self._rows.repaired(entry.seq, entry.step, line, new, lines)
 
     def saving(self) -> None:
@@ -226,7 +227,8 @@ class _Attempt:
         found = [name for name in KINDS if (self._attempt.folder / name).is_file()]
         files = {self._attempt.folder / name: KINDS[name] for name in found}
         outage.wait_for(lambda: attach(self._attempt.trial, files, self._workdir))
-        outage.wait_for(lambda: save_note(self._attempt.trial, fixes.note(entries, reason)))
+        note = fixes.note(entries, reason, self._words)
+        outage.wait_for(lambda: save_note(self._attempt.trial, note))
         attributes = outage.wait_for(lambda: self._attempt.trial.user_attrs)
         effective = {**attributes["settings"], **numbers(attributes.get("effective"))}
         found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
@@ -234,7 +236,9 @@ class _Attempt:
             {name: os.path.relpath(self._attempt.folder / name, self._workdir) for name in found},
             {
                 "effective.json": json.dumps(effective, indent=1),
-                "interventions.json": _json([entry.record() for entry in entries]),
+                "interventions.json": _json(
+                    [{**entry.record(), "told": fixes.told(entry, self._words)} for entry in entries]
+                ),
             },
             files_channel(self._workdir),
         )

@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
 from studies.file.spec import Spec
 from studies.report import fixes
@@ -82,7 +83,7 @@ def _parts(
     if reasons:
         listed = "".join(f"<li>trial {n}: {escape(report.printable(why))}</li>" for n, why in reasons)
         yield f"<h2>Why trials ended</h2>\n<ul>{listed}</ul>"
-    told = fixes.explained(repairs)
+    told = fixes.explained(repairs, Words("en", fixes.words_of(study)))
     yield f"<h2>Repairs</h2>\n<pre>{escape(told or 'Nothing was repaired.')}</pre>"
 
 

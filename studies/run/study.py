@@ -12,6 +12,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
 
 from smart_tuner.repair.autofix import policy_hash
+from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage
 from studies.file.space import distributions, pruner, sampler
@@ -38,7 +39,8 @@ def open_study(spec: Spec, storage: Storage) -> optuna.Study:
     Raises:
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
     """
-    policy = policy_hash(rules) if (rules := spec.rules.chosen()) else "off"
+    rules = spec.rules.chosen()
+    policy = policy_hash(rules) if rules else "off"
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
@@ -60,6 +62,8 @@ def open_study(spec: Spec, storage: Storage) -> optuna.Study:
             "Go on with the version of the program that it began with, or start it under another name."
         )
     _refuse_clashes(study, spec)
+    if own := {key: said for key, said in of_rules(rules).items() if key not in BUILT_IN}:
+        study.set_user_attr("words", own)
     study.set_user_attr("policy", policy)
     study.set_user_attr("spec", spec.model_dump_json())
     return study
