@@ -3,6 +3,7 @@
 Everything is real but those two ends.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def noted(*arguments):
 
 def breaks(watched):
     if running[0] == FAILED and watched.training.step == 7:
-        raise NonFinite("step 8: loss is nan, gradient norm is nan", ())
+        raise NonFinite(8, math.nan, math.nan, ())
     return advance(watched)
 
 

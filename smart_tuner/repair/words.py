@@ -195,7 +195,7 @@ class Words:
             values = {**values, "measure": self.measure(str(values["measure"]))}
         try:
             return _FILLED.vformat(template, (), values)
-        except ValueError:  # of a rule of somebody's own
+        except (ValueError, OverflowError):  # of a rule of somebody's own
             return template
 
 

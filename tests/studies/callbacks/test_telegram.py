@@ -18,7 +18,7 @@ from studies.file.spec import load
 from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
-    "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
+    "repair", 100, "stuck_attention", 5, 7, "rests", {"dwell": 0.8, "focus": 0.9}, action="guide_harder"
 )
 
 
@@ -58,8 +58,8 @@ def desk(empty_url, tmp_path):
         (REPAIR, "fix"),
         (replace(REPAIR, rule="divergence", level=3), "critical"),
         (replace(REPAIR, kind="verdict", verdict="improved", parent=1), "verdict"),
-        (replace(REPAIR, kind="alarm", action="only reported: nothing is left"), "warning"),
-        (replace(REPAIR, kind="alarm", action="waits for collapse, which is nearer to the cause"), None),
+        (replace(REPAIR, kind="alarm", action="reported_nothing_left"), "warning"),
+        (replace(REPAIR, kind="alarm", action="waits_for_cause"), None),
         (replace(REPAIR, kind="end", rule="integrity", level=1), "critical"),
         (replace(REPAIR, kind="end"), None),  # the trial's end tells it
     ],
@@ -144,7 +144,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
         alerted, begun = desk.again(), now[0]
         alerted.begins()
         monkeypatch.setattr(
-            "smart_tuner.notify.telegram.state.Memory.age", lambda *_, since=begun: now[0] - since
+            "smart_tuner.notify.telegram.state.ChatState.age", lambda *_, since=begun: now[0] - since
         )
         for _ in range(7):
             digest(desk.storage, desk.workdir)
@@ -162,7 +162,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
 def test_without_a_wish_for_digests_none_comes(desk, monkeypatch):
     desk.leases.bind(desk.leases.reserve(3), 0)
     desk.alerted.begins()
-    monkeypatch.setattr("smart_tuner.notify.telegram.state.Memory.age", lambda self, name: 1e6)
+    monkeypatch.setattr("smart_tuner.notify.telegram.state.ChatState.age", lambda self, name: 1e6)
     digest(desk.storage, desk.workdir)
     assert desk.kinds() == ["study_start"]
 
