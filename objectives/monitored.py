@@ -15,6 +15,7 @@ from model.data.corpus import Utterance
 from model.settings import LIMITS, Settings
 from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
 from objectives.pictures import save_attention
+from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
@@ -40,6 +41,8 @@ class MonitoredTraining:
         told: of each entry, after it and its picture are kept.
     """
 
+    ways = frozenset({"roll_back", "reinitialise", "exclude"})
+
     def __init__(
         self,
         training: Training,
@@ -53,16 +56,15 @@ class MonitoredTraining:
         self.training, self._pace, self._items = training, pace, items
         self._folder, self._ledger, self._told = folder, ledger, told
         self._seen: Validation | None = None  # since the last repair
-        self._probe_every = pace(50, 20)
         used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
         self._text_is_used = max(used, default=0.0)  # from then on, a run's text_gain is not measured
         n_clips = len(training.corpus.training)
-        self.autofix: AutoFix[Settings] | None = None
+        self.autofix: AutoFix | None = None
         if rules:
             most = training.model.dimensions.max_frames_per_step
             limits = LIMITS | {"n_frames_per_step": (1, most)}
-            health = Health(pace)
-            self.autofix = AutoFix(self, training.settings, rules, limits, n_clips, health, self._record)
+            health, start = Health(pace, SIGNALS, MILESTONE), asdict(training.settings)
+            self.autofix = AutoFix(self, start, rules, limits, n_clips, health, self._record)
 
     # What AutoFix may do
 
@@ -70,6 +72,8 @@ class MonitoredTraining:
         path = checkpoint.at(self._folder, step)
         checkpoint.verify(path)
         self.training.roll_back(path)
+        if step == 0 and self.autofix is not None:  # what the text is worth is measured anew
+            self.autofix.health.best.pop("text_gain", None)
 
     def reinitialise(self, part: str) -> None:
         self.training.reinitialise(part)
@@ -106,9 +110,9 @@ class MonitoredTraining:
         if fix is None:
             return training.advance()
         while True:
-            training.settings = fix.settings()
+            training.settings = Settings(**fix.settings())
             step = training.step + 1
-            probe = step in EARLY_PROBES or step % self._probe_every == 0
+            probe = step in EARLY_PROBES or step % fix.probe_every == 0
             try:
                 measures = training.advance(closely=probe)
             except NonFinite:
@@ -156,7 +160,7 @@ class MonitoredTraining:
         """The free-running measure, which only the objective makes."""
         if self.autofix is not None:
             self.autofix.health.note(self.training.step, {"value": value})
-            self.autofix.health.improve("value", value, smaller=True)
+            self.autofix.health.improve("value", value)
 
     def conclude(self) -> None:
         """The run is over."""
@@ -210,7 +214,8 @@ class MonitoredTraining:
 
 def step_measures(m: StepMeasures) -> dict[str, float]:
     """By the names that rules know them by."""
-    return {"loss": m.loss, "mel": m.mel_l1, "gate": m.gate, "guided": m.guided, "grad_norm": m.grad_norm}
+    found = {"loss": m.loss, "unweighted_loss": m.mel_l1, "gate": m.gate, "guided": m.guided}
+    return found | {"grad_norm": m.grad_norm}
 
 
 def probe_measures(m: StepMeasures) -> dict[str, float] | None:

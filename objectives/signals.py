@@ -1,4 +1,28 @@
-"""What Tacotron 2 measures, and what it is called."""
+"""What a training of Tacotron 2 measures, and what each measure says of its health."""
+
+from smart_tuner.repair.health import COMMON, Signal
+
+MILESTONE = "aligned"
+SIGNALS = {
+    # at a validation, on held-out sentences, with the true frames before
+    "aligned": Signal(),
+    "diagonal_score": Signal("larger", of_weights=True, max_worse=0.1, judged=True, at_milestone=True),
+    "corr": Signal("larger", of_weights=True, at_milestone=True),
+    "penalty": Signal(judged=True),
+    **dict.fromkeys(("coverage", "back", "leap", "dwell", "focus", "constant"), Signal()),
+    "gate_accuracy": Signal("larger", max_worse=0.1, judged=True),
+    "gate_late": Signal(),
+    "text_gain": Signal("larger"),
+    "held_out": COMMON["held_out"],
+    "value": COMMON["value"],  # free-running
+    # at every step
+    "unweighted_loss": COMMON["unweighted_loss"],  # the L1 of mels
+    "grad_norm": COMMON["grad_norm"],
+    "guided": Signal("smaller", of_weights=True, each_step=True),  # attention off the diagonal
+    **dict.fromkeys(("loss", "gate", "clips"), Signal()),
+    # now and then, of each part of the network
+    **dict.fromkeys(("gradient/", "update/", "silent/", "unchanged/"), Signal()),
+}
 
 # English and Russian of measures and settings, as smart_tuner/repair/words.py knows them.
 WORDS: dict[str, tuple[str, str]] = {
@@ -8,7 +32,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "measure.gate_accuracy": ("stops in the right place", "доля верных остановок"),
     "measure.gate_late": ("late stops", "доля поздних остановок"),
     "measure.value": ("distance, dB", "расстояние, дБ"),
-    "measure.mel": ("mel loss", "потери по мел-спектрограмме"),
+    "measure.unweighted_loss": ("mel loss", "потери по мел-спектрограмме"),
     "measure.text_gain": ("gain by the text", "польза от текста"),
     "measure.dwell": ("time on one symbol", "время на одном знаке"),
     "measure.focus": ("weight of that symbol", "вес этого знака"),

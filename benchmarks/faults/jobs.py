@@ -16,6 +16,7 @@ from benchmarks.faults.case import FOLDER, Case
 from benchmarks.faults.search import MODES
 from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
 from benchmarks.faults.stage import Stage
+from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.rules import RULES
 from smart_tuner.store.storage import open_storage
@@ -62,7 +63,7 @@ def ground(stage: Stage) -> str:
 
 def identity(stage: Stage) -> str:
     """Of rules, cases and stage: results of others do not mix."""
-    return hashlib.sha256((ground(stage) + policy_hash(RULES)).encode()).hexdigest()[:8]
+    return hashlib.sha256((ground(stage) + policy_hash(RULES, SIGNALS)).encode()).hexdigest()[:8]
 
 
 def open_study(stage: Stage, url: str) -> optuna.Study:

@@ -1,11 +1,12 @@
 """A repaired run again, from its rows alone: no rule is asked."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.faults.course import Course
 from model import checkpoint
-from model.settings import Settings
+from model.settings import LIMITS, Settings
 from model.training import NonFinite, OutOfMemory, Training
 from smart_tuner.repair.rule import Entry, settings_at
 
@@ -35,7 +36,8 @@ def replay(course: Course, training: Training, folder: Path) -> Training:
 def _step(training: Training, start: Settings, done: list[Entry], left: list[Entry], folder: Path) -> None:
     """One consumed step; batches that fail are passed over as the rows say."""
     while True:
-        training.settings = settings_at(training.step, start, done)
+        now = settings_at(training.step, asdict(start), done, LIMITS["learning_rate"][0])
+        training.settings = Settings(**now)
         try:
             training.advance()
             return

@@ -10,13 +10,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Generic, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
-from smart_tuner.repair.health import Health, spread
-from smart_tuner.repair.rule import Action, Alarm, Entry, Rule, S, Value, settings_at
+from smart_tuner.repair.health import COMMON, Health, Signal, spread
+from smart_tuner.repair.rule import Action, Alarm, Entry, Hyperparameters, Rule, Value, settings_at
 from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
 from smart_tuner.repair.rules.reading import WINDOW, median
 from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
@@ -26,20 +26,25 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
-MAX_WORSE = {"held_out": 0.05, "diagonal_score": -0.1, "gate_accuracy": -0.1}  # the first in parts of itself
-OF_WEIGHTS = ("mel", "guided", "diagonal_score", "corr", "held_out")  # best values that others need not reach
+EVERY_RUN = ("loss", "unweighted_loss")  # what is measured even where nothing is declared
+POISONED = (*EVERY_RUN, "grad_norm")  # where these are not finite, the weights are not either
 POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
 
 
-def policy_hash(rules: Sequence[Rule]) -> str:
-    """SHA-256 of the rules with their thresholds and ladders' lengths, and of the arbiter's limits.
+def policy_hash(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> str:
+    """SHA-256 of the rules with their thresholds and numbers of remedies, and of the arbiter's limits.
 
     But for `MAX_WARMUP`, which is younger: studies go on whose warm-ups are within it, as nearly all are.
     """
+    max_worse = {
+        name: signal.max_worse if signal.better == "smaller" else -signal.max_worse
+        for name, signal in {**signals, **COMMON}.items()
+        if signal.max_worse is not None
+    }
     content = {
         "version": POLICY_VERSION,
         "rules": {rule.name: [rule.level, rule.priority, rule.max_remedies, asdict(rule)] for rule in rules},
-        "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, MAX_WORSE],
+        "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, max_worse],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -61,19 +66,26 @@ class GivenUp(Exception):
 
 
 class Run(Protocol):
-    """What AutoFix may do to a training."""
+    """What AutoFix may do to a training.
+
+    Attributes:
+        ways: which of the methods work here, by name.
+    """
+
+    ways: frozenset[str]
 
     def roll_back(self, step: int) -> None: ...
     def reinitialise(self, part: str) -> None: ...
     def exclude(self, clips: Sequence[str]) -> None: ...
 
 
-class AutoFix(Generic[S]):
+class AutoFix:
     """Watches and repairs one run.
 
     Args:
         start: the trial's settings; what is in force later is `settings()`, computed from the repairs.
-        limits: how far each setting may ever move.
+            Integers stay integers.
+        limits: how far each setting may ever move; what is not named here is never changed.
         n_clips: of training.
         record: adds a row to the repairs table and returns it with its number.
     """
@@ -81,19 +93,24 @@ class AutoFix(Generic[S]):
     def __init__(
         self,
         run: Run,
-        start: S,
+        start: Mapping[str, float],
         rules: Sequence[Rule],
         limits: Mapping[str, tuple[float, float]],
         n_clips: int,
         health: Health,
         record: Callable[[Entry], Entry],
     ) -> None:
-        self._run, self._start, self._limits, self._n_clips = run, start, limits, n_clips
-        self._rules, self._record, self.health = tuple(rules), record, health
+        self._run, self._start, self._n_clips = run, dict(start), n_clips
+        self._limits = {name: limits[name] for name in start if name in limits}
+        self._record, self.health = record, health
+        offered = {*EVERY_RUN, *health.declared, *start, *run.ways}
+        self._rules = tuple(rule for rule in rules if not rule.missing(offered))
+        self._has_probes = any("/" in name for name in health.declared)
+        self.probe_every = health.pace(50, 20)  # steps: how often the parts of the network are looked at
         self._words = Words("en", of_rules(rules))
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
-        self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in rules}
+        self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in self._rules}
         self._choice = CheckpointChoice(health)
         self._events: list[int] = []  # steps with a non-finite loss of no clip's making
         self._redone = 0
@@ -101,12 +118,13 @@ class AutoFix(Generic[S]):
 
     # What is in force
 
-    def settings(self) -> S:
+    def settings(self) -> Hyperparameters:
         """For the next step."""
-        return settings_at(self.health.step, self._start, self.entries)
+        least_rate = self._limits.get("learning_rate", (0.0, 0.0))[0]
+        return settings_at(self.health.step, self._start, self.entries, least_rate)
 
     @property
-    def _hyperparameters(self) -> Any:
+    def _hyperparameters(self) -> Hyperparameters:
         """What rules read: a learning rate that warms up counts with its full value."""
         return settings_at(10**9, self._start, self.entries)
 
@@ -139,29 +157,42 @@ class AutoFix(Generic[S]):
     # What happens to the run
 
     def stepped(self, step: int, measures: Mapping[str, float], probe: Mapping[str, float] | None) -> None:
-        """After each step; `probe` has the measures of the network's parts, now and then."""
+        """After each step; `probe` has the measures of the network's parts, now and then, if there are any.
+
+        A step that was taken with a loss or gradient that is not finite has spoilt the weights.
+        """
+        if poisoned := [name for name in POISONED if not math.isfinite(measures.get(name, 0.0))]:
+            self.health.note(step, {})
+            self._choice.trouble()
+            self._act(self._rule(NonFinite), Alarm(f"{', '.join(poisoned)} is not finite", {}), ())
+            return
         self.health.note(step, measures)
-        if probe is not None:
-            self.health.note(step, probe)
+        summed_up = probe is not None or (not self._has_probes and step % self.probe_every == 0)
+        if summed_up:
+            self.health.note(step, probe or {})
             self._sum_up(step)
         self._ask("step")
-        if probe is not None:
+        if summed_up:
             self._ask("probe")
 
     def validated(self, step: int, measures: Mapping[str, float]) -> None:
         health = self.health
+        measures = {self._milestone: 0.0 if health.milestone else 1.0, **measures}
         health.note(step, measures)
-        aligned = bool(measures["aligned"])
-        if aligned:
-            health.first_aligned = health.first_aligned or step
-            for name in ("diagonal_score", "corr"):
-                health.improve(name, measures[name], smaller=False)
+        reached = bool(measures[self._milestone])
+        if reached:
+            health.milestone_at = health.milestone_at or step
         else:
-            health.clips.clear()  # a clip can only stand out from an aligned run
-        self._choice.validated(aligned)
-        health.improve("held_out", measures["held_out"], smaller=True)
-        if "text_gain" in measures:
-            health.improve("text_gain", measures["text_gain"], smaller=False)
+            health.clips.clear()  # a clip can only stand out from a run that has learned something
+        self._choice.validated(reached)
+        for name, signal in health.signals.items():
+            if (
+                signal.better
+                and not signal.each_step
+                and name in measures
+                and (reached or not signal.at_milestone)
+            ):
+                health.improve(name, measures[name])
         self._judge()
         self._ask("validation")
 
@@ -174,7 +205,7 @@ class AutoFix(Generic[S]):
         """
         rule, step = self._rule(NonFinite), self.health.step
         self._choice.trouble()
-        if bad_clips:
+        if bad_clips and "exclude" in self._run.ways:
             blamed: dict[str, Value] = {"clips": len(bad_clips), "names": ", ".join(bad_clips[:5])}
             alarm = Alarm("by_clips", {**measures, **blamed}, tuple(bad_clips))
             self._exclude(rule, alarm, "leave_out", None)  # no remedy of its own
@@ -214,9 +245,8 @@ class AutoFix(Generic[S]):
 
     def _armed(self, rule: Rule) -> bool:
         """A warm-up is no fault; but a rule that waits for most of the plan repairs nothing."""
-        s: Any = self._start
         pace = self.health.pace
-        warm = min(s.warmup_steps, int(MAX_WARMUP * pace.planned))
+        warm = min(self._start.get("warmup_steps", 0), int(MAX_WARMUP * pace.planned))
         return rule.level <= 1 or self.health.age >= max(pace(200, 50), warm)
 
     def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
@@ -268,7 +298,7 @@ class AutoFix(Generic[S]):
         """`before`: what was measured, where a verdict has just let the windows begin afresh."""
         before = before or self._snapshot()
         self._close(rule)
-        number, action, target = self._next_action(rule)
+        index, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         if action is None:
             tried = sum(entry.rule == rule.name for entry in self.repairs())
@@ -277,9 +307,9 @@ class AutoFix(Generic[S]):
         elif len(counted) >= MAX_REPAIRS:
             self._give_up(rule, alarm, "many_repairs", {"repairs": MAX_REPAIRS})
         elif action.exclude:
-            self._exclude(rule, alarm, action.code, number)
+            self._exclude(rule, alarm, action.code, index)
         else:
-            self._repair(rule, alarm, suppressed, action, number, target, before)
+            self._repair(rule, alarm, suppressed, action, index, target, before)
 
     def _repair(
         self,
@@ -287,7 +317,7 @@ class AutoFix(Generic[S]):
         alarm: Alarm,
         suppressed: tuple[str, ...],
         action: Action,
-        number: int,
+        index: int,
         target: int | None,
         before: Mapping[str, float],
     ) -> None:
@@ -308,7 +338,7 @@ class AutoFix(Generic[S]):
             ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
             back_to=target,
             fresh=",".join(parts) or None,
-            remedy=number,
+            remedy=index,
             verify_at=None if safe else verify_at,
             before=before,
         )
@@ -317,7 +347,7 @@ class AutoFix(Generic[S]):
         for part in parts:
             self._run.reinitialise(part)
         if parts:  # what was lost with the old weights is no collapse
-            health.forget(OF_WEIGHTS)
+            health.forget_weights()
         if not safe:
             self.rest_until = verify_at
         self._begin_afresh(rule)
@@ -325,16 +355,15 @@ class AutoFix(Generic[S]):
     def _go_back(self, step: int) -> None:
         self._redone += self.health.step - step
         self._run.roll_back(step)
-        self.health.forget(OF_WEIGHTS)
+        self.health.forget_weights()
         if step == 0:
-            self.health.forget(("text_gain",))
             self.health.start_over()
 
-    def _exclude(self, rule: Rule, alarm: Alarm, code: str, number: int | None) -> None:
+    def _exclude(self, rule: Rule, alarm: Alarm, code: str, index: int | None) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
         if len(excluded) > MAX_EXCLUDED * self._n_clips:
             self._end("FAIL", rule, alarm, "many_clips", {"excluded": len(excluded), "clips": self._n_clips})
-        self._note("repair", rule, alarm, action=code, clips=alarm.clips, remedy=number)
+        self._note("repair", rule, alarm, action=code, clips=alarm.clips, remedy=index)
         self._run.exclude(alarm.clips)
         for clip in alarm.clips:
             self.health.clips.pop(clip, None)
@@ -350,22 +379,27 @@ class AutoFix(Generic[S]):
         raise GivenUp(state, entry, self._words)
 
     def _next_action(self, rule: Rule) -> tuple[int, Action | None, int | None]:
-        """The first remedy not tried yet that would change anything and is not too dear, and the step whose
-        weights it takes."""
-        tried = [e.remedy for e in self.repairs() if e.rule == rule.name and e.remedy is not None]
+        """The first remedy not tried yet that the run offers, would change anything and is not too dear, and
+        the step whose weights it takes."""
+        tried = [entry.remedy for entry in self.repairs() if entry.rule == rule.name]
         remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
-        for number in range(max(tried, default=-1) + 1, len(remedies)):
-            action = remedies[number]
-            target = None if action.back_to is None else self._choice.newest(action.back_to)
-            if action.back_to is not None and target is None:  # no sound state: begin again, more carefully
+        first = max((index for index in tried if index is not None), default=-1) + 1
+        for index, remedy in enumerate(remedies[first:], first):
+            action, target = remedy, None if remedy.back_to is None else self._choice.newest(remedy.back_to)
+            if remedy.back_to is not None and target is None:  # no sound state: begin again, more carefully
                 action, target = self._from_the_start(), 0
-            goes_back = action.back_to in ("good", "aligned")
+            if not self._is_offered(action):
+                continue
+            goes_back = action.back_to in ("good", "milestone")
             does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
             if does and self._affordable(target):
-                return number, action, target
-            if remedies[number].back_to == "good" and self._changes(remedies[number]):
-                return number, replace(remedies[number], code="from_here", back_to=None), None
+                return index, action, target
+            if remedy.back_to == "good" and self._changes(remedy):
+                return index, replace(remedy, code="from_here", back_to=None), None
         return len(remedies), None, None
+
+    def _is_offered(self, action: Action) -> bool:
+        return action.ways <= self._run.ways and action.changes.keys() <= self._limits.keys()
 
     def _affordable(self, target: int | None) -> bool:
         return target is None or self._redone + self.health.step - target <= self._most_redone
@@ -384,7 +418,7 @@ class AutoFix(Generic[S]):
         settings, found = self._hyperparameters, {}
         for name, value in action.changes.items():
             low, high = self._limits[name]
-            old, new = getattr(settings, name), min(max(value, low), high)
+            old, new = settings[name], min(max(value, low), high)
             if new != old:
                 found[name] = (old, type(old)(new))
         return found
@@ -412,7 +446,9 @@ class AutoFix(Generic[S]):
             self.health.alarmed.discard(rule.name)
             return
         if repair.back_to is None and repair.fresh is None and self._worse(repair.before, after):
-            self._verdict(repair, "harm", undo=True, back_to=repair.step)
+            self._verdict(
+                repair, "harm", undo=True, back_to=repair.step if "roll_back" in self._run.ways else None
+            )
         else:
             self._verdict(repair, "no effect", undo=repair.back_to is None)
         if alarm is not None:
@@ -421,7 +457,7 @@ class AutoFix(Generic[S]):
     def conclude(self) -> None:
         """The run is over: a repair that still waits is judged by what is known, and nothing is undone."""
         repair, after = self._pending(), self._snapshot()
-        if repair is not None and "held_out" in after:  # validated since
+        if repair is not None and self.health.last(self._milestone) is not None:  # validated since
             helped = self._named(repair.rule).helped(repair.before, after, self.health)
             self._verdict(repair, "improved" if helped else "no effect")
 
@@ -457,31 +493,33 @@ class AutoFix(Generic[S]):
             self._begin_afresh(rule)
 
     def _worse(self, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-        both = {name: (before[name], after[name]) for name in MAX_WORSE if name in before and name in after}
-        return any(
-            now > then * (1 + MAX_WORSE[name]) if name == "held_out" else now < then + MAX_WORSE[name]
-            for name, (then, now) in both.items()
-        )
+        both = before.keys() & after.keys()
+        return any(self.health.signals[name].is_harm(before[name], after[name]) for name in both)
 
     # Bookkeeping
 
     def _sum_up(self, step: int) -> None:
         """Medians and spreads that need several steps; the best of them are what a calm run looks like."""
         health = self.health
-        for name in ("mel", "grad_norm", "guided"):
-            if (value := median(health, name)) is not None:
-                health.improve(name, value, smaller=True)
-        losses = health.values("mel", 5 * WINDOW)
-        if len(losses):
+        for name, signal in health.signals.items():
+            if signal.better and signal.each_step and (value := median(health, name)) is not None:
+                health.improve(name, value)
+        losses = health.values("unweighted_loss", 5 * WINDOW)
+        if len(losses) and losses.min() > 0:
             scatter = spread(np.diff(np.log(losses))) / np.sqrt(2)  # differences: a trend is no scatter
             health.note(step, {"loss_spread": float(scatter)})
-            health.improve("loss_spread", float(scatter), smaller=True)
+            health.improve("loss_spread", float(scatter))
 
     def _snapshot(self) -> dict[str, float]:
-        newest = ("diagonal_score", "penalty", "gate_accuracy", "held_out", "value", "loss_spread")
-        found = {name: self.health.last(name) for name in newest}
-        found |= {name: median(self.health, name) for name in ("mel", "grad_norm")}
+        health = self.health
+        judged = {name: signal.each_step for name, signal in health.signals.items() if signal.judged}
+        found = {name: median(health, name) if each else health.last(name) for name, each in judged.items()}
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def _milestone(self) -> str:
+        """Where a run has none, every validation reaches it."""
+        return self.health.milestone or "milestone"
 
     def _begin_afresh(self, rule: Rule) -> None:
         self.health.restart(self.health.step)
@@ -512,7 +550,7 @@ class AutoFix(Generic[S]):
             "health": self.health.state(),
             "entries": [entry.record() for entry in self.entries],
             "votes": {name: list(votes) for name, votes in self._votes.items()},
-            "ring": self._choice.state(),
+            "choice": self._choice.state(),
             "events": self._events,
             "redone": self._redone,
             "rest_until": self.rest_until,
@@ -524,6 +562,6 @@ class AutoFix(Generic[S]):
         self.entries = [Entry.from_record(row) for row in state["entries"]]
         for name, votes in state["votes"].items():
             self._votes[name].extend(votes)
-        self._choice.take(state["ring"])
+        self._choice.take(state["ring" if "ring" in state else "choice"])
         self._events, self._redone = list(state["events"]), state["redone"]
         self.rest_until = state["rest_until"]

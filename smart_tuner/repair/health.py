@@ -1,9 +1,10 @@
 """What is known of a run: measures by name and step. What was not measured is missing, never a default."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,56 @@ KEPT = 400  # newest values of each measure
 PASSES = 3  # of each clip
 SURE = NormalDist().inv_cdf(0.975)  # standard deviations on either side of a 95 % interval
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a measure of a run says of its health. A measure of which nothing is known is `Signal()`.
+
+    Attributes:
+        better: its best value is remembered.
+        of_weights: that best is given up when weights are renewed or older ones are taken.
+        max_worse: a worsening after a repair that counts as harm: in parts of what it was where smaller is
+            better, else absolute.
+        judged: part of what is compared before and after a repair.
+        each_step: measured at every step; the median of the newest ones counts.
+        at_milestone: only a validation at which the run's milestone is reached counts for its best.
+    """
+
+    better: Literal["smaller", "larger"] | None = None
+    of_weights: bool = False
+    max_worse: float | None = None
+    judged: bool = False
+    each_step: bool = False
+    at_milestone: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_worse is not None and not (self.better and self.judged):
+            raise ValueError("max_worse needs a better, and judged = True")
+
+    def is_harm(self, before: float, after: float) -> bool:
+        if self.max_worse is None:
+            return False
+        if self.better == "smaller":
+            return after > before + self.max_worse * abs(before)
+        return after < before - self.max_worse
+
+
+# What generic rules read means the same in every run that measures it. `unweighted_loss` is the training loss
+# in which no setting enters that a repair may change.
+COMMON = {
+    "unweighted_loss": Signal("smaller", of_weights=True, judged=True, each_step=True),
+    "grad_norm": Signal("smaller", judged=True, each_step=True),
+    "held_out": Signal("smaller", of_weights=True, max_worse=0.05, judged=True),
+    "value": Signal("smaller", judged=True),
+    "loss_spread": Signal("smaller", judged=True),  # from step to step, of the log of unweighted_loss
+}
+OLD_NAMES = {"mel": "unweighted_loss", "best_mel": "best_unweighted_loss"}  # until version 0.2.0
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures by the names that they have now."""
+    return {OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -61,21 +112,30 @@ class Series:
 class Health:
     """The measures of one run. Windows start afresh after whatever makes old values incomparable.
 
+    Args:
+        signals: all that the run measures, by name; a name that ends in "/" stands for all that begin so.
+        milestone: the signal that is 1 as soon as a sound run has come far enough to be judged by its
+            progress. Without one, a run counts as being there from its start.
+
     Attributes:
         began: the step at which the run started, or started over.
-        first_aligned: the step at which attention was first found aligned, or None.
+        milestone_at: the step at which the milestone was first reached, or None.
         best: of some measures, the best value so far; a restart does not forget it.
         alarmed: names of the rules whose alarm has not cleared yet.
-        clips: of each training clip, over its last passes: the log of its mel loss over the median of its
-            batch, and its attention off the diagonal beyond that median.
+        clips: of each training clip, over its last passes: the log of its loss over the median of its
+            batch, and another measure of it (of speech: attention off the diagonal) beyond that median.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(
+        self, pace: Pace, signals: Mapping[str, Signal] = COMMON, milestone: str | None = None
+    ) -> None:
+        self.pace, self.milestone = pace, milestone
+        self.declared = frozenset(signals)
+        self.signals = {**signals, **COMMON}
         self._seen: dict[str, Series] = {}
         self._fresh_from = -1  # steps up to here are out of every window
         self.step = self.began = 0
-        self.first_aligned: int | None = None
+        self.milestone_at: int | None = None if milestone else 0
         self.best: dict[str, float] = {}
         self.alarmed: set[str] = set()
         self.clips: dict[str, list[tuple[float, float]]] = {}
@@ -91,21 +151,21 @@ class Health:
             self._seen[name].append(step, value)
 
     def note_clips(self, clips: Mapping[str, tuple[float, float]]) -> None:
-        """One batch: by clip, its mel loss and its attention off the diagonal."""
+        """One batch: by clip, its loss and the other measure of it."""
         rows = np.array(list(clips.values()))
         rows[:, 0] = np.log(np.maximum(rows[:, 0], 1e-9))
-        for clip, (mel, away) in zip(clips, (rows - np.median(rows, axis=0)).tolist(), strict=True):
-            self.clips[clip] = [*self.clips.get(clip, [])[1 - PASSES :], (mel, away)]
+        for clip, (loss, away) in zip(clips, (rows - np.median(rows, axis=0)).tolist(), strict=True):
+            self.clips[clip] = [*self.clips.get(clip, [])[1 - PASSES :], (loss, away)]
 
-    def improve(self, name: str, value: float, smaller: bool) -> None:
-        """Remember the best value of a measure."""
-        pick = min if smaller else max
-        self.best[name] = pick(self.best.get(name, value), value)
+    def improve(self, name: str, value: float) -> None:
+        """Remember the best value of a measure; NaN is not one."""
+        if not math.isnan(value):
+            pick = min if self.signals[name].better == "smaller" else max
+            self.best[name] = pick(self.best.get(name, value), value)
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Let these measures be best anew: older weights may be worse than the best that was seen."""
-        for name in names:
-            self.best.pop(name, None)
+    def forget_weights(self) -> None:
+        """Let what depends on the weights be best anew: others may be worse than the best that was seen."""
+        self.best = {name: value for name, value in self.best.items() if not self.signals[name].of_weights}
 
     def restart(self, step: int) -> None:
         """Let every window begin after `step`: after a repair or a change of r."""
@@ -118,7 +178,8 @@ class Health:
 
     def start_over(self) -> None:
         """The next step is the first of new weights."""
-        self.began, self.first_aligned = self.step, None
+        self.began = self.step
+        self.milestone_at = None if self.milestone else self.step
 
     def last(self, name: str) -> float | None:
         """The newest value in the window."""
@@ -157,7 +218,7 @@ class Health:
             "step": self.step,
             "began": self.began,
             "fresh_from": self._fresh_from,
-            "first_aligned": self.first_aligned,
+            "milestone_at": self.milestone_at,
             "best": self.best,
             "alarmed": sorted(self.alarmed),
             "clips": self.clips,
@@ -167,11 +228,11 @@ class Health:
     def take(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.step, self.began, self._fresh_from = state["step"], state["began"], state["fresh_from"]
-        self.first_aligned, self.best = state["first_aligned"], dict(state["best"])
-        self.alarmed = set(state["alarmed"])
-        self.clips = {clip: [(mel, away) for mel, away in rows] for clip, rows in state["clips"].items()}
+        self.milestone_at = state["first_aligned" if "first_aligned" in state else "milestone_at"]
+        self.best, self.alarmed = renamed(state["best"]), set(state["alarmed"])
+        self.clips = {clip: [(loss, away) for loss, away in rows] for clip, rows in state["clips"].items()}
         self._seen = {}
-        for name, (steps, values) in state["seen"].items():
+        for name, (steps, values) in renamed(state["seen"]).items():
             series = self._seen[name] = Series()
             for step, value in zip(steps, values, strict=True):
                 series.append(step, value)

@@ -1,13 +1,13 @@
 """The words of a repair: what a rule sees, what it would do, and the record of what was done."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Protocol, TypeVar
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
-from smart_tuner.repair.health import Health
+from smart_tuner.repair.health import Health, renamed
 
 Templates = Mapping[str, str | tuple[str, str]]  # by code: in English alone, or in English and Russian
-S = TypeVar("S")  # the settings of a training: any frozen dataclass
 Value = float | str  # what a sentence is filled with: a number or a short text, such as names of clips
 
 # After a jump of a loss weight Adam's step is up to five times the learning rate (beta2 0.999); warmed up
@@ -15,10 +15,30 @@ Value = float | str  # what a sentence is filled with: a number or a short text,
 REWARM_FROM = 0.2
 
 
-class Hyperparameters(Protocol):
-    """What a rule may read of a training's settings: its numbers, by name."""
+class Hyperparameters(Mapping[str, Any]):
+    """A training's settings, also as attributes. One that the training does not have reads as NaN there."""
 
-    def __getattr__(self, name: str) -> Any: ...
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._values.get(name, math.nan)
+
+    def __repr__(self) -> str:
+        return f"Hyperparameters({self._values})"
 
 
 @dataclass(frozen=True)
@@ -37,11 +57,18 @@ class Action:
 
     code: str  # of the sentence that tells it
     changes: Mapping[str, float] = field(default_factory=dict)  # settings and their new values
-    back_to: str | None = None  # "good", "aligned" or "start"
+    back_to: str | None = None  # "good", "milestone" or "start"
     fresh: str | None = None  # the part of the network that gets new weights
     exclude: bool = False  # leave the alarm's clips out of training from now on
     renew: bool = False  # give the alarm's parts of the network new weights
     values: Mapping[str, Value] = field(default_factory=dict)  # that the sentence is filled with
+
+    @property
+    def ways(self) -> set[str]:
+        """What a run must offer for it."""
+        ways = {"roll_back": self.back_to is not None, "exclude": self.exclude}
+        ways["reinitialise"] = self.fresh is not None or self.renew
+        return {way for way, needed in ways.items() if needed}
 
 
 @dataclass(frozen=True)
@@ -55,9 +82,10 @@ class Rule:
     priority: ClassVar[int]
     tier: ClassVar[str] = "validation"  # when it is asked: "step", "probe" or "validation"
     votes: ClassVar[tuple[int, int]] = (3, 4)  # fires on so many of so many askings
+    needs: ClassVar[tuple[str, ...]] = ()  # measures, settings and ways without which it is idle
     max_remedies: ClassVar[int] = 3  # changes that it may make in a trial
     gives_up: ClassVar[str | None] = "PRUNED"  # the trial's end; None: only reported
-    target: ClassVar[str] = "mel"  # the measure by which a repair is judged,
+    target: ClassVar[str] = "unweighted_loss"  # the measure by which a repair is judged,
     gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
     words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
@@ -66,6 +94,15 @@ class Rule:
     def name(self) -> str:
         kind = type(self).__name__
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
+
+    def missing(self, offered: Collection[str]) -> list[str]:
+        """What it needs and a run does not offer; a name that ends in "/" stands for all that begin so."""
+        return [
+            need
+            for need in self.needs
+            if need not in offered
+            and not (need[-1] == "/" and any(name.startswith(need) for name in offered))
+        ]
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         raise NotImplementedError(f"{self.name} cannot see")
@@ -106,7 +143,7 @@ class Entry:
     back_to: int | None = None  # the step whose weights were taken
     fresh: str | None = None  # parts that got new weights, with commas between
     clips: tuple[str, ...] = ()
-    remedy: int | None = None  # which of its rule's, from 0
+    remedy: int | None = None  # which of the rule's remedies it is, from 0
     verify_at: int | None = None
     verdict: str | None = None  # improved, no effect, harm
     before: Mapping[str, float] = field(default_factory=dict)
@@ -124,10 +161,11 @@ class Entry:
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Entry":
-        """Also of version 0.1, which knew neither `remedy` by this name nor `action_values`."""
-        now = {"remedy" if name == "rung" else name: value for name, value in row.items()}
+        """Also of version 0.1, which had another name for `remedy`, and no `action_values`."""
+        now = {{"rung": "remedy"}.get(name, name): value for name, value in row.items()}
         now["changes"] = {name: (old, new) for name, (old, new) in row["changes"].items()}
         now |= {name: tuple(row[name]) for name in ("suppressed", "clips")}
+        now |= {name: renamed(row[name]) for name in ("evidence", "before", "after")}
         return cls(**{**now, "action_values": row.get("action_values") or {}})
 
 
@@ -144,24 +182,20 @@ def in_force(entries: Iterable[Entry]) -> list[Entry]:
     return kept
 
 
-def settings_at(step: int, start: S, entries: Iterable[Entry]) -> S:
+def settings_at(
+    step: int, start: Mapping[str, float], entries: Iterable[Entry], least_rate: float = 0.0
+) -> Hyperparameters:
     """The settings in force for the step that follows `step` consumed ones: those of the start, with every
-    change of `entries` (in their order, none void) up to there, and the learning rate of a ramp."""
-    values: dict[str, float] = {}
-    warmth = 1.0
+    change of `entries` (in their order, none void) up to there, and the learning rate of a ramp, which does
+    not begin below `least_rate`. What is an integer at the start stays one."""
+    values, warmth = dict(start), 1.0
     for entry in entries:
         if entry.step > step:
             break
-        values |= {name: new for name, (_, new) in entry.changes.items()}
+        values |= {name: type(start[name])(new) for name, (_, new) in entry.changes.items()}
         if entry.ramp:
             done = min(1.0, (step - entry.step) / entry.ramp)
             warmth = REWARM_FROM + (1.0 - REWARM_FROM) * done
-    settings = replace(start, **_typed(start, values))  # type: ignore[type-var]
-    if warmth < 1.0:
-        rate = settings.learning_rate * warmth  # type: ignore[attr-defined]
-        settings = replace(settings, learning_rate=rate)  # type: ignore[type-var]
-    return settings
-
-
-def _typed(settings: Any, values: Mapping[str, float]) -> dict[str, float]:
-    return {name: type(getattr(settings, name))(value) for name, value in values.items()}
+    if warmth < 1.0 and "learning_rate" in values:
+        values["learning_rate"] = max(least_rate, warmth * values["learning_rate"])
+    return Hyperparameters(values)

@@ -92,6 +92,7 @@ COMMON: dict[str, tuple[str, str]] = {
     "end.no_value": ("its value is {value:g}", "его значение: {value:g}"),
     "end.worker_died": ("its worker died {times} times", "процесс погиб, раз: {times}"),
     "measure.loss": ("loss", "потери"),
+    "measure.unweighted_loss": ("unweighted loss", "потери без весов"),
     "measure.grad_norm": ("gradient norm", "норма градиента"),
     "measure.loss_spread": ("spread of the loss", "разброс потерь"),
     "measure.held_out": ("held-out loss", "потери на отложенных данных"),

@@ -163,7 +163,7 @@ def _number(value: float | str, digits: int = 4) -> str:
 
 
 def _nth(entry: Entry) -> str:
-    return "" if entry.remedy is None else f", remedy {entry.remedy + 1} of this rule"
+    return "" if entry.remedy is None else f", number {entry.remedy + 1} of its remedies"
 
 
 def rules_page(rules: Iterable[Rule]) -> str:

@@ -11,6 +11,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
 
+from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.attributes import is_ours
@@ -40,7 +41,7 @@ def open_study(spec: Spec, storage: Storage) -> optuna.Study:
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
     """
     rules = spec.rules.chosen()
-    policy = policy_hash(rules) if rules else "off"
+    policy = policy_hash(rules, SIGNALS) if rules else "off"
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}

@@ -7,7 +7,7 @@ of `QUIET` look at everything and see nothing; `Due` sees its fault at a step th
 import json
 import math
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import optuna
@@ -15,9 +15,13 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from model import checkpoint
 from model.training import NonFinite, Training
+from objectives.monitored import MonitoredTraining
 from objectives.quality import Judge, yardstick
+from objectives.signals import SIGNALS
 from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
+from smart_tuner.repair.health import Pace
 from smart_tuner.repair.rule import Alarm, settings_at
 from smart_tuner.repair.rules import RULES, Integrity, PoorAlignment, TextIgnored
 from smart_tuner.store.outage import Outage
@@ -261,7 +265,7 @@ def test_replaying_the_rows_gives_the_settings_of_every_step(repaired):
     rows = repaired.ledger.all()
     assert any(row.changes for row in rows)
     for step, used in repaired.used.items():
-        assert settings_at(step, repaired.settings, rows) == used
+        assert settings_at(step, asdict(repaired.settings), rows) == asdict(used)
 
 
 def test_what_the_attention_was_like_is_drawn_at_a_repair_and_at_its_verdict(repaired):
@@ -284,12 +288,32 @@ def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clea
     assert max(sick.study.trials[0].intermediate_values) == 40  # nothing after the repair was reported
 
 
+def test_all_that_rules_are_told_is_declared(trial):
+    healthy = trial(steps=40)
+    healthy.run(healthy.training())
+    state = json.loads((healthy.folder / "trial" / "ckpt-00000040" / "trial.json").read_text())["watch"]
+    computed = {"loss_spread"}
+    told = {f"{name.split('/')[0]}/" if "/" in name else name for name in state["health"]["seen"]}
+    assert told - computed == SIGNALS.keys() - {"clips"}
+
+
 def test_a_checkpoint_holds_what_the_rules_know(trial):
     healthy = trial()
     healthy.run(healthy.training())
     progress = json.loads((healthy.folder / "trial" / "ckpt-00000060" / "trial.json").read_text())
     assert progress["watch"]["health"]["step"] == 60
     assert (healthy.folder / "trial" / "ckpt-00000000").exists()  # where a repair may begin anew
+
+
+def test_what_the_text_was_worth_to_weights_that_are_given_up_says_nothing_of_new_ones(tmp_path, trial):
+    made = trial()
+    training = made.training()
+    monitored = MonitoredTraining(training, Pace(60, 5), QUIET, (), tmp_path, made.ledger)
+    for step, left in ((5, {"text_gain": 0.5}), (0, {})):
+        checkpoint.write(tmp_path, step, training.save)
+        monitored.autofix.health.best["text_gain"] = 0.5
+        monitored.roll_back(step)
+        assert monitored.autofix.health.best == left
 
 
 @pytest.mark.parametrize(("bound", "asked"), [(0.0, False), (10.0, True)])

@@ -2,7 +2,7 @@
 
 Every threshold is a field, with its source; those without one are this project's, set on healthy and on
 spoilt runs of the quickstart's model (benchmarks/promise.py). Measures that a rule reads are listed in
-objectives/monitored.py.
+objectives/signals.py.
 """
 
 from smart_tuner.repair.rule import Rule

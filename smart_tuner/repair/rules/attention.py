@@ -40,6 +40,7 @@ class TextIgnored(_Unaligned):
     """
 
     level, priority = 4, 9
+    needs = ("text_gain", "aligned")
     min_text_gain: float = 0.01  # of a run that is not aligned
     min_aligned_text_gain: float = 0.05  # slow healthy runs come there as late as at 94 % of their plan, but:
     min_growth: float = 3.5  # theirs grows by 4 to 8 times itself in a plan's steps, wrong texts' by about 0
@@ -113,6 +114,7 @@ class Collapse(Rule):
 
     level, priority, tier = 5, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("diagonal_score",)
     max_remedies: ClassVar[int] = 4
     max_drop: float = 0.25
     max_dwell: float = 0.5
@@ -139,7 +141,7 @@ class Collapse(Rule):
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        if health.first_aligned is None:
+        if health.milestone_at is None:
             return None
         away, usual = median(health, "guided", self.steps), health.best.get("guided")
         if away is not None and usual is not None and away > usual + self.max_drop:
@@ -156,9 +158,9 @@ class Collapse(Rule):
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
         return [
-            Action("back_to_aligned", back_to="aligned"),
-            Action("back_and_halve_rate", slower(settings, 0.5), back_to="aligned"),
-            Action("back_and_guide", guidance, back_to="aligned"),
+            Action("back_to_aligned", back_to="milestone"),
+            Action("back_and_halve_rate", slower(settings, 0.5), back_to="milestone"),
+            Action("back_and_guide", guidance, back_to="milestone"),
             Action("renew_attention", fresh="attention"),
         ]
 
@@ -177,6 +179,7 @@ class PoorAlignment(_Unaligned):
 
     level, priority = 5, 8
     votes: ClassVar[tuple[int, int]] = (2, 3)  # a third would make a start anew too dear
+    needs = ("diagonal_score", "penalty")
     max_remedies: ClassVar[int] = 4
     min_diagonal_score: float = 0.3
     clear_diagonal_score: float = 0.4
@@ -216,7 +219,7 @@ class PoorAlignment(_Unaligned):
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         score, penalty = health.last("diagonal_score"), health.last("penalty")
-        if score is None or penalty is None or health.first_aligned is not None:
+        if score is None or penalty is None or health.milestone_at is not None:
             return None
         due, loss, guided = self.due(health), self.loss(health), settings.guided_attention_weight > 0
         allowed = 2 * due if guided and loss > self.max_loss else due
@@ -249,6 +252,7 @@ class StuckAttention(Rule):
     """Attention rests on one symbol, sharply: it will not leave by itself (Rayhane-mamah issue 232)."""
 
     level, priority, target, gain = 5, 7, "diagonal_score", 0.1
+    needs = ("dwell", "focus")
     max_dwell: float = 0.5
     max_focus: float = 0.5
     words: ClassVar[Templates] = GUIDING | {
@@ -261,7 +265,7 @@ class StuckAttention(Rule):
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         dwell, focus = health.last("dwell"), health.last("focus")
-        if dwell is None or focus is None or health.first_aligned is not None:
+        if dwell is None or focus is None or health.milestone_at is not None:
             return None
         if dwell <= self.max_dwell or focus <= self.max_focus:
             return None
@@ -279,6 +283,7 @@ class OverbearingGuide(Rule):
     gain, relative = -0.02, True
     max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
+    needs = ("guided", "guided_attention_weight", "aligned")
     max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
     sigma: float = 0.2  # what the guide is widened to: the default
     words: ClassVar[Templates] = {

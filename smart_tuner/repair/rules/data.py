@@ -14,9 +14,10 @@ class FaultyClips(Rule):
     """Clips whose loss or attention stays far from that of all others: wrong text, noise, cut speech."""
 
     level, priority, votes = 0, 10, (1, 1)
+    needs = ("clips", "exclude")
     gives_up: ClassVar[str | None] = "FAIL"
     max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
-    min_ratio: float = 2.0  # times the mel loss of its batch's median clip
+    min_ratio: float = 2.0  # times the loss of its batch's median clip
     min_away: float = 0.25  # more attention off the diagonal than that clip
     words: ClassVar[Templates] = {
         "title": ("clips that do not fit their texts", "записи, не подходящие к своему тексту"),
@@ -31,7 +32,7 @@ class FaultyClips(Rule):
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         """A clip must stand out in each of its last passes."""
         whole = {clip: rows for clip, rows in health.clips.items() if len(rows) == PASSES}
-        if health.first_aligned is None or len(whole) < 20:
+        if health.milestone_at is None or len(whole) < 20:
             return None
         least = np.array(list(whole.values())).min(axis=1)  # (clips, 2)
         usual = np.median(least, axis=0)
@@ -40,10 +41,10 @@ class FaultyClips(Rule):
         found = tuple(clip for clip, bad in zip(whole, far.any(axis=1), strict=True) if bad)
         if not found:
             return None
-        mel, away = least[far.any(axis=1)].max(axis=0)
+        loss, away = least[far.any(axis=1)].max(axis=0)
         shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
         stand: dict[str, Value] = {
-            "times": float(np.exp(mel)),
+            "times": float(np.exp(loss)),
             "away": float(away),
             "passes": PASSES,
             "names": shown,
@@ -63,6 +64,7 @@ class NarrowBatch(Rule):
     max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("batch_size",)
     min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
     clips: int = 8
     words: ClassVar[Templates] = {

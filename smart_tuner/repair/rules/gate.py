@@ -16,6 +16,7 @@ class OverbearingGate(Rule):
     gain, relative = -0.02, True
     max_remedies: ClassVar[int] = 2
     gives_up: ClassVar[str | None] = None
+    needs = ("gate", "gate_weight")
     max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
     positive_weight: float = 5.0  # what the ends weigh then: the default
     words: ClassVar[Templates] = {
@@ -47,6 +48,7 @@ class _Gate(Rule):
     level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
     max_remedies: ClassVar[int] = 4
     gives_up: ClassVar[str | None] = None
+    needs = ("gate_accuracy", "gate_late")
     min_gate_accuracy: float = 0.7
     clear_gate_accuracy: float = 0.8
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import WINDOW, median, slower
+from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
 from smart_tuner.repair.rules.steps import _Diverging
 
 
@@ -17,27 +17,28 @@ class ExplodingGradient(_Diverging):
 
     level, priority, tier = 3, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("grad_norm",)
     max_ratio: float = 10.0
     max_rise: float = 1.1  # of the median loss over its best
     words: ClassVar[Templates] = {
         "title": ("exploding gradients", "взрыв градиентов"),
         "exploded": (
             "gradient norm {grad_norm:.3g} is {times:.0f} times that of calm steps ({calm:.2g}), and the "
-            "loss rose to {mel:.2f} from {best_mel:.2f}",
+            "loss rose to {unweighted_loss:.2f} from {best_unweighted_loss:.2f}",
             "норма градиента {grad_norm:.3g} в {times:.0f} раз больше, чем в спокойное время ({calm:.2g}), "
-            "потери выросли с {best_mel:.2f} до {mel:.2f}",
+            "потери выросли с {best_unweighted_loss:.2f} до {unweighted_loss:.2f}",
         ),
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        norm, mel = median(health, "grad_norm"), median(health, "mel")
-        calm, best = health.best.get("grad_norm"), health.best.get("mel")
-        if norm is None or mel is None or calm is None or best is None:
+        norm, loss = median(health, "grad_norm"), median(health, "unweighted_loss")
+        calm, best = health.best.get("grad_norm"), health.best.get("unweighted_loss")
+        if norm is None or loss is None or calm is None or best is None:
             return None
-        if norm <= self.max_ratio * calm or mel <= self.max_rise * best:
+        if norm <= self.max_ratio * calm or not rose(loss, best, self.max_rise):
             return None
-        evidence = {"grad_norm": norm, "calm": calm, "times": norm / calm, "mel": mel, "best_mel": best}
-        return Alarm("exploded", evidence)
+        evidence = {"grad_norm": norm, "calm": calm, "times": norm / calm}
+        return Alarm("exploded", evidence | {"unweighted_loss": loss, "best_unweighted_loss": best})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
@@ -51,9 +52,10 @@ class ExplodingGradient(_Diverging):
 class VanishingGradients(Rule):
     """Gradients so small that Adam's epsilon, not they, decides the step."""
 
-    level, priority, tier, target = 4, 10, "probe", "mel"
+    level, priority, tier = 4, 10, "probe"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (2, 2)
+    needs = ("gradient/", "adam_eps")
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
     near: float = 3.0  # times that bound: if half of the parts are so small, a quarter of each step is lost
     words: ClassVar[Templates] = {
@@ -81,7 +83,7 @@ class VanishingGradients(Rule):
         code = "vanished"
         if nearly and 2 * len(nearly) >= len(newest):
             small, bound, code = nearly, self.near * bound, "nearly_vanished"
-        elif not small or health.falls("mel", 4 * WINDOW) is not False:
+        elif not small or health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
         parts = ", ".join(group.removeprefix(name) for group in small)
         return Alarm(code, {"parts": parts, "bound": bound, "smallest": min(small.values()), **small})
@@ -95,9 +97,10 @@ class VanishingGradients(Rule):
 class DeadModule(Rule):
     """Weights that hardly move though gradients reach them: steps are too small, or a part died."""
 
-    level, priority, tier, target = 4, 9, "probe", "mel"
+    level, priority, tier = 4, 9, "probe"
     gain, relative = -0.02, True
     votes: ClassVar[tuple[int, int]] = (1, 1)
+    needs = ("update/", "learning_rate")
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
     min_change: float = 0.1  # of its size: what a part must at least be able to change in the whole plan
     max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
@@ -118,10 +121,16 @@ class DeadModule(Rule):
         newest = {group: health.last(group) for group in health.names("update/")}
         bound = max(self.min_update, float(np.log10(self.min_change / health.pace.planned)))
         still = {group: v for group, v in newest.items() if v is not None and v < bound}
-        if not still or health.first_aligned is not None:
+        if not still or self.is_past(health):
             return None
         parts = ", ".join(group.removeprefix("update/") for group in still)
         return Alarm("still", {"parts": parts, "bound": bound, **still})
+
+    def is_past(self, health: Health) -> bool:
+        """Steps may be small once a run has learned something; without a milestone, in most of the plan."""
+        if health.milestone is None:
+            return health.age > health.pace.planned // 4
+        return health.milestone_at is not None
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         # Below 10^-4.5 two decades and a half more are still a healthy 10^-2. So slow a start taught nothing

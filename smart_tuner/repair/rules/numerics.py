@@ -17,6 +17,7 @@ class Integrity(Rule):
 
     level, priority, tier, votes = 1, 10, "probe", (3, 3)
     gives_up: ClassVar[str | None] = "FAIL"
+    needs = ("silent/", "unchanged/")
     max_remedies: ClassVar[int] = 0
     words: ClassVar[Templates] = {
         "title": ("weights that cannot learn", "веса, которые не обучаются"),
@@ -56,6 +57,7 @@ class StuntedPart(Rule):
 
     level, priority, tier, votes = 1, 8, "probe", (2, 2)
     gives_up: ClassVar[str | None] = "FAIL"
+    needs = ("update/", "reinitialise")
     max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
     first_steps: int = 20  # then what Adam made of the part looks like any other

@@ -7,7 +7,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import WINDOW, more, slower
+from smart_tuner.repair.rules.reading import WINDOW, more, rose, slower
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Plateau(Rule):
     """Aligned, and the held-out loss no longer falls."""
 
     level, priority, target, votes = 8, 4, "held_out", (1, 1)
+    needs = ("held_out", "learning_rate")
     gain, relative = -0.002, True
     gives_up: ClassVar[str | None] = "COMPLETE"
     min_gain: float = 0.001  # per validation
@@ -33,10 +34,10 @@ class Plateau(Rule):
             health.values("held_out", self.validations),
             health.trend("held_out", self.validations),
         )
-        if trend is None or health.first_aligned is None:
+        if trend is None or health.milestone_at is None:
             return None
         middle = float(np.median(values))
-        gain = -trend.slope * health.pace.validate_every / middle
+        gain = -trend.slope * health.pace.validate_every / (abs(middle) or 1.0)
         if gain >= self.min_gain:
             return None
         return Alarm("flat", {"held_out": middle, "gain": gain, "validations": self.validations})
@@ -50,6 +51,7 @@ class Overfit(Rule):
     """The held-out loss rises while the training loss falls, and the speech gets no better."""
 
     level, priority, target, votes = 8, 3, "held_out", (1, 1)
+    needs = ("held_out", "value")
     gain, relative = -0.002, True
     gives_up: ClassVar[str | None] = "COMPLETE"
     max_rise: float = 0.05
@@ -70,9 +72,9 @@ class Overfit(Rule):
         spoken, best_spoken = health.last("value"), health.best.get("value")
         if not len(values) or best is None or spoken is None or best_spoken is None:
             return None
-        if values.min() <= (1 + self.max_rise) * best or spoken <= best_spoken:
+        if not rose(values.min(), best, 1 + self.max_rise) or spoken <= best_spoken:
             return None
-        if not health.falls("mel", 4 * WINDOW):
+        if not health.falls("unweighted_loss", 4 * WINDOW):
             return None
         return Alarm("apart", {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
 

@@ -13,6 +13,11 @@ def median(health: Health, name: str, count: int = WINDOW) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
+def rose(value: float, best: float, factor: float) -> bool:
+    """Whether a loss is beyond so many times its best; a loss that may be negative has no such times."""
+    return bool(best > 0 and value > factor * best)
+
+
 def share_of_loss(health: Health, part: str, weight: float) -> float | None:
     """What a part makes of the loss, with its weight."""
     value, loss = median(health, part), median(health, "loss")

@@ -8,15 +8,14 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import WINDOW, median, slower
+from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
 
 
 class _Diverging(Rule):
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         """Whether the loss is as good as ever, or falls again."""
-        if "mel" not in after:
-            return False
-        return after["mel"] <= 1.1 * health.best.get("mel", 0.0) or bool(health.falls("mel", 2 * WINDOW))
+        loss, best = after.get("unweighted_loss"), health.best.get("unweighted_loss", 0.0)
+        return loss is not None and (loss <= 1.1 * best or bool(health.falls("unweighted_loss", 2 * WINDOW)))
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class OversizedSteps(_Diverging):
     """From the start, a step changes the weights far too much: nothing learned so is worth keeping."""
 
     level, priority, tier, votes = 3, 7, "probe", (1, 1)
+    needs = ("update/", "learning_rate")
     max_remedies: ClassVar[int] = 2
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound
     first_steps: int = 2000
@@ -96,12 +96,13 @@ class Divergence(_Diverging):
     words: ClassVar[Templates] = {
         "title": ("diverging loss", "потери расходятся"),
         "leapt": (
-            "the loss leapt from {usual:.2f} to {mel:.2f} for {steps} steps",
-            "потери подскочили с {usual:.2f} до {mel:.2f}, шагов подряд: {steps}",
+            "the loss leapt from {usual:.2f} to {unweighted_loss:.2f} for {steps} steps",
+            "потери подскочили с {usual:.2f} до {unweighted_loss:.2f}, шагов подряд: {steps}",
         ),
         "left_best": (
-            "the loss has been around {mel:.2f} for {steps} steps; it was {best_mel:.2f}",
-            "потери держатся около {mel:.2f}, шагов: {steps}; было {best_mel:.2f}",
+            "the loss has been around {unweighted_loss:.2f} for {steps} steps; it was "
+            "{best_unweighted_loss:.2f}",
+            "потери держатся около {unweighted_loss:.2f}, шагов: {steps}; было {best_unweighted_loss:.2f}",
         ),
         "back_in_another_order": (
             "go back and take the clips in another order",
@@ -114,15 +115,16 @@ class Divergence(_Diverging):
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        best, count = health.best.get("mel"), self.leap_steps
-        recent, long = health.values("mel", count), health.values("mel", 5 * WINDOW + count)
-        if len(long) and recent.min() > self.max_leap * (usual := float(np.median(long[:-count]))):
-            return Alarm("leapt", {"mel": float(recent.min()), "usual": usual, "steps": count})
+        name, count = "unweighted_loss", self.leap_steps
+        best, recent = health.best.get(name), health.values(name, count)
+        long = health.values(name, 5 * WINDOW + count)
+        if len(long) and rose(recent.min(), usual := float(np.median(long[:-count])), self.max_leap):
+            return Alarm("leapt", {name: float(recent.min()), "usual": usual, "steps": count})
         window = health.pace(self.rise_steps, WINDOW)
-        mel = median(health, "mel", window)
-        if mel is None or best is None or mel <= self.max_rise * best:
+        loss = median(health, name, window)
+        if loss is None or best is None or not rose(loss, best, self.max_rise):
             return None
-        return Alarm("left_best", {"mel": mel, "best_mel": best, "steps": window})
+        return Alarm("left_best", {name: loss, "best_unweighted_loss": best, "steps": window})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
@@ -159,7 +161,7 @@ class UnstableLoss(Rule):
         now, calm = health.last("loss_spread"), health.best.get("loss_spread")
         if now is None or calm is None or now <= max(self.max_spread, self.max_ratio * calm):
             return None
-        if health.falls("mel", 4 * WINDOW) is not False:
+        if health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
         return Alarm("scatters", {"loss_spread": now, "calm": calm})
 

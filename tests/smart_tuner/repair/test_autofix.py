@@ -1,18 +1,21 @@
 """The arbiter, on made-up health and a run that only remembers what was done to it."""
 
+import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from model.settings import LIMITS, Settings
+from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.autofix import MAX_REPAIRS, AutoFix, GivenUp, policy_hash
 from smart_tuner.repair.health import Health, Pace
-from smart_tuner.repair.rule import Action, Alarm, Rule, settings_at
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, settings_at
 from smart_tuner.repair.rules import RULES, Collapse, GateNever, NonFinite, PoorAlignment
 from smart_tuner.repair.words import ENGLISH
 
-START = Settings(guided_attention_weight=0.0, warmup_steps=5)
+START = asdict(Settings(guided_attention_weight=0.0, warmup_steps=5))
 GOOD = {
     "aligned": 1.0,
     "diagonal_score": 0.98,
@@ -27,7 +30,7 @@ GOOD = {
 }
 UNALIGNED = GOOD | {"aligned": 0.0, "diagonal_score": 0.05, "corr": 0.1, "penalty": 0.5}
 GUIDED = {"guided_attention_weight": (0.0, 1.0), "n_frames_per_step": (1, 16)}
-STEP = {"loss": 1.5, "mel": 1.0, "gate": 0.02, "guided": 0.02, "grad_norm": 0.5}
+STEP = {"loss": 1.5, "unweighted_loss": 1.0, "gate": 0.02, "guided": 0.02, "grad_norm": 0.5}
 INFINITE = {"loss": 1.0, "grad_norm": math.inf}
 LOOK = {"gradient/encoder": 1e-3, "update/encoder": -2.5, "silent/encoder": 0.0, "unchanged/encoder": 0.0}
 
@@ -36,6 +39,7 @@ LOOK = {"gradient/encoder": 1e-3, "update/encoder": -2.5, "silent/encoder": 0.0,
 class Patient:
     """A run that is given measures instead of training; it keeps AutoFix's contract."""
 
+    ways = frozenset({"roll_back", "reinitialise", "exclude"})
     done: list = field(default_factory=list)
     rows: list = field(default_factory=list)
 
@@ -65,7 +69,7 @@ class Ward:
 
     def __init__(self, rules=RULES, planned=1000, start=START, n_clips=100):
         self.patient = Patient()
-        health = Health(Pace(planned, 25))
+        health = Health(Pace(planned, 25), SIGNALS, MILESTONE)
         self.fix = AutoFix(self.patient, start, rules, LIMITS, n_clips, health, self.patient.record)
         self.step = 0
         self.fix.saved(0)
@@ -124,7 +128,7 @@ def test_what_had_no_effect_is_taken_back_and_the_next_rung_is_tried_until_none_
     assert ward.patient.done == [("roll back", 0), ("reinitialise", "attention")]
     assert {v.verdict for v in ward.patient.kinds("verdict")} == {"no effect"}
     assert all(repair.before["diagonal_score"] == 0.05 for repair in repairs)  # known to every verdict
-    left = replace(START, guided_attention_weight=1.0, n_frames_per_step=16)  # of the start anew
+    left = START | {"guided_attention_weight": 1.0, "n_frames_per_step": 16}  # of the start anew
     assert settings_at(10**6, START, ward.fix.entries) == left
     assert end.value.state == "PRUNED"
     assert end.value.entry.rule == "poor_alignment"
@@ -143,7 +147,7 @@ def test_a_second_rung_that_helps_is_kept():
 
 
 def test_harm_is_undone_with_the_weights_from_before():
-    start = replace(START, gate_positive_weight=0.01)
+    start = START | {"gate_positive_weight": 0.01}
     ward = Ward(start=start).days(100, LATE_GATE)
     ward.days(100, LATE_GATE | {"held_out": 1.2})
     [verdict] = ward.patient.kinds("verdict")
@@ -153,7 +157,7 @@ def test_harm_is_undone_with_the_weights_from_before():
 
 
 def test_a_late_gate_climbs_its_ladder_and_is_then_only_reported():
-    ward = Ward(start=replace(START, gate_positive_weight=0.01), planned=4000).days(1500, LATE_GATE)
+    ward = Ward(start=START | {"gate_positive_weight": 0.01}, planned=4000).days(1500, LATE_GATE)
     assert [r.changes["gate_positive_weight"] for r in ward.patient.kinds("repair")] == [
         (0.01, 5.0),
         (0.01, 15.0),
@@ -166,7 +170,7 @@ def test_a_late_gate_climbs_its_ladder_and_is_then_only_reported():
 
 
 def test_when_two_faults_come_at_once_the_cause_is_repaired_and_the_other_waits():
-    exploded = STEP | {"grad_norm": 50.0, "mel": 1.5}
+    exploded = STEP | {"grad_norm": 50.0, "unweighted_loss": 1.5}
     ward = Ward().days(300)
     ward.days(10, LATE_GATE, exploded)
     [repair] = ward.patient.kinds("repair")
@@ -223,21 +227,21 @@ def test_rules_that_fire_together_speak_in_causal_order_and_priority_breaks_ties
 
 def test_exploding_gradients_lead_back_to_good_weights_and_slower_steps():
     ward = Ward().days(390)
-    ward.days(21, GOOD, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    ward.days(21, GOOD, STEP | {"grad_norm": 50.0, "unweighted_loss": 1.5})
     [repair] = ward.patient.kinds("repair")
     assert repair.rule == "exploding_gradient"
     assert repair.back_to == 300
     assert ward.patient.done == [("roll back", 300)]
-    assert ward.fix.settings().learning_rate == pytest.approx(START.learning_rate / 10 * 0.2, rel=0.9)
-    assert settings_at(10**6, START, ward.fix.entries).learning_rate == START.learning_rate / 10
+    assert ward.fix.settings().learning_rate == pytest.approx(START["learning_rate"] / 10 * 0.2, rel=0.9)
+    assert settings_at(10**6, START, ward.fix.entries).learning_rate == START["learning_rate"] / 10
 
 
 def test_without_any_good_state_a_run_starts_over_more_slowly():
     ward = Ward().days(60)
-    ward.days(40, GOOD, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    ward.days(40, GOOD, STEP | {"grad_norm": 50.0, "unweighted_loss": 1.5})
     repair = ward.patient.kinds("repair")[0]
     assert repair.back_to == 0
-    assert repair.changes["learning_rate"] == (START.learning_rate, START.learning_rate * 0.1)
+    assert repair.changes["learning_rate"] == (START["learning_rate"], START["learning_rate"] * 0.1)
 
 
 STUNTED = {f"update/{part}": -2.0 for part in "abcd"} | {"update/encoder": 0.0, "update/gate": -0.5}
@@ -282,8 +286,8 @@ def test_an_effect_waits_for_a_cause_that_is_only_half_sure():
 
 
 def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
-    ward = Ward(start=replace(START, gate_positive_weight=0.01)).days(120, LATE_GATE)
-    ward.days(20, LATE_GATE, STEP | {"grad_norm": 50.0, "mel": 1.5})
+    ward = Ward(start=START | {"gate_positive_weight": 0.01}).days(120, LATE_GATE)
+    ward.days(20, LATE_GATE, STEP | {"grad_norm": 50.0, "unweighted_loss": 1.5})
     kinds = [(row.kind, row.rule, row.verdict) for row in ward.patient.kinds("repair", "verdict")]
     assert kinds[:3] == [
         ("repair", "gate_never", None),
@@ -303,7 +307,7 @@ def stubborn(rule):
     return type(type(rule).__name__, (type(rule),), changed)()
 
 
-REMEDIES = [rule for rule in RULES if rule.tier != "event" and rule.remedies(START)]
+REMEDIES = [rule for rule in RULES if rule.tier != "event" and rule.remedies(Hyperparameters(START))]
 SICK = {  # settings in which every rung of a ladder changes something
     "dead_module": {"learning_rate": 1e-6},
     "gate_never": {"gate_weight": 0.1},
@@ -315,9 +319,9 @@ SICK = {  # settings in which every rung of a ladder changes something
 
 @pytest.mark.parametrize("rule", REMEDIES, ids=lambda rule: rule.name)
 def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
-    start = replace(START, **({"gate_positive_weight": 4.0} | SICK.get(rule.name, {})))
+    start = START | ({"gate_positive_weight": 4.0} | SICK.get(rule.name, {}))
     ward = Ward((stubborn(rule),), planned=20_000, start=start, n_clips=200)
-    length = min(rule.max_remedies, len(rule.remedies(START)))
+    length = min(rule.max_remedies, len(rule.remedies(Hyperparameters(START))))
     if rule.gives_up is None:
         ward.days(3000)
         assert ward.patient.rows[-1].action == "reported_nothing_left"
@@ -331,7 +335,7 @@ def test_every_ladder_is_climbed_rung_by_rung_and_then_it_is_enough(rule):
 
 def test_a_rung_that_is_too_dear_gives_way_to_the_next():
     ward = Ward().days(350).days(0)
-    ward.fix.health.first_aligned = None
+    ward.fix.health.milestone_at = None
     ward.days(75, UNALIGNED)
     [repair] = [row for row in ward.patient.kinds("repair") if row.rule == "poor_alignment"]
     assert (repair.remedy, repair.back_to, repair.changes) == (
@@ -475,11 +479,28 @@ def test_it_goes_on_from_its_state_as_if_never_stopped():
     assert second.fix.state() == straight.fix.state()
 
 
+def test_a_trial_of_an_older_version_goes_on_as_it_would_have_there():
+    """A state that commit b90b045 wrote after a collapse, and what it did in the days that follow."""
+    older = json.loads((Path(__file__).parent / "state_b90b045.json").read_text())
+    ward = Ward(planned=600)
+    ward.fix.take(older["state"])
+    ward.step, ward.patient.rows = older["step"], list(ward.fix.entries)
+    ward.days(30).days(12, UNALIGNED, STEP | {"guided": 0.5}).days(60)
+    ward.days(25, GOOD, STEP | {"grad_norm": 50.0, "unweighted_loss": 1.6}).days(100)
+    for row, then in zip(ward.patient.rows[2:], older["rows"], strict=True):
+        then["remedy"] = then.pop("rung")
+        assert {name: as_json(getattr(row, name)) for name in then} == then
+
+
+def as_json(value):
+    return json.loads(json.dumps(value))
+
+
 @pytest.mark.parametrize(
     ("warm_up", "armed_at"), [(5, 100), (200, 200), (250, 250), (800, 250), (20_000, 250)]
 )
 def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(warm_up, armed_at):
-    ward = Ward(planned=1000, start=replace(START, warmup_steps=warm_up))
+    ward = Ward(planned=1000, start=START | {"warmup_steps": warm_up})
     bad = LOOK | {"update/encoder": -0.5}  # oversized steps, of which five looks tell
     ward.days(-(-armed_at // 20) * 20 - 1, UNALIGNED, probe=bad)
     assert ward.patient.rows == []
@@ -488,7 +509,7 @@ def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(war
 
 
 def test_settings_can_be_computed_from_the_rows_alone():
-    ward = Ward(start=replace(START, gate_positive_weight=0.01), planned=4000)
+    ward = Ward(start=START | {"gate_positive_weight": 0.01}, planned=4000)
     seen = {}
     for _ in range(900):
         ward.days(1, LATE_GATE)
@@ -497,10 +518,21 @@ def test_settings_can_be_computed_from_the_rows_alone():
         assert settings_at(step, ward.fix._start, ward.patient.rows) == settings
 
 
+AT_B90B045 = "1b934808c758b018dfd48e329b9868b9b47ea1ee4cf0b4bbaa19ec7c2b5d6d1e"  # studies of then must go on
+
+
+@pytest.mark.parametrize("rate", [1e-7, 3e-7])
+def test_a_rate_near_its_limit_warms_up_from_no_less_than_that(rate):
+    ward = Ward((Nervous(),), start=START | {"learning_rate": rate})
+    rates = [ward.days(1).fix.settings().learning_rate for _ in range(200)]
+    assert ward.patient.kinds("repair")[0].ramp > 0
+    assert min(rates) >= LIMITS["learning_rate"][0]
+
+
 def test_another_threshold_is_another_policy():
     changed = tuple(
         replace(rule, min_diagonal_score=0.4) if isinstance(rule, PoorAlignment) else rule for rule in RULES
     )
-    assert policy_hash(RULES) == policy_hash(tuple(RULES))
-    assert policy_hash(changed) != policy_hash(RULES)
-    assert policy_hash((GateNever(),)) != policy_hash(RULES)
+    assert policy_hash(RULES, SIGNALS) == AT_B90B045
+    assert policy_hash(changed, SIGNALS) != policy_hash(RULES, SIGNALS)
+    assert policy_hash((GateNever(),), SIGNALS) != policy_hash(RULES, SIGNALS)

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
-from smart_tuner.repair.health import KEPT, Health, Pace, Series, Trend, spread, theil_sen
+from smart_tuner.repair.health import KEPT, Health, Pace, Series, Signal, Trend, spread, theil_sen
 
 PACE = Pace(400, 25)
 numbers = st.floats(-1e6, 1e6)
@@ -70,12 +71,54 @@ def test_it_survives_its_state():
     for step in range(1, 40):
         health.note(step, {"loss": 1.0 / step})
         health.note_clips({"a": (1.0, 0.1), "b": (2.0, 0.4)})
-    health.improve("loss", 0.5, smaller=True)
+    health.improve("held_out", 0.5)
     health.restart(20)
     other = Health(PACE)
     other.take(json.loads(json.dumps(health.state())))
     assert other.state() == health.state()
     assert other.values("loss").tolist() == health.values("loss").tolist()
+
+
+@pytest.mark.parametrize(
+    ("signal", "before", "after", "harm"),
+    [
+        (Signal("smaller", max_worse=0.05, judged=True), 2.0, 2.11, True),
+        (Signal("smaller", max_worse=0.05, judged=True), 2.0, 2.09, False),
+        (Signal("smaller", max_worse=0.05, judged=True), -2.0, -1.89, True),  # such as a log-likelihood
+        (Signal("smaller", max_worse=0.05, judged=True), -2.0, -1.91, False),
+        (Signal("larger", max_worse=0.1, judged=True), 0.5, 0.39, True),
+        (Signal("larger", max_worse=0.1, judged=True), 0.5, 0.41, False),
+        (Signal("smaller", judged=True), 0.0, 9.0, False),
+    ],
+)
+def test_what_counts_as_harm(signal, before, after, harm):
+    assert signal.is_harm(before, after) == harm
+
+
+@pytest.mark.parametrize("wrong", [{"judged": True}, {"better": "smaller"}])
+def test_what_may_be_harm_is_judged_and_has_a_better(wrong):
+    with pytest.raises(ValueError, match="max_worse needs"):
+        Signal(max_worse=0.1, **wrong)
+
+
+def test_the_best_is_that_of_the_signals_direction_and_never_nan():
+    health = Health(PACE, {"accuracy": Signal("larger", of_weights=True)})
+    for value in (math.nan, 0.5, 0.7, math.nan, 0.6):
+        health.improve("accuracy", value)
+        health.improve("value", value)
+    assert health.best == {"accuracy": 0.7, "value": 0.5}
+    health.forget_weights()
+    assert health.best == {"value": 0.5}
+
+
+def test_without_a_milestone_a_run_is_there_from_its_start():
+    health, aiming = Health(PACE), Health(PACE, milestone="aligned")
+    assert (health.milestone_at, aiming.milestone_at) == (0, None)
+    for each in (health, aiming):
+        each.note(9, {})
+        each.milestone_at = 5
+        each.start_over()
+    assert (health.milestone_at, aiming.milestone_at) == (9, None)
 
 
 def test_steps_never_fall():

@@ -1,12 +1,14 @@
 """Every threshold from both sides, and what each rule would do."""
 
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from model.settings import LIMITS, Settings
+from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.health import PASSES, Health, Pace
+from smart_tuner.repair.rule import Hyperparameters
 from smart_tuner.repair.rules import (
     RULES,
     Collapse,
@@ -33,13 +35,17 @@ from smart_tuner.repair.rules import (
 )
 from smart_tuner.repair.words import LANGUAGES, Words
 
-S = Settings()
+S = Hyperparameters(asdict(Settings()))
 
 
-def chart(steps=400, planned=400, first_aligned=None, best=None, **series):
+def having(**changes):
+    return Hyperparameters({**S, **changes})
+
+
+def chart(steps=400, planned=400, milestone_at=None, best=None, **series):
     """Health whose newest values are `series`, each a value or a list of values, one a step."""
-    health = Health(Pace(planned, 25))
-    health.first_aligned = first_aligned
+    health = Health(Pace(planned, 25), SIGNALS, MILESTONE)
+    health.milestone_at = milestone_at
     health.best = dict(best or {})
     rows = {name.replace("__", "/"): np.atleast_1d(values) for name, values in series.items()}
     longest = max(len(values) for values in rows.values())
@@ -61,34 +67,55 @@ def falling(start, end, count=120):
 UNALIGNED = {"diagonal_score": 0.29, "penalty": [0.5, 0.5, 0.5], "held_out": 0.69, "constant": 1.0}
 LATE = UNALIGNED | {"diagonal_score": 0.59, "held_out": 0.49, "steps": 200}
 SLOW = UNALIGNED | {"held_out": 0.71, "steps": 175}
-CALM = {"mel": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
+CALM = {"unweighted_loss": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
     (Integrity(), {"silent__encoder": 3}, {"silent__encoder": 0}),
     (Integrity(), {"unchanged__encoder": 1}, {"unchanged__encoder": 0}),
-    (ExplodingGradient(), {"grad_norm": flat(5.1), "mel": flat(1.2), "best": CALM}, {"grad_norm": flat(4.9)}),
-    (ExplodingGradient(), {"grad_norm": flat(50), "mel": flat(1.15), "best": CALM}, {"mel": flat(1.05)}),
-    (Divergence(), {"mel": [*flat(1.0, 100), *[2.1] * 5], "best": CALM}, {"mel": [*flat(1.0), *[1.9] * 5]}),
-    (Divergence(), {"mel": [*flat(1.0, 100), *[2.1] * 5], "best": CALM}, {"mel": [*flat(1.0), *[2.1] * 4]}),
-    (Divergence(), {"mel": flat(1.32), "best": CALM}, {"mel": flat(1.28)}),
+    (
+        ExplodingGradient(),
+        {"grad_norm": flat(5.1), "unweighted_loss": flat(1.2), "best": CALM},
+        {"grad_norm": flat(4.9)},
+    ),
+    (
+        ExplodingGradient(),
+        {"grad_norm": flat(50), "unweighted_loss": flat(1.15), "best": CALM},
+        {"unweighted_loss": flat(1.05)},
+    ),
+    (
+        Divergence(),
+        {"unweighted_loss": [*flat(1.0, 100), *[2.1] * 5], "best": CALM},
+        {"unweighted_loss": [*flat(1.0), *[1.9] * 5]},
+    ),
+    (
+        Divergence(),
+        {"unweighted_loss": [*flat(1.0, 100), *[2.1] * 5], "best": CALM},
+        {"unweighted_loss": [*flat(1.0), *[2.1] * 4]},
+    ),
+    (Divergence(), {"unweighted_loss": flat(1.32), "best": CALM}, {"unweighted_loss": flat(1.28)}),
     (
         VanishingGradients(),
-        {"gradient__encoder": 2.9e-8, "mel": flat(1.0), "eps": 1e-9},
+        {"gradient__encoder": 2.9e-8, "unweighted_loss": flat(1.0), "eps": 1e-9},
         {"gradient__encoder": 3.1e-8},
     ),
     (
         VanishingGradients(),
-        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "mel": flat(1.0)},
-        {"mel": falling(1.2, 1.0)},
+        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "unweighted_loss": flat(1.0)},
+        {"unweighted_loss": falling(1.2, 1.0)},
     ),
     (
         VanishingGradients(),
-        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "mel": flat(1.0)},
+        {"gradient__a": 9e-7, "gradient__b": 1e-3, "gradient__c": 1e-3, "unweighted_loss": flat(1.0)},
         {"gradient__a": 1.1e-6},
     ),
     (
         VanishingGradients(),
-        {"gradient__a": 2.9e-6, "gradient__b": 2.9e-6, "gradient__c": 1e-3, "mel": falling(1.2, 1.0)},
+        {
+            "gradient__a": 2.9e-6,
+            "gradient__b": 2.9e-6,
+            "gradient__c": 1e-3,
+            "unweighted_loss": falling(1.2, 1.0),
+        },
         {"gradient__b": 3.1e-6},
     ),
     (DeadModule(), {"update__encoder": -4.6, "planned": 50_000}, {"update__encoder": -4.4}),
@@ -102,7 +129,7 @@ SIDES = [
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"aligned": 0}),
-    (DeadModule(), {"update__encoder": -4.6, "mel": flat(1.0)}, {"first_aligned": 100}),
+    (DeadModule(), {"update__encoder": -4.6, "unweighted_loss": flat(1.0)}, {"milestone_at": 100}),
     (DeadModule(), {"update__encoder": -3.7}, {"update__encoder": -3.5}),  # of 400 steps
     (
         TextIgnored(),
@@ -114,20 +141,20 @@ SIDES = [
         {"text_gain": 0.009, "gradient__encoder_lstm": 9e-7, "gradient__decoder": 1e-3},
         {"gradient__encoder_lstm": 1.1e-6},
     ),
-    (Collapse(), {"guided": flat(0.3), "best": CALM, "first_aligned": 100}, {"guided": flat(0.25)}),
-    (Collapse(), {"guided": flat(0.3), "best": CALM, "first_aligned": 100}, {"first_aligned": None}),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "milestone_at": 100}, {"guided": flat(0.25)}),
+    (Collapse(), {"guided": flat(0.3), "best": CALM, "milestone_at": 100}, {"milestone_at": None}),
     (
         Collapse(),
-        {"diagonal_score": [0.7, 0.7], "best": {"diagonal_score": 0.96}, "first_aligned": 100},
+        {"diagonal_score": [0.7, 0.7], "best": {"diagonal_score": 0.96}, "milestone_at": 100},
         {"diagonal_score": [0.7, 0.72]},
     ),
-    (Collapse(), {"dwell": [0.51, 0.51], "first_aligned": 100}, {"dwell": [0.51, 0.49]}),
+    (Collapse(), {"dwell": [0.51, 0.51], "milestone_at": 100}, {"dwell": [0.51, 0.49]}),
     (PoorAlignment(), UNALIGNED | {"steps": 150}, {"diagonal_score": 0.31}),
     (PoorAlignment(), UNALIGNED | {"steps": 75}, {"steps": 74}),  # the second vote is due at step 100
     (PoorAlignment(), LATE, {"steps": 199}),
     (PoorAlignment(), LATE, {"diagonal_score": 0.61}),
     (PoorAlignment(), LATE, {"held_out": 0.51}),
-    (PoorAlignment(), UNALIGNED, {"first_aligned": 100}),
+    (PoorAlignment(), UNALIGNED, {"milestone_at": 100}),
     (PoorAlignment(), UNALIGNED | {"steps": 100}, {"held_out": 0.71}),  # it may only be slow,
     (PoorAlignment(), SLOW, {"steps": 174}),  # till now,
     (PoorAlignment(), SLOW, {"penalty": [0.5, 0.49, 0.48]}),  # and as long as there is any progress,
@@ -140,21 +167,29 @@ SIDES = [
     (GateNever(), {"gate_accuracy": 0.6, "gate_late": 0.21, "aligned": 1}, {"gate_late": 0.19}),
     (GateSoon(), {"gate_accuracy": 0.6, "gate_late": 0.19, "aligned": 1}, {"gate_late": 0.21}),
     (GateSoon(), {"gate_accuracy": 0.69, "gate_late": 0.0, "aligned": 1}, {"gate_accuracy": 0.71}),
-    (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"loss_spread": 0.24}),
     (
         UnstableLoss(),
-        {"loss_spread": 0.46, "mel": flat(1.0), "best": {"loss_spread": 0.15}},
+        {"loss_spread": 0.26, "unweighted_loss": flat(1.0), "best": CALM},
+        {"loss_spread": 0.24},
+    ),
+    (
+        UnstableLoss(),
+        {"loss_spread": 0.46, "unweighted_loss": flat(1.0), "best": {"loss_spread": 0.15}},
         {"loss_spread": 0.44},
     ),
-    (UnstableLoss(), {"loss_spread": 0.26, "mel": flat(1.0), "best": CALM}, {"mel": falling(2.0, 1.0)}),
-    (Plateau(), {"held_out": [1.0, 1.01] * 5, "first_aligned": 100}, {"held_out": falling(1.1, 1.0, 10)}),
-    (Plateau(), {"held_out": [1.0, 1.01] * 5, "first_aligned": 100}, {"first_aligned": None}),
+    (
+        UnstableLoss(),
+        {"loss_spread": 0.26, "unweighted_loss": flat(1.0), "best": CALM},
+        {"unweighted_loss": falling(2.0, 1.0)},
+    ),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "milestone_at": 100}, {"held_out": falling(1.1, 1.0, 10)}),
+    (Plateau(), {"held_out": [1.0, 1.01] * 5, "milestone_at": 100}, {"milestone_at": None}),
     (
         Overfit(),
         {
             "held_out": [1.06] * 5,
             "value": 6.1,
-            "mel": falling(1, 0.5),
+            "unweighted_loss": falling(1, 0.5),
             "best": {"held_out": 1.0, "value": 6.0},
         },
         {"held_out": [1.06] * 4 + [1.04]},
@@ -164,7 +199,7 @@ SIDES = [
         {
             "held_out": [1.06] * 5,
             "value": 6.1,
-            "mel": falling(1, 0.5),
+            "unweighted_loss": falling(1, 0.5),
             "best": {"held_out": 1.0, "value": 6.0},
         },
         {"value": 6.0},
@@ -174,10 +209,10 @@ SIDES = [
         {
             "held_out": [1.06] * 5,
             "value": 6.1,
-            "mel": falling(1, 0.5),
+            "unweighted_loss": falling(1, 0.5),
             "best": {"held_out": 1.0, "value": 6.0},
         },
-        {"mel": flat(1.0)},
+        {"unweighted_loss": flat(1.0)},
     ),
 ]
 
@@ -185,7 +220,7 @@ SIDES = [
 @pytest.mark.parametrize(("rule", "sick", "cure"), SIDES)
 def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(rule, sick, cure):
     eps = {"adam_eps": sick["eps"]} if "eps" in sick else {}
-    settings = replace(S, **eps)
+    settings = having(**eps)
     sick = {name: value for name, value in sick.items() if name != "eps"}
     alarm = rule.sees(chart(**sick), settings)
     assert alarm is not None
@@ -198,7 +233,7 @@ def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(ru
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_nothing_measured_is_no_alarm(rule):
     if rule.tier != "event":
-        assert rule.sees(Health(Pace(400, 25)), S) is None
+        assert rule.sees(Health(Pace(400, 25), SIGNALS, MILESTONE), S) is None
 
 
 @pytest.mark.parametrize("rule", [PoorAlignment(), GateNever(), GateSoon()], ids=lambda rule: rule.name)
@@ -221,7 +256,7 @@ def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
 def test_a_run_that_nothing_guides_is_not_only_slow():
     health = chart(**(SLOW | {"steps": 100}))
     assert PoorAlignment().sees(health, S) is None
-    unguided = replace(S, guided_attention_weight=0.0)
+    unguided = having(guided_attention_weight=0.0)
     assert PoorAlignment().sees(health, unguided) is not None
     for last, seen in ((0.46, True), (0.44, False)):
         shrinking = chart(**(SLOW | {"steps": 100, "penalty": [0.5, 0.48, last]}))
@@ -231,28 +266,28 @@ def test_a_run_that_nothing_guides_is_not_only_slow():
 def test_a_gate_that_weighs_nothing_has_no_gradient_and_that_is_no_cut():
     health = chart(silent__gate=2)
     assert Integrity().sees(health, S) is not None
-    assert Integrity().sees(health, replace(S, gate_weight=0.0)) is None
+    assert Integrity().sees(health, having(gate_weight=0.0)) is None
 
 
 @pytest.mark.parametrize(
-    ("mel", "away", "found"),
+    ("loss", "away", "found"),
     [(1.0, 0.0, ()), (2.2, 0.0, ("c7",)), (1.8, 0.0, ()), (1.0, 0.3, ("c7",)), (1.0, 0.2, ())],
 )
-def test_a_clip_that_stands_out_in_every_pass_is_faulty(mel, away, found):
-    health = chart(first_aligned=50, mel=1.0)
+def test_a_clip_that_stands_out_in_every_pass_is_faulty(loss, away, found):
+    health = chart(milestone_at=50, unweighted_loss=1.0)
     random = np.random.default_rng(0)
     for epoch in range(PASSES):
         for batch in np.arange(40).reshape(4, 10):
             rows = {f"c{i}": (random.uniform(0.98, 1.02), random.uniform(0.02, 0.03)) for i in batch}
             if "c7" in rows and (epoch or found):
-                rows["c7"] = mel, 0.025 + away
+                rows["c7"] = loss, 0.025 + away
             health.note_clips(rows)
     alarm = FaultyClips().sees(health, S)
     assert (alarm.clips if alarm else ()) == found
 
 
 def test_a_clip_that_stood_out_only_once_is_not():
-    health = chart(first_aligned=50, mel=1.0)
+    health = chart(milestone_at=50, unweighted_loss=1.0)
     for epoch in range(PASSES):
         health.note_clips({f"c{i}": (9.0 if i == 3 and epoch == 1 else 1.0, 0.02) for i in range(30)})
     assert FaultyClips().sees(health, S) is None
@@ -260,7 +295,7 @@ def test_a_clip_that_stood_out_only_once_is_not():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_ladders_name_known_settings_and_every_rung_does_something(rule):
-    for action in rule.remedies(replace(S, learning_rate=1e-5)):
+    for action in rule.remedies(having(learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
         for language in LANGUAGES:
@@ -269,30 +304,30 @@ def test_ladders_name_known_settings_and_every_rung_does_something(rule):
 
 
 def test_an_epsilon_that_was_not_small_enough_is_not_tried_again():
-    tried = [a.changes["adam_eps"] for a in VanishingGradients().remedies(replace(S, adam_eps=1e-3))]
+    tried = [a.changes["adam_eps"] for a in VanishingGradients().remedies(having(adam_eps=1e-3))]
     assert tried == pytest.approx([1e-5, 1e-7, 1e-9])
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
 def test_guidance_grows_even_from_nothing(weight):
-    remedies = PoorAlignment().remedies(replace(S, guided_attention_weight=weight))
+    remedies = PoorAlignment().remedies(having(guided_attention_weight=weight))
     assert remedies[0].changes["guided_attention_weight"] == max(1.0, 2 * weight)
 
 
 def test_a_gate_is_never_weighed_less_for_stopping_late():
-    _, *heavier = GateNever().remedies(replace(S, gate_positive_weight=8.0))
+    _, *heavier = GateNever().remedies(having(gate_positive_weight=8.0))
     assert [action.changes["gate_positive_weight"] for action in heavier] == [8.0, 15.0, 20.0]
 
 
 @pytest.mark.parametrize("rule", [GateNever(), GateSoon()])
 @pytest.mark.parametrize(("weight", "then"), [(0.0, 1.0), (0.01, 1.0), (1.0, 1.0), (3.0, 3.0)])
 def test_a_gate_that_is_hardly_trained_is_trained_first(rule, weight, then):
-    assert rule.remedies(replace(S, gate_weight=weight))[0].changes == {"gate_weight": then}
+    assert rule.remedies(having(gate_weight=weight))[0].changes == {"gate_weight": then}
 
 
 def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_and_a_half_up_to_a_usual_one():
     rates = [
-        DeadModule().remedies(replace(S, learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
+        DeadModule().remedies(having(learning_rate=lr))[0].changes["learning_rate"] for lr in (1e-6, 1e-4)
     ]
     assert rates == pytest.approx([10**-3.5, 4e-3])
 
@@ -311,12 +346,12 @@ def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
     ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
 )
 def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
-    few = replace(S, batch_size=batch, micro_batches=parts)
-    assert (NarrowBatch().sees(chart(mel=1.0), few) is not None) == seen
+    few = having(batch_size=batch, micro_batches=parts)
+    assert (NarrowBatch().sees(chart(unweighted_loss=1.0), few) is not None) == seen
 
 
 def test_a_guide_is_let_go_in_two_steps():
-    strong = replace(S, guided_attention_weight=20.0, guided_attention_sigma=0.05)
+    strong = having(guided_attention_weight=20.0, guided_attention_sigma=0.05)
     first, second = (action.changes for action in OverbearingGuide().remedies(strong))
     assert first == {"guided_attention_weight": 1.0, "guided_attention_sigma": 0.2}
     assert second == {"guided_attention_weight": 0.0}

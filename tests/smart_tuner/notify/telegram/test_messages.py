@@ -75,7 +75,12 @@ FACTS = {
     "best": [BEST | {"was": 6.02, "at_step": 400, "sound": True}, BEST | {"was": None, "at_step": 400}],
     "fix": [REPAIR, REPAIR | {"changes": {}, "back_to": None, "ramp": 0, "clips": [], "verify_at": None}],
     "critical": [
-        REPAIR | {"rule": "divergence", "reason": "leapt", "evidence": {"usual": 1, "mel": 3, "steps": 5}},
+        REPAIR
+        | {
+            "rule": "divergence",
+            "reason": "leapt",
+            "evidence": {"usual": 1, "unweighted_loss": 3, "steps": 5},
+        },
         REPAIR | {"rule": "integrity", "entry": "end", "reason": "cut", "evidence": {"silent": "encoder"}},
     ],
     "warning": [REPAIR | {"entry": "alarm", "action": "skip_batch"}],
@@ -84,7 +89,10 @@ FACTS = {
         for v in ("improved", "no effect", "harm")
         for a, c, b in (("kept", {}, None), ("taken back", {"batch_size": (2, 1)}, None), ("undone", {}, 900))
         for numbers in (
-            {"before": {"diagonal_score": 0.21, "mel": "nan"}, "after": {"diagonal_score": 0.46, "mel": 0.5}},
+            {
+                "before": {"diagonal_score": 0.21, "unweighted_loss": "nan"},
+                "after": {"diagonal_score": 0.46, "unweighted_loss": 0.5},
+            },
             {"before": {}, "after": {}},
         )
     ],
