@@ -19,7 +19,7 @@ from studies.file.spec import load
 from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
-    "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
+    "repair", 100, "stuck_attention", 5, 7, "rests", {"dwell": 0.8, "focus": 0.9}, action="guide_harder"
 )
 
 
@@ -63,8 +63,8 @@ def desk(empty_url, tmp_path):
         (REPAIR, "fix"),
         (replace(REPAIR, rule="divergence", level=3), "critical"),
         (replace(REPAIR, kind="verdict", verdict="improved", parent=1), "verdict"),
-        (replace(REPAIR, kind="alarm", action="only reported: nothing is left"), "warning"),
-        (replace(REPAIR, kind="alarm", action="waits for collapse, which is nearer to the cause"), None),
+        (replace(REPAIR, kind="alarm", action="reported_nothing_left"), "warning"),
+        (replace(REPAIR, kind="alarm", action="waits_for_cause"), None),
         (replace(REPAIR, kind="end", rule="integrity", level=1), "critical"),
         (replace(REPAIR, kind="end"), None),  # the trial's end tells it
     ],
