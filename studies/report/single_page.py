@@ -63,7 +63,7 @@ def page(
         importance=_importance(study, trials),
         trials=[report.flat(record) for record in report.trial_records(study)],
         reasons=[(trial.number, why) for trial in trials if (why := attributes.reason(trial))],
-        repairs=fixes.explained(rows),
+        repairs=fixes.explained(rows, Words("en", fixes.words_of(study))),
         pictures=list(_pictures(rows, folder)),
         ratings=ratings,
     )

@@ -33,11 +33,8 @@ def end_by(error: BaseException) -> End | None:
     if isinstance(error, optuna.TrialPruned):
         return "PRUNED", None, _reason(error)
     if isinstance(error, NonFinite):
-        return (
-            "FAIL",
-            None,
-            reason("not_finite", step=error.step, **{"grad_norm": math.nan, **error.measures}),
-        )
+        measures = {"grad_norm": math.nan, **error.measures}
+        return "FAIL", None, reason("not_finite", step=error.step, **measures)
     if isinstance(error, OWN):
         return "FAIL", None, _reason(error)
     if is_out_of_memory(error):
