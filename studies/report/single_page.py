@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Described, with_unit
 from studies.file.spec import Spec
