@@ -59,7 +59,10 @@ MADE = list(made())
 OWN = [(rule, code, said) for rule in RULES for code, said in rule.words.items()]
 
 
-@pytest.mark.parametrize(("code", "rule", "given"), MADE, ids=lambda value: str(value)[:30])
+NAMES = [f"{code}-{rule.name if rule else None}-{number}" for number, (code, rule, _) in enumerate(MADE)]
+
+
+@pytest.mark.parametrize(("code", "rule", "given"), MADE, ids=NAMES)
 def test_a_code_has_words_that_are_filled_by_what_is_given_with_it(code, rule, given):
     names = [code, *(f"{r.name}.{code}" for r in ([rule] if rule else RULES))]
     found = [BUILT_IN[name] for name in names if name in BUILT_IN]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram import messages
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.messages import message
 from smart_tuner.repair import words
 from smart_tuner.repair.autofix import GivenUp

@@ -163,7 +163,7 @@ def test_a_broken_accelerator_is_told_in_words(desk):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (NonFinite(3, math.nan, 1.0, ()), "step 3: loss is nan, gradient norm is 1"),
+        (NonFinite(3, loss=math.nan, grad_norm=1.0), "step 3: loss is nan, gradient norm is 1"),
         (Unrepairable("the clips are silent"), "the clips are silent"),
         (MemoryError(), "it does not fit into memory: MemoryError"),
         (torch.OutOfMemoryError("CUDA out of memory."), "it does not fit into memory: CUDA out of memory."),
