@@ -33,10 +33,11 @@ from model import checkpoint
 from model.data.staging import PREFIX
 from model.failpoint import VARIABLE
 from model.training import Training
-from objectives.base import Callback, Objective, Run
+from objectives.attempt import Attempt, Callback, Start
+from objectives.base import Objective, Run
 from objectives.signals import PARAMETERS
 from objectives.tacotron2 import Tacotron2Run
-from objectives.trial import Attempt, Start, Trial
+from objectives.trial import Trial
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import BUDGET_SECONDS
 from smart_tuner.store.storage import open_storage

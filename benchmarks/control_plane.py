@@ -24,9 +24,10 @@ from sqlalchemy import Engine, event
 
 from benchmarks import postgresql_server
 from benchmarks.chaos import Toys, Warnings
-from objectives.base import Measured, Run
+from objectives.attempt import Attempt, Measured, Start
+from objectives.base import Run
 from objectives.signals import PARAMETERS
-from objectives.trial import Attempt, Start, Trial
+from objectives.trial import Trial
 from smart_tuner.store.leases import Lease
 from smart_tuner.store.storage import OPTUNAS, Storage, open_storage
 from smart_tuner.store.url import parse

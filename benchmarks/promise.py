@@ -26,11 +26,11 @@ import torch
 from model.data.corpus import Corpus
 from model.settings import Settings
 from model.training import ALIGNED_SHARE, StepMeasures, Training
-from objectives.base import Callback
+from objectives.attempt import Attempt, Callback, Start
 from objectives.quality import Judge, yardstick
 from objectives.signals import PARAMETERS
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
-from objectives.trial import Attempt, Start, Trial, Unrepairable
+from objectives.trial import Trial, Unrepairable
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES
 from smart_tuner.repair.rules.attention import TextIgnored

@@ -21,9 +21,8 @@ from rich.progress import track
 from benchmarks.chaos import Toys
 from benchmarks.train_step import CASES, timed, training
 from model.training import Training
-from objectives.base import Step
+from objectives.attempt import Attempt, Start, Step
 from objectives.tacotron2 import step_signals
-from objectives.trial import Attempt, Start
 from smart_tuner.notify.sender import publishers
 from smart_tuner.notify.tracking import BATCH
 from smart_tuner.store.outage import Outage

@@ -1,22 +1,17 @@
-"""What a study tunes: an objective makes runs, a run trains step by step, callbacks are told how it goes.
+"""What a study tunes: an objective makes runs, and a run trains step by step.
 
 Whatever trains in steps, and can be saved, is an objective; Tacotron 2 is one (objectives/tacotron2.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from smart_tuner.repair.health import COMMON, Health, Signal
-from smart_tuner.repair.rule import Entry, Hyperparameters
-from smart_tuner.repair.words import Reason
+from smart_tuner.repair.rule import Hyperparameters
 from smart_tuner.store.attributes import with_unit
-
-if TYPE_CHECKING:
-    from objectives.trial import Start
 
 
 class NonFinite(FloatingPointError):
@@ -184,104 +179,3 @@ class Objective(ABC):
     @abstractmethod
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> Run:
         """A new run. Args: parameters: a value for each, and its `settings` are those that may change."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimizer step: which one, how long it took, and what it measured."""
-
-    step: int
-    seconds: float
-    signals: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measure of a run. Args: seconds: of training so far; more: what the objective measured beside."""
-
-    step: int
-    value: float
-    seconds: float
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        return {"step": self.step, "value": self.value, "seconds": self.seconds, **self.more}
-
-    @classmethod
-    def from_record(cls, row: Mapping[str, Any]) -> "Measured":
-        more = {name: value for name, value in row.items() if name not in ("step", "value", "seconds")}
-        return cls(row["step"], row["value"], row["seconds"], more)
-
-
-End = tuple[str, float | None, Reason]  # what Optuna is told of a trial: state, value, reason
-
-
-class Callback:
-    """Told how a worker's trials go; whatever is not overridden does nothing.
-
-    A callback is entered, as a context, when a worker begins, and left when it ends, with what ended it.
-    What a method raises ends the attempt as a fault of the machine: its trial goes on from its checkpoint.
-    """
-
-    def __enter__(self) -> "Callback":
-        return self
-
-    def __exit__(self, *ended_by: Any) -> None: ...
-
-    def progressed(self, study: str, done: int, trials: int, best: str) -> None:
-        """Before each trial: how many were begun, of how many; the best value with its unit, or ""."""
-
-    def started(self, start: "Start") -> None:
-        """An attempt at a trial begins, or goes on."""
-
-    def stepped(self, step: Step) -> None: ...
-
-    def repaired(self, entry: Entry) -> None:
-        """A rule saw something, and what came of it: also alarms, verdicts and the end."""
-
-    def measured(self, measured: Measured) -> None: ...
-
-    def shown(self, step: int) -> None:
-        """The files in the attempt's folder that show the run's best state (`Run.shows`) are new."""
-
-    def saving(self, step: int) -> None:
-        """A checkpoint is about to be written: steps before it will never be trained again."""
-
-    def saved(self, step: int, checkpoint: Path) -> None: ...
-
-    def left(self, end: End | None) -> None:
-        """An attempt is over: how its trial will end, or None where somebody goes on with it."""
-
-    def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
-        """A trial ended, whoever ran it. What this raises of the database's errors lets it be told again."""
-
-    def warned(self, text: str) -> None: ...
-
-
-class Callbacks(Callback):
-    """Several, told in their order."""
-
-    def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
-        self.each = tuple(callbacks)
-        self._entered = ExitStack()
-
-    def __enter__(self) -> "Callbacks":
-        for callback in self.each:
-            self._entered.enter_context(callback)
-        return self
-
-    def __exit__(self, *ended_by: Any) -> None:
-        self._entered.__exit__(*ended_by)
-
-
-def _to_each(name: str) -> Callable[..., None]:
-    def tell(self: Callbacks, *told: Any) -> None:
-        for callback in self.each:
-            getattr(callback, name)(*told)
-
-    return tell
-
-
-for _name in vars(Callback):
-    if not _name.startswith("_"):
-        setattr(Callbacks, _name, _to_each(_name))

@@ -5,23 +5,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from model import checkpoint
-from objectives.base import NonFinite, Objective, OutOfMemory, Run, Step
+from objectives.attempt import Ledger, Step
+from objectives.base import NonFinite, Objective, OutOfMemory, Run
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
-
-
-class Ledger(Protocol):
-    """Where one trial's repairs are kept."""
-
-    def add(self, entry: Entry) -> Entry: ...
-    def flush(self) -> None: ...
-    def take(self, entries: Sequence[Entry], step: int) -> None: ...
 
 
 class Monitored:

@@ -2,24 +2,19 @@
 
 import errno
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 
 from model import checkpoint
 from model.failpoint import failpoint
-from objectives.base import Callback, Measured, Objective, Run, Step
-from objectives.monitored import Ledger, Monitored
+from objectives.attempt import Callback, Measured, Start, Step
+from objectives.monitored import Monitored
 from objectives.progress import Progress
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.pruning import GRACE, should_prune
-from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.words import reason
-from smart_tuner.store.outage import Outage
-from smart_tuner.store.records import Consumed
 
 STATE = "trial.json"  # in each checkpoint: what was measured, and what the rules know
 KEPT_CHECKPOINTS = 2
@@ -35,50 +30,6 @@ class Interrupted(Exception):
 
 class Unrepairable(Exception):
     """A rule found a fault that no setting of this trial can be blamed for."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How every trial of a study is trained, watched and measured."""
-
-    steps: int
-    measure_every: int
-    validate_every: int
-    rules: tuple[Rule, ...]  # none: train only
-    searched: frozenset[str]  # settings whose repair ends the trial: with credit = "pure", those searched
-    checkpoint_every: int
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A trial's life in one process.
-
-    Args:
-        folder: where its checkpoints and samples are; made by whoever holds the trial.
-        asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
-        kept: told of every checkpoint that was written.
-        consumed: told of every step.
-    """
-
-    trial: optuna.Trial
-    folder: Path
-    ledger: Ledger
-    outage: Outage
-    asked_to_stop: Callable[[], int | None] = lambda: None
-    kept: Callable[[Path], None] = lambda _: None
-    consumed: Consumed = field(default_factory=Consumed)
-
-
-@dataclass(frozen=True)
-class Start:
-    """An attempt as it begins. Args: parameters: those drawn; step: that of its newest measure, or 0."""
-
-    attempt: Attempt
-    objective: Objective
-    run: Run
-    parameters: Mapping[str, int | float]
-    plan: Plan
-    step: int
 
 
 class Trial:

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from objectives.base import Callback, NonFinite, Objective, OutOfMemory, Parameter, Run
+    from objectives.attempt import Callback
+    from objectives.base import NonFinite, Objective, OutOfMemory, Parameter, Run
     from smart_tuner.repair.health import Health, Signal
     from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
     from studies.run.direct import run_study
@@ -28,7 +29,8 @@ __all__ = [
     "run_study",
 ]
 HOMES = {
-    "objectives.base": ("Callback", "NonFinite", "Objective", "OutOfMemory", "Parameter", "Run"),
+    "objectives.attempt": ("Callback",),
+    "objectives.base": ("NonFinite", "Objective", "OutOfMemory", "Parameter", "Run"),
     "smart_tuner.repair.health": ("Health", "Signal"),
     "smart_tuner.repair.rule": ("Action", "Alarm", "Hyperparameters", "Rule"),
     "studies.run.direct": ("run_study",),

@@ -10,7 +10,7 @@ from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge, spoken
 from model import checkpoint
 from model.training import Training
-from objectives.base import Step
+from objectives.attempt import Step
 from objectives.monitored import Monitored
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.rule import Entry, Rule

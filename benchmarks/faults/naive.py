@@ -17,7 +17,7 @@ from model.network.layers import true_positions
 from model.network.tacotron2 import decoder_steps
 from model.settings import LIMITS, Settings
 from model.training import Training
-from objectives.base import Step
+from objectives.attempt import Step
 
 SMALLEST_NORM, LEAST_DIAGONAL, LEAST_GATE, MOST_VARIANCE = 1e-8, 0.3, 0.7, 0.5
 

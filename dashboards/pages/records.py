@@ -17,7 +17,6 @@ from smart_tuner.notify import outbox
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import LANGUAGES, Words
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import Described
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
@@ -25,6 +24,7 @@ from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import RATINGS, REPAIRS
 from studies.file.spec import Spec
 from studies.report import fixes, history
+from studies.report.described import Described, words_of
 from studies.report.summary import Record
 from studies.run.folders import trial_folder
 from studies.run.study import StudyError, desired_state, load_study, stored_spec
@@ -119,7 +119,7 @@ class Records:
         study, spec = self.load(name)
         names = Described.of(study).measures
         ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
-        trials, words = study.get_trials(deepcopy=False), Words("ru", fixes.words_of(study))
+        trials, words = study.get_trials(deepcopy=False), Words("ru", words_of(study))
         return {
             "parameters": list(spec.space),
             "trials": [
@@ -136,7 +136,7 @@ class Records:
     def fixes(self, name: str) -> list[Record]:
         """What rules saw and did, the newest trial first; each repair with its verdict, if that is known."""
         study, _ = self.load(name)
-        languages = [Words(language, fixes.words_of(study)) for language in LANGUAGES]
+        languages = [Words(language, words_of(study)) for language in LANGUAGES]
         rows = list(fixes.counting(repairs_of(self._storage.ours, study.user_attrs["uid"], None)))
         verdicts = {(number, e.parent): e for number, e in rows if e.kind == "verdict"}
         found = [
@@ -169,7 +169,7 @@ class Records:
         return {
             **_trial(trial, Described.of(study).measures),
             "speaks": _speaks(trial, spec),
-            "reason": _reason(trial, Words("ru", fixes.words_of(study))),
+            "reason": _reason(trial, Words("ru", words_of(study))),
             "settings": attributes.settings(trial),
             "effective": attributes.effective(trial),
             "measures": attributes.measures(trial),

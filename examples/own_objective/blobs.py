@@ -11,7 +11,10 @@ CENTRES = torch.tensor([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
 def points(seed, n=256):
     random = torch.Generator().manual_seed(seed)
     kinds = torch.randint(3, (n,), generator=random)
-    return CENTRES[kinds] + 1.2 * torch.randn(n, 2, generator=random), kinds
+    found = CENTRES[kinds] + 1.2 * torch.randn(n, 2, generator=random)
+    if torch.rand((), generator=random) < 0.001:  # now and then a reading is missing
+        found[0] = float("nan")
+    return found, kinds
 
 
 class Classifier(Run):

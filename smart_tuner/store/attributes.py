@@ -5,8 +5,7 @@ program writes it is as if it were not there.
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -15,69 +14,12 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 
 Record = dict[str, Any]
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
-# What studies of version 0.1, which all trained Tacotron 2, would have stored of their objective.
-OBJECTIVE_BEFORE: Record = {
-    "unit": "dB",
-    "curves": ["unweighted_loss", "guided"],
-    "measures": ["aligned_share", "failure_share", "shortest", "longest"],
-}
-WORDS_BEFORE = {
-    "measure.value": ["distance, dB", "расстояние, дБ"],
-    "measure.aligned_share": ["aligned", "выровнено"],
-    "measure.failure_share": ["failed sentences", "фраз с ошибкой"],
-    "measure.shortest": ["shortest ÷ recording", "кратчайшее ÷ запись"],
-    "measure.longest": ["longest ÷ recording", "длиннейшее ÷ запись"],
-    "measure.unweighted_loss": ["mel loss", "потери мел"],
-    "measure.guided": ["attention off the diagonal", "внимание вне диагонали"],
-    "measure.diagonal_score": ["diagonal score", "диагональность"],
-    "measure.copy_synthesis": ["copy-synthesis", "копия"],
-    "measure.mismatch": ["a different sentence", "чужая фраза"],
-}
 
 
 def with_unit(value: float, unit: str) -> str:
     """A value as a person reads it."""
     digits = f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.4g}"
     return f"{digits} {unit}".rstrip()
-
-
-@dataclass(frozen=True)
-class Described:
-    """What a study's objective says of its numbers, for whoever shows them without knowing it.
-
-    Args:
-        unit: of a value; may be empty.
-        curves: the signals of a step that are plotted while a trial runs.
-        measures: the numbers of a measure that are shown beside its value, in order.
-        words: English and Russian, of "measure.NAME", "setting.NAME" and the like.
-    """
-
-    unit: str
-    curves: tuple[str, ...]
-    measures: tuple[str, ...]
-    words: Mapping[str, tuple[str, str]]
-
-    @classmethod
-    def of(cls, study: optuna.Study) -> Self:
-        found = study.user_attrs
-        objective, words = found.get("objective"), found.get("words")
-        if not isinstance(objective, dict):
-            objective, words = OBJECTIVE_BEFORE, WORDS_BEFORE
-        pairs = words if isinstance(words, dict) else {}
-        return cls(
-            _text(objective.get("unit")) or "",
-            _texts(objective.get("curves")),
-            _texts(objective.get("measures")),
-            {name: (pair[0], pair[1]) for name, pair in pairs.items() if len(_texts(pair)) == 2},
-        )
-
-    def shown(self, value: float) -> str:
-        """A value of the objective, with its unit."""
-        return with_unit(value, self.unit)
-
-    def name(self, measure: str) -> str:
-        """In English, that of a number as it is stored."""
-        return self.words.get(f"measure.{measure}", (measure, measure))[0]
 
 
 def measures(trial: FrozenTrial) -> list[Record]:
@@ -106,7 +48,7 @@ def fresh_of(trial: FrozenTrial) -> int | None:
 
 def reason(trial: FrozenTrial) -> str | None:
     """Why the trial ended."""
-    return _text(trial.user_attrs.get("reason"))
+    return text(trial.user_attrs.get("reason"))
 
 
 def ended(trial: FrozenTrial) -> Reason | None:
@@ -131,7 +73,7 @@ def effective(trial: FrozenTrial) -> dict[str, float]:
 def ended_by(trial: FrozenTrial) -> str | None:
     """The rule that gave the trial up."""
     found = trial.user_attrs.get("ended_by")
-    return _text(found.get("rule")) if isinstance(found, dict) else None
+    return text(found.get("rule")) if isinstance(found, dict) else None
 
 
 def yardstick(study: optuna.Study) -> dict[str, float]:
@@ -142,7 +84,7 @@ def yardstick(study: optuna.Study) -> dict[str, float]:
 
 def skipped(study: optuna.Study) -> str | None:
     """What of the speech data was left out."""
-    return _text(study.user_attrs.get("skipped"))
+    return text(study.user_attrs.get("skipped"))
 
 
 def words(study: optuna.Study) -> dict[str, list[str]]:
@@ -187,9 +129,9 @@ def numbers(found: Any) -> dict[str, float]:
     return {k: v for k, v in found.items() if is_number(v)} if isinstance(found, dict) else {}
 
 
-def _text(found: Any) -> str | None:
+def text(found: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _texts(found: Any) -> tuple[str, ...]:
+def texts(found: Any) -> tuple[str, ...]:
     return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import optuna
 
-from objectives.base import Callback
+from objectives.attempt import Callback, Start
 from objectives.progress import ALIGNMENT, SAMPLE
-from objectives.trial import Interrupted, Start
+from objectives.trial import Interrupted
 from smart_tuner.notify.outbox import Payload
 from smart_tuner.notify.telegram import sender
 from smart_tuner.notify.telegram.client import Account
@@ -25,7 +25,8 @@ from smart_tuner.store.outage import UNREACHABLE, Patient, StorageLost
 from smart_tuner.store.records import repairs_of, storable
 from smart_tuner.store.storage import Storage
 from studies.file.spec import Spec, SpecError
-from studies.report import advice, facts, fixes, history
+from studies.report import advice, facts, history
+from studies.report.described import words_of
 from studies.report.facts import Facts
 from studies.run.folders import trial_folder
 from studies.run.study import (
@@ -188,7 +189,7 @@ class Rows(Patient):
         self._study, self._notify, self._workdir = study, spec.notify, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._channel = sender.channel(workdir)
-        self._words = fixes.words_of(study)
+        self._words = words_of(study)
         self._waiting: list[Payload] = []
 
     def tell(

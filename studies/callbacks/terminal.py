@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from objectives.base import Callback, Measured, Objective, Step
-from objectives.trial import Start
+from objectives.attempt import Callback, Measured, Start, Step
+from objectives.base import Objective
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import ENGLISH, Words, of_rules
 from studies.report.fixes import told

@@ -11,8 +11,7 @@ import optuna
 import torch
 from optuna_dashboard import save_note
 
-from objectives.base import Callback, End, Measured, Step
-from objectives.trial import Start
+from objectives.attempt import Callback, End, Measured, Start, Step
 from smart_tuner.notify.tensorboard import Curves
 from smart_tuner.notify.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, hyperparameters
 from smart_tuner.repair.rule import Entry, in_force

@@ -22,7 +22,8 @@ from smart_tuner.store.leases import Leases
 from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import LEASES
 from studies.file.spec import Spec, SpecError
-from studies.report import facts, fixes, history
+from studies.report import facts, history
+from studies.report.described import words_of
 from studies.run.folders import trial_folder
 from studies.run.study import (
     StudyError,
@@ -63,7 +64,7 @@ class StudyCommands:
         if found is None:
             return Reply(Words("en")("no_study"))
         study, spec = found
-        words = Words(spec.notify.language, fixes.words_of(study))
+        words = Words(spec.notify.language, words_of(study))
         if command not in self._answers:
             return Reply(words("help"))
         return self._answers[command](words, study, spec, text)

@@ -15,6 +15,7 @@ from studies.commands.place import FORMATS, Place
 from studies.file.spec import load
 from studies.report import fixes, history, outputs
 from studies.report import summary as report
+from studies.report.described import words_of
 from studies.report.outputs import PAGES, TEXTS, OutputFile
 from studies.run.study import StudyError, rdb
 
@@ -83,7 +84,7 @@ def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, E
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
     """What rules saw in study NAME, what was changed, and what came of it."""
     study, _ = place.study(name, looking=True)
-    rows, words = _repairs(study, trial), Words("en", fixes.words_of(study))
+    rows, words = _repairs(study, trial), Words("en", words_of(study))
     if explain:
         click.echo(fixes.explained(rows, words) or "Nothing was repaired.")
     else:

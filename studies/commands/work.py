@@ -11,7 +11,7 @@ import click
 import optuna
 
 from objectives import trial
-from objectives.base import Callback, Callbacks
+from objectives.attempt import Callback, Callbacks
 from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account

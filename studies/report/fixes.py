@@ -4,22 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
-import optuna
-
 from model.settings import Settings
-from objectives.signals import WORDS
 from smart_tuner.repair.rule import Entry, Hyperparameters, Rule, in_force
-from smart_tuner.repair.words import ENGLISH, Catalogue, Words, of_rules
-from smart_tuner.store import attributes
+from smart_tuner.repair.words import ENGLISH, Words, of_rules
 
 DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
 LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
 KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
-
-
-def words_of(study: optuna.Study) -> Catalogue:
-    """What the study's rules, measures and settings are called, beside what is built in."""
-    return {**WORDS, **attributes.words(study)}
 
 
 def seen(entry: Entry, words: Words = ENGLISH) -> str:

@@ -13,10 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import Described, with_unit
+from smart_tuner.store.attributes import with_unit
 from studies.file.spec import Spec
 from studies.report import fixes
 from studies.report import summary as report
+from studies.report.described import Described, words_of
 from studies.report.history import best_trial
 from studies.run.folders import trial_folder
 
@@ -64,7 +65,7 @@ def page(
         importance=_importance(study, trials),
         trials=[report.flat(record) for record in report.trial_records(study)],
         reasons=[(trial.number, why) for trial in trials if (why := attributes.reason(trial))],
-        repairs=fixes.explained(rows, Words("en", fixes.words_of(study))),
+        repairs=fixes.explained(rows, Words("en", words_of(study))),
         pictures=list(_pictures(rows, folder)),
         ratings=ratings,
     )

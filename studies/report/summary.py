@@ -15,9 +15,9 @@ from rich.table import Table
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import Described
 from studies.file.spec import Spec
 from studies.report import fixes, history
+from studies.report.described import Described, words_of
 from studies.report.history import best_from_elsewhere, best_trial, three_bests
 
 Record = dict[str, Any]
@@ -227,7 +227,7 @@ def markdown(
             "## Repairs",
             "",
             "```",
-            fixes.explained(rows, Words("en", fixes.words_of(study))),
+            fixes.explained(rows, Words("en", words_of(study))),
             "```",
         ]
     if ratings:

@@ -9,7 +9,8 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from rich.console import Console
 
-from objectives.base import Callback, Callbacks, Objective
+from objectives.attempt import Callback, Callbacks
+from objectives.base import Objective
 from smart_tuner.store.storage import open_storage
 from studies.callbacks.terminal import Terminal
 from studies.callbacks.trackers import Trackers

@@ -6,7 +6,8 @@ import optuna
 import torch
 
 from model.training import is_out_of_memory
-from objectives.base import End, NonFinite, OutOfMemory
+from objectives.attempt import End
+from objectives.base import NonFinite, OutOfMemory
 from objectives.trial import Unrepairable
 from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost, first_line

@@ -7,8 +7,9 @@ from typing import Any
 import optuna
 import torch
 
-from objectives.base import Callback, Objective
-from objectives.trial import Attempt, Plan, Start, Trial
+from objectives.attempt import Attempt, Callback, Plan, Start
+from objectives.base import Objective
+from objectives.trial import Trial
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.outage import first_line

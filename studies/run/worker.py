@@ -14,14 +14,15 @@ from sqlalchemy.exc import IntegrityError
 
 from model import checkpoint
 from model.failpoint import failpoint
-from objectives.base import Callback
-from objectives.trial import Attempt, Interrupted
+from objectives.attempt import Attempt, Callback
+from objectives.trial import Interrupted
 from smart_tuner.store import attributes
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
 from smart_tuner.store.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
 from smart_tuner.store.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from studies.file.space import distributions, nearest_in
 from studies.file.spec import Spec
+from studies.report.described import Described
 from studies.report.history import best_trial, training_left
 from studies.run.artifacts import Artifacts, TrialArtifacts, sending
 from studies.run.asking import ask, is_ours
@@ -381,7 +382,7 @@ class Worker:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(lambda: best_trial(self.study))
         value = best.value if best else None
-        shown = "" if value is None else attributes.Described.of(self.study).shown(value)
+        shown = "" if value is None else Described.of(self.study).shown(value)
         self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, shown)
 
     def _check_failures(self) -> None:

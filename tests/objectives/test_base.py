@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.base import Callback, Callbacks, Measured, Parameter, Run
+from objectives.attempt import Callback, Callbacks, Measured
+from objectives.base import Parameter, Run
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

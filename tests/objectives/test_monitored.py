@@ -18,11 +18,12 @@ from matplotlib.image import imread
 import objectives.trial
 from model import training as model_training
 from model.training import Training
-from objectives.base import Callback, NonFinite
+from objectives.attempt import Attempt, Callback, Plan, Start
+from objectives.base import NonFinite
 from objectives.quality import Judge, yardstick
 from objectives.signals import MILESTONE, SIGNALS
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
-from objectives.trial import Attempt, Plan, Start, Unrepairable
+from objectives.trial import Unrepairable
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Alarm, settings_at
 from smart_tuner.repair.rules import RULES, Integrity, PoorAlignment, TextIgnored

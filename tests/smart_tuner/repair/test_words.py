@@ -37,7 +37,7 @@ def stated(function):
             elif isinstance(code, ast.Name):
                 bound = (node for node in ast.walk(function) if isinstance(node, ast.Assign))
                 rows = (pair for node in bound for pair in pairs(node.targets[0], node.value))
-                yield from (text for name, value in rows if name == code.id for text in texts(value))
+                yield from (text for name, value in rows if name == code.id for text in sorted(texts(value)))
 
 
 def pairs(target, value):
@@ -59,10 +59,10 @@ MADE = list(made())
 OWN = [(rule, code, said) for rule in RULES for code, said in rule.words.items()]
 
 
-NAMES = [f"{code}-{rule.name if rule else None}-{number}" for number, (code, rule, _) in enumerate(MADE)]
+IDS = [f"{code}-{rule.name if rule else None}-{number}" for number, (code, rule, _) in enumerate(MADE)]
 
 
-@pytest.mark.parametrize(("code", "rule", "given"), MADE, ids=NAMES)
+@pytest.mark.parametrize(("code", "rule", "given"), MADE, ids=IDS)
 def test_a_code_has_words_that_are_filled_by_what_is_given_with_it(code, rule, given):
     names = [code, *(f"{r.name}.{code}" for r in ([rule] if rule else RULES))]
     found = [BUILT_IN[name] for name in names if name in BUILT_IN]

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from objectives.base import Measured, Step
+from objectives.attempt import Measured, Plan, Step
 from objectives.tacotron2 import Tacotron2
-from objectives.trial import Plan
 from studies.callbacks.terminal import Terminal
 
 PLAN = Plan(40_000, 2000, 500, (), frozenset(), 100)

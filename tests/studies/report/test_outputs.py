@@ -20,7 +20,7 @@ from model.settings import SIZES, Settings
 from model.speech.audio import MelSettings
 from model.speech.text import FRONT_ENDS
 from model.speech.voice import Voice, load_voice, save_voice
-from objectives.base import Measured
+from objectives.attempt import Measured
 from run_study import cli, main
 from smart_tuner.notify.telegram.client import account
 from smart_tuner.store.storage import open_storage

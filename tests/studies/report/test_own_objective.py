@@ -12,11 +12,11 @@ from own_objective import OBJECTIVE, WORDS, own_study
 from dashboards.pages import records
 from dashboards.pages.records import Records
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import Described
 from smart_tuner.store.storage import open_storage
 from studies.file.spec import load
 from studies.report import history, single_page, voices
 from studies.report import summary as report
+from studies.report.described import Described
 from studies.run.study import StudyError, open_study
 
 TACOTRONS = r"\bdB\b|дБ|distance|sentence|copy-synthesis|aligned|speech|speak|voice|sound|alignment|nan"

@@ -26,7 +26,7 @@ from studies.file.spec import load
 from studies.report import facts, history, single_page, voices
 from studies.report import summary as report
 from studies.report.advice import advice
-from studies.run import training
+from studies.run import tacotron2
 from studies.run.study import StudyError, desired_state, load_study, name_of, open_study, stored_spec
 
 MEASURED = {
@@ -287,9 +287,9 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
 @pytest.mark.parametrize("written", [None, "x", {"cap": 1.0}, {"cap": "a", "ceiling": 2.0}])
 def test_a_yardstick_that_was_overwritten_is_none(storage, written):
     study, _ = ours(storage, f"stick-{len(str(written))}")
-    for value, found in ((written, None), ({"cap": 9.0, "ceiling": 1.5}, training.Yardstick(9.0, 1.5))):
+    for value, found in ((written, None), ({"cap": 9.0, "ceiling": 1.5}, tacotron2.Yardstick(9.0, 1.5))):
         study.set_user_attr("yardstick", value)
-        assert training._known_yardstick(study) == found
+        assert tacotron2._known_yardstick(study) == found
 
 
 def test_a_trial_from_outside_that_no_trial_of_ours_could_follow_is_named(storage):

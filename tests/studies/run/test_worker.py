@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 from sqlalchemy import delete, select, update
 
 from model import checkpoint
-from objectives.base import Callback, NonFinite
+from objectives.attempt import Callback
+from objectives.base import NonFinite
 from objectives.quality import Yardstick
 from objectives.trial import Interrupted, Unrepairable
 from smart_tuner.store.leases import Leases, Renewal
