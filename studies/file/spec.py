@@ -215,7 +215,7 @@ class Spec(Table):
     def code(self) -> tuple[str, ...]:
         """All code of the user's that it names; it may be imported where the user named this file."""
         named = (self.objective.use, getattr(self.sampler, "use", None), getattr(self.pruner, "use", None))
-        return (*filter(None, named), *getattr(self.rules, "extra", ()), *self.callbacks)
+        return (*filter(None, named), *self.rules.extra, *self.callbacks)
 
     def parameters(self, params: Mapping[str, Any], known: Mapping[str, Known]) -> dict[str, Number]:
         """A value for each of the objective's parameters: what is neither fixed nor among `params` is the
