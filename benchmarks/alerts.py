@@ -34,7 +34,7 @@ from studies.run.study import open_study
 
 BLOCK = 50  # steps
 SEEN = Entry(
-    "repair", 100, "poor_alignment", 5, 8, "diagonal score 0.05 is below 0.3", {"diagonal_score": 0.05}
+    "repair", 100, "stuck_attention", 5, 7, "rests", {"dwell": 0.75, "focus": 0.9}, action="guide_harder"
 )
 
 

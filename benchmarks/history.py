@@ -27,6 +27,7 @@ from sqlalchemy import Connection, insert
 
 from benchmarks import postgresql_server
 from objectives.signals import PARAMETERS
+from smart_tuner.repair.words import reason
 from smart_tuner.store.storage import OPTUNAS, open_storage
 from smart_tuner.store.url import parse
 from studies.file import space
@@ -154,7 +155,8 @@ def _attributes(
     elif chance.random() < 0.05:
         found["fresh_of"] = 0
     if state != TrialState.COMPLETE:
-        found["reason"] = "step 300: behind the other trials"
+        why = reason("behind", step=300)
+        found |= {"reason": why.text, "ended": why.record()}
     return found
 
 

@@ -21,6 +21,7 @@ from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES
+from studies.report.fixes import told
 from studies.report.summary import formatted
 
 PLANNED = 50_000
@@ -28,7 +29,7 @@ PLANNED = 50_000
 
 class NoLedger:
     def add(self, entry: Entry) -> Entry:
-        raise click.ClickException(f"the run is not healthy: {entry.reason}")
+        raise click.ClickException(f"the run is not healthy: {told(entry)}")
 
     def flush(self) -> None: ...
     def take(self, entries: Sequence[Entry], step: int) -> None: ...

@@ -39,9 +39,10 @@ NO_MEMORY = (
 class NonFinite(FloatingPointError):
     """A loss or gradient is NaN or infinite. All is as before the step; `clips` are the batch's ids."""
 
-    def __init__(self, text: str, clips: tuple[str, ...]) -> None:
-        super().__init__(text)
-        self.clips = clips
+    def __init__(self, step: int, loss: float, grad_norm: float, clips: tuple[str, ...]) -> None:
+        super().__init__(f"step {step}: loss is {loss}, gradient norm is {grad_norm}")
+        self.step, self.clips = step, clips
+        self.measures = {"loss": loss, "grad_norm": grad_norm}
 
 
 class OutOfMemory(MemoryError):
@@ -149,8 +150,7 @@ class Training:
         total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
         if not math.isfinite(total + length):
             self._undo(buffers, random)
-            text = f"step {self.step + 1}: loss is {total}, gradient norm is {length}"
-            raise NonFinite(text, tuple(item.id for item in items))
+            raise NonFinite(self.step + 1, total, length, tuple(item.id for item in items))
         before = Probe(self.model.groups()) if closely else None
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         rate = learning_rate_at(self.step, s)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from smart_tuner.repair.health import COMMON, Health, Signal
 from smart_tuner.repair.rule import Entry, Hyperparameters
+from smart_tuner.repair.words import Reason
 from smart_tuner.store.attributes import with_unit
 
 if TYPE_CHECKING:
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
 
 class NonFinite(FloatingPointError):
-    """A loss or gradient is NaN or infinite, and the step was not taken: all is as before it."""
+    """A loss or gradient is NaN or infinite, and the step was not taken: all is as before it.
+
+    Args:
+        measures: the loss, and the gradient's norm where there is one, by the names of their signals.
+    """
+
+    def __init__(self, step: int, **measures: float) -> None:
+        super().__init__(
+            f"step {step}: {', '.join(f'{name} is {value}' for name, value in measures.items())}"
+        )
+        self.step, self.measures = step, measures
 
 
 class OutOfMemory(MemoryError):
@@ -202,7 +213,7 @@ class Measured:
         return cls(row["step"], row["value"], row["seconds"], more)
 
 
-End = tuple[str, float | None, str]  # what Optuna is told of a trial: state, value, reason
+End = tuple[str, float | None, Reason]  # what Optuna is told of a trial: state, value, reason
 
 
 class Callback:

@@ -114,7 +114,7 @@ class Monitored:
             if fix is not None:
                 self._watch(fix, done, {k: v for k, v in signals.items() if "/" in k})
             elif not math.isfinite(whole["loss"]):
-                raise NonFinite(f"step {step}: loss is {whole['loss']}")
+                raise NonFinite(step, loss=whole["loss"])
             return done
 
     def _watch(self, fix: AutoFix, done: Step, parts: Mapping[str, float]) -> None:
@@ -133,7 +133,7 @@ class Monitored:
         try:
             return self.run.advance()
         except NonFinite as again:
-            self.autofix.not_finite(str(again), tuple(self.run.skip()))
+            self.autofix.not_finite(again.measures, tuple(self.run.skip()))
             return None
 
     def judged(self, value: float) -> None:

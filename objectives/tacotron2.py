@@ -105,7 +105,7 @@ class Tacotron2Run(Run):
             measures = self.training.advance(closely=self.probing)
         except training.NonFinite as fault:
             self._failed = fault.clips
-            raise NonFinite(str(fault)) from fault
+            raise NonFinite(fault.step, **fault.measures) from fault
         except training.OutOfMemory as error:
             raise OutOfMemory(str(error)) from error
         self.clips = measures.clips

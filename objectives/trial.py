@@ -15,8 +15,9 @@ from objectives.monitored import Ledger, Monitored
 from objectives.progress import Progress
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
-from smart_tuner.repair.pruning import GRACE
+from smart_tuner.repair.pruning import GRACE, should_prune
 from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.words import reason
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
 
@@ -120,8 +121,8 @@ class Trial:
             if end.state == "COMPLETE" and self._history:
                 return best(self._history).value
             if end.state == "FAIL":
-                raise Unrepairable(str(end)) from end
-            raise optuna.TrialPruned(str(end)) from end
+                raise Unrepairable(end.reason) from end
+            raise optuna.TrialPruned(end.reason) from end
 
     def _train(self) -> float:
         run, history, live = self._run, self._history, Progress(self._attempt.folder)
@@ -132,7 +133,7 @@ class Trial:
                     self._attempt.outage.wait_for(self._report)
                     return best(history).value
                 if self._falls_behind():
-                    raise optuna.TrialPruned(f"step {run.step}: behind the other trials")
+                    raise optuna.TrialPruned(reason("behind", step=run.step))
             self._train_to_next_measure(live)
             history.append(self._measure())
             self._show()  # before: what is saved is not measured again
@@ -150,7 +151,7 @@ class Trial:
         def tell() -> None:
             self._report()
             failpoint("reported")
-            verdicts.append(self._attempt.trial.should_prune())
+            verdicts.append(should_prune(self._attempt.trial))
             failpoint("verdict")
 
         return self._attempt.outage.attempt(tell) and verdicts[-1]
@@ -181,8 +182,7 @@ class Trial:
         """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
         repaired = {name for entry in self._watch.repairs() for name in entry.changes}
         if names := sorted(repaired & self._plan.searched):
-            step = self._run.step
-            raise optuna.TrialPruned(f"step {step}: a repair changed {', '.join(names)} (credit is pure)")
+            raise optuna.TrialPruned(reason("impure", step=self._run.step, names=", ".join(names)))
 
     def _measure(self) -> Measured:
         found = dict(self._run.measure())

@@ -3,6 +3,7 @@
 Everything is real but those two ends.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ train = Trial._train
 def breaks(trial):
     def advance():
         if trial._run.step == 7:
-            raise NonFinite("step 8: loss is nan, gradient norm is nan")
+            raise NonFinite(8, loss=math.nan, grad_norm=math.nan)
         return whole()
 
     if trial._attempt.trial.number == FAILED:

@@ -15,6 +15,7 @@ from objectives.monitored import Monitored
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.rule import Entry, Rule
 from smart_tuner.repair.rules.attention import TextIgnored
+from smart_tuner.repair.words import ENGLISH
 
 ACTS = ("repair", "end")
 
@@ -23,7 +24,7 @@ class Detected(Exception):
     """A rule would act: an arm that repairs in its own way takes over."""
 
     def __init__(self, entry: Entry) -> None:
-        super().__init__(entry.reason)
+        super().__init__(ENGLISH.seen(entry.rule, entry.reason, entry.evidence))
         self.entry = entry
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from smart_tuner.notify import outbox
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import LANGUAGES, Words
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Described
 from smart_tuner.store.leases import Leases
@@ -118,11 +119,16 @@ class Records:
         study, spec = self.load(name)
         names = Described.of(study).measures
         ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
-        trials = study.get_trials(deepcopy=False)
+        trials, words = study.get_trials(deepcopy=False), Words("ru", fixes.words_of(study))
         return {
             "parameters": list(spec.space),
             "trials": [
-                {**_trial(trial, names), "ratings": ratings.get(trial.number), "speaks": _speaks(trial, spec)}
+                {
+                    **_trial(trial, names),
+                    "reason": _reason(trial, words),
+                    "ratings": ratings.get(trial.number),
+                    "speaks": _speaks(trial, spec),
+                }
                 for trial in trials
             ],
         }
@@ -130,10 +136,11 @@ class Records:
     def fixes(self, name: str) -> list[Record]:
         """What rules saw and did, the newest trial first; each repair with its verdict, if that is known."""
         study, _ = self.load(name)
+        languages = [Words(language, fixes.words_of(study)) for language in LANGUAGES]
         rows = list(fixes.counting(repairs_of(self._storage.ours, study.user_attrs["uid"], None)))
         verdicts = {(number, e.parent): e for number, e in rows if e.kind == "verdict"}
         found = [
-            _fix(number, e, verdicts.get((number, e.seq)), self.folder(name, number))
+            _fix(number, e, verdicts.get((number, e.seq)), self.folder(name, number), languages)
             for number, e in rows
             if e.kind != "verdict"
         ]
@@ -162,6 +169,7 @@ class Records:
         return {
             **_trial(trial, Described.of(study).measures),
             "speaks": _speaks(trial, spec),
+            "reason": _reason(trial, Words("ru", fixes.words_of(study))),
             "settings": attributes.settings(trial),
             "effective": attributes.effective(trial),
             "measures": attributes.measures(trial),
@@ -223,7 +231,6 @@ def _trial(trial: FrozenTrial, names: Iterable[str]) -> Record:
         "numbers": {name: best[name] for name in names if attributes.is_number(best.get(name))},
         "repairs": attributes.repairs(trial),
         "fresh_of": attributes.fresh_of(trial),
-        "reason": attributes.reason(trial),
         "began": trial.datetime_start and trial.datetime_start.timestamp(),
         "ended": trial.datetime_complete and trial.datetime_complete.timestamp(),
         "seconds": duration and duration.total_seconds(),
@@ -233,6 +240,12 @@ def _trial(trial: FrozenTrial, names: Iterable[str]) -> Record:
 def _speaks(trial: FrozenTrial, spec: Spec) -> bool:
     """Whether there is a checkpoint that can say something."""
     return bool(spec.objective.speak) and bool(attributes.measures(trial))
+
+
+def _reason(trial: FrozenTrial, russian: Words) -> list[str] | None:
+    """In each language."""
+    text, ended = attributes.reason(trial), attributes.ended(trial)
+    return None if text is None else [text, russian.end(ended) if ended else text]
 
 
 def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
@@ -249,11 +262,12 @@ def _last(trial: FrozenTrial) -> Record | None:
     return measures[-1] if measures else None
 
 
-def _fix(number: int, entry: Entry, verdict: Entry | None, folder: Path) -> Record:
-    found = {
-        name: getattr(entry, name)
-        for name in ("seq", "step", "kind", "rule", "reason", "action", "evidence", "suppressed", "changes")
-    }
+def _fix(
+    number: int, entry: Entry, verdict: Entry | None, folder: Path, languages: Sequence[Words]
+) -> Record:
+    found = {name: getattr(entry, name) for name in ("seq", "step", "kind", "rule", "suppressed", "changes")}
+    found["seen"] = [fixes.seen(entry, words) for words in languages]
+    found["done"] = [fixes.done(entry, words) for words in languages]
     found |= {"trial": number, "back_to": entry.back_to, "clips": entry.clips, "verify_at": entry.verify_at}
     found["picture"] = _picture(entry, folder)
     if verdict is not None:
@@ -261,7 +275,7 @@ def _fix(number: int, entry: Entry, verdict: Entry | None, folder: Path) -> Reco
         found["verdict"] = {
             "step": verdict.step,
             "verdict": verdict.verdict,
-            "action": verdict.action,
+            "done": [fixes.done(verdict, words) for words in languages],
             "changes": verdict.changes,
             "numbers": {name: [verdict.before[name], verdict.after[name]] for name in both},
             "picture": _picture(verdict, folder),

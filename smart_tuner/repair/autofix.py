@@ -10,15 +10,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import COMMON, Health, Signal, spread
-from smart_tuner.repair.rule import Action, Alarm, Entry, Hyperparameters, Rule, settings_at
+from smart_tuner.repair.rule import Action, Alarm, Entry, Hyperparameters, Rule, Value, settings_at
 from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
 from smart_tuner.repair.rules.reading import WINDOW, median
+from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
 
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial
@@ -56,9 +57,17 @@ def offered(signals: Iterable[str], settings: Iterable[str], ways: Iterable[str]
 class GivenUp(Exception):
     """A rule ended the trial: `state` is PRUNED, FAIL or COMPLETE, `entry` says why."""
 
-    def __init__(self, state: str, entry: Entry) -> None:
-        super().__init__(f"step {entry.step}: {entry.rule}: {entry.reason}; {entry.action}")
+    def __init__(self, state: str, entry: Entry, words: Words = ENGLISH) -> None:
+        seen = words.seen(entry.rule, entry.reason, entry.evidence)
+        why = words.done(entry.rule, entry.action, entry.action_values)
+        super().__init__(f"step {entry.step}: {entry.rule}: {seen}; {why}")
         self.state, self.entry = state, entry
+
+    @property
+    def reason(self) -> Reason:
+        entry = self.entry
+        named: dict[str, Value] = {"step": entry.step, "rule": entry.rule, "action": entry.action}
+        return Reason(str(self), "given_up", {**entry.action_values, **named})
 
 
 class Run(Protocol):
@@ -103,6 +112,7 @@ class AutoFix:
         self._rules = tuple(rule for rule in rules if not rule.missing(names))
         self._has_probes = any("/" in name for name in health.declared)
         self.probe_every = health.pace(50, 20)  # steps: how often the parts of the network are looked at
+        self._words = Words("en", of_rules(rules))
         self.entries: list[Entry] = []  # those in force
         self.changed = False  # since the run last saved: a resume must not lose it
         self._votes = {rule.name: deque[bool](maxlen=rule.votes[1]) for rule in self._rules}
@@ -191,27 +201,32 @@ class AutoFix:
         self._judge()
         self._ask("validation")
 
-    def not_finite(self, reason: str, bad_clips: Sequence[str]) -> None:
-        """A step had to be skipped, `bad_clips` being those of its clips that are to blame alone."""
+    def not_finite(self, measures: Mapping[str, float], bad_clips: Sequence[str]) -> None:
+        """A step had to be skipped.
+
+        Args:
+            measures: its loss and grad_norm, of which one at least is not finite.
+            bad_clips: those of its clips that are to blame alone.
+        """
         rule, step = self._rule(NonFinite), self.health.step
         self._choice.trouble()
         if bad_clips and "exclude" in self._run.ways:
-            shown = ", ".join(bad_clips[:5])
-            alarm = Alarm(f"{reason}, by {shown} alone", {"clips": len(bad_clips)}, tuple(bad_clips))
-            self._exclude(rule, alarm, "leave these clips out", None)  # no remedy of its own
+            blamed: dict[str, Value] = {"clips": len(bad_clips), "names": ", ".join(bad_clips[:5])}
+            alarm = Alarm("by_clips", {**measures, **blamed}, tuple(bad_clips))
+            self._exclude(rule, alarm, "leave_out", None)  # no remedy of its own
             return
         self._events.append(step)
         window = self.health.pace(rule.within_steps, rule.within_steps)
         recent = [s for s in self._events if s > step - window or s == step]
-        alarm = Alarm(reason, {"events": len(recent)})
+        alarm = Alarm("not_finite", {**measures, "events": len(recent)})
         if len(recent) <= rule.max_events:
-            self._note("alarm", rule, alarm, action="skip this batch")
+            self._note("alarm", rule, alarm, action="skip_batch")
         else:
             self._events = []
             self._act(rule, alarm, ())
 
-    def out_of_memory(self, reason: str) -> None:
-        self._act(self._rule(OutOfMemory), Alarm(reason, {}), ())
+    def out_of_memory(self, error: str) -> None:
+        self._act(self._rule(OutOfMemory), Alarm("too_large", {"error": error}), ())
 
     # Asking
 
@@ -243,14 +258,14 @@ class AutoFix:
         (rule, alarm), others = fired[0], fired[1:]
         try:
             if (cause := self._cause_of(rule)) is not None:
-                self._wait(rule, alarm, f"waits for {cause}, which is nearer to the cause")
+                self._wait(rule, alarm, "waits_for_cause", {"cause": cause})
             elif self.in_grace and rule.level > HARD_LEVEL and not self._came_again(rule):
-                self._wait(rule, alarm, f"waits for the verdict at step {self.rest_until}")
+                self._wait(rule, alarm, "waits_for_verdict", {"step": self.rest_until})
             else:
                 self._act(rule, alarm, tuple(other.name for other, _ in others))
         finally:
             for other, seen in others:
-                self._wait(other, seen, f"waits for {rule.name}, which is nearer to the cause")
+                self._wait(other, seen, "waits_for_cause", {"cause": rule.name})
 
     def _cause_of(self, rule: Rule) -> str | None:
         """A rule of a lower level that has something left to try, and whose alarm stands, or is on its way:
@@ -270,10 +285,10 @@ class AutoFix:
             return False
         return self.health.step - last.step >= self.health.pace(200, 2 * WINDOW)
 
-    def _wait(self, rule: Rule, alarm: Alarm, why: str) -> None:
+    def _wait(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         """Record an alarm that nothing is done about, once until it clears."""
         if rule.name not in self.health.alarmed:
-            self._note("alarm", rule, alarm, action=why)
+            self._note("alarm", rule, alarm, action=why, action_values=values)
             self.health.alarmed.add(rule.name)
 
     # Acting
@@ -292,12 +307,12 @@ class AutoFix:
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         if action is None:
             tried = sum(entry.rule == rule.name for entry in self.repairs())
-            left = f"{self._redone} of at most {self._most_redone} steps were redone"
-            self._give_up(rule, alarm, f"nothing is left to try after {tried} such repairs ({left})")
+            values = {"tried": tried, "redone": self._redone, "most": self._most_redone}
+            self._give_up(rule, alarm, "nothing_left", values)
         elif len(counted) >= MAX_REPAIRS:
-            self._give_up(rule, alarm, f"{MAX_REPAIRS} repairs were made")
+            self._give_up(rule, alarm, "many_repairs", {"repairs": MAX_REPAIRS})
         elif action.exclude:
-            self._exclude(rule, alarm, action.what, index)
+            self._exclude(rule, alarm, action.code, index)
         else:
             self._repair(rule, alarm, suppressed, action, index, target, before)
 
@@ -322,7 +337,8 @@ class AutoFix:
             rule,
             alarm,
             suppressed=suppressed,
-            action=action.what,
+            action=action.code,
+            action_values=action.values,
             changes=changes,
             ramp=health.pace(1000, 50) if (changes and not safe) or parts else 0,
             back_to=target,
@@ -348,22 +364,24 @@ class AutoFix:
         if step == 0:
             self.health.start_over()
 
-    def _exclude(self, rule: Rule, alarm: Alarm, what: str, index: int | None) -> None:
+    def _exclude(self, rule: Rule, alarm: Alarm, code: str, index: int | None) -> None:
         excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
         if len(excluded) > MAX_EXCLUDED * self._n_clips:
-            why = f"{len(excluded)} of {self._n_clips} clips would be left out: mend the data"
-            entry = self._note("end", rule, alarm, action=why)
-            raise GivenUp("FAIL", entry)
-        self._note("repair", rule, alarm, action=what, clips=alarm.clips, remedy=index)
+            self._end("FAIL", rule, alarm, "many_clips", {"excluded": len(excluded), "clips": self._n_clips})
+        self._note("repair", rule, alarm, action=code, clips=alarm.clips, remedy=index)
         self._run.exclude(alarm.clips)
         for clip in alarm.clips:
             self.health.clips.pop(clip, None)
 
-    def _give_up(self, rule: Rule, alarm: Alarm, why: str) -> None:
+    def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         if rule.gives_up is None:
-            self._wait(rule, alarm, f"only reported: {why}")
-            return
-        raise GivenUp(rule.gives_up, self._note("end", rule, alarm, action=why))
+            self._wait(rule, alarm, f"reported_{why}", values)
+        else:
+            self._end(rule.gives_up, rule, alarm, why, values)
+
+    def _end(self, state: str, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> NoReturn:
+        entry = self._note("end", rule, alarm, action=why, action_values=values)
+        raise GivenUp(state, entry, self._words)
 
     def _next_action(self, rule: Rule) -> tuple[int, Action | None, int | None]:
         """The first remedy not tried yet that the run offers, would change anything and is not too dear, and
@@ -382,8 +400,7 @@ class AutoFix:
             if does and self._affordable(target):
                 return index, action, target
             if remedy.back_to == "good" and self._changes(remedy):
-                stays = f"{remedy.what} (from here: going back would redo too many steps)"
-                return index, replace(remedy, what=stays, back_to=None), None
+                return index, replace(remedy, code="from_here", back_to=None), None
         return len(remedies), None, None
 
     def _is_offered(self, action: Action) -> bool:
@@ -413,7 +430,7 @@ class AutoFix:
 
     def _from_the_start(self) -> Action:
         rate = self._hyperparameters.learning_rate * 0.1
-        return Action("start over with a tenth of the learning rate", {"learning_rate": rate}, "start")
+        return Action("anew_and_tenth_rate", {"learning_rate": rate}, "start")
 
     # Judging
 
@@ -460,12 +477,12 @@ class AutoFix:
     def _verdict(self, repair: Entry, verdict: str, undo: bool = False, back_to: int | None = None) -> None:
         changes = {name: (new, old) for name, (old, new) in repair.changes.items()} if undo else {}
         rule = self._named(repair.rule)
-        action = "taken back" if changes else "kept"
+        action = "taken_back" if changes else "kept"
         self._note(
             "verdict",
             rule,
-            Alarm(repair.reason, {}),
-            action=action if back_to is None else "undone: back to the weights before it",
+            Alarm(repair.reason, repair.evidence),
+            action=action if back_to is None else "undone",
             changes=changes,
             ramp=repair.ramp if changes else 0,
             back_to=back_to,
@@ -519,7 +536,7 @@ class AutoFix:
 
     def _note(self, kind: str, rule: Rule, alarm: Alarm, **more: Any) -> Entry:
         entry = Entry(
-            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.reason, alarm.evidence, **more
+            kind, self.health.step, rule.name, rule.level, rule.priority, alarm.code, alarm.evidence, **more
         )
         entry = self._record(entry)
         self.entries.append(entry)

@@ -9,6 +9,9 @@ from smart_tuner.repair.health import Health, renamed
 
 ASKED = ("step", "probe", "validation")  # when a rule may be asked, by its tier
 WAYS = ("roll_back", "reinitialise", "exclude")  # what a run may let be done to it, beside other settings
+Templates = Mapping[str, str | tuple[str, str]]  # by code: in English alone, or in English and Russian
+Value = float | str  # what a sentence is filled with: a number or a short text, such as names of clips
+
 # After a jump of a loss weight Adam's step is up to five times the learning rate (beta2 0.999); warmed up
 # anew from a fifth it stays near one.
 REWARM_FROM = 0.2
@@ -42,10 +45,10 @@ class Hyperparameters(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Alarm:
-    """What a rule saw: a sentence with its numbers, and the numbers."""
+    """What a rule saw: the code of a sentence (smart_tuner/repair/words.py), and what it is filled with."""
 
-    reason: str
-    evidence: Mapping[str, float]
+    code: str
+    evidence: Mapping[str, Value]
     clips: tuple[str, ...] = ()  # that it is about
     parts: tuple[str, ...] = ()  # of the network, that it is about
 
@@ -54,12 +57,13 @@ class Alarm:
 class Action:
     """What to do to a run: at most one way back and one change."""
 
-    what: str
+    code: str  # of the sentence that tells it
     changes: Mapping[str, float] = field(default_factory=dict)  # settings and their new values
     back_to: str | None = None  # "good", "milestone" or "start"
     fresh: str | None = None  # the part of the network that gets new weights
     exclude: bool = False  # leave the alarm's clips out of training from now on
     renew: bool = False  # give the alarm's parts of the network new weights
+    values: Mapping[str, Value] = field(default_factory=dict)  # that the sentence is filled with
 
     @property
     def ways(self) -> set[str]:
@@ -85,6 +89,7 @@ class Rule:
     target: ClassVar[str] = "unweighted_loss"  # the measure by which a repair is judged,
     gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
+    words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 
     @property
     def name(self) -> str:
@@ -129,10 +134,11 @@ class Entry:
     rule: str
     level: int
     priority: int
-    reason: str
-    evidence: Mapping[str, float] = field(default_factory=dict)
+    reason: str  # the code of what was seen; of an entry of version 0.1, an English sentence
+    evidence: Mapping[str, Value] = field(default_factory=dict)
     suppressed: tuple[str, ...] = ()  # rules that fired too and had to wait
-    action: str = ""
+    action: str = ""  # the code of what was done, or why nothing was; of version 0.1, an English sentence
+    action_values: Mapping[str, Value] = field(default_factory=dict)
     changes: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # old and new
     ramp: int = 0  # steps over which the learning rate warms up anew
     back_to: int | None = None  # the step whose weights were taken
@@ -156,12 +162,12 @@ class Entry:
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Entry":
-        """What `record` gave, also before version 0.2.0."""
-        row = {{"rung": "remedy"}.get(name, name): value for name, value in row.items()}
-        pairs = {name: (old, new) for name, (old, new) in row["changes"].items()}
-        lists = {name: tuple(row[name]) for name in ("suppressed", "clips")}
-        measures = {name: renamed(row[name]) for name in ("evidence", "before", "after")}
-        return cls(**{**row, "changes": pairs, **lists, **measures})
+        """Also of version 0.1, which had another name for `remedy`, and no `action_values`."""
+        now = {{"rung": "remedy"}.get(name, name): value for name, value in row.items()}
+        now["changes"] = {name: (old, new) for name, (old, new) in row["changes"].items()}
+        now |= {name: tuple(row[name]) for name in ("suppressed", "clips")}
+        now |= {name: renamed(row[name]) for name in ("evidence", "before", "after")}
+        return cls(**{**now, "action_values": row.get("action_values") or {}})
 
 
 def in_force(entries: Iterable[Entry]) -> list[Entry]:

@@ -11,6 +11,8 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial
 
+from smart_tuner.repair.words import LANGUAGES, Reason
+
 Record = dict[str, Any]
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
 # What studies of version 0.1, which all trained Tacotron 2, would have stored of their objective.
@@ -23,8 +25,8 @@ WORDS_BEFORE = {
     "measure.value": ["distance, dB", "расстояние, дБ"],
     "measure.aligned_share": ["aligned", "выровнено"],
     "measure.failure_share": ["failed sentences", "фраз с ошибкой"],
-    "measure.shortest": ["shortest of its recorded time", "кратчайшая к записи"],
-    "measure.longest": ["longest of its recorded time", "длиннейшая к записи"],
+    "measure.shortest": ["shortest ÷ recording", "кратчайшее ÷ запись"],
+    "measure.longest": ["longest ÷ recording", "длиннейшее ÷ запись"],
     "measure.unweighted_loss": ["mel loss", "потери мел"],
     "measure.guided": ["attention off the diagonal", "внимание вне диагонали"],
     "measure.diagonal_score": ["diagonal score", "диагональность"],
@@ -107,6 +109,15 @@ def reason(trial: FrozenTrial) -> str | None:
     return _text(trial.user_attrs.get("reason"))
 
 
+def ended(trial: FrozenTrial) -> Reason | None:
+    """Why it ended; None where that is not known, or not as a code."""
+    text, found = reason(trial), trial.user_attrs.get("ended")
+    code, values = (found.get("code"), found.get("values")) if isinstance(found, dict) else (None, None)
+    if text is None or not isinstance(code, str) or not isinstance(values, dict):
+        return None
+    return Reason(text, code, {k: v for k, v in values.items() if isinstance(v, str) or is_number(v)})
+
+
 def settings(trial: FrozenTrial) -> dict[str, float]:
     """The settings that the trial began with."""
     return numbers(trial.user_attrs.get("settings"))
@@ -132,6 +143,18 @@ def yardstick(study: optuna.Study) -> dict[str, float]:
 def skipped(study: optuna.Study) -> str | None:
     """What of the speech data was left out."""
     return _text(study.user_attrs.get("skipped"))
+
+
+def words(study: optuna.Study) -> dict[str, list[str]]:
+    """English and Russian of what is not built in: smart_tuner/repair/words.py."""
+    found = study.user_attrs.get("words")
+    if not isinstance(found, dict):
+        return {}
+    return {key: both for key, both in found.items() if _is_said(both)}
+
+
+def _is_said(both: Any) -> bool:
+    return isinstance(both, list) and len(both) == len(LANGUAGES) and all(isinstance(t, str) for t in both)
 
 
 def is_ours(attributes: Mapping[str, Any]) -> bool:

@@ -22,8 +22,9 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Engine, delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult, RowMapping
 
+from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store.outage import UNREACHABLE, Fenced
-from smart_tuner.store.records import Consumed
+from smart_tuner.store.records import Consumed, storable
 from smart_tuner.store.tables import LEASES, instant
 
 RENEW_SECONDS = 15.0
@@ -53,7 +54,7 @@ class Outcome:
     number: int
     state: str  # COMPLETE, PRUNED, FAIL
     value: float | None
-    reason: str
+    reason: Reason
 
 
 class Leases:
@@ -106,7 +107,7 @@ class Leases:
                 "deaths": deaths,
                 "owner": self._owner,
                 "state": "decided" if given_up else "held",
-                "outcome": _outcome("FAIL", None, f"its worker died {deaths} times") if given_up else None,
+                "outcome": _outcome("FAIL", None, reason("worker_died", times=deaths)) if given_up else None,
                 "expires_at": self._now() + LIFE_SECONDS,
             }
             as_seen = [LEASES.c[name] == row[name] for name in ("id", "attempt_uid", "beat", "state")]
@@ -144,7 +145,7 @@ class Leases:
         values = {"state": "released", "expires_at": 0.0}
         self._must_change(lease, "held", values | asdict(lease.consumed))
 
-    def decide(self, lease: Lease, state: str, value: float | None, reason: str) -> None:
+    def decide(self, lease: Lease, state: str, value: float | None, reason: Reason) -> None:
         """This, and nothing else, is told of the trial. Raises Fenced."""
         values = {"state": "decided", "outcome": _outcome(state, value, reason)}
         self._must_change(lease, "held", values | asdict(lease.consumed))
@@ -159,7 +160,7 @@ class Leases:
         """The ends that were decided and that Optuna was not told yet."""
         query = select(LEASES.c.number, LEASES.c.outcome).where(self._mine, LEASES.c.state == "decided")
         with self._engine.begin() as connection:
-            return [Outcome(number, **outcome) for number, outcome in connection.execute(query)]
+            return [Outcome(number, *_decided(outcome)) for number, outcome in connection.execute(query)]
 
     def told(self, number: int) -> None:
         done = update(LEASES).values(state="done")
@@ -282,8 +283,14 @@ class Leases:
             yield connection
 
 
-def _outcome(state: str, value: float | None, reason: str) -> dict[str, Any]:
-    return {"state": state, "value": value, "reason": reason}
+def _outcome(state: str, value: float | None, why: Reason) -> dict[str, Any]:
+    return {"state": state, "value": value, "reason": why.text, "ended": storable(why.record())}
+
+
+def _decided(outcome: Mapping[str, Any]) -> tuple[str, float | None, Reason]:
+    """Version 0.1 kept the text of the reason alone."""
+    why = Reason(outcome["reason"], **outcome.get("ended", {}))
+    return outcome["state"], outcome["value"], why
 
 
 class Renewal:

@@ -210,8 +210,8 @@ def copied(table: Table, reading: Connection, writing: Connection) -> int:
         batch = [row for _, row in group]
         writing.execute(insert(table), batch, execution_options=_where(writing, table))
         count += len(batch)
-    if count and writing.dialect.name == "postgresql":
-        [key] = table.primary_key.columns
+    [key] = table.primary_key.columns
+    if count and writing.dialect.name == "postgresql" and key.type.python_type is int:
         name = f"{OUR_SCHEMA if table.name in TABLES.tables else OPTUNAS}.{table.name}"
         newest = select(func.max(key)).scalar_subquery()
         sequence = func.pg_get_serial_sequence(name, key.name)

@@ -89,8 +89,8 @@ class TrialRepairs:
             self.flush()
         rows = [entry for entry in self.all() if entry.seq > known]
         if rows:
-            reason = f"trained anew from step {step}"
-            self.add(Entry("void", step, rows[0].rule, 0, 0, reason, parent=rows[0].seq))
+            first, since = rows[0], {"step": step}
+            self.add(Entry("void", step, first.rule, 0, 0, "trained_anew", since, parent=first.seq))
 
     def all(self) -> list[Entry]:
         """Those in force, oldest first."""

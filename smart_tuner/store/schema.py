@@ -17,14 +17,7 @@ from sqlalchemy import Connection, inspect
 from smart_tuner.store.tables import TABLES
 
 VERSION_TABLE = "smart_tuner_alembic_version"
-# Until there were revisions, tables were made without one: these tell which it would have been.
-UNSTAMPED = {
-    frozenset({"st_repair"}): "0001",
-    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox"}): "0002",
-    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox", "st_rating"}): "0003",
-    frozenset({"st_repair", "st_lease", "st_checkpoint", "st_outbox", "st_rating", "st_chat"}): "0004",
-}
-UNKNOWN = "unknown"
+UNKNOWN = "unknown"  # of tables without a revision, which this program never leaves
 
 
 @cache
@@ -36,15 +29,8 @@ def revisions() -> tuple[str, ...]:
 
 def current(connection: Connection) -> str | None:
     """The revision of our tables; None where there are none."""
-    return stamped(connection) or _unstamped(connection)
-
-
-def _unstamped(connection: Connection) -> str | None:
     there = inspect(connection)
-    ours = frozenset(name for name in there.get_table_names() if name in TABLES.tables)
-    if ours == TABLES.tables.keys() and "steps" in {c["name"] for c in there.get_columns("st_lease")}:
-        return revisions()[-1]
-    return UNSTAMPED.get(ours, UNKNOWN) if ours else None
+    return stamped(connection) or (UNKNOWN if any(map(there.has_table, TABLES.tables)) else None)
 
 
 def stamped(connection: Connection) -> str | None:
@@ -56,11 +42,7 @@ def stamped(connection: Connection) -> str | None:
 
 def bring_up_to_date(connection: Connection) -> None:
     """Make what is missing, in the transaction of `connection`: all of it, or nothing."""
-    config = _config(connection)
-    revision = current(connection)
-    if revision is not None:
-        command.stamp(config, revision)
-    command.upgrade(config, "head")
+    command.upgrade(_config(connection), "head")
 
 
 def is_ours(_: Any, name: str | None, kind: str, *__: Any) -> bool:

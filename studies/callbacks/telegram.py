@@ -19,12 +19,13 @@ from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.repair.words import REPORTED
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import UNREACHABLE, Patient, StorageLost
 from smart_tuner.store.records import repairs_of, storable
 from smart_tuner.store.storage import Storage
 from studies.file.spec import Spec, SpecError
-from studies.report import advice, facts, history
+from studies.report import advice, facts, fixes, history
 from studies.report.facts import Facts
 from studies.run.folders import trial_folder
 from studies.run.study import (
@@ -40,7 +41,6 @@ from studies.run.study import (
 )
 
 HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
-WAITS = "waits for "  # so begins what is said of an alarm that another rule attends to
 RUNNING = "running:"  # of a study by its uid: its start was told, and its end was not
 
 
@@ -127,9 +127,8 @@ class Telegram(Callback):
             return
         bad = facts.of_bad_end(self._study, number, state, reason)
         self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
-        told = advice.advice(self._study, bad["rule"]) if "rule" in bad else None
-        if told is not None:
-            self._rows.tell("advice", None, f"{number}", told, group=bad["rule"])
+        if (rule := bad["rule"]) and (told := advice.advice(self._study, rule)) is not None:
+            self._rows.tell("advice", None, f"{number}", told, group=rule)
 
     def repaired(self, entry: Entry) -> None:
         self._keep(entry)
@@ -155,7 +154,7 @@ class Telegram(Callback):
             repair = f"{number}-{entry.parent}"
             told["repair_step"] = self._steps.get(entry.parent or 0)
             self._rows.add("verdict", number, name, told, "", picture, answers=repair)
-        elif entry.kind == "alarm" and not entry.action.startswith(WAITS):
+        elif entry.kind == "alarm" and entry.action in REPORTED:
             self._rows.add("warning", number, name, told, f"{number}-{entry.rule}", picture)
 
     def _tell_best(self, number: int, best: Facts) -> None:
@@ -189,6 +188,7 @@ class Rows(Patient):
         self._study, self._notify, self._workdir = study, spec.notify, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._channel = sender.channel(workdir)
+        self._words = fixes.words_of(study)
         self._waiting: list[Payload] = []
 
     def tell(
@@ -213,7 +213,7 @@ class Rows(Patient):
         files: kind and place of each; those that are not there are left out.
         answers: the name of the event that it is a reply to.
         """
-        quiet = self._notify.quiet
+        quiet, told = self._notify.quiet, {"study": self._study.study_name, "trial": trial, **told}
         self._waiting.append(
             {
                 "kind": kind,
@@ -223,7 +223,7 @@ class Rows(Patient):
                 "trial": trial,
                 "language": self._notify.language,
                 "quiet": None if quiet == "none" else quiet,
-                "facts": storable({"study": self._study.study_name, "trial": trial, **told}),
+                "facts": storable({**told, "words": facts.used(self._words, told)}),
                 "files": [
                     (kind, os.path.relpath(file, self._workdir)) for kind, file in files if file.is_file()
                 ],

@@ -15,6 +15,7 @@ from rich.table import Column
 from objectives.base import Callback, Measured, Objective, Step
 from objectives.trial import Start
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import ENGLISH, Words, of_rules
 from studies.report.fixes import told
 
 
@@ -43,6 +44,7 @@ class Terminal(Callback):
         self._start: Start | None = None
         self._last = ""  # the newest value
         self._said = 0.0
+        self._words = ENGLISH  # with those of the study's objective and own rules
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -70,6 +72,7 @@ class Terminal(Callback):
 
     def started(self, start: Start) -> None:
         self._start, self._last = start, ""
+        self._words = Words("en", {**start.objective.words, **of_rules(start.plan.rules)})
         self._steps.clear()
         shown = ", ".join(f"{name} {_short(value)}" for name, value in start.parameters.items())
         goes_on = f" goes on from step {start.step}" if start.step else ""
@@ -101,7 +104,7 @@ class Terminal(Callback):
         self._line(f"  step {measured.step}: {', '.join([self._last + spread, *numbers, *failed])}")
 
     def repaired(self, entry: Entry) -> None:
-        self._line(f"  {told(entry)}")
+        self._line(f"  {told(entry, self._words)}")
 
     def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._hide("trial")

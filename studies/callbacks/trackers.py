@@ -16,6 +16,7 @@ from objectives.trial import Start
 from smart_tuner.notify.tensorboard import Curves
 from smart_tuner.notify.tracking import Machine, OfStudy, Thinned, TrialRows, files_channel, hyperparameters
 from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.repair.words import Words, of_rules
 from smart_tuner.store.attributes import numbers
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import UNREACHABLE
@@ -75,7 +76,7 @@ class Trackers(Callback):
             if end is None:
                 self._attempt.released()
             else:
-                self._attempt.conclude(end[-1])
+                self._attempt.conclude(end[-1].text)
         finally:
             self._close()
 
@@ -112,6 +113,7 @@ class _Attempt:
         self._drawn: Curves | None = None
         self._entries_so_far: list[Entry] | None = None
         self._thinned = Thinned(start.plan.steps)
+        self._words = Words("en", {**start.objective.words, **of_rules(start.plan.rules)})
         self._settings: dict[str, float] = {}
         self._rows = start.attempt.outage.wait_for(lambda: self._begin(start))
 
@@ -134,13 +136,13 @@ class _Attempt:
         self._rows.measured(m.step, values)
 
     def repaired(self, entry: Entry) -> None:
-        line, so_far = fixes.told(entry), self._with(entry)
+        line, so_far = fixes.told(entry, self._words), self._with(entry)
         new = {name: value for name, (_, value) in entry.changes.items()}
         curves = self._curves(entry.step)
         curves.text(entry.step, "repairs", line)
         curves.numbers(entry.step, hyperparameters(new))
         if entry.kind in fixes.DEEDS:
-            lines = [fixes.told(e) for e in so_far if e.kind in fixes.DEEDS]
+            lines = [fixes.told(e, self._words) for e in so_far if e.kind in fixes.DEEDS]
             self._rows.repaired(entry.seq, entry.step, line, new, lines)
 
     def saving(self) -> None:
@@ -170,7 +172,8 @@ class _Attempt:
         found = [name for name in self._shows if (self._attempt.folder / name).is_file()]
         files = {self._attempt.folder / name: self._shows[name] for name in found}
         outage.wait_for(lambda: attach(trial, files, self._workdir))
-        outage.wait_for(lambda: save_note(trial, fixes.note(entries, reason)))
+        note = fixes.note(entries, reason, self._words)
+        outage.wait_for(lambda: save_note(trial, note))
         attributes = outage.wait_for(lambda: trial.user_attrs)
         effective = {**attributes["settings"], **numbers(attributes.get("effective"))}
         found += [e.picture for e in entries if (self._attempt.folder / e.picture).is_file()]
@@ -178,7 +181,9 @@ class _Attempt:
             {name: os.path.relpath(self._attempt.folder / name, self._workdir) for name in found},
             {
                 "effective.json": json.dumps(effective, indent=1),
-                "interventions.json": _json([entry.record() for entry in entries]),
+                "interventions.json": _json(
+                    [{**entry.record(), "told": fixes.told(entry, self._words)} for entry in entries]
+                ),
             },
             files_channel(self._workdir),
         )

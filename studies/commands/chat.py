@@ -22,7 +22,7 @@ from smart_tuner.store.leases import Leases
 from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import LEASES
 from studies.file.spec import Spec, SpecError
-from studies.report import facts, history
+from studies.report import facts, fixes, history
 from studies.run.folders import trial_folder
 from studies.run.study import (
     StudyError,
@@ -63,7 +63,7 @@ class StudyCommands:
         if found is None:
             return Reply(Words("en")("no_study"))
         study, spec = found
-        words = Words(spec.notify.language)
+        words = Words(spec.notify.language, fixes.words_of(study))
         if command not in self._answers:
             return Reply(words("help"))
         return self._answers[command](words, study, spec, text)
@@ -204,7 +204,7 @@ class StudyCommands:
 
 def _fix(words: Words, number: int, entry: Entry, verdict: Entry | None) -> str:
     where = f"{words('trial', number=number)}, {words('step', step=entry.step)}"
-    did = words.changes(entry.changes) or words.stored(entry.action)
+    did = words.changes(entry.changes) or words.done(entry.rule, entry.action, entry.action_values)
     what = "gave_up" if entry.kind == "end" else "fix"
     came = words(str(verdict.verdict)) if verdict is not None else ""
     return f"{where}. {words(what, what=words.rule(entry.rule))} {escaped(did)}. {came}".strip()

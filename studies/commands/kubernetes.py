@@ -4,15 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from studies.commands.scheduler import (
-    SAVE_SECONDS,
-    SAVED_AND_RELEASED,
-    STORAGE_VARIABLE,
-    LaunchError,
-    worker_command,
-)
+from studies.commands.scheduler import SAVE_SECONDS, SAVED_AND_RELEASED, STORAGE_VARIABLE, LaunchError
 from studies.file.sections import Budget
 
 HOME_IN_POD = "/runs"
@@ -22,20 +14,6 @@ SECRET_KEY = "storage-url"
 USELESS_TO_RETRY = [2, 5]  # wrong usage, refused speech data
 TOO_MANY_FAILURES = 8
 DIED_OFTEN = Budget.model_fields["retries"].default  # then it is not the machine
-
-
-def written(
-    study: str,
-    image: str,
-    jobs: int,
-    options: Mapping[str, str],
-    environment: Mapping[str, str],
-    device: str,
-) -> str:
-    """The manifest of workers of an existing study, as YAML."""
-    command = worker_command(["run_study.py"], HOME_IN_POD, study, device)
-    text: str = yaml.safe_dump(manifest(command, study, image, jobs, options, environment))
-    return text
 
 
 def manifest(

@@ -2,16 +2,19 @@
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from smart_tuner.store.storage import read_url
 from studies.commands import kubernetes, slurm
-from studies.commands.scheduler import STORAGE_VARIABLE, LaunchError
+from studies.commands.place import PROGRAM
+from studies.commands.scheduler import STORAGE_VARIABLE, LaunchError, worker_command
 from studies.report.outputs import MANIFESTS, STDOUT, OutputFile
 
 FLAGS = (
@@ -61,13 +64,19 @@ class Launch:
         Args:
             environment: of every job; no secrets.
         """
-        if self.target == "slurm":
-            return slurm.launch(study, self.jobs, workdir, url, environment, device, self.options)
-        text = kubernetes.written(study, self.image or "", self.jobs, self.options, environment, device)
-        if self.output in (None, STDOUT):
-            return text
-        self.output.write_text(text, "utf-8")
-        return f"{self.output}\nRun it: kubectl create -f {self.output}"
+        if self.target == "kubernetes":
+            command = worker_command(["run_study.py"], kubernetes.HOME_IN_POD, study, device)
+            job = kubernetes.manifest(command, study, self.image or "", self.jobs, self.options, environment)
+            text: str = yaml.safe_dump(job)
+            if self.output in (None, STDOUT):
+                return text
+            self.output.write_text(text, "utf-8")
+            return f"{self.output}\nRun it: kubectl create -f {self.output}"
+        command = worker_command([sys.executable, PROGRAM], str(workdir.resolve()), study, device)
+        folder = workdir.resolve() / "studies" / study / "slurm"
+        options = {"job-name": f"smart-tuner-{study}", **self.options}
+        jobs = slurm.submit(command, {STORAGE_VARIABLE: url, **environment}, self.jobs, folder, options, None)
+        return f"{len(jobs)} jobs: {jobs[0].job_id} to {jobs[-1].job_id}; what they say is in {folder}"
 
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:

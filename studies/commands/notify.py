@@ -15,10 +15,10 @@ from smart_tuner.notify.outbox import AskedToWait
 from smart_tuner.notify.telegram import sender as telegram_sender
 from smart_tuner.notify.telegram.client import Account, Bot, ChatError, Rejected, Unreachable, account
 from smart_tuner.notify.telegram.format import line
-from smart_tuner.notify.telegram.language import LANGUAGES
 from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.notify.telegram.process import Hearing, Telling
 from smart_tuner.notify.telegram.state import ChatState
+from smart_tuner.repair.words import LANGUAGES
 from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import OUTBOX
 from studies.callbacks import telegram

@@ -10,6 +10,7 @@ from objectives.signals import PARAMETERS, SIGNALS
 from smart_tuner.lazy import LazyModule
 from smart_tuner.repair.autofix import offered
 from smart_tuner.repair.rule import WAYS, Entry
+from smart_tuner.repair.words import Words
 from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
 from studies.commands.place import FORMATS, Place
@@ -83,11 +84,12 @@ def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, E
 @click.pass_obj
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:
     """What rules saw in study NAME, what was changed, and what came of it."""
-    rows = _repairs(place.study(name, looking=True)[0], trial)
+    study, _ = place.study(name, looking=True)
+    rows, words = _repairs(study, trial), Words("en", fixes.words_of(study))
     if explain:
-        click.echo(fixes.explained(rows) or "Nothing was repaired.")
+        click.echo(fixes.explained(rows, words) or "Nothing was repaired.")
     else:
-        click.echo(report.formatted(fixes.records(rows), form))
+        click.echo(report.formatted(fixes.records(rows, words), form))
 
 
 @click.command()

@@ -4,21 +4,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.commands.place import PROGRAM
-from studies.commands.scheduler import (
-    SAVE_SECONDS,
-    SAVED_AND_RELEASED,
-    STORAGE_VARIABLE,
-    LaunchError,
-    worker_command,
-)
+from studies.commands.scheduler import SAVE_SECONDS, SAVED_AND_RELEASED, LaunchError
 
 if TYPE_CHECKING:
     import submitit
@@ -34,31 +26,6 @@ OWN_SBATCH = {"array", "error", "open_mode", "output", "requeue", "signal"}
 
 class WorkerFailed(RuntimeError):
     """The worker process inside a job failed; the message has its exit code and last lines."""
-
-
-def launch(
-    study: str,
-    jobs: int,
-    workdir: Path,
-    url: str,
-    environment: Mapping[str, str],
-    device: str,
-    options: Mapping[str, str],
-) -> str:
-    """Submit workers of an existing study. Returns what is to be told.
-
-    Args:
-        environment: of every job; no secrets.
-        options: of sbatch.
-    """
-    command = worker_command([sys.executable, PROGRAM], str(workdir.resolve()), study, device)
-    folder = workdir.resolve() / "studies" / study / "slurm"
-    options = {"job-name": f"smart-tuner-{study}", **options}
-    ids = [
-        job.job_id
-        for job in submit(command, {STORAGE_VARIABLE: url, **environment}, jobs, folder, options, None)
-    ]
-    return f"{len(ids)} jobs: {ids[0]} to {ids[-1]}; what they say is in {folder}"
 
 
 def submit(

@@ -85,10 +85,10 @@ def _line(fault: ErrorDetails, root: type[Table], data: object) -> tuple[list[st
     if kind == "missing":
         return path, "", _missing(path[-1], value)
     if kind == "union_tag_not_found":
-        path.append(context["discriminator"].strip("'"))
+        path.append(context["discriminator"].strip("'()"))
         return path, "", _missing(path[-1], value)
     if kind == "union_tag_invalid":
-        path.append(context["discriminator"].strip("'"))
+        path.append(context["discriminator"].strip("'()"))
         return path, f"found {_shown(context['tag'])}, expected one of ", context["expected_tags"]
     expected = fault["msg"].removeprefix("Input should be ")
     start = f"found {_shown(value)}{', expected ' if expected != fault['msg'] else ': '}"

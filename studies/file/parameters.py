@@ -50,6 +50,11 @@ class FloatRange(Conditional):
         refuse(_range_faults(self.low, self.high, self.step, self.log))
         return self
 
+    def values(self) -> Sequence[float]:
+        """None where there are no steps."""
+        count = 0 if self.step is None else round((self.high - self.low) / self.step) + 1
+        return [self.low + number * (self.step or 0) for number in range(count)]
+
 
 class IntRange(Conditional):
     type: Literal["int"]

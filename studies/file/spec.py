@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES, Dimensions
@@ -24,6 +24,7 @@ from objectives.signals import PARAMETERS
 from studies.file.code import CodeError, look_in
 from studies.file.code import load as load_code
 from studies.file.faults import described
+from studies.file.named import Named, Unbuildable, names_in, pruner_recipe, sampler_recipe
 from studies.file.parameters import (
     AnyParameter,
     Choice,
@@ -61,6 +62,15 @@ class SpecError(ValueError):
     """A study file that cannot be used; the message says what, why and what to do."""
 
 
+def name(table: Any) -> str | None:
+    """Which kind of table it is; called as the key is that says it."""
+    given = dict(table) if isinstance(table, Mapping | Table) else {}
+    return "use" if "use" in given else given.get("name")
+
+
+ByUse = Annotated[Named, Tag("use")]
+
+
 class Spec(Table):
     """A whole study. A field's checks may look at the fields above it."""
 
@@ -71,8 +81,12 @@ class Spec(Table):
     model: Model | None = None
     fixed: dict[str, Number] = Field({}, alias="settings")
     space: dict[str, Parameter] = Field({})
-    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
-    pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
+    sampler: Annotated[
+        Annotated[Tpe, Tag("tpe")] | Annotated[Random, Tag("random")] | ByUse, Discriminator(name)
+    ] = Tpe()
+    pruner: Annotated[
+        Annotated[Asha, Tag("asha")] | Annotated[NoPruner, Tag("none")] | ByUse, Discriminator(name)
+    ] = Asha()
     rules: Rules = Rules()
     budget: Budget
     notify: Notify = Field(default_factory=Notify)
@@ -144,6 +158,21 @@ class Spec(Table):
         known = _known(info) or {}
         return {name: _typed(parameter, known.get(name)) for name, parameter in space.items()}
 
+    @field_validator("sampler", "pruner")
+    @classmethod
+    def _check_named(cls, chosen: Table, info: ValidationInfo) -> Table:
+        """Only of a file that the user gave: what the database says is not imported to be looked at."""
+        if isinstance(chosen, Named) and not (info.context or {}).get("stored"):
+            allowed = set(names_in(chosen.model_dump()))
+            try:
+                if info.field_name == "sampler":
+                    sampler_recipe(chosen, info.data.get("space", {}), allowed)
+                else:
+                    pruner_recipe(chosen, allowed)
+            except Unbuildable as error:
+                refuse(error.faults)
+        return chosen
+
     @field_validator("objective")
     @classmethod
     def _check_objective(cls, objective: Objective, info: ValidationInfo) -> Objective:
@@ -214,8 +243,10 @@ class Spec(Table):
     @property
     def code(self) -> tuple[str, ...]:
         """All code of the user's that it names; it may be imported where the user named this file."""
-        named = (self.objective.use, getattr(self.sampler, "use", None), getattr(self.pruner, "use", None))
-        return (*filter(None, named), *self.rules.extra, *self.callbacks)
+        tables = (table.model_dump() for table in (self.sampler, self.pruner) if isinstance(table, Named))
+        objective = [self.objective.use] if self.objective.use else []
+        named = (name for table in tables for name in names_in(table))
+        return (*objective, *named, *self.rules.extra, *self.callbacks)
 
     def parameters(self, params: Mapping[str, Any], known: Mapping[str, Known]) -> dict[str, Number]:
         """A value for each of the objective's parameters: what is neither fixed nor among `params` is the

@@ -1,12 +1,14 @@
 """What a chat is told of a study, as plain facts: from the database alone."""
 
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from smart_tuner.repair.rule import Entry, in_force
+from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import Catalogue
 from smart_tuner.store import attributes
 from smart_tuner.store.records import repairs_of
 from studies.file.spec import Spec
@@ -14,8 +16,9 @@ from studies.report import fixes, history
 from studies.run.study import rdb
 
 Facts = dict[str, Any]
-ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "changes", "back_to", "ramp", "clips"}
-ENTRY |= {"remedy", "verify_at", "verdict", "before", "after"}
+ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "action_values", "changes", "back_to"}
+ENTRY |= {"ramp", "clips", "remedy", "verify_at", "verdict", "before", "after"}
+KINDS = {"rule", "measure", "setting"}  # of words
 
 
 def entries(study: optuna.Study) -> list[tuple[int, Entry]]:
@@ -26,6 +29,22 @@ def entries(study: optuna.Study) -> list[tuple[int, Entry]]:
 def of_entry(entry: Entry) -> Facts:
     """A repair, verdict, alarm or end."""
     return {"entry": entry.kind, **{name: getattr(entry, name) for name in ENTRY}}
+
+
+def used(words: Catalogue, told: Facts) -> Catalogue:
+    """Those that are of use to tell these facts."""
+    names = {name.partition("/")[0] for name in _names(told)} | KINDS
+    return {key: said for key, said in words.items() if names.issuperset(key.split(".", 1))}
+
+
+def _names(told: object) -> Iterator[str]:
+    """All texts in facts, keys included."""
+    if isinstance(told, str):
+        yield told
+    elif isinstance(told, dict):
+        yield from (name for pair in told.items() for part in pair for name in _names(part))
+    elif isinstance(told, list | tuple):
+        yield from (name for part in told for name in _names(part))
 
 
 def of_study(study: optuna.Study, spec: Spec) -> Facts:
@@ -87,17 +106,15 @@ def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Fac
     trial = study.get_trials(deepcopy=False)[number]
     measures = attributes.measures(trial)
     values = [value for _, value in _values(study)]
-    rows = in_force(entry for _, entry in repairs_of(rdb(study).ours, study.user_attrs["uid"], number))
-    last = rows[-1] if rows else None
-    found: Facts = {
+    ended = attributes.ended(trial)
+    return {
         "state": state,
         "reason": reason,
+        "ended": ended.record() if ended else {},
+        "rule": ended.rule if ended else None,
         "value": measures[-1]["value"] if measures else None,
         "median": median(values) if values else None,
     }
-    if last is not None and last.kind == "end" and last.reason in reason:  # else an attempt before it
-        found |= {"rule": last.rule, "gave_up": last.action}
-    return found
 
 
 def _values(study: optuna.Study) -> list[tuple[int, float]]:

@@ -4,27 +4,49 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+import optuna
+
+from objectives.signals import WORDS
 from smart_tuner.repair.rule import Entry, Hyperparameters, Rule, in_force
+from smart_tuner.repair.words import ENGLISH, Catalogue, Words, of_rules
+from smart_tuner.store import attributes
 
 DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
 LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
 KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
 
 
-def told(entry: Entry) -> str:
+def words_of(study: optuna.Study) -> Catalogue:
+    """What the study's rules, measures and settings are called, beside what is built in."""
+    return {**WORDS, **attributes.words(study)}
+
+
+def seen(entry: Entry, words: Words = ENGLISH) -> str:
+    """What a rule saw."""
+    return words.seen(entry.rule, entry.reason, entry.evidence)
+
+
+def done(entry: Entry, words: Words = ENGLISH) -> str:
+    """What was done, or why nothing was."""
+    return words.done(entry.rule, entry.action, entry.action_values)
+
+
+def told(entry: Entry, words: Words = ENGLISH) -> str:
     """One line: when, which rule, what it saw, what was done."""
     if entry.kind == "verdict":
         came = f"{entry.verdict}: {_compared(entry)}" if _compared(entry) else str(entry.verdict)
-        return f"step {entry.step}: verdict on {entry.rule}: {came}; {entry.action}"
-    done = f" ({_done(entry)})" if _done(entry) else ""
-    return f"step {entry.step}: {KINDS[entry.kind]} {entry.rule}: {entry.reason}; {entry.action}{done}"
+        return f"step {entry.step}: verdict on {entry.rule}: {came}; {done(entry, words)}"
+    more = f" ({_more(entry)})" if _more(entry) else ""
+    saw, did = seen(entry, words), done(entry, words)
+    return f"step {entry.step}: {KINDS[entry.kind]} {entry.rule}: {saw}; {did}{more}"
 
 
 def changes(entry: Entry) -> str:
     return ", ".join(f"{name} {old:.4g} → {new:.4g}" for name, (old, new) in entry.changes.items())
 
 
-def _done(entry: Entry) -> str:
+def _more(entry: Entry) -> str:
+    """What was changed, in numbers."""
     parts = [changes(entry)] if entry.changes else []
     parts += [f"weights of step {entry.back_to}"] if entry.back_to is not None else []
     parts += [f"learning rate warms up over {entry.ramp} steps"] if entry.ramp else []
@@ -37,7 +59,7 @@ def _compared(entry: Entry) -> str:
     return ", ".join(f"{name} {_number(then, 3)} → {_number(now, 3)}" for name, then, now in both)
 
 
-def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
+def records(rows: Iterable[tuple[int, Entry]], words: Words = ENGLISH) -> list[dict[str, Any]]:
     """One record an entry that counts, for tables and JSON."""
     return [
         {
@@ -46,8 +68,8 @@ def records(rows: Iterable[tuple[int, Entry]]) -> list[dict[str, Any]]:
             "step": entry.step,
             "kind": entry.kind,
             "rule": entry.rule,
-            "seen": entry.reason if entry.kind != "verdict" else _compared(entry),
-            "done": entry.verdict or entry.action,
+            "seen": seen(entry, words) if entry.kind != "verdict" else _compared(entry),
+            "done": entry.verdict or done(entry, words),
             "changes": changes(entry),
             "back_to": entry.back_to,
             "clips": ", ".join(entry.clips),
@@ -65,7 +87,7 @@ def counting(rows: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
         yield from ((number, entry) for entry in in_force(entries))
 
 
-def explained(rows: Iterable[tuple[int, Entry]]) -> str:
+def explained(rows: Iterable[tuple[int, Entry]], words: Words = ENGLISH) -> str:
     """The same as a story that needs no knowledge of the program."""
     lines: list[str] = []
     current = None
@@ -73,40 +95,43 @@ def explained(rows: Iterable[tuple[int, Entry]]) -> str:
         if number != current:
             lines += ["", f"Trial {number}"]
             current = number
-        lines += _paragraph(entry)
+        lines += _paragraph(entry, words)
     return "\n".join(lines).strip()
 
 
-def _paragraph(entry: Entry) -> Iterator[str]:
-    evidence = ", ".join(f"{name} {_number(value)}" for name, value in entry.evidence.items())
+def _paragraph(entry: Entry, words: Words) -> Iterator[str]:
+    saw, did = seen(entry, words), done(entry, words)
+    numbers = {name: value for name, value in entry.evidence.items() if not isinstance(value, str)}
+    evidence = ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
     if entry.kind == "alarm":
-        yield f"  Step {entry.step}. The rule {entry.rule} saw something: {entry.reason}."
-        yield f"    Nothing was changed: {entry.action}."
+        yield f"  Step {entry.step}. The rule {entry.rule} saw something: {saw}."
+        yield f"    Nothing was changed: {did}."
     elif entry.kind == "repair":
         rule = f"{entry.rule} (level {entry.level}, priority {entry.priority} of 10)"
-        yield f"  Step {entry.step}. The rule {rule} saw: {entry.reason}."
+        yield f"  Step {entry.step}. The rule {rule} saw: {saw}."
         if evidence:
             yield f"    Evidence: {evidence}."
         if entry.suppressed:
             yield f"    Also seen, but further from the cause: {', '.join(entry.suppressed)}."
-        yield f"    Repair{_nth(entry)}: {entry.action}. {_done(entry)}."
+        yield f"    Repair{_nth(entry)}: {did}. {_more(entry)}."
         if entry.verify_at is not None:
             yield f"    What came of it is judged at step {entry.verify_at}."
     elif entry.kind == "verdict":
-        yield f"  Step {entry.step}. Verdict on {entry.rule}: {entry.verdict}; the repair was {entry.action}."
+        yield f"  Step {entry.step}. Verdict on {entry.rule}: {entry.verdict}; the repair was {did}."
         if entry.changes:
             yield f"    {changes(entry)}."
         yield f"    {_compared(entry)}."
     else:
-        yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {entry.reason}; {entry.action}."
+        yield f"  Step {entry.step}. The rule {entry.rule} ended the trial: {saw}; {did}."
 
 
-def note(entries: Iterable[Entry], reason: str) -> str:
+def note(entries: Iterable[Entry], reason: str, words: Words = ENGLISH) -> str:
     """A trial's repairs as a short Markdown table, cut where it would be long."""
     entries = list(entries)
     verdicts = {entry.parent: entry.verdict for entry in entries if entry.kind == "verdict"}
     rows = [
-        f"| {entry.step} | {entry.rule} | {_cell(entry.reason)} | {changes(entry) or _cell(entry.action)} "
+        f"| {entry.step} | {entry.rule} | {_cell(seen(entry, words))} "
+        f"| {changes(entry) or _cell(done(entry, words))} "
         f"| {verdicts.get(entry.seq) or ('gave up' if entry.kind == 'end' else 'none')} |"
         for entry in entries
         if entry.kind in ("repair", "end")
@@ -160,7 +185,8 @@ def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters) 
         "event": "when it happens",
     }[rule.tier]
     votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
-    tries = [action.what for action in rule.remedies(settings)[: rule.max_remedies]]
+    words, remedies = Words("en", of_rules([rule])), rule.remedies(settings)[: rule.max_remedies]
+    tries = [words.done(rule.name, action.code, action.values) for action in remedies]
     shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
     ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
     end = ends.get(rule.gives_up, "ends the trial as complete")

@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, Select, func, select
 from objectives import distance
 from smart_tuner.store.attributes import count, is_number, measures, yardstick
 from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
+from smart_tuner.store.optuna_private import storage_of, study_id_of
 from smart_tuner.store.tables import LEASES
+from studies.file.search import EXHAUSTED
 from studies.file.spec import Spec
 from studies.run.study import rdb
 
@@ -121,7 +123,10 @@ def _last(found: Any) -> dict[str, Any] | None:
 
 
 def training_left(study: optuna.Study, spec: Spec) -> bool:
-    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
+    """Whether the sampler has something left to try, and the budget's steps and hours, if it has any, are not
+    used up; trials are counted by leases."""
+    if EXHAUSTED in storage_of(study).get_study_system_attrs(study_id_of(study)):
+        return False
     budget = spec.budget
     if budget.consumed_steps is None and budget.hours is None:
         return True

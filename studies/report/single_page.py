@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Described, with_unit
 from studies.file.spec import Spec
@@ -63,7 +64,7 @@ def page(
         importance=_importance(study, trials),
         trials=[report.flat(record) for record in report.trial_records(study)],
         reasons=[(trial.number, why) for trial in trials if (why := attributes.reason(trial))],
-        repairs=fixes.explained(rows),
+        repairs=fixes.explained(rows, Words("en", fixes.words_of(study))),
         pictures=list(_pictures(rows, folder)),
         ratings=ratings,
     )

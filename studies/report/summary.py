@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Described
 from studies.file.spec import Spec
@@ -221,7 +222,14 @@ def markdown(
         )
     rows = list(repairs)
     if rows:
-        lines += ["", "## Repairs", "", "```", fixes.explained(rows), "```"]
+        lines += [
+            "",
+            "## Repairs",
+            "",
+            "```",
+            fixes.explained(rows, Words("en", fixes.words_of(study))),
+            "```",
+        ]
     if ratings:
         lines += ["", "## Ratings, 1 to 5, by people who listened", "", *_markdown_table(ratings)]
     return "\n".join(lines)

@@ -8,10 +8,11 @@ import torch
 from model.training import is_out_of_memory
 from objectives.base import End, NonFinite, OutOfMemory
 from objectives.trial import Unrepairable
+from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost, first_line
 from studies.file.space import Unrunnable
 
-OWN = (NonFinite, OutOfMemory, Unrepairable, Unrunnable)
+OWN = (OutOfMemory, Unrepairable, Unrunnable)
 
 
 class EndedElsewhere(Fenced):
@@ -30,19 +31,28 @@ def end_by(error: BaseException) -> End | None:
     if isinstance(error, StorageLost | DatabaseGone):  # they may say that the server ran out of memory
         return None
     if isinstance(error, optuna.TrialPruned):
-        return "PRUNED", None, str(error)
+        return "PRUNED", None, _reason(error)
+    if isinstance(error, NonFinite):
+        measures = {"grad_norm": math.nan, **error.measures}
+        return "FAIL", None, reason("not_finite", step=error.step, **measures)
     if isinstance(error, OWN):
-        return "FAIL", None, str(error)
+        return "FAIL", None, _reason(error)
     if is_out_of_memory(error):
-        return "FAIL", None, f"it does not fit into memory: {first_line(error)}"
+        return "FAIL", None, reason("out_of_memory", error=first_line(error))
     return None
+
+
+def _reason(error: BaseException) -> Reason:
+    """What the error was made with, if that is a reason."""
+    given = error.args[0] if error.args else None
+    return given if isinstance(given, Reason) else Reason(str(error))
 
 
 def end_with(value: float) -> End:
     """What becomes of a trial that came to its end: databases know no value that is not finite."""
     if math.isfinite(value):
-        return "COMPLETE", value, ""
-    return "FAIL", None, f"its value is {value}"
+        return "COMPLETE", value, Reason("")
+    return "FAIL", None, reason("no_value", value=value)
 
 
 def explained(error: BaseException) -> MachineFault | None:

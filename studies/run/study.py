@@ -16,7 +16,8 @@ from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage
-from studies.file.space import distributions, pruner, sampler
+from studies.file.search import pruner, sampler
+from studies.file.space import distributions
 from studies.file.spec import Spec, SpecError, objective_class
 
 WISHES = ("run", "pause", "stop")
@@ -44,17 +45,17 @@ def open_study(
         own: the objective itself, where it is at hand.
 
     Raises:
+        SpecError: its sampler or pruner cannot be used here.
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
         CodeError: a rule of the user's may not be, or cannot be, imported.
     """
+    draws, prunes = sampler(spec, allowed), pruner(spec, allowed)
     policy = _policy(spec, allowed, own)
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
             storage.create_study(spec.name, marks)
-    study = optuna.load_study(
-        study_name=spec.name, storage=storage, sampler=sampler(spec), pruner=pruner(spec)
-    )
+    study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
     if changed := stored_spec(study).differences(spec):
         raise StudyError(

@@ -1,6 +1,6 @@
 """One trial of a study: from its parameters to the value that the objective gives it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 
 from objectives.base import Callback, Objective
 from objectives.trial import Attempt, Plan, Start, Trial
+from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
@@ -66,7 +68,7 @@ def trials(
     spec: Spec, study: optuna.Study, objective: Objective, plan: Plan, device: str, callback: Callback
 ) -> Job:
     """What a worker does with each trial."""
-    _describe(study, objective)
+    _describe(study, objective, plan.rules)
 
     def run(attempt: Attempt) -> float:
         trial = attempt.trial
@@ -82,11 +84,12 @@ def trials(
     return run
 
 
-def _describe(study: optuna.Study, objective: Objective) -> None:
+def _describe(study: optuna.Study, objective: Objective, rules: Sequence[Rule]) -> None:
     """For pages and reports, which import no code of the user's: what its numbers are called and mean."""
     found = {name: getattr(objective, name) for name in ("unit", "curves", "measures")}
     found = {name: value if isinstance(value, str) else list(value) for name, value in found.items()}
-    words = {name: list(pair) for name, pair in objective.words.items()}
+    own = {key: said for key, said in of_rules(rules).items() if key not in BUILT_IN}
+    words = {key: list(pair) for key, pair in {**objective.words, **own}.items()}
     for name, value in (("objective", found), ("words", words)):
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)

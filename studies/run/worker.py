@@ -352,8 +352,10 @@ class Worker:
         if (found := self._found(number)) is not None:
             with suppress(UpdateFinishedTrialError):  # somebody has just told it
                 trial = optuna.trial.Trial(self.study, found._trial_id)
-                if outcome.reason:
-                    trial.set_user_attr("reason", outcome.reason)
+                if outcome.reason.text:
+                    trial.set_user_attr("reason", outcome.reason.text)
+                if outcome.reason.code:
+                    trial.set_user_attr("ended", outcome.reason.record())
                 if outcome.state == "COMPLETE":
                     _enqueue_fresh(self.study, self.spec, number)
                 failpoint("telling")
@@ -372,7 +374,7 @@ class Worker:
             return False
         state, value = found.state.name, found.value
         ours = decided is not None and decided.state == state and decided.value in (None, value)
-        self.callback.ended(number, state, value, decided.reason if decided and ours else ELSEWHERE)
+        self.callback.ended(number, state, value, decided.reason.text if decided and ours else ELSEWHERE)
         return True
 
     def _show(self) -> None:

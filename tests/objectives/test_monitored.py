@@ -5,6 +5,7 @@ of `QUIET` look at everything and see nothing; `Due` sees its fault at a step th
 """
 
 import json
+import math
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -149,7 +150,7 @@ class Slipping(Training):
     def advance(self, closely=False):
         if self.step == 7 and self.slips:
             self.slips -= 1
-            raise model_training.NonFinite("step 8: loss is nan", ("x",))
+            raise model_training.NonFinite(8, math.nan, 1.0, ("x",))
         return super().advance(closely)
 
 

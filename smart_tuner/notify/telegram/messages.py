@@ -7,46 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smart_tuner.notify.telegram.format import bold, escaped, lines
-from smart_tuner.notify.telegram.language import LANGUAGES, MEASURES, PHRASES, RULES, SETTINGS, russian
+from smart_tuner.notify.telegram.language import PHRASES
+from smart_tuner.repair import words as catalogue
+from smart_tuner.repair.words import Reason, number
 
 Facts = Mapping[str, Any]
 MOST_NAMES = 5  # of clips, measures or parts in one line
 
 
-class Words:
-    """One language of the catalogue. Raises ValueError for a language that it has not."""
-
-    def __init__(self, language: str) -> None:
-        self._at = LANGUAGES.index(language)
+class Words(catalogue.Words):
+    """One language of all that is said to a chat."""
 
     def __call__(self, key: str, /, **filled: Any) -> str:
         """A phrase, as markup, with foreign text made safe."""
         return PHRASES[key][self._at].format(**{name: escaped(value) for name, value in filled.items()})
-
-    def rule(self, name: str) -> str:
-        return RULES[name][self._at] if name in RULES else name
-
-    def setting(self, name: str) -> str:
-        return SETTINGS[name][self._at] if name in SETTINGS else name
-
-    def measure(self, name: str) -> str:
-        """Such as gradient/prenet, the gradient of a part."""
-        first, _, part = name.partition("/")
-        known = MEASURES[first][self._at] if first in MEASURES else first
-        return f"{known} {part}".strip()
-
-    def stored(self, text: str) -> str:
-        """A text that is stored in English."""
-        return (self._at and russian(text)) or text
-
-    def reason(self, facts: Facts) -> str:
-        """What a rule saw: its own sentence, or in Russian the rule and its numbers."""
-        if not self._at:
-            return str(facts["reason"])
-        if known := russian(str(facts["reason"])):
-            return known
-        evidence = self._numbers(facts.get("evidence", {}))
-        return self.rule(facts["rule"]) + (f" ({evidence})" if evidence else "")
 
     def changes(self, changes: Mapping[str, Sequence[float]]) -> str:
         return ", ".join(
@@ -57,14 +31,13 @@ class Words:
         both = [name for name in before if name in after][:MOST_NAMES]
         return ", ".join(f"{self.measure(n)} {number(before[n])} → {number(after[n])}" for n in both)
 
-    def _numbers(self, evidence: Mapping[str, float]) -> str:
-        shown = [f"{self.measure(n)}: {number(v)}" for n, v in list(evidence.items())[:MOST_NAMES]]
-        return "; ".join(shown)
+    def why(self, facts: Facts) -> str:
+        """What a rule saw."""
+        return self.seen(facts["rule"], facts["reason"], facts.get("evidence", {}))
 
-
-def number(value: float | str) -> str:
-    """What the database could not hold as a number, such as NaN, is text."""
-    return value if isinstance(value, str) else f"{value:.3g}"
+    def did(self, facts: Facts) -> str:
+        """What was done, or why nothing was."""
+        return self.done(facts["rule"], facts["action"], facts.get("action_values", {}))
 
 
 def decibels(value: float | str) -> str:
@@ -73,7 +46,7 @@ def decibels(value: float | str) -> str:
 
 def message(kind: str, language: str, facts: Facts, held: int = 0) -> str:
     """The text of an event. Args: held: how many of the kind came before it and were not told."""
-    words = Words(language)
+    words = Words(language, facts.get("words"))
     return lines(
         _head(words, facts),
         KINDS[kind](words, facts),
@@ -148,19 +121,20 @@ def _best(words: Words, facts: Facts) -> str:
 
 
 def _repair(kind: str, words: Words, facts: Facts) -> str:
-    done = [escaped(words.stored(facts["action"]))]
+    done = [escaped(words.did(facts))]
     done += [escaped(words.changes(facts["changes"]))] if facts["changes"] else []
     done += [words("back_to", step=facts["back_to"])] if facts.get("back_to") is not None else []
     done += [words("warms_up", ramp=facts["ramp"])] if facts.get("ramp") else []
     if clips := facts.get("clips"):
         done.append(words("clips_out", clips=_few(clips)))
     ended = facts["entry"] == "end"
+    nth = facts.get("remedy", facts.get("rung"))  # which version 0.1 called it
     return lines(
         words("gave_up" if ended else kind, what=words.rule(facts["rule"])),
-        words("why", why=words.reason(facts)),
+        words("why", why=words.why(facts)),
         words("done", done="") + "; ".join(done),
         words("by_rule", rule=facts["rule"], priority=facts["priority"]),
-        words("nth", nth=facts["remedy"] + 1) if facts.get("remedy") else None,
+        words("nth", nth=nth + 1) if nth else None,
         words("verify_at", step=facts["verify_at"]) if facts.get("verify_at") else None,
     )
 
@@ -176,8 +150,8 @@ def _critical(words: Words, facts: Facts) -> str:
 def _warning(words: Words, facts: Facts) -> str:
     return lines(
         words("warning", what=words.rule(facts["rule"])),
-        words("why", why=words.reason(facts)),
-        words("done", done=words.stored(facts["action"])),
+        words("why", why=words.why(facts)),
+        words("done", done=words.did(facts)),
     )
 
 
@@ -202,9 +176,7 @@ def _verdict(words: Words, facts: Facts) -> str:
 
 
 def _trial_bad(words: Words, facts: Facts) -> str:
-    reason = words.stored(facts["reason"])
-    if facts.get("rule"):
-        reason = f"{words.rule(facts['rule'])}: {words.stored(facts['gave_up'])}"
+    reason = words.end(Reason(facts["reason"], **facts.get("ended", {})))
     both = facts.get("value") is not None and facts.get("median") is not None
     return lines(
         words(f"trial_bad_{facts['state']}", reason=reason),
@@ -223,7 +195,7 @@ def _advice(words: Words, facts: Facts) -> str:
             rule=words.rule(facts["rule"]),
             ended=facts["ended"],
             finished=facts["finished"],
-            reason=words.reason(facts),
+            reason=words.why(facts),
         ),
         words("advice_tried", **tried) if sum(tried.values()) else None,
     ]

@@ -7,13 +7,22 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import median, more, share_of_loss, slower
 
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
 
 
 MOST_FRAMES = 1000  # a step: the limits of a training bring it down to what its weights serve
+RENEWING = {"renew_attention": ("give the attention new weights", "дать вниманию новые веса")}
+GUIDING = RENEWING | {  # what is said of `alignment_remedies`
+    "anew_guided": (
+        "start over, guided, with as many frames a step as the weights serve",
+        "начать заново, направляя внимание, с наибольшим числом кадров на шаг",
+    ),
+    "guide_harder": ("guide the attention harder", "сильнее направлять внимание"),
+    "hide_frames": ("hide a fifth of the frames from the decoder", "скрыть от декодера пятую часть кадров"),
+}
 
 
 class _Unaligned(Rule):
@@ -39,6 +48,17 @@ class TextIgnored(_Unaligned):
     noise: float = 0.002  # a gain that is no gain
     min_ratio: float = 1e-3  # of the encoder's gradients to the decoder's (AutoTrainer, Zhang et al. 2021)
     deadline: int = 20_000  # steps, at most half of the plan, of an aligned run: twice the alignment's
+    words: ClassVar[Templates] = GUIDING | {
+        "title": ("the text is ignored", "текст не учитывается"),
+        "diagonal": (
+            "attention is diagonal, but other texts raise the loss by {text_gain:.1%} only",
+            "внимание идёт по диагонали, но чужой текст увеличивает потери лишь на {text_gain:.1%}",
+        ),
+        "ignored": (
+            "other texts raise the loss by {text_gain:.1%} only; the encoder's gradient is {encoder:.0e}",
+            "чужой текст увеличивает потери лишь на {text_gain:.1%}; градиент кодировщика {encoder:.0e}",
+        ),
+    }
 
     def begins_to_listen(self, health: Health) -> bool:
         """A slow run, whose use of the text grows."""
@@ -57,14 +77,12 @@ class TextIgnored(_Unaligned):
                 return None
             if self.begins_to_listen(health):
                 return None
-            reason = f"attention is diagonal, but other texts raise the loss by {gain:.1%} only"
-            return Alarm(reason, {"text_gain": gain})
+            return Alarm("diagonal", {"text_gain": gain})
         if gain is None or encoder is None or not decoder:
             return None
         if gain >= self.min_text_gain or encoder / decoder >= self.min_ratio:
             return None
-        reason = f"other texts raise the loss by {gain:.1%} only; the encoder's gradient is {encoder:.0e}"
-        return Alarm(reason, {"text_gain": gain, "encoder": encoder, "decoder": decoder})
+        return Alarm("ignored", {"text_gain": gain, "encoder": encoder, "decoder": decoder})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         _, guide, hide, fresh = alignment_remedies(settings)
@@ -83,10 +101,10 @@ def alignment_remedies(settings: Hyperparameters) -> list[Action]:
     guided = "guided_attention_weight"
     anew = more(settings, guided, 2.0, least=1.0) | {"n_frames_per_step": MOST_FRAMES}
     return [
-        Action("start over, guided, with as many frames a step as the weights serve", anew, back_to="start"),
-        Action("guide the attention harder", more(settings, guided, 2.0, least=4.0)),
-        Action("hide a fifth of the frames from the decoder", {"p_frame_dropout": 0.2}),
-        Action("give the attention new weights", fresh="attention"),
+        Action("anew_guided", anew, back_to="start"),
+        Action("guide_harder", more(settings, guided, 2.0, least=4.0)),
+        Action("hide_frames", {"p_frame_dropout": 0.2}),
+        Action("renew_attention", fresh="attention"),
     ]
 
 
@@ -101,31 +119,49 @@ class Collapse(Rule):
     max_drop: float = 0.25
     max_dwell: float = 0.5
     steps: int = 10  # of training, whose attention is known without a validation
+    words: ClassVar[Templates] = RENEWING | {
+        "title": ("attention was lost", "внимание потеряно"),
+        "leapt": (
+            "attention off the diagonal leapt from {best_guided:.2f} to {guided:.2f} for {steps} steps",
+            "внимание вне диагонали подскочило с {best_guided:.2f} до {guided:.2f}, шагов подряд: {steps}",
+        ),
+        "fell": (
+            "{measure} fell from {best:.2f} to {now:.2f}",
+            "{measure}: было {best:.2f}, стало {now:.2f}",
+        ),
+        "rests": (
+            "attention rests on one symbol for {dwell:.0%} of the time",
+            "внимание стоит на одном знаке {dwell:.0%} времени",
+        ),
+        "back_to_aligned": (
+            "go back to aligned weights, with another order of clips",
+            "вернуться к выровненным весам, порядок записей другой",
+        ),
+        "back_and_guide": ("go back and guide the attention", "вернуться и направлять внимание"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         if health.milestone_at is None:
             return None
         away, usual = median(health, "guided", self.steps), health.best.get("guided")
         if away is not None and usual is not None and away > usual + self.max_drop:
-            reason = f"attention off the diagonal leapt from {usual:.2f} to {away:.2f} for {self.steps} steps"
-            return Alarm(reason, {"guided": away, "best_guided": usual})
+            return Alarm("leapt", {"guided": away, "best_guided": usual, "steps": self.steps})
         for name in ("diagonal_score", "corr"):
             values, best = health.values(name, 2), health.best.get(name)
             if len(values) and best is not None and values.max() < best - self.max_drop:
-                now = float(values[-1])
-                return Alarm(f"{name} fell from {best:.2f} to {now:.2f}", {name: now, f"best_{name}": best})
+                return Alarm("fell", {"measure": name, "now": float(values[-1]), "best": best})
         dwells = health.values("dwell", 2)
         if len(dwells) and (dwell := float(dwells.min())) > self.max_dwell:
-            return Alarm(f"attention rests on one symbol for {dwell:.0%} of the time", {"dwell": dwell})
+            return Alarm("rests", {"dwell": dwell})
         return None
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
         return [
-            Action("go back to aligned weights, with another order of clips", back_to="milestone"),
-            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="milestone"),
-            Action("go back and guide the attention", guidance, back_to="milestone"),
-            Action("give the attention new weights", fresh="attention"),
+            Action("back_to_aligned", back_to="milestone"),
+            Action("back_and_halve_rate", slower(settings, 0.5), back_to="milestone"),
+            Action("back_and_guide", guidance, back_to="milestone"),
+            Action("renew_attention", fresh="attention"),
         ]
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
@@ -152,6 +188,21 @@ class PoorAlignment(_Unaligned):
     max_loss: float = 0.7  # of what the best constant frame loses; above it a guided run may only be slow
     late_loss: float = 0.5  # below which the late score counts
     min_shrink: float = 0.1  # of the attention off the diagonal over three validations, if nothing guides it
+    words: ClassVar[Templates] = GUIDING | {
+        "title": ("attention does not align", "внимание не выравнивается"),
+        "loss_fell": (
+            "diagonal score {diagonal_score:.2f} is below {bound:g} after {steps} steps, and the loss fell "
+            "without it, to {of_constant:.0%} of a constant frame's",
+            "диагональность {diagonal_score:.2f} ниже {bound:g} после {steps} шагов, а потери упали и без "
+            "неё, до {of_constant:.0%} от потерь постоянного кадра",
+        ),
+        "no_shrink": (
+            "diagonal score {diagonal_score:.2f} is below {bound:g} after {steps} steps, and the attention "
+            "off the diagonal ({penalty:.2f}) does not shrink",
+            "диагональность {diagonal_score:.2f} ниже {bound:g} после {steps} шагов, и внимание вне "
+            "диагонали ({penalty:.2f}) не уменьшается",
+        ),
+    }
 
     def due(self, health: Health) -> int:
         return min(self.deadline, health.pace.planned // 4)
@@ -179,14 +230,18 @@ class PoorAlignment(_Unaligned):
             bound = self.late_diagonal_score
         if score >= bound:
             return None
+        evidence = {
+            "diagonal_score": score,
+            "bound": bound,
+            "steps": health.age,
+            "penalty": penalty,
+            "of_constant": loss,
+        }
         if loss <= self.max_loss:
-            why = f"the loss fell without it, to {loss:.0%} of a constant frame's"
-        elif self.shrinks(health, 0.0 if guided else self.min_shrink) is False:
-            why = f"the attention off the diagonal ({penalty:.2f}) does not shrink"
-        else:
-            return None
-        reason = f"diagonal score {score:.2f} is below {bound} after {health.age} steps, and {why}"
-        return Alarm(reason, {"diagonal_score": score, "penalty": penalty})
+            return Alarm("loss_fell", evidence)
+        if self.shrinks(health, 0.0 if guided else self.min_shrink) is False:
+            return Alarm("no_shrink", evidence)
+        return None
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return alignment_remedies(settings)
@@ -200,6 +255,13 @@ class StuckAttention(Rule):
     needs = ("dwell", "focus")
     max_dwell: float = 0.5
     max_focus: float = 0.5
+    words: ClassVar[Templates] = GUIDING | {
+        "title": ("attention is stuck", "внимание застряло"),
+        "rests": (
+            "attention rests on one symbol for {dwell:.0%} of the time, with a weight of {focus:.2f}",
+            "внимание стоит на одном знаке {dwell:.0%} времени, с весом {focus:.2f}",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         dwell, focus = health.last("dwell"), health.last("focus")
@@ -207,8 +269,7 @@ class StuckAttention(Rule):
             return None
         if dwell <= self.max_dwell or focus <= self.max_focus:
             return None
-        reason = f"attention rests on one symbol for {dwell:.0%} of the time, with a weight of {focus:.2f}"
-        return Alarm(reason, {"dwell": dwell, "focus": focus})
+        return Alarm("rests", {"dwell": dwell, "focus": focus})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return alignment_remedies(settings)[:2] + alignment_remedies(settings)[3:]
@@ -225,20 +286,29 @@ class OverbearingGuide(Rule):
     needs = ("guided", "guided_attention_weight", "aligned")
     max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
     sigma: float = 0.2  # what the guide is widened to: the default
+    words: ClassVar[Templates] = {
+        "title": ("the guide outweighs the speech", "направляющая важнее самой речи"),
+        "mostly_guide": (
+            "attention is aligned, and {share:.0%} of the loss is its guide's",
+            "внимание выровнено, а {share:.0%} потерь приходится на его направляющую",
+        ),
+        "widen_guide": (
+            "widen the guide, and weigh it once",
+            "расширить направляющую, её вес — не больше 1",
+        ),
+        "drop_guide": ("let the guide go", "убрать направляющую"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         share = share_of_loss(health, "guided", settings.guided_attention_weight)
         if share is None or share <= self.max_share or not health.last("aligned"):
             return None
-        return Alarm(f"attention is aligned, and {share:.0%} of the loss is its guide's", {"share": share})
+        return Alarm("mostly_guide", {"share": share})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         weight, sigma = "guided_attention_weight", "guided_attention_sigma"
         wide = {sigma: max(settings.guided_attention_sigma, self.sigma)}
         return [
-            Action(
-                "widen the guide, and weigh it once",
-                wide | {weight: min(settings.guided_attention_weight, 1.0)},
-            ),
-            Action("let the guide go", {weight: 0.0}),
+            Action("widen_guide", wide | {weight: min(settings.guided_attention_weight, 1.0)}),
+            Action("drop_guide", {weight: 0.0}),
         ]

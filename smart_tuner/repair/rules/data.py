@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import PASSES, Health, spread
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates, Value
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,15 @@ class FaultyClips(Rule):
     max_excess: float = 6.0  # robust standard deviations beyond the median clip, and at least:
     min_ratio: float = 2.0  # times the loss of its batch's median clip
     min_away: float = 0.25  # more attention off the diagonal than that clip
+    words: ClassVar[Templates] = {
+        "title": ("clips that do not fit their texts", "записи, не подходящие к своему тексту"),
+        "stand_out": (
+            "in their last {passes} passes {clips} clips stood out: mel loss up to {times:.1f} times, "
+            "attention off the diagonal {away:+.2f} beside their batches: {names}",
+            "в последних проходах ({passes}) выделяются записи ({clips}): потери до {times:.1f} раз больше, "
+            "внимание вне диагонали {away:+.2f} против их пакетов: {names}",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         """A clip must stand out in each of its last passes."""
@@ -34,14 +43,16 @@ class FaultyClips(Rule):
             return None
         loss, away = least[far.any(axis=1)].max(axis=0)
         shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
-        reason = (
-            f"in their last {PASSES} passes {len(found)} clips stood out: mel loss up to {np.exp(loss):.1f} "
-            f"times, attention off the diagonal {away:+.2f} beside their batches: {shown}"
-        )
-        return Alarm(reason, {"clips": len(found), "times": float(np.exp(loss)), "away": float(away)}, found)
+        stand: dict[str, Value] = {
+            "times": float(np.exp(loss)),
+            "away": float(away),
+            "passes": PASSES,
+            "names": shown,
+        }
+        return Alarm("stand_out", {"clips": len(found), **stand}, found)
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        return [Action("leave these clips out", exclude=True)] * self.max_remedies
+        return [Action("leave_out", exclude=True)] * self.max_remedies
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,17 @@ class NarrowBatch(Rule):
     needs = ("batch_size",)
     min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
     clips: int = 8
+    words: ClassVar[Templates] = {
+        "title": ("batches of too few clips", "в пакете слишком мало записей"),
+        "few_clips": ("a batch is {batch_size} clips", "записей в пакете: {batch_size}"),
+        "more_clips": ("take {size} clips a batch", "брать в пакет записей: {size}"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
             return None
-        return Alarm(f"a batch is {settings.batch_size} clips", {"batch_size": settings.batch_size})
+        return Alarm("few_clips", {"batch_size": settings.batch_size})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         sizes = self.clips, 2 * self.clips
-        return [Action(f"take {size} clips a batch", {"batch_size": size}) for size in sizes]
+        return [Action("more_clips", {"batch_size": size}, values={"size": size}) for size in sizes]

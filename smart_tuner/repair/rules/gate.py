@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import more, share_of_loss
 
 
@@ -19,18 +19,27 @@ class OverbearingGate(Rule):
     needs = ("gate", "gate_weight")
     max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
     positive_weight: float = 5.0  # what the ends weigh then: the default
+    words: ClassVar[Templates] = {
+        "title": ("the gate outweighs the speech", "остановка важнее самой речи"),
+        "mostly_gate": (
+            "{share:.0%} of the loss is the gate's",
+            "{share:.0%} потерь приходится на остановку",
+        ),
+        "usual_ends": ("weigh the ends as usual", "вернуть обычный вес концов фраз"),
+        "lighter_gate": ("let the gate's loss count less", "снизить вклад потерь остановки"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         share = share_of_loss(health, "gate", settings.gate_weight)
         if share is None or share <= self.max_share:
             return None
-        return Alarm(f"{share:.0%} of the loss is the gate's", {"share": share})
+        return Alarm("mostly_gate", {"share": share})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         ends = {"gate_positive_weight": min(settings.gate_positive_weight, self.positive_weight)}
         return [
-            Action("weigh the ends as usual", ends | {"gate_weight": min(settings.gate_weight, 1.0)}),
-            Action("let the gate's loss count less", {"gate_weight": settings.gate_weight / 4}),
+            Action("usual_ends", ends | {"gate_weight": min(settings.gate_weight, 1.0)}),
+            Action("lighter_gate", {"gate_weight": settings.gate_weight / 4}),
         ]
 
 
@@ -52,26 +61,38 @@ class _Gate(Rule):
         return None if accuracy >= bound else (accuracy, late)
 
 
+HEAVIER_GATE = {"heavier_gate": ("let the gate's loss count", "учитывать потери остановки")}
+
+
 def train_the_gate(settings: Hyperparameters) -> Action:
     """A gate whose loss hardly counts opens anywhere; where it counts, this changes nothing."""
-    return Action("let the gate's loss count", more(settings, "gate_weight", 1.0, least=1.0))
+    return Action("heavier_gate", more(settings, "gate_weight", 1.0, least=1.0))
 
 
 @dataclass(frozen=True)
 class GateNever(_Gate):
     """The gate opens late or never: ends are rare, so they must weigh more."""
 
+    words: ClassVar[Templates] = HEAVIER_GATE | {
+        "title": ("speech does not stop", "речь не останавливается"),
+        "late": (
+            "only {gate_accuracy:.0%} of the sentences stop in the right place; {gate_late:.0%} stop "
+            "late or never",
+            "вовремя останавливаются лишь {gate_accuracy:.0%} фраз; поздно или никогда — {gate_late:.0%}",
+        ),
+        "heavier_ends": ("weigh the ends {times:g} times", "вес концов фраз: {times:g}"),
+    }
+
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         found = self.wrong(health)
         if found is None or found[1] < 0.5 * (1 - found[0]):
             return None
-        right, late = found
-        reason = f"only {right:.0%} of the sentences stop in the right place; {late:.0%} stop late or never"
-        return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
+        return Alarm("late", {"gate_accuracy": found[0], "gate_late": found[1]})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         weight, now = "gate_positive_weight", settings.gate_positive_weight
-        heavier = [Action(f"weigh the ends {w:g} times", {weight: max(now, w)}) for w in (5.0, 15.0, 20.0)]
+        times = (5.0, 15.0, 20.0)
+        heavier = [Action("heavier_ends", {weight: max(now, w)}, values={"times": w}) for w in times]
         return [train_the_gate(settings), *heavier]
 
 
@@ -79,13 +100,21 @@ class GateNever(_Gate):
 class GateSoon(_Gate):
     """The gate opens too early: ends weigh too much."""
 
+    words: ClassVar[Templates] = HEAVIER_GATE | {
+        "title": ("speech stops early", "речь обрывается рано"),
+        "early": (
+            "only {gate_accuracy:.0%} of the sentences stop in the right place; most stop early",
+            "вовремя останавливаются лишь {gate_accuracy:.0%} фраз; большинство — рано",
+        ),
+        "halve_ends": ("halve the weight of the ends", "вдвое снизить вес концов фраз"),
+    }
+
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         found = self.wrong(health)
         if found is None or found[1] >= 0.5 * (1 - found[0]):
             return None
-        reason = f"only {found[0]:.0%} of the sentences stop in the right place; most stop early"
-        return Alarm(reason, {"gate_accuracy": found[0], "gate_late": found[1]})
+        return Alarm("early", {"gate_accuracy": found[0], "gate_late": found[1]})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         half = {"gate_positive_weight": settings.gate_positive_weight / 2}
-        return [train_the_gate(settings), *[Action("halve the weight of the ends", half)] * 3]
+        return [train_the_gate(settings), *[Action("halve_ends", half)] * 3]

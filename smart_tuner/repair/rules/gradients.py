@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
 from smart_tuner.repair.rules.steps import _Diverging
 
@@ -20,6 +20,15 @@ class ExplodingGradient(_Diverging):
     needs = ("grad_norm",)
     max_ratio: float = 10.0
     max_rise: float = 1.1  # of the median loss over its best
+    words: ClassVar[Templates] = {
+        "title": ("exploding gradients", "взрыв градиентов"),
+        "exploded": (
+            "gradient norm {grad_norm:.3g} is {times:.0f} times that of calm steps ({calm:.2g}), and the "
+            "loss rose to {unweighted_loss:.2f} from {best_unweighted_loss:.2f}",
+            "норма градиента {grad_norm:.3g} в {times:.0f} раз больше, чем в спокойное время ({calm:.2g}), "
+            "потери выросли с {best_unweighted_loss:.2f} до {unweighted_loss:.2f}",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         norm, loss = median(health, "grad_norm"), median(health, "unweighted_loss")
@@ -28,19 +37,14 @@ class ExplodingGradient(_Diverging):
             return None
         if norm <= self.max_ratio * calm or not rose(loss, best, self.max_rise):
             return None
-        reason = (
-            f"gradient norm {norm:.3g} is {norm / calm:.0f} times that of calm steps ({calm:.2g}), and the "
-            f"mel loss rose to {loss:.2f} from {best:.2f}"
-        )
-        return Alarm(
-            reason, {"grad_norm": norm, "calm": calm, "unweighted_loss": loss, "best_unweighted_loss": best}
-        )
+        evidence = {"grad_norm": norm, "calm": calm, "times": norm / calm}
+        return Alarm("exploded", evidence | {"unweighted_loss": loss, "best_unweighted_loss": best})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
-            Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
-            Action("go back and take a third of the learning rate", slower(settings, 1 / 3), back_to="good"),
-            Action("start over with a third of the learning rate", slower(settings, 1 / 3), back_to="start"),
+            Action("back_and_tenth_rate", slower(settings, 0.1), back_to="good"),
+            Action("back_and_third_rate", slower(settings, 1 / 3), back_to="good"),
+            Action("anew_and_third_rate", slower(settings, 1 / 3), back_to="start"),
         ]
 
 
@@ -54,27 +58,39 @@ class VanishingGradients(Rule):
     needs = ("gradient/", "adam_eps")
     min_gradient: float = 1e-8  # or epsilon, whichever is larger: there the step is half the learning rate
     near: float = 3.0  # times that bound: if half of the parts are so small, a quarter of each step is lost
+    words: ClassVar[Templates] = {
+        "title": ("vanishing gradients", "затухание градиентов"),
+        "vanished": (
+            "the gradients of {parts} are below {bound:.1e} (smallest {smallest:.1e}), so that Adam's "
+            "epsilon decides the step",
+            "градиенты частей {parts} ниже {bound:.1e} (наименьший {smallest:.1e}): шаг определяет "
+            "epsilon в Adam",
+        ),
+        "nearly_vanished": (
+            "the gradients of {parts} are below {bound:.1e} (smallest {smallest:.1e}), so that Adam's "
+            "epsilon takes a quarter of the step, or more",
+            "градиенты частей {parts} ниже {bound:.1e} (наименьший {smallest:.1e}): epsilon в Adam съедает "
+            "не меньше четверти шага",
+        ),
+        "lower_epsilon": ("lower Adam's epsilon", "снизить epsilon в Adam"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
         newest = {group: v for group in health.names(name) if (v := health.last(group)) is not None}
         small = {group: v for group, v in newest.items() if 0 < v < bound}
         nearly = {group: v for group, v in newest.items() if 0 < v < self.near * bound}
-        does = "decides the step"
+        code = "vanished"
         if nearly and 2 * len(nearly) >= len(newest):
-            small, bound, does = nearly, self.near * bound, "takes a quarter of the step, or more"
+            small, bound, code = nearly, self.near * bound, "nearly_vanished"
         elif not small or health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
-        worst = min(small, key=small.__getitem__)
-        reason = (
-            f"the gradients of {', '.join(group.removeprefix(name) for group in small)} are below "
-            f"{bound:.1e} (smallest {small[worst]:.1e}), so that Adam's epsilon {does}"
-        )
-        return Alarm(reason, small)
+        parts = ", ".join(group.removeprefix(name) for group in small)
+        return Alarm(code, {"parts": parts, "bound": bound, "smallest": min(small.values()), **small})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         smaller = [max(1e-12, settings.adam_eps / 100.0**k) for k in (1, 2, 3)]
-        return [Action("lower Adam's epsilon", {"adam_eps": eps}) for eps in smaller]
+        return [Action("lower_epsilon", {"adam_eps": eps}) for eps in smaller]
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,18 @@ class DeadModule(Rule):
     min_update: float = -4.5  # log10 of a step's change; healthy: -4 to -1 (TheDeepChecker)
     min_change: float = 0.1  # of its size: what a part must at least be able to change in the whole plan
     max_rate: float = 4e-3  # to which the learning rate is raised: the upper end of a usual search space
+    words: ClassVar[Templates] = {
+        "title": ("weights that hardly move", "веса почти не меняются"),
+        "still": (
+            "a step changes {parts} by less than 10^{bound:.1f}",
+            "шаг меняет {parts} меньше чем на 10^{bound:.1f}",
+        ),
+        "anew_and_raise_rate": (
+            "start over with a higher learning rate",
+            "начать заново с большей скоростью обучения",
+        ),
+        "raise_rate": ("raise the learning rate", "поднять скорость обучения"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         newest = {group: health.last(group) for group in health.names("update/")}
@@ -95,8 +123,8 @@ class DeadModule(Rule):
         still = {group: v for group, v in newest.items() if v is not None and v < bound}
         if not still or self.is_past(health):
             return None
-        names = ", ".join(group.removeprefix("update/") for group in still)
-        return Alarm(f"a step changes {names} by less than 10^{bound:.1f}", still)
+        parts = ", ".join(group.removeprefix("update/") for group in still)
+        return Alarm("still", {"parts": parts, "bound": bound, **still})
 
     def is_past(self, health: Health) -> bool:
         """Steps may be small once a run has learned something; without a milestone, in most of the plan."""
@@ -110,6 +138,6 @@ class DeadModule(Rule):
         rates = [min(settings.learning_rate * 10.0**k, self.max_rate) for k in (2.5, 2.5, 3)]
         anew, *raised = [{"learning_rate": max(settings.learning_rate, rate)} for rate in rates]
         return [
-            Action("start over with a higher learning rate", anew, back_to="start"),
-            *[Action("raise the learning rate", changes) for changes in raised],
+            Action("anew_and_raise_rate", anew, back_to="start"),
+            *[Action("raise_rate", changes) for changes in raised],
         ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates, Value
 from smart_tuner.repair.rules.reading import slower
 
 
@@ -19,21 +19,30 @@ class Integrity(Rule):
     gives_up: ClassVar[str | None] = "FAIL"
     needs = ("silent/", "unchanged/")
     max_remedies: ClassVar[int] = 0
+    words: ClassVar[Templates] = {
+        "title": ("weights that cannot learn", "веса, которые не обучаются"),
+        "cut": ("no gradient reaches {silent}", "градиент не доходит до: {silent}"),
+        "frozen": (
+            "a gradient reaches {unchanged}, but the weights do not change",
+            "градиент доходит до {unchanged}, но веса не меняются",
+        ),
+        "cut_and_frozen": (
+            "no gradient reaches {silent}; a gradient reaches {unchanged}, but the weights do not change",
+            "градиент не доходит до: {silent}; до {unchanged} доходит, но веса не меняются",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         silent = self._counts(health, "silent/")
         unchanged = self._counts(health, "unchanged/")
         if settings.gate_weight == 0:  # then its gradient is truly zero
             silent.pop("gate", None)
-        parts = []
-        if silent:
-            parts.append(f"no gradient reaches {', '.join(silent)}")
-        if unchanged:
-            parts.append(f"a gradient reaches {', '.join(unchanged)}, but the weights do not change")
-        if not parts:
+        if not silent and not unchanged:
             return None
-        evidence = {f"silent/{name}": n for name, n in silent.items()}
-        return Alarm("; ".join(parts), evidence | {f"unchanged/{name}": n for name, n in unchanged.items()})
+        code = "cut" if not unchanged else "cut_and_frozen" if silent else "frozen"
+        evidence: dict[str, Value] = {"silent": ", ".join(silent), "unchanged": ", ".join(unchanged)}
+        evidence |= {f"silent/{name}": n for name, n in silent.items()}
+        return Alarm(code, evidence | {f"unchanged/{name}": n for name, n in unchanged.items()})
 
     @staticmethod
     def _counts(health: Health, start: str) -> dict[str, float]:
@@ -52,6 +61,16 @@ class StuntedPart(Rule):
     max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
     first_steps: int = 20  # then what Adam made of the part looks like any other
+    words: ClassVar[Templates] = {
+        "title": ("a part begins far too small", "часть сети начинает со слишком малых весов"),
+        "too_small": (
+            "a step changes {parts} by up to {most:.0%} of their size, and the other parts by {usual:.1%}: "
+            "these weights begin far too small",
+            "шаг меняет {parts} на величину до {most:.0%} их размера, остальные части — на {usual:.1%}: "
+            "начальные веса слишком малы",
+        ),
+        "renew_parts": ("give these parts new weights", "дать этим частям новые веса"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         start, newest = "update/", {}
@@ -65,14 +84,12 @@ class StuntedPart(Rule):
         if not stunted:
             return None
         most = 10 ** max(stunted.values())
-        reason = (
-            f"a step changes {', '.join(stunted)} by up to {most:.0%} of their size, and the other parts by "
-            f"{10**usual:.1%}: these weights begin far too small"
-        )
-        return Alarm(reason, {f"{start}{part}": v for part, v in stunted.items()}, parts=tuple(stunted))
+        evidence: dict[str, Value] = {"parts": ", ".join(stunted), "most": most, "usual": 10**usual}
+        evidence |= {f"{start}{part}": value for part, value in stunted.items()}
+        return Alarm("too_small", evidence, parts=tuple(stunted))
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        return [Action("give these parts new weights", renew=True)] * self.max_remedies
+        return [Action("renew_parts", renew=True)] * self.max_remedies
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         return True  # parts that stayed stunted would have been an alarm of their own
@@ -85,15 +102,30 @@ class NonFinite(Rule):
     level, priority, tier = 1, 10, "event"
     max_events: int = 3  # within:
     within_steps: int = 100
+    words: ClassVar[Templates] = {
+        "title": ("NaN or infinity", "NaN или бесконечность"),
+        "not_finite": (
+            "loss is {loss:g}, gradient norm is {grad_norm:g}",
+            "потери {loss:g}, норма градиента {grad_norm:g}",
+        ),
+        "by_clips": (
+            "loss is {loss:g}, gradient norm is {grad_norm:g}, by {names} alone",
+            "потери {loss:g}, норма градиента {grad_norm:g}, и только из-за записей: {names}",
+        ),
+        "back_and_clip": (
+            "go back and clip gradients at half the norm",
+            "вернуться и вдвое снизить предел градиента",
+        ),
+    }
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        halved = Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good")
+        halved = Action("back_and_halve_rate", slower(settings, 0.5), back_to="good")
         if "grad_clip_thresh" not in settings:
             return [halved] * self.max_remedies
         return [
             halved,
             Action(
-                "go back and clip gradients at half the norm",
+                "back_and_clip",
                 {"grad_clip_thresh": max(0.05, settings.grad_clip_thresh * 0.5)},
                 back_to="good",
             ),
@@ -108,9 +140,15 @@ class OutOfMemory(Rule):
     """A batch does not fit into memory; the step was not taken."""
 
     level, priority, tier = 2, 9, "event"
+    words: ClassVar[Templates] = {
+        "title": ("out of memory", "не хватает памяти"),
+        "too_large": ("{error}", "{error}"),
+        "halve_batch": ("halve the batch", "вдвое уменьшить пакет"),
+        "split_batch": ("compute each batch in {parts} parts", "считать пакет по частям: {parts}"),
+    }
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         if "micro_batches" not in settings:
-            return [Action("halve the batch", {"batch_size": settings.batch_size // 2})] * self.max_remedies
+            return [Action("halve_batch", {"batch_size": settings.batch_size // 2})] * self.max_remedies
         parts = min(2 * settings.micro_batches, settings.batch_size)
-        return [Action(f"compute each batch in {parts} parts", {"micro_batches": parts})] * self.max_remedies
+        return [Action("split_batch", {"micro_batches": parts}, values={"parts": parts})] * self.max_remedies

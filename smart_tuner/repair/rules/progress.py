@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import WINDOW, more, rose, slower
 
 
@@ -20,6 +20,14 @@ class Plateau(Rule):
     gives_up: ClassVar[str | None] = "COMPLETE"
     min_gain: float = 0.001  # per validation
     validations: int = 10
+    words: ClassVar[Templates] = {
+        "title": ("no progress", "нет прогресса"),
+        "flat": (
+            "the held-out loss stays at {held_out:.3f} over {validations} validations",
+            "потери на отложенных данных остаются около {held_out:.3f}, проверок: {validations}",
+        ),
+        "halve_rate": ("halve the learning rate", "вдвое снизить скорость обучения"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         values, trend = (
@@ -32,11 +40,10 @@ class Plateau(Rule):
         gain = -trend.slope * health.pace.validate_every / (abs(middle) or 1.0)
         if gain >= self.min_gain:
             return None
-        reason = f"the held-out loss stays at {middle:.3f} over {self.validations} validations"
-        return Alarm(reason, {"held_out": middle, "gain": gain})
+        return Alarm("flat", {"held_out": middle, "gain": gain, "validations": self.validations})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        return [Action("halve the learning rate", slower(settings, 0.5))] * self.max_remedies
+        return [Action("halve_rate", slower(settings, 0.5))] * self.max_remedies
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,16 @@ class Overfit(Rule):
     gives_up: ClassVar[str | None] = "COMPLETE"
     max_rise: float = 0.05
     validations: int = 5
+    words: ClassVar[Templates] = {
+        "title": ("overfitting", "переобучение"),
+        "apart": (
+            "the held-out loss rose from {best_held_out:.3f} to {held_out:.3f} while the training loss falls",
+            "потери на отложенных данных выросли с {best_held_out:.3f} до {held_out:.3f}, а при "
+            "обучении падают",
+        ),
+        "more_dropout": ("more dropout in the decoder", "больше дропаута в декодере"),
+        "more_decay": ("ten times the weight decay", "затухание весов в 10 раз больше"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         values, best = health.values("held_out", self.validations), health.best.get("held_out")
@@ -59,12 +76,11 @@ class Overfit(Rule):
             return None
         if not health.falls("unweighted_loss", 4 * WINDOW):
             return None
-        reason = f"the held-out loss rose from {best:.3f} to {values.min():.3f} while the training loss falls"
-        return Alarm(reason, {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
+        return Alarm("apart", {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         p = min(0.9, settings.p_decoder_dropout + 0.1)
         return [
-            Action("more dropout in the decoder", {"p_decoder_dropout": p}),
-            Action("ten times the weight decay", more(settings, "weight_decay", 10.0, least=1e-6)),
+            Action("more_dropout", {"p_decoder_dropout": p}),
+            Action("more_decay", more(settings, "weight_decay", 10.0, least=1e-6)),
         ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule
+from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import WINDOW, by_chance, median, rose, slower
 
 
@@ -28,6 +28,13 @@ class OversizedSteps(_Diverging):
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound
     first_steps: int = 2000
     looks: int = 5  # over which the median is taken: a single look scatters by a third
+    words: ClassVar[Templates] = {
+        "title": ("steps far too large", "слишком большие шаги"),
+        "large": (
+            "a step changes half of the network's parts by more than {size:.1%} of their size",
+            "шаг меняет половину частей сети больше чем на {size:.1%} их размера",
+        ),
+    }
 
     def size(self, health: Health) -> float | None:
         """log10 of how much a step changes the median part, of its own size; None with too few looks."""
@@ -39,14 +46,13 @@ class OversizedSteps(_Diverging):
         size = self.size(health)
         if size is None or size <= self.max_update or health.age > health.pace(self.first_steps, 100):
             return None
-        reason = f"a step changes half of the network's parts by more than {10**size:.1%} of their size"
-        return Alarm(reason, {"update": size})
+        return Alarm("large", {"size": 10**size, "update": size})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         tenth, third = slower(settings, 0.1), slower(settings, 1 / 3)
         return [
-            Action("start over with a tenth of the learning rate", tenth, back_to="start"),
-            Action("start over with a third of the learning rate", third, back_to="start"),
+            Action("anew_and_tenth_rate", tenth, back_to="start"),
+            Action("anew_and_third_rate", third, back_to="start"),
         ]
 
 
@@ -56,18 +62,24 @@ class OvergrownSteps(OversizedSteps):
 
     looks: int = 2  # fewer than at the start, where Adam settles: what was learned is being lost
     max_remedies: ClassVar[int] = 3
+    words: ClassVar[Templates] = {
+        "title": ("steps have grown far too large", "шаги стали слишком большими"),
+        "large": (
+            "a step now changes half of the network's parts by more than {size:.1%} of their size",
+            "шаг теперь меняет половину частей сети больше чем на {size:.1%} их размера",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         size = self.size(health)
         if size is None or size <= self.max_update or health.age <= health.pace(self.first_steps, 100):
             return None
-        reason = f"a step now changes half of the network's parts by more than {10**size:.1%} of their size"
-        return Alarm(reason, {"update": size})
+        return Alarm("large", {"size": 10**size, "update": size})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
-            Action("go back and take a tenth of the learning rate", slower(settings, 0.1), back_to="good"),
-            *[Action("go back and take a third of it", slower(settings, 1 / 3), back_to="good")] * 2,
+            Action("back_and_tenth_rate", slower(settings, 0.1), back_to="good"),
+            *[Action("back_and_third_rate", slower(settings, 1 / 3), back_to="good")] * 2,
         ]
 
 
@@ -81,26 +93,44 @@ class Divergence(_Diverging):
     leap_steps: int = 5
     max_rise: float = 1.3
     rise_steps: int = 300
+    words: ClassVar[Templates] = {
+        "title": ("diverging loss", "потери расходятся"),
+        "leapt": (
+            "the loss leapt from {usual:.2f} to {unweighted_loss:.2f} for {steps} steps",
+            "потери подскочили с {usual:.2f} до {unweighted_loss:.2f}, шагов подряд: {steps}",
+        ),
+        "left_best": (
+            "the loss has been around {unweighted_loss:.2f} for {steps} steps; it was "
+            "{best_unweighted_loss:.2f}",
+            "потери держатся около {unweighted_loss:.2f}, шагов: {steps}; было {best_unweighted_loss:.2f}",
+        ),
+        "back_in_another_order": (
+            "go back and take the clips in another order",
+            "вернуться и взять записи в другом порядке",
+        ),
+        "back_and_lower_rate": (
+            "go back and lower the learning rate",
+            "вернуться и снизить скорость обучения",
+        ),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         name, count = "unweighted_loss", self.leap_steps
         best, recent = health.best.get(name), health.values(name, count)
         long = health.values(name, 5 * WINDOW + count)
         if len(long) and rose(recent.min(), usual := float(np.median(long[:-count])), self.max_leap):
-            reason = f"the mel loss leapt from {usual:.2f} to {recent.min():.2f} for {count} steps"
-            return Alarm(reason, {name: float(recent.min()), "usual": usual})
+            return Alarm("leapt", {name: float(recent.min()), "usual": usual, "steps": count})
         window = health.pace(self.rise_steps, WINDOW)
         loss = median(health, name, window)
         if loss is None or best is None or not rose(loss, best, self.max_rise * by_chance(health, 2.0)):
             return None
-        reason = f"the mel loss has been around {loss:.2f} for {window} steps; it was {best:.2f}"
-        return Alarm(reason, {name: loss, f"best_{name}": best})
+        return Alarm("left_best", {name: loss, "best_unweighted_loss": best, "steps": window})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [
-            Action("go back and take the clips in another order", back_to="good"),
-            Action("go back and lower the learning rate", slower(settings, 0.67), back_to="good"),
-            Action("go back and halve the learning rate", slower(settings, 0.5), back_to="good"),
+            Action("back_in_another_order", back_to="good"),
+            Action("back_and_lower_rate", slower(settings, 0.67), back_to="good"),
+            Action("back_and_halve_rate", slower(settings, 0.5), back_to="good"),
         ]
 
 
@@ -113,6 +143,19 @@ class UnstableLoss(Rule):
     gives_up: ClassVar[str | None] = None
     max_spread: float = 0.25  # of the log of the mel loss; about a quarter of the loss
     max_ratio: float = 3.0
+    words: ClassVar[Templates] = {
+        "title": ("unstable loss", "потери скачут"),
+        "scatters": (
+            "the loss scatters by {loss_spread:.0%} from step to step; in calm times by {calm:.0%}",
+            "разброс потерь от шага к шагу {loss_spread:.0%}; в спокойное время {calm:.0%}",
+        ),
+        "double_batch": (
+            "double the batch, in twice as many parts",
+            "удвоить пакет, вдвое больше частей",
+        ),
+        "lower_rate": ("lower the learning rate", "снизить скорость обучения"),
+        "forget_sooner": ("let Adam forget sooner", "пусть Adam забывает быстрее"),
+    }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         now, calm = health.last("loss_spread"), health.best.get("loss_spread")
@@ -120,13 +163,12 @@ class UnstableLoss(Rule):
             return None
         if health.falls("unweighted_loss", 4 * WINDOW) is not False:
             return None
-        reason = f"the mel loss scatters by {now:.0%} from step to step; in calm times by {calm:.0%}"
-        return Alarm(reason, {"loss_spread": now, "calm": calm})
+        return Alarm("scatters", {"loss_spread": now, "calm": calm})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         doubled = {"batch_size": 2 * settings.batch_size, "micro_batches": 2 * settings.micro_batches}
         return [
-            Action("double the batch, in twice as many parts", doubled),
-            Action("lower the learning rate", slower(settings, 0.7)),
-            Action("let Adam forget sooner", {"adam_beta2": 0.99}),
+            Action("double_batch", doubled),
+            Action("lower_rate", slower(settings, 0.7)),
+            Action("forget_sooner", {"adam_beta2": 0.99}),
         ]

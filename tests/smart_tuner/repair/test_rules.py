@@ -33,6 +33,7 @@ from smart_tuner.repair.rules import (
     UnstableLoss,
     VanishingGradients,
 )
+from smart_tuner.repair.words import LANGUAGES, Words
 
 S = Hyperparameters(asdict(Settings()))
 
@@ -223,7 +224,9 @@ def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(ru
     sick = {name: value for name, value in sick.items() if name != "eps"}
     alarm = rule.sees(chart(**sick), settings)
     assert alarm is not None
-    assert alarm.reason
+    for language in LANGUAGES:
+        assert "?" not in (told := Words(language).seen(rule.name, alarm.code, alarm.evidence))
+        assert told != alarm.code
     assert rule.sees(chart(**(sick | cure)), settings) is None
 
 
@@ -295,7 +298,9 @@ def test_ladders_name_known_settings_and_every_rung_does_something(rule):
     for action in rule.remedies(having(learning_rate=1e-5)):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
-        assert action.what
+        for language in LANGUAGES:
+            assert "?" not in (told := Words(language).done(rule.name, action.code, action.values))
+            assert told != action.code
 
 
 def test_an_epsilon_that_was_not_small_enough_is_not_tried_again():

@@ -15,6 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import create_engine, event, literal, select, update
 from sqlalchemy.pool import StaticPool
 
+from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store.leases import LIFE_SECONDS, WATCHED_SECONDS, Leases, Renewal, is_gone, this_process
 from smart_tuner.store.outage import Fenced
 from smart_tuner.store.storage import open_storage
@@ -22,6 +23,7 @@ from smart_tuner.store.tables import LEASES, TABLES
 
 BUDGET = 4
 RETRIES = 3
+NONE = Reason("")
 
 
 class Elsewhere:
@@ -84,7 +86,7 @@ def test_one_that_ran_out_is_watched_before_it_is_taken(process, clock):
     clock[0] += WATCHED_SECONDS
     taken = two.claim()
     assert (taken.number, taken.deaths) == (0, 1)
-    for refused in (one.renew, one.release, lambda ours: one.decide(ours, "COMPLETE", 1.0, "")):
+    for refused in (one.renew, one.release, lambda ours: one.decide(ours, "COMPLETE", 1.0, NONE)):
         with pytest.raises(Fenced, match="trial 0 was taken over"):
             refused(lease)
 
@@ -121,7 +123,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(process, clock):
     assert lease is None
     [outcome] = other.decided()
     assert (outcome.number, outcome.state, outcome.value) == (0, "FAIL", None)
-    assert outcome.reason == f"its worker died {RETRIES + 1} times"
+    assert outcome.reason == reason("worker_died", times=RETRIES + 1)
 
 
 def test_what_all_attempts_trained_is_noted_at_renewals_and_at_each_end(engine, process):
@@ -146,15 +148,15 @@ def test_what_all_attempts_trained_is_noted_at_renewals_and_at_each_end(engine, 
         connection.execute(update(LEASES).values(state="released"))
     lease = three.claim()
     lease.consumed.add(2.0)
-    three.decide(lease, "FAIL", None, "loss is nan")
+    three.decide(lease, "FAIL", None, Reason("loss is nan"))
     assert noted() == (4, 5.0)
 
 
 def test_an_outcome_is_decided_once(process):
     one = process()
     lease = held(one, 0)
-    one.decide(lease, "COMPLETE", 5.5, "")
-    one.decide(lease, "COMPLETE", 5.5, "")  # as when the answer to the first was lost
+    one.decide(lease, "COMPLETE", 5.5, NONE)
+    one.decide(lease, "COMPLETE", 5.5, NONE)  # as when the answer to the first was lost
     assert [(o.number, o.state, o.value) for o in process().decided()] == [(0, "COMPLETE", 5.5)]
     one.told(0)
     assert one.decided() == []
@@ -327,7 +329,7 @@ class Machine(RuleBasedStateMachine):
     @rule(process=processes, value=st.floats(0, 9), dies=st.booleans())
     def ends(self, process, value, dies):
         lease = self.holds.get(process)
-        if self.write(process, lambda ours: process.leases.decide(ours, "COMPLETE", value, "")):
+        if self.write(process, lambda ours: process.leases.decide(ours, "COMPLETE", value, NONE)):
             assert lease.number not in self.outcomes
             self.outcomes[lease.number] = value
         self.holds.pop(process, None)
@@ -383,7 +385,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(3 * BUDGET):
             last.adopt(*self.known())
             if (lease := last.claim()) is not None:
-                last.decide(lease, "COMPLETE", 0.5, "")
+                last.decide(lease, "COMPLETE", 0.5, NONE)
                 self.outcomes[lease.number] = 0.5
             self.tell(last)
             self.clock[0] += WATCHED_SECONDS

@@ -9,6 +9,7 @@ from as_json import as_json
 from sqlalchemy import null
 
 import run_study
+from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store import maintenance
 from smart_tuner.store.records import TrialRepairs
@@ -44,6 +45,7 @@ def fill(url):
                     study.tell(trial, value)
             study.enqueue_trial({"rate": 1e-3})
         TrialRepairs(storage, "one", 1, "policy").add(Entry("repair", 10, "rule", 1, 2, "reason"))
+        ChatState(storage.ours).once("running:one")
         with storage.ours.begin() as connection:
             connection.execute(LEASES.insert(), {**LEASE, "number": 1, "outcome": {"value": 1}})
             connection.execute(LEASES.insert(), {**LEASE, "number": 2})

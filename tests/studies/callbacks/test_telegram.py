@@ -1,15 +1,24 @@
 """What workers keep to be told: once, whatever the database does, and never in a training's way."""
 
+import uuid
 from contextlib import closing
 from dataclasses import replace
 from types import SimpleNamespace
 
+import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from smart_tuner.notify.telegram import messages
 from smart_tuner.notify.telegram.client import Account
+from smart_tuner.notify.telegram.messages import message
+from smart_tuner.repair import words
+from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.words import REPORTED
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
@@ -19,7 +28,7 @@ from studies.file.spec import load
 from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
-    "repair", 100, "poor_alignment", 5, 8, "seen", {"diagonal_score": 0.02}, action="guide the attention"
+    "repair", 100, "stuck_attention", 5, 7, "rests", {"dwell": 0.8, "focus": 0.9}, action="guide_harder"
 )
 
 
@@ -63,8 +72,8 @@ def desk(empty_url, tmp_path):
         (REPAIR, "fix"),
         (replace(REPAIR, rule="divergence", level=3), "critical"),
         (replace(REPAIR, kind="verdict", verdict="improved", parent=1), "verdict"),
-        (replace(REPAIR, kind="alarm", action="only reported: nothing is left"), "warning"),
-        (replace(REPAIR, kind="alarm", action="waits for collapse, which is nearer to the cause"), None),
+        (replace(REPAIR, kind="alarm", action="reported_nothing_left"), "warning"),
+        (replace(REPAIR, kind="alarm", action="waits_for_cause"), None),
         (replace(REPAIR, kind="end", rule="integrity", level=1), "critical"),
         (replace(REPAIR, kind="end"), None),  # the trial's end tells it
     ],
@@ -189,3 +198,60 @@ def test_a_study_that_is_gone_is_told_as_gone(desk):
 
 def spec_with(spec, **notify):
     return spec.parse({**spec.model_dump(mode="json"), "notify": notify}, "a test")
+
+
+NASTY = [
+    "waits for ",
+    "behind the other trials",
+    "only reported: {x}",
+    "{",
+    "",
+    "NaN",
+    "kept",
+    "trouble {step}",
+]
+ENTRIES = [
+    REPAIR,
+    replace(REPAIR, rule="divergence", level=3, reason="leapt", evidence={"usual": 1.0, "steps": 5}),
+    replace(REPAIR, kind="verdict", verdict="harm", action="undone", parent=1),
+    *(replace(REPAIR, kind="alarm", action=code) for code in [*sorted(REPORTED), "waits_for_cause"]),
+    replace(REPAIR, kind="end", action="nothing_left", action_values={"tried": 4, "redone": 9, "most": 12}),
+]
+
+
+def decided(workdir):
+    """All that is decided of a made-up study, and the Russian of all that is told of it."""
+    with closing(open_storage(f"sqlite:///{workdir / uuid.uuid4().hex}.db")) as storage:
+        desk = Desk(storage, workdir)
+        alerted, trial = desk.again(), desk.study.ask()
+        desk.started(alerted)
+        repairs = TrialRepairs(storage, desk.uid, 0, "policy")
+        for entry in ENTRIES:
+            alerted.repaired(repairs.add(entry))
+        why = GivenUp("PRUNED", ENTRIES[-1]).reason
+        for name, value in (("reason", why.text), ("ended", why.record()), ("ended_by", {"rule": why.rule})):
+            trial.set_user_attr(name, value)
+        desk.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        alerted.ended(0, "PRUNED", None, why.text)
+        rows = desk.rows()
+        told = [message(row["kind"], "ru", row["facts"]) for row in rows]
+        decisions = [
+            {name: row[name] for name in ("kind", "group", "name", "answers", "trial")} for row in rows
+        ]
+        return decisions, told, [row["facts"] for row in rows if row["kind"] == "advice"]
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=5)
+def test_whatever_the_english_sentences_are_the_same_is_decided_and_told_in_russian(tmp_path_factory, chance):
+    def other(catalogue):
+        return {key: (chance.choice(NASTY), said[1]) for key, said in catalogue.items()}
+
+    plain = decided(tmp_path_factory.mktemp("plain"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "BUILT_IN", other(words.BUILT_IN))
+        patch.setattr(words.ENGLISH, "_known", words.BUILT_IN)
+        patch.setattr(messages, "PHRASES", other(messages.PHRASES))
+        assert decided(tmp_path_factory.mktemp("other")) == plain
+    kinds = [row["kind"] for row in plain[0]]
+    assert kinds == ["fix", "critical", "verdict", *["warning"] * len(REPORTED), "trial_bad", "advice"]

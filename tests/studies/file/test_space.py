@@ -12,7 +12,8 @@ from optuna.trial import FixedTrial, TrialState
 
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
-from studies.file.space import distributions, pruner, sampler, suggest
+from studies.file.search import pruner, sampler
+from studies.file.space import distributions, suggest
 from studies.file.spec import Spec, load
 
 SHIPPED = ["ljspeech", "quickstart", "russian"]
@@ -221,6 +222,7 @@ def test_a_trial_killed_between_two_draws_goes_on_with_the_same_second_draw(tmp_
     killed = opened(spec(), tmp_path / "killed.db").ask()
     killed.suggest_float("guided_attention_weight", 0.0, 4.0, step=0.5)
     study = opened(spec(), tmp_path / "killed.db")
+    study.get_trials(deepcopy=False)  # as a worker does first: Optuna's cache must know the trial
     assert suggest(optuna.trial.Trial(study, killed._trial_id), spec()) == whole
 
 

@@ -33,7 +33,7 @@ class Shown:
         if rule is None:
             self.study.tell(trial, value)
         else:
-            repairs.add(entry_of("end", rule, reason="diagonal score 0.02 is below 0.3"))
+            repairs.add(entry_of("end", rule))
             trial.set_user_attr("ended_by", {"rule": rule})
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 

@@ -26,10 +26,10 @@ REPAIR = Entry(
     "poor_alignment",
     5,
     8,
-    "diagonal score 0.05 is below 0.3 at step 175",
-    {"diagonal_score": 0.05},
+    "no_shrink",
+    {"diagonal_score": 0.05, "bound": 0.3, "steps": 175, "penalty": 0.5},
     suppressed=("gate_never",),
-    action="guide the attention",
+    action="guide_harder",
     changes={"guided_attention_weight": (0.0, 1.0)},
     ramp=50,
     remedy=0,
@@ -58,7 +58,8 @@ def test_a_story_tells_what_was_seen_changed_and_came_of_it():
     for part in (
         "Trial 3",
         "Step 175",
-        "diagonal score 0.05 is below 0.3",
+        "diagonal score 0.05 is below 0.3 after 175 steps",
+        "guide the attention harder",
         "guided_attention_weight 0 → 1",
         "warms up over 50 steps",
         "gate_never",
@@ -206,7 +207,7 @@ def test_a_rule_that_the_objective_cannot_serve_is_said_to_be_idle():
 
 def test_a_note_says_in_a_table_what_was_changed_why_and_what_came_of_it():
     shown = fixes.note([REPAIR, VERDICT], "")
-    assert "| 175 | poor_alignment | diagonal score 0.05 is below 0.3 at step 175 |" in shown
+    assert "| 175 | poor_alignment | diagonal score 0.05 is below 0.3 after 175 steps, and" in shown
     assert "guided_attention_weight 0 → 1 | improved |" in shown
 
 
