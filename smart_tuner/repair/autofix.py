@@ -169,7 +169,7 @@ class AutoFix:
         if poisoned := [name for name in POISONED if not math.isfinite(measures.get(name, 0.0))]:
             self.health.note(step, {})
             self._choice.trouble()
-            self._act(self._rule(NonFinite), Alarm(f"{', '.join(poisoned)} is not finite", {}), ())
+            self._act(self._rule(NonFinite), Alarm("spoilt", {"names": ", ".join(poisoned)}), ())
             return
         self.health.note(step, measures)
         summed_up = probe is not None or (not self._has_probes and step % self.probe_every == 0)
