@@ -27,6 +27,7 @@ from smart_tuner.store.storage import ForeignTables, SchemaError, StoreError
 from studies.commands import data, doctor, notify, show, storage, voice, work
 from studies.commands.place import Place, WorkdirError
 from studies.commands.scheduler import LaunchError
+from studies.file.code import CodeError
 from studies.file.spec import SpecError
 from studies.report.outputs import UserPath
 from studies.run import caches
@@ -111,6 +112,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     TooManyFailures: 8,
     StudyError: 2,
     SpecError: 2,
+    CodeError: 2,
     LaunchError: 2,
     TextError: 2,
     DamagedCheckpoint: 1,

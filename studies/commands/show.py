@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import click
 import optuna
 
+from objectives.signals import PARAMETERS, SIGNALS
 from smart_tuner.lazy import LazyModule
-from smart_tuner.repair.rule import Entry
+from smart_tuner.repair.autofix import offered
+from smart_tuner.repair.rule import WAYS, Entry
 from smart_tuner.repair.words import Words
 from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
 from studies.commands.place import FORMATS, Place
-from studies.file.spec import load
+from studies.file.spec import load, objective_class
 from studies.report import fixes, history, outputs
 from studies.report import summary as report
 from studies.report.described import words_of
@@ -94,8 +96,15 @@ def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: 
 @click.command()
 @click.argument("study", default="quickstart")
 def show_rules(study: str) -> None:
-    """The rules of STUDY with their thresholds, as Markdown."""
-    click.echo(fixes.rules_page(load(study).rules.chosen()) or "This study's rules are off.")
+    """The rules of STUDY with their thresholds, as Markdown; an own rule's code is imported."""
+    spec = load(study)
+    used = spec.objective.use
+    own = objective_class(used, spec.code) if used else None
+    signals, parameters = (own.signals, own.parameters) if own else (SIGNALS, PARAMETERS)
+    settings = {name: known.default for name, known in parameters.items() if known.setting}
+    names = offered(signals, settings, WAYS)
+    shown = fixes.rules_page(spec.rules.chosen(spec.code), names, settings)
+    click.echo(shown or "This study's rules are off.")
 
 
 @click.command()

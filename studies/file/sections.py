@@ -4,14 +4,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES
 from objectives.base import Parameter
 from objectives.signals import PARAMETERS
-from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.rule import ASKED, Rule
 from smart_tuner.repair.rules import RULES
+from studies.file.code import CodeError
+from studies.file.code import load as load_code
 from studies.file.parameters import Number, name_fault, value_fault
 from studies.file.table import Fault, Table, refuse
 
@@ -122,22 +124,67 @@ class Rules(Table):
     mode: Literal["on", "off"] = "on"
     credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
     fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
+    extra: tuple[str, ...] = ()  # rules of the user's own, each "module:Class"
     thresholds: dict[str, dict[str, Number]] = Field(default={})  # by rule
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        refuse(_threshold_faults(self.thresholds))
+    def _known(self, info: ValidationInfo) -> Self:
+        """A stored study is checked without importing its own rules, and so without their thresholds."""
+        rules, thresholds = {rule.name: rule for rule in RULES}, self.thresholds
+        if self.extra and (info.context or {}).get("stored"):
+            thresholds = {name: values for name, values in thresholds.items() if name in rules}
+        else:
+            refuse(_added_faults(self.extra, rules))
+        refuse(_threshold_faults(thresholds, rules.values()))
         return self
 
     def chosen(self, allowed: Collection[str] = ()) -> tuple[Rule, ...]:
-        """The rules with this study's thresholds; none where they are off."""
+        """The rules with this study's thresholds; none where they are off.
+
+        Args:
+            allowed: own rules that may be imported.
+
+        Raises:
+            CodeError: one of this study's may not, or is no rule.
+        """
         if self.mode == "off":
             return ()
-        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in RULES)
+        rules = (*RULES, *(own_rule(named, allowed) for named in self.extra))
+        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in rules)
 
 
-def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterator[Fault]:
-    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in RULES}
+def own_rule(named: str, allowed: Collection[str]) -> Rule:
+    """Raises CodeError: it may not be imported, is not there, or is no rule."""
+    kind = load_code(named, allowed, "rule")
+    if not (isinstance(kind, type) and issubclass(kind, Rule) and kind.sees is not Rule.sees):
+        raise CodeError(f'"{named}" is no subclass of Rule that sees something.')
+    if missing := [name for name in ("level", "priority") if not isinstance(getattr(kind, name, None), int)]:
+        raise CodeError(f'"{named}" has no {" and no ".join(missing)}: a whole number each.')
+    if kind.tier not in ASKED:
+        raise CodeError(f'"{named}" is of the tier "{kind.tier}", which is none of {", ".join(ASKED)}.')
+    try:
+        return kind()
+    except TypeError as error:
+        raise CodeError(f'"{named}" cannot be made: {error}; each threshold needs a default.') from error
+
+
+def _added_faults(extra: Collection[str], rules: dict[str, Rule]) -> Iterator[Fault]:
+    """What is wrong with own rules; sound ones are added to `rules`, by name."""
+    for index, named in enumerate(extra):
+        try:
+            rule = own_rule(named, extra)
+        except CodeError as error:
+            yield ("extra", index), str(error)
+            continue
+        if rule.name in rules:
+            yield ("extra", index), f"there is a rule {rule.name} already: give the class another name"
+        rules.setdefault(rule.name, rule)
+
+
+def _threshold_faults(
+    thresholds: Mapping[str, Mapping[str, Number]], rules: Collection[Rule]
+) -> Iterator[Fault]:
+    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in rules}
     for name, values in thresholds.items():
         if name not in known:
             yield ("thresholds", name), name_fault(name, {k: f"rules.thresholds.{k}" for k in known})

@@ -245,8 +245,8 @@ class Spec(Table):
         """All code of the user's that it names; it may be imported where the user named this file."""
         tables = (table.model_dump() for table in (self.sampler, self.pruner) if isinstance(table, Named))
         objective = [self.objective.use] if self.objective.use else []
-        extra = getattr(self.rules, "extra", ())
-        return (*objective, *(name for table in tables for name in names_in(table)), *extra, *self.callbacks)
+        named = (name for table in tables for name in names_in(table))
+        return (*objective, *named, *self.rules.extra, *self.callbacks)
 
     def parameters(self, params: Mapping[str, Any], known: Mapping[str, Known]) -> dict[str, Number]:
         """A value for each of the objective's parameters: what is neither fixed nor among `params` is the

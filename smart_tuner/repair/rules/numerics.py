@@ -112,6 +112,10 @@ class NonFinite(Rule):
             "loss is {loss:g}, gradient norm is {grad_norm:g}, by {names} alone",
             "потери {loss:g}, норма градиента {grad_norm:g}, и только из-за записей: {names}",
         ),
+        "spoilt": (
+            "after a step its {names} is not finite: the weights are spoilt",
+            "после шага не конечно: {names}; веса испорчены",
+        ),
         "back_and_clip": (
             "go back and clip gradients at half the norm",
             "вернуться и вдвое снизить предел градиента",

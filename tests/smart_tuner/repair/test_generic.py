@@ -108,7 +108,7 @@ def test_a_poisoned_measure_is_never_remembered():
 
 def test_where_there_is_no_way_back_poisoned_weights_end_the_trial():
     course = Course(ways=frozenset()).go(noisy(450))
-    with pytest.raises(GivenUp, match="nothing is left to try after 0") as end:
+    with pytest.raises(GivenUp, match="after 0 such repairs") as end:
         course.go([math.nan])
     assert end.value.state == "PRUNED"
 
@@ -116,7 +116,7 @@ def test_where_there_is_no_way_back_poisoned_weights_end_the_trial():
 def test_clips_that_cannot_be_left_out_are_no_clips_to_blame():
     course = Course().go(noisy(300))
     for _ in range(4):
-        course.fix.not_finite("loss is nan", ["c7"])
+        course.fix.not_finite({"loss": math.nan, "grad_norm": 1.0}, ["c7"])
     assert [row.kind for row in course.rows] == ["alarm"] * 3 + ["repair"]
 
 
@@ -210,7 +210,7 @@ def test_harm_is_taken_back_where_there_is_no_way_back():
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_may_be_asked_what_it_would_do_where_no_setting_is_known(rule):
     for action in rule.remedies(Hyperparameters({})):
-        assert action.what
+        assert action.code
 
 
 def test_what_the_run_does_not_offer_leaves_rules_idle():
