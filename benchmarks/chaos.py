@@ -44,7 +44,7 @@ from studies.file.spec import Spec, load
 from studies.report.summary import formatted
 from studies.run.artifacts import Artifacts
 from studies.run.folders import trial_folder
-from studies.run.study import load_study, open_study, rdb
+from studies.run.study import load_study, open_study, rdb, stored_spec
 from studies.run.training import plan_of
 from studies.run.worker import Worker
 
@@ -147,7 +147,8 @@ class Quiet:
         click.echo(text, err=True)
 
 
-def toy_spec(trials: int, name: str = TOY) -> Spec:
+def toy_spec(trials: int, name: str = TOY, **tables: Any) -> Spec:
+    """Args: tables: of the study file, instead of the toy's."""
     data = load("quickstart").model_dump(mode="json")
     data |= {"name": name, "rules": {"mode": "off"}}
     data["budget"] |= {"trials": trials, "retries": 1_000_000}
@@ -157,6 +158,7 @@ def toy_spec(trials: int, name: str = TOY) -> Spec:
         "measure_every": MEASURE_EVERY,
         "checkpoint_every": CHECKPOINT_EVERY,
     }
+    data |= tables
     return Spec.parse(data, "the toy study")
 
 
@@ -171,8 +173,8 @@ def one_worker(
 ) -> None:
     """A worker's whole life; a step of the toy takes so many seconds."""
     storage = open_storage(url)
-    study = load_study(name, storage)
-    spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
+    spec, display = stored_spec(load_study(name, storage)), Quiet()
+    study = open_study(spec, storage)
     plan = replace(plan_of(spec, "cpu"), rules=())
     nothing: Any = SimpleNamespace(held_out=(), items=())
     objective = ToyObjective(nothing, nothing, plan, display)
