@@ -146,7 +146,8 @@ class Warnings(Callback):
         click.echo(text, err=True)
 
 
-def toy_spec(trials: int, name: str = TOY) -> Spec:
+def toy_spec(trials: int, name: str = TOY, **tables: Any) -> Spec:
+    """Args: tables: of the study file, instead of the toy's."""
     data = load("quickstart").model_dump(mode="json")
     data |= {"name": name, "rules": {"mode": "off"}}
     data["budget"] |= {"trials": trials, "retries": 1_000_000}
@@ -156,6 +157,7 @@ def toy_spec(trials: int, name: str = TOY) -> Spec:
         "measure_every": MEASURE_EVERY,
         "checkpoint_every": CHECKPOINT_EVERY,
     }
+    data |= tables
     return Spec.parse(data, "the toy study")
 
 
@@ -170,8 +172,8 @@ def one_worker(
 ) -> None:
     """A worker's whole life; a step of the toy takes so many seconds."""
     storage = open_storage(url)
-    study = load_study(name, storage)
-    spec, told = stored_spec(study), Warnings()
+    spec, told = stored_spec(load_study(name, storage)), Warnings()
+    study = open_study(spec, storage)
     plan = replace(plan_of(spec), rules=())
 
     def run(attempt: Attempt) -> float:

@@ -1,15 +1,15 @@
 """Pruning of a trial that rules watch, and that may die and be taken up at any moment."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from smart_tuner.store.optuna_private import id_of, storage_of
+from smart_tuner.store.optuna_private import id_of, latest, storage_of
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
 SPARED = "smart_tuner:spared"  # system attribute: the steps at which it was not judged, because of that
@@ -23,34 +23,31 @@ def should_prune(trial: optuna.Trial) -> bool:
     notes are held back until the verdict is kept with them: a trial that dies before is judged anew, as if
     nobody had asked, and one that dies later has the verdict that it got.
     """
-    storage, trial_id = storage_of(trial.study), id_of(trial)
-    frozen = storage.get_trial(trial_id)
+    frozen, pruner = latest(trial), trial.study.pruner
     step = frozen.last_step or 0
     if step < _grace_until(frozen):
         if step not in (spared := _spared(frozen)):
-            storage.set_trial_system_attr(trial_id, SPARED, [*spared, step])
+            storage_of(trial.study).set_trial_system_attr(id_of(trial), SPARED, [*spared, step])
         return False
-    kept_step, verdict, notes = _kept(frozen.system_attrs.get(VERDICT))
-    for key in [key for key in notes if frozen.system_attrs.get(key) != notes[key]]:
-        storage.set_trial_system_attr(trial_id, key, notes[key])
-    return verdict if kept_step == step else _asked(trial, step)
+    return pruner.prune(trial.study, frozen) if isinstance(pruner, NOTING_NOTHING) else _kept(trial, frozen)
 
 
-def _asked(trial: optuna.Trial, step: int) -> bool:
-    """The study's pruner, which has not said anything yet at this step."""
-    study, storage, trial_id = trial.study, storage_of(trial.study), id_of(trial)
-    held = _Held(storage, trial_id)
+def _kept(trial: optuna.Trial, frozen: FrozenTrial) -> bool:
+    """The verdict of a pruner that may note something in the trial: the one that it gave, if it gave any."""
+    study, held = trial.study, _Held(storage_of(trial.study), id_of(trial))
+    step, verdict, notes = _verdict(frozen.system_attrs.get(VERDICT))
+    held.write({key: note for key, note in notes.items() if frozen.system_attrs.get(key) != note})
+    if step == frozen.last_step:
+        return verdict
     seen = optuna.load_study(
         study_name=study.study_name,
         storage=cast(BaseStorage, held),
         sampler=study.sampler,
         pruner=study.pruner,
     )
-    verdict = seen.pruner.prune(seen, storage.get_trial(trial_id))
+    verdict = seen.pruner.prune(seen, latest(trial))
     if held.notes:
-        storage.set_trial_system_attr(trial_id, VERDICT, [step, verdict, held.notes])
-    for key, note in held.notes.items():
-        storage.set_trial_system_attr(trial_id, key, note)
+        held.write({VERDICT: [frozen.last_step, verdict, held.notes], **held.notes})
     return verdict
 
 
@@ -65,7 +62,7 @@ def _spared(trial: FrozenTrial) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _kept(found: Any) -> tuple[int, bool, dict[str, Any]]:
+def _verdict(found: Any) -> tuple[int, bool, dict[str, Any]]:
     if isinstance(found, list) and [type(part) for part in found] == [int, bool, dict]:
         return found[0], found[1], found[2]
     return -1, False, {}
@@ -86,6 +83,11 @@ class _Held:
             self.notes[key] = value
         else:
             self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def write(self, attributes: Mapping[str, Any]) -> None:
+        """Of the trial, one after the other."""
+        for key, value in attributes.items():
+            self._storage.set_trial_system_attr(self._trial_id, key, value)
 
 
 class SuccessiveHalving(BasePruner):
@@ -122,10 +124,14 @@ class SuccessiveHalving(BasePruner):
 
 
 def _judged(trial: FrozenTrial) -> list[int]:
-    return [step for step in trial.intermediate_values if step not in _spared(trial)]
+    spared = _spared(trial)
+    return [step for step in trial.intermediate_values if step not in spared]
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float:
     """NaN where the trial did not come so far."""
     steps = [step for step in _judged(trial) if step >= rung]
     return trial.intermediate_values[min(steps)] if steps else math.nan
+
+
+NOTING_NOTHING = (SuccessiveHalving, NopPruner)

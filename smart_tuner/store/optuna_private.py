@@ -17,6 +17,11 @@ def id_of(trial: Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
+def latest(trial: Trial) -> FrozenTrial:
+    """With what this object told of it; its system attributes are read anew, once they are asked for."""
+    return trial._get_latest_trial()
+
+
 def study_id_of(study: Study) -> int:
     """By which the storage knows the study."""
     return study._study_id

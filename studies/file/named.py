@@ -1,6 +1,7 @@
 """What a study file names as "module:Class", with arguments that are held against the class's signature."""
 
 import re
+import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -90,8 +91,10 @@ def sampler_recipe(
     if issubclass(found.made, GridSampler):
         points = {**given, **found.args}["search_space"]
         if without := ", ".join(name for name in space if name not in points):
-            text = f"has no values for {without}: give it a step in [space], or list the values of all here"
-            raise Unbuildable([(("args", "search_space"), text)])
+            text = (
+                f"lacks values for {without}: give it a step in [space], or all values here, as search_space"
+            )
+            raise Unbuildable([(("args",), text)])
     return found, given
 
 
@@ -140,12 +143,19 @@ def _class(name: str, base: type, group: str, allowed: Collection[str], key: Key
     try:
         found = load(name, allowed, group)
     except CodeError as error:
-        raise Unbuildable([((*key, "use"), " ".join(str(error).split()))]) from error
+        near = " or ".join(nearest(name.partition(":")[2], _offered(name.partition(":")[0], base)))
+        text = " ".join(str(error).split()) + (f" Nearest: {near}." if near else "")
+        raise Unbuildable([((*key, "use"), text)]) from error
     if isinstance(found, type) and issubclass(found, base):
         return found
     wanted = "no class" if base is object else f"no {group}"
     text = f'"{name}" is {wanted}; name a class derived from {base.__module__.split("._")[0]}.{base.__name__}'
     raise Unbuildable([((*key, "use"), text)])
+
+
+def _offered(module: str, base: type) -> list[str]:
+    known: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
+    return [name for name, value in known.items() if isinstance(value, type) and issubclass(value, base)]
 
 
 def _faults(made: type, args: Mapping[str, Any], given: Mapping[str, Any], key: Key) -> Iterator[Fault]:
@@ -167,7 +177,7 @@ def _faults(made: type, args: Mapping[str, Any], given: Mapping[str, Any], key: 
             yield (*key, name), text
     for name in accepted:
         if known[name].default is Parameter.empty and name not in args and name not in given:
-            yield (*key, name), f"is missing; {made.__name__} needs it"
+            yield key, f"lacks {name}, which {made.__name__} needs"
 
 
 def _type_fault(value: Any, annotation: Any) -> str | None:

@@ -52,8 +52,10 @@ class FloatRange(Conditional):
 
     def values(self) -> Sequence[float]:
         """None where there are no steps."""
-        count = 0 if self.step is None else round((self.high - self.low) / self.step) + 1
-        return [self.low + number * (self.step or 0) for number in range(count)]
+        if self.step is None:
+            return []
+        low, high, step = (Fraction(str(number)) for number in (self.low, self.high, self.step))
+        return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
 
 
 class IntRange(Conditional):

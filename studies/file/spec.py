@@ -62,13 +62,16 @@ class SpecError(ValueError):
     """A study file that cannot be used; the message says what, why and what to do."""
 
 
+BY_USE = 'use = "module:Class"'
+
+
 def name(table: Any) -> str | None:
     """Which kind of table it is; called as the key is that says it."""
     given = dict(table) if isinstance(table, Mapping | Table) else {}
-    return "use" if "use" in given else given.get("name")
+    return BY_USE if "use" in given else given.get("name")
 
 
-ByUse = Annotated[Named, Tag("use")]
+ByUse = Annotated[Named, Tag(BY_USE)]
 
 
 class Spec(Table):

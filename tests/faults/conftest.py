@@ -9,8 +9,8 @@ def begin_study(tmp_path):
     """Makes the toy study in a database."""
     begun = []
 
-    def begin(url=None, trials=2):
-        begun.append(ToyStudy(url or f"sqlite:///{tmp_path / 'study.db'}", tmp_path, trials))
+    def begin(url=None, trials=2, **tables):
+        begun.append(ToyStudy(url or f"sqlite:///{tmp_path / 'study.db'}", tmp_path, trials, **tables))
         return begun[-1]
 
     yield begin

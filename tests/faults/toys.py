@@ -53,8 +53,8 @@ def live(url, workdir, environment, options):
 class ToyStudy:
     """In an empty database and an empty folder."""
 
-    def __init__(self, url, workdir: Path, trials=2):
-        self.url, self.workdir, self.spec = url, workdir, toy_spec(trials)
+    def __init__(self, url, workdir: Path, trials=2, **tables):
+        self.url, self.workdir, self.spec = url, workdir, toy_spec(trials, **tables)
         self.storage = open_storage(url)
         self.study = open_study(self.spec, self.storage)
         self.uid = self.study.user_attrs["uid"]
