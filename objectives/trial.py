@@ -85,7 +85,8 @@ class Trial:
                     return best(history).value
                 if self._falls_behind():
                     raise optuna.TrialPruned(reason("behind", step=run.step))
-            self._train_to_next_measure(live)
+            if not self._measure_is_due():
+                self._train_to_next_measure(live)
             history.append(self._measure())
             self._show()  # before: what is saved is not measured again
             self._save()
@@ -94,6 +95,12 @@ class Trial:
     def _last_step(self) -> int:
         """Redone steps are made up for, so that a repaired trial ends later."""
         return self._plan.steps + self._watch.redone
+
+    def _measure_is_due(self) -> bool:
+        """Whether the attempt before this one saved and ended between a step and its measure."""
+        step, every = self._run.step, self._plan.measure_every
+        measured = bool(self._history) and self._history[-1].step == step
+        return step > 0 and not measured and (step % every == 0 or step >= self._last_step)
 
     def _falls_behind(self) -> bool:
         """While the database is away nothing is told or pruned; the next measure tells all."""

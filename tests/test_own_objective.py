@@ -1,0 +1,151 @@
+"""An objective of a user's own, as examples/own_objective has it: by the command line and from a notebook."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+
+from model.failpoint import VARIABLE
+from smart_tuner.store.records import repairs_of
+from smart_tuner.store.storage import open_storage
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "own_objective"
+CELL = """
+import json, pathlib
+cells = json.loads(pathlib.Path("notebook.ipynb").read_text())["cells"]
+[code] = [cell for cell in cells if cell["cell_type"] == "code"]
+exec("".join(code["source"]))
+"""
+
+
+class Home:
+    """A folder of its own, in which the study is run by processes that may be killed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def call(self, *command, cwd=ROOT, code=0, **environment):
+        told = {**os.environ, "PYTHONPATH": f"{EXAMPLE}{os.pathsep}{ROOT}", **environment}
+        done = subprocess.run(
+            [sys.executable, *command], cwd=cwd, env=told, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    def run(self, *arguments, **more):
+        return self.call(str(ROOT / "run_study.py"), "--home", str(self.folder), *arguments, **more)
+
+    def start(self, **more):
+        return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", **more)
+
+    def cell(self, **more):
+        """The notebook's cell, in a folder that holds it."""
+        for name in ("notebook.ipynb", "blobs.py"):
+            (self.folder / name).write_text((EXAMPLE / name).read_text())
+        return self.call("-c", CELL, cwd=self.folder, **more)
+
+    def found(self, database="study.db"):
+        """What came of each trial that ended, and the rows of its repairs."""
+        with closing(open_storage(f"sqlite:///{self.folder / database}", looking=True)) as storage:
+            study = optuna.load_study(study_name="blobs", storage=storage)
+            rows = list(repairs_of(storage.ours, study.user_attrs["uid"], None))
+            trials = [trial for trial in study.trials if trial.state.is_finished()]
+            return [
+                (
+                    (trial.state.name, trial.params, trial.value, trial.intermediate_values),
+                    [(e.kind, e.step, e.rule, e.changes, e.verdict) for n, e in rows if n == trial.number],
+                )
+                for trial in trials
+            ]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The example, undisturbed."""
+    home = Home(tmp_path_factory.mktemp("straight"))
+    home.said = home.start()
+    return home
+
+
+def test_the_example_is_searched_pruned_and_repaired(straight):
+    found = straight.found()
+    states = [state for (state, *_), _ in found]
+    assert len(found) == 6 and "PRUNED" in states
+    rates = [params["learning_rate"] for (_, params, *_), _ in found]
+    mended = [
+        (params["learning_rate"], value)
+        for (state, params, value, _), rows in found
+        if state == "COMPLETE"
+        and ("verdict", "non_finite", "improved") in [(k, r, v) for k, _, r, _, v in rows]
+    ]
+    assert any(rate < 1.0 and value < 0.4 for rate, value in mended), "a reading that is missing"
+    assert any(rate == 15.0 and value < 0.4 for rate, value in mended), "a rate that diverges"
+    assert 15.0 in rates
+    assert "best" in straight.said.lower()
+
+
+def test_whoever_asks_for_it_is_told_without_the_code(straight):
+    said = straight.run("fixes", "blobs", "--explain")
+    assert "non_finite" in said and "start over with a tenth of the learning rate" in said
+    assert "dB" not in straight.run("best", "blobs") + straight.run("status", "blobs")
+    assert "learning_rate" in straight.run("report", "blobs")
+    assert len(json.loads(straight.run("trials", "blobs", "-f", "json"))) >= 6
+
+
+def test_killed_at_any_moment_it_goes_on_bit_by_bit(straight, tmp_path):
+    home = Home(tmp_path)
+    # at 25, a repair was just saved at a step that was not measured yet
+    for place in ("ckpt-written:kill:25", "reported:kill:4", "ckpt-renamed:kill:9"):
+        home.start(code=-signal.SIGKILL, **{VARIABLE: place})
+    home.start()
+    assert home.found() == straight.found()
+
+
+def test_what_only_the_database_names_is_not_imported(straight, tmp_path):
+    home = Home(tmp_path)
+    home.start(code=-signal.SIGKILL, **{VARIABLE: "ckpt-written:kill:30"})
+    refused = home.run("resume", "blobs", "--no-tracking", code=2)
+    assert "--use blobs:Blobs" in refused and "Traceback" not in refused
+    home.run("resume", "blobs", "--use", "blobs:Blobs", "--no-tracking", cwd=EXAMPLE)
+    assert home.found() == straight.found()
+
+
+def test_two_workers_import_it_as_their_parent_was_allowed_to(tmp_path):
+    home = Home(tmp_path)
+    said = home.run("start", str(EXAMPLE / "study.toml"), "--workers", "2", "--no-tracking")
+    assert len(home.found()) == 6, said
+
+
+def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight, tmp_path):
+    home = Home(tmp_path)
+    home.cell(code=-signal.SIGKILL, **{VARIABLE: "ckpt-written:kill:25"})
+    home.cell()
+    assert home.found("runs/study.db") == straight.found()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (("learning_rate", "learning_rte"), "nearest: space.learning_rate"),
+        (("15.0]", "15.0e9]"), "must lie between 1e-06 and 1e+06"),
+        (("blobs:Blobs", "blobs:Blob"), "cannot be imported"),
+        (("blobs:Blobs", "blobs:Classifier"), "no subclass of smart_tuner.Objective"),
+        (("steps = 200", "steps = 200\nspeak = 'Hello.'"), "is of a voice, not of an own objective"),
+        (("steps = 200", "steps = 200\nargs = {size = 3}"), "takes no arguments"),
+    ],
+    ids=["name", "limits", "class", "kind", "voice", "arguments"],
+)
+def test_a_study_file_is_held_against_the_objective(tmp_path, changed, named):
+    text = (EXAMPLE / "study.toml").read_text()
+    assert changed[0] in text
+    (tmp_path / "study.toml").write_text(text.replace(*changed))
+    (tmp_path / "blobs.py").write_text((EXAMPLE / "blobs.py").read_text())
+    said = Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), code=2, PYTHONPATH=str(ROOT))
+    assert named in said and "Traceback" not in said
