@@ -17,6 +17,7 @@ from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Attempt, Measured, Plan, Tacotron2Objective
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store import attributes
+from smart_tuner.store.optuna_private import id_of, latest, storage_of
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_given, derived, suggest
 from studies.file.spec import Spec
@@ -75,7 +76,7 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
         if public is not None:
             _warm_start(training, public, display)
         attempt.outage.wait_for(lambda: _note_start(trial, asdict(settings)))
-        last = attempt.outage.wait_for(lambda: trial.study._storage.get_trial(trial._trial_id).last_step)
+        last = attempt.outage.wait_for(lambda: storage_of(trial.study).get_trial(id_of(trial)).last_step)
         display.trial_started(trial.number, params, plan, last or 0)
         return objective(attempt, training)
 
@@ -83,7 +84,7 @@ def trainings(spec: Spec, study: optuna.Study, corpus: Corpus, device: str, disp
 
 
 def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
-    check_given(trial._cached_frozen_trial, spec)
+    check_given(latest(trial), spec)
     try:
         return suggest(trial, spec)
     except ValueError as error:
