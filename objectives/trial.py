@@ -15,6 +15,7 @@ from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.pruning import GRACE, should_prune
 from smart_tuner.repair.words import reason
+from smart_tuner.store.optuna_private import latest
 
 STATE = "trial.json"  # in each checkpoint: what was measured, and what the rules know
 KEPT_CHECKPOINTS = 2
@@ -191,7 +192,7 @@ class Trial:
         """All that the database does not know yet."""
         trial = self._attempt.trial
         self._attempt.ledger.flush()
-        reported = trial._cached_frozen_trial.intermediate_values  # read when the attempt began
+        reported = latest(trial).intermediate_values  # read when the attempt began
         for measured in self._history:
             if measured.step not in reported:
                 trial.report(measured.value, measured.step)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, select
 
@@ -18,6 +17,7 @@ from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import LANGUAGES, Words
 from smart_tuner.store import attributes
 from smart_tuner.store.leases import Leases
+from smart_tuner.store.optuna_private import CachedStorage, study_id_of
 from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
 from smart_tuner.store.storage import Storage
@@ -42,7 +42,7 @@ class Records:
 
     def __init__(self, storage: Storage, workdir: Path, now: Callable[[], float] = time.time) -> None:
         self._storage, self._workdir, self._now = storage, workdir, now
-        self._cached = _CachedStorage(storage)
+        self._cached = CachedStorage(storage)
         self._uids: dict[int, str] = {}  # of the studies that are cached
         self._importances: dict[tuple[str, int], Record] = {}
 
@@ -50,8 +50,9 @@ class Records:
         """Raises StudyError for a name that is none of ours."""
         study = load_study(name, self._cached)
         uid = study.user_attrs["uid"]
-        if self._uids.setdefault(study._study_id, uid) != uid:  # SQLite gave a deleted study's id away again
-            self._cached, self._uids = _CachedStorage(self._storage), {study._study_id: uid}
+        study_id = study_id_of(study)
+        if self._uids.setdefault(study_id, uid) != uid:  # SQLite gave a deleted study's id away again
+            self._cached, self._uids = CachedStorage(self._storage), {study_id: uid}
             study = load_study(name, self._cached)
         return study, stored_spec(study)
 

@@ -9,12 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import json_to_distribution
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, String, bindparam, select, type_coerce
+
+from smart_tuner.store.optuna_private import LoadingStorage, models, session_of
 
 # Trials asked for by one statement; their rows are in memory together.
 AT_ONCE = 5000
@@ -31,26 +30,22 @@ Trials = dict[int, FrozenTrial]  # by their ids
 _distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 
-class BulkLoading(RDBStorage):
+class BulkLoading(LoadingStorage):
     """Optuna's storage, which reads many trials at once some ten times as fast.
 
     Equal distributions of different trials are one object here: none is ever changed.
     """
 
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
+    def load_trials(
+        self, study_id: int, states: Container[TrialState] | None, included: set[int], greater_than: int
     ) -> list[FrozenTrial]:
-        older = sorted(number for number in included_trial_ids if number <= trial_id_greater_than)
+        older = sorted(number for number in included if number <= greater_than)
         of_study = select(*_TRIAL).where(TRIALS.study_id == study_id)
         if states is not None:
             of_study = of_study.where(TRIALS.state.in_([state for state in TrialState if state in states]))
-        newer = of_study.where(TRIALS.trial_id > trial_id_greater_than)
+        newer = of_study.where(TRIALS.trial_id > greater_than)
         queries = [*(of_study.where(_among(TRIALS.trial_id, ids)) for ids in _batches(older)), newer]
-        with _create_scoped_session(self.scoped_session) as session, _uncollected():
+        with session_of(self.scoped_session) as session, _uncollected():
             models.StudyModel.find_or_raise_by_id(study_id, session)
             connection = session.connection()
             rows = [row for query in queries for row in connection.execute(query.order_by(TRIALS.trial_id))]
@@ -120,17 +115,17 @@ def _fill(connection: Connection, trials: Trials, ids: list[int]) -> None:
         return connection.execute(select(*columns).where(_among(columns[0], ids)).order_by(order)).all()
 
     for trial, value, kind in rows(*_VALUE, order=VALUES.objective):
-        trials[trial]._values = [*(trials[trial]._values or ()), _number(value, kind)]
+        trials[trial].values = [*(trials[trial].values or ()), _number(value, kind)]
     for trial, name, value, source in rows(*_PARAM, order=PARAMS.param_id):
         distribution = _distribution(source)
-        trials[trial]._distributions[name] = distribution
-        trials[trial]._params[name] = distribution.to_external_repr(value)
+        trials[trial].distributions[name] = distribution
+        trials[trial].params[name] = distribution.to_external_repr(value)
     for trial, step, value, kind in rows(*_POINT, order=POINTS.step):  # which PostgreSQL need not keep
         trials[trial].intermediate_values[step] = _number(value, kind)
     for trial, name, value in rows(*_USER_ATTR):
-        trials[trial]._user_attrs[name] = parsed(value)
+        trials[trial].user_attrs[name] = parsed(value)
     for trial, name, value in rows(*_SYSTEM_ATTR):
-        trials[trial]._system_attrs[name] = parsed(value)
+        trials[trial].system_attrs[name] = parsed(value)
 
 
 def parsed(text: str) -> Any:

@@ -13,10 +13,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from optuna.storages._rdb import models
 from sqlalchemy import Connection, Table, func, insert, inspect, null, select, text
 
 from smart_tuner.store import schema
+from smart_tuner.store.optuna_private import models
 from smart_tuner.store.storage import (
     OPTUNAS,
     OUR_SCHEMA,

@@ -15,8 +15,6 @@ from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
@@ -28,6 +26,7 @@ from sqlalchemy.schema import CreateSchema
 from smart_tuner.files import lock
 from smart_tuner.store import schema
 from smart_tuner.store.loading import BulkLoading
+from smart_tuner.store.optuna_private import models, session_of
 from smart_tuner.store.outage import DatabaseGone
 from smart_tuner.store.url import Address, parse
 
@@ -73,7 +72,7 @@ class Storage(BulkLoading):
         goal = models.StudyDirectionModel(objective=0, direction=StudyDirection.MINIMIZE)
         texts = {key: json.dumps(value) for key, value in user_attrs.items()}
         try:
-            with _create_scoped_session(self.scoped_session) as session:
+            with session_of(self.scoped_session) as session:
                 study = models.StudyModel(study_name=name, directions=[goal])
                 session.add(study)
                 session.flush()  # which numbers it
@@ -87,7 +86,7 @@ class Storage(BulkLoading):
     def begin_waiting(self, trial_id: int, mark: str) -> bool:
         """Begin a trial that waits, with a system attribute `mark` from that instant on; False where somebody
         else was faster."""
-        with _create_scoped_session(self.scoped_session) as session:
+        with session_of(self.scoped_session) as session:
             trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
             if trial.state != TrialState.WAITING:
                 return False

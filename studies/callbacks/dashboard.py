@@ -14,11 +14,11 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import delete
 
 from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.optuna_private import id_of, models, study_id_of
 from smart_tuner.store.storage import Storage
 from studies.run.folders import trial_folder
 
@@ -89,7 +89,7 @@ def unmatched(storage: Storage, workdir: Path) -> Unmatched:
     files = [file for file in found if ARTIFACT.fullmatch(file.name) and file.is_file()]
     for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
         study = optuna.load_study(study_name=summary.study_name, storage=storage)
-        known |= _artifacts(storage.get_study_system_attrs(study._study_id))
+        known |= _artifacts(storage.get_study_system_attrs(study_id_of(study)))
         for trial in study.get_trials(deepcopy=False):
             known |= _artifacts(trial.system_attrs)
             folder = trial_folder(workdir / "studies" / study.study_name, trial.number)
@@ -124,7 +124,7 @@ def _artifacts(attributes: Mapping[str, object]) -> set[str]:
 def _rows(study: str, trial: FrozenTrial) -> Iterator[Row]:
     for key, value in trial.system_attrs.items():
         if key.startswith(PREFIX) and (meta := _meta(value)):
-            yield Row(study, trial.number, trial._trial_id, *meta)
+            yield Row(study, trial.number, id_of(trial), *meta)
 
 
 def _meta(value: Any) -> tuple[str, str] | None:

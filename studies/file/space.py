@@ -12,6 +12,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
+from smart_tuner.store.optuna_private import holds
 from studies.file.parameters import AnyParameter, Choice, FloatRange
 from studies.file.spec import Spec
 
@@ -46,7 +47,7 @@ def _contains(source: BaseDistribution, value: Any) -> bool:
     truth = isinstance(value, bool)  # which Python counts among the numbers
     if isinstance(source, CategoricalDistribution):
         return any(value == choice and truth == isinstance(choice, bool) for choice in source.choices)
-    return isinstance(value, int | float) and not truth and source._contains(value)
+    return isinstance(value, int | float) and not truth and holds(source, value)
 
 
 def _limits(source: BaseDistribution) -> str:

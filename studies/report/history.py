@@ -4,25 +4,24 @@ from collections import Counter
 from typing import Any
 
 import optuna
-from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Select, func, select
 
 from objectives import distance
 from smart_tuner.store.attributes import count, is_number, measures, yardstick
 from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
-from smart_tuner.store.optuna_private import storage_of, study_id_of
+from smart_tuner.store.optuna_private import models, storage_of, study_id_of
 from smart_tuner.store.tables import LEASES
 from studies.file.search import EXHAUSTED
 from studies.file.spec import Spec
 from studies.run.study import rdb
 
-Kind = TrialValueModel.TrialValueType
+Kind = models.TrialValueModel.TrialValueType
 
 
 def states(study: optuna.Study) -> Counter[str]:
     """How many trials are in each state, by its name in small letters."""
-    counts = select(TRIALS.state, func.count()).where(TRIALS.study_id == study._study_id)
+    counts = select(TRIALS.state, func.count()).where(TRIALS.study_id == study_id_of(study))
     return Counter(
         {state.name.lower(): count for state, count in _rows(study, counts.group_by(TRIALS.state))}
     )
@@ -40,22 +39,22 @@ def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenT
     """
     smallest = _smallest_first(study, _has("measures"), *conditions)
     found = _rows(study, smallest.limit(1)) or []
-    if found and not measures(study._storage.get_trial(found[0][0])):
+    if found and not measures(storage_of(study).get_trial(found[0][0])):
         found = _rows(study, smallest)
-    trials = (study._storage.get_trial(trial) for (trial,) in found)
+    trials = (storage_of(study).get_trial(trial) for (trial,) in found)
     return next((trial for trial in trials if measures(trial)), None)
 
 
 def best_from_elsewhere(study: optuna.Study) -> FrozenTrial | None:
     """The completed trial that is better than `best_trial`, but was not trained here; None as a rule."""
     found = _rows(study, _smallest_first(study).limit(1))
-    trial = study._storage.get_trial(found[0][0]) if found else None
+    trial = storage_of(study).get_trial(found[0][0]) if found else None
     return None if trial is None or measures(trial) else trial
 
 
 def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
     """The ids of completed trials, by their values; without those that are infinite."""
-    mine = TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE
+    mine = TRIALS.study_id == study_id_of(study), TRIALS.state == TrialState.COMPLETE
     return (
         select(TRIALS.trial_id)
         .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)
@@ -83,7 +82,7 @@ def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
 
 def repaired(study: optuna.Study) -> int:
     """How many trials were repaired."""
-    count = select(func.count()).where(TRIALS.study_id == study._study_id, _has("repairs"))
+    count = select(func.count()).where(TRIALS.study_id == study_id_of(study), _has("repairs"))
     return int(_rows(study, count)[0][0])
 
 
@@ -93,7 +92,7 @@ def consumed(study: optuna.Study) -> tuple[int, float]:
     stored = (
         select(TRIALS.number, USER_ATTRS.value_json)
         .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
-        .where(TRIALS.study_id == study._study_id, USER_ATTRS.key == "measures")
+        .where(TRIALS.study_id == study_id_of(study), USER_ATTRS.key == "measures")
     )
     last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
     found: dict[int | str, tuple[int, float]]
@@ -139,7 +138,7 @@ def unfinished(study: optuna.Study) -> list[tuple[int, int]]:
     query = (
         select(TRIALS.number, func.coalesce(func.max(POINTS.step), 0))
         .join_from(TRIALS.trial_id.table, POINTS.trial_id.table, isouter=True)
-        .where(TRIALS.study_id == study._study_id, TRIALS.state == TrialState.RUNNING)
+        .where(TRIALS.study_id == study_id_of(study), TRIALS.state == TrialState.RUNNING)
         .group_by(TRIALS.number)
         .order_by(TRIALS.number)
     )

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
-from optuna.artifacts._protocol import ArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import Engine
 
@@ -48,7 +47,7 @@ class Artifacts:
         failures: what it raises when it cannot be reached or refuses.
     """
 
-    store: ArtifactStore
+    store: FileSystemArtifactStore | Boto3ArtifactStore
     prefix: str
     failures: tuple[type[Exception], ...]
 

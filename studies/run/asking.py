@@ -9,6 +9,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from smart_tuner.store.optuna_private import forget_trials, id_of, storage_of, study_id_of
 from studies.run.study import rdb
 
 ASKED = "smart_tuner:asked"  # system attribute of the trials that workers asked for
@@ -16,12 +17,12 @@ ASKED = "smart_tuner:asked"  # system attribute of the trials that workers asked
 
 def ask(study: optuna.Study) -> optuna.Trial:
     """As study.ask(): a trial that waits, else a new one."""
-    study._thread_local.cached_all_trials = None
-    storage = study._storage
-    for waiting in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-        if rdb(study).begin_waiting(waiting._trial_id, ASKED):
-            return optuna.trial.Trial(study, waiting._trial_id)
-    return optuna.trial.Trial(study, storage.create_new_trial(study._study_id, _template()))
+    forget_trials(study)
+    storage = storage_of(study)
+    for waiting in storage.get_all_trials(study_id_of(study), deepcopy=False, states=(TrialState.WAITING,)):
+        if rdb(study).begin_waiting(id_of(waiting), ASKED):
+            return optuna.trial.Trial(study, id_of(waiting))
+    return optuna.trial.Trial(study, storage.create_new_trial(study_id_of(study), _template()))
 
 
 def is_ours(trial: FrozenTrial) -> bool:

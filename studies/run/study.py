@@ -8,13 +8,13 @@ from contextlib import suppress
 import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.exceptions import DuplicatedStudyError
-from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
 
 from objectives.base import Objective
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.optuna_private import below_cache, storage_of, study_id_of
 from smart_tuner.store.storage import Storage
 from studies.file.search import pruner, sampler
 from studies.file.space import distributions
@@ -163,7 +163,7 @@ def under_its_name(study: optuna.Study) -> Spec:
     spec = stored_spec(study)
     if spec.name == study.study_name:
         return spec
-    if other := name_of(study._storage, study.user_attrs["uid"], but=study.study_name):
+    if other := name_of(storage_of(study), study.user_attrs["uid"], but=study.study_name):
         raise StudyError(
             f'Cannot use study "{study.study_name}".\n'
             f'It is a copy of "{other}", whose trials and files it would share.\n'
@@ -175,7 +175,7 @@ def under_its_name(study: optuna.Study) -> Spec:
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:
     """The error for a study that the database no longer has under its id: deleted, or renamed."""
-    new = name_of(study._storage, uid)
+    new = name_of(storage_of(study), uid)
     if new is None:
         return StudyGone(
             f'Study "{study.study_name}" was deleted while it ran.\n'
@@ -197,7 +197,7 @@ def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> st
 
 def desired_state(study: optuna.Study) -> str:
     """What people want of a study's workers: run; pause (start no more trials); stop (save and end)."""
-    found = study._storage.get_study_user_attrs(study._study_id).get("wish")
+    found = storage_of(study).get_study_user_attrs(study_id_of(study)).get("wish")
     return found if found in WISHES else "run"
 
 
@@ -217,8 +217,6 @@ def refuse_undesired(study: optuna.Study) -> None:
 
 def rdb(study: optuna.Study) -> Storage:
     """Our storage, below Optuna's cache."""
-    storage = study._storage
-    while isinstance(storage, _CachedStorage):
-        storage = storage._backend
+    storage = below_cache(storage_of(study))
     assert isinstance(storage, Storage)
     return storage

@@ -12,6 +12,7 @@ from objectives.base import Objective
 from objectives.trial import Trial
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
+from smart_tuner.store.optuna_private import id_of, latest, storage_of
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
@@ -77,7 +78,7 @@ def trials(
         values = spec.parameters(params, objective.parameters)
         made = objective.run(values, derived(spec.seed, "training", trial.number), device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
-        last = attempt.outage.wait_for(lambda: trial.study._storage.get_trial(trial._trial_id).last_step)
+        last = attempt.outage.wait_for(lambda: storage_of(trial.study).get_trial(id_of(trial)).last_step)
         start = Start(attempt, objective, made, params, plan, last or 0)
         callback.started(start)
         return Trial(start, callback).value()
@@ -97,7 +98,7 @@ def _describe(study: optuna.Study, objective: Objective, rules: Sequence[Rule]) 
 
 
 def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
-    check_given(trial._cached_frozen_trial, spec)
+    check_given(latest(trial), spec)
     try:
         return suggest(trial, spec)
     except ValueError as error:
