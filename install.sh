@@ -70,6 +70,11 @@ do_speak() {
 }
 do_test() {
   set_up espeak,dev
+  if [ $# -eq 0 ]; then  # everything: first what takes seconds
+    run .venv/bin/ruff check .
+    run .venv/bin/ruff format --check .
+    run .venv/bin/mypy
+  fi
   run .venv/bin/python -m pytest "$@"
 }
 do_doctor() { set_up espeak; program doctor "$@"; }

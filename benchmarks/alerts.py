@@ -1,7 +1,7 @@
-"""What Telegram costs a training while its server hangs: the same steps told and untold, in turns.
+"""What Telegram costs a training while its server hangs: the same steps with messages and without, in turns.
 
-The server takes connections and never answers. A told block holds the row of a repair and runs beside the
-process that sends and hears, which is stopped during the untold blocks. The median of all blocks counts.
+The server takes connections and never answers. A block with messages holds the row of a repair and runs
+beside the process that sends and hears, which is stopped during the other blocks. The median counts.
 """
 
 import os
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -23,14 +24,13 @@ from rich.console import Console
 from rich.progress import track
 
 import run_study
-from benchmarks.chaos import Quiet
 from benchmarks.train_step import CASES, timed, training
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.storage import open_storage
-from studies.callbacks.telegram import Alerted
+from studies.callbacks.telegram import Telegram
 from studies.file.spec import load
 from studies.run.study import open_study
-from studies.run.training import plan_of
 
 BLOCK = 50  # steps
 SEEN = Entry(
@@ -45,14 +45,15 @@ def compare(blocks: int) -> dict[str, Any]:
         workdir, url = Path(place), f"sqlite:///{place}/study.db"
         with closing(open_storage(url)) as storage, sender(workdir, url, base) as process:
             spec = load("quickstart")
-            alerted = Alerted(Quiet(), open_study(spec, storage), workdir)
-            alerted.trial_started(0, {}, plan_of(spec, "cpu"), 0)
+            chat = Telegram(Account("1:a", "1", frozenset()), open_study(spec, storage), workdir, click.echo)
+            begun: Any = SimpleNamespace(attempt=SimpleNamespace(trial=SimpleNamespace(number=0)))
+            chat.started(begun)
             for number in track(range(blocks + 1), "blocks", console=Console(stderr=True), transient=True):
                 os.kill(process.pid, signal.SIGSTOP)
                 alone = sum(timed(plain.advance) for _ in range(BLOCK))
                 os.kill(process.pid, signal.SIGCONT)
                 told = sum(timed(other.advance) for _ in range(BLOCK))
-                told += timed(lambda: alerted.repaired(replace(SEEN, seq=number + 1)))  # noqa: B023
+                told += timed(lambda: chat.repaired(replace(SEEN, seq=number + 1)))  # noqa: B023
                 ratios.append(told / alone)
                 steps.append(alone / BLOCK)
     del ratios[0], steps[0]  # the first allocate

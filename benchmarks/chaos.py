@@ -15,12 +15,11 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import optuna
@@ -29,13 +28,15 @@ from optuna.trial import FrozenTrial
 
 from benchmarks import postgresql_server
 from benchmarks.faults.language import Shape
-from benchmarks.faults.stage import TINY, dimensions, prepare, spoken
+from benchmarks.faults.stage import TINY, dimensions, judge, prepare, spoken
 from model import checkpoint
 from model.data.staging import PREFIX
 from model.failpoint import VARIABLE
-from model.training import StepMeasures, Training
-from objectives.monitored import MonitoredTraining
-from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
+from model.training import Training
+from objectives.base import Callback, Objective, Run
+from objectives.signals import PARAMETERS
+from objectives.tacotron2 import Tacotron2Run
+from objectives.trial import Attempt, Start, Trial
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import BUDGET_SECONDS
 from smart_tuner.store.storage import open_storage
@@ -44,7 +45,7 @@ from studies.file.spec import Spec, load
 from studies.report.summary import formatted
 from studies.run.artifacts import Artifacts
 from studies.run.folders import trial_folder
-from studies.run.study import load_study, open_study, rdb
+from studies.run.study import load_study, open_study, rdb, stored_spec
 from studies.run.training import plan_of
 from studies.run.worker import Worker
 
@@ -59,14 +60,9 @@ FORKED = multiprocessing.get_context("forkserver")  # from a process that has im
 PRELOADED = ["benchmarks.faults.stage", "psycopg", "studies.run.worker", "torch._dynamo"]
 
 
-def nothing_measured(step: int) -> StepMeasures:
-    return StepMeasures(step, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1e-3, 0.0, {})
+class Noted(Run):
+    """A run that writes down what it does."""
 
-
-class Noted:
-    """A training that writes down what it does."""
-
-    step: int
     _log: Path
 
     def note(self, what: str) -> None:
@@ -77,22 +73,20 @@ class Noted:
 class Toy(Noted):
     """A training of nothing: its state goes through a fixed chain of numbers, one link a step."""
 
-    def __init__(self, params: dict[str, Any], log: Path, seconds: float) -> None:
-        self.settings, self.corpus = None, SimpleNamespace(training=())
-        self.step, self.seconds, self._log, self._wait = 0, 0.0, log, seconds
+    def __init__(self, params: Mapping[str, Any], log: Path, seconds: float) -> None:
+        self._log, self._wait = log, seconds
         self._key: int = int(1e9 * params["learning_rate"]) + params["batch_size"]
         self._state: int = self._key
 
-    def advance(self, closely: bool = False) -> StepMeasures:
+    def advance(self) -> dict[str, float]:
         self._state = (self._state * 6364136223846793005 + self._key) % 2**61
         self.step += 1
         self.note("step")
         time.sleep(self._wait)
-        return nothing_measured(self.step)
+        return {"loss": 1.0}
 
-    @property
-    def value(self) -> float:
-        return 10.0 / (1 + self.step) + self._state % 1000 / 500 + self._key % 7
+    def measure(self) -> dict[str, float]:
+        return {"value": 10.0 / (1 + self.step) + self._state % 1000 / 500 + self._key % 7}
 
     def save(self, folder: Path) -> None:
         (folder / "toy.json").write_text(json.dumps([self.step, self._state]))
@@ -101,48 +95,52 @@ class Toy(Noted):
         self.step, self._state = json.loads((folder / "toy.json").read_text())
 
 
-class Real(Noted, Training):
+class Real(Tacotron2Run, Noted):
     """A tiny network that learns a made-up language."""
 
-    def __init__(self, params: dict[str, Any], log: Path) -> None:
-        corpus = spoken(Shape(clips=42)).corpus
+    shows: ClassVar[dict[str, str]] = {}  # type: ignore[misc, assignment]
+
+    def __init__(self, params: Mapping[str, Any], log: Path) -> None:
+        shape = Shape(clips=42)
+        corpus = spoken(shape).corpus
         searched = {name: params[name] for name in ("learning_rate", "batch_size")}
-        super().__init__(corpus, dimensions(corpus), replace(TINY.settings, **searched), seed=1)
+        settings = replace(TINY.settings, **searched)
+        super().__init__(Training(corpus, dimensions(corpus), settings, seed=1), judge(shape))
         self._log = log
 
-    def advance(self, closely: bool = False) -> StepMeasures:
-        measures = super().advance(closely)
+    def advance(self) -> dict[str, float]:
+        measures = super().advance()
         self.note("step")
         return measures
 
-    @property
-    def value(self) -> float:
+    def measure(self) -> dict[str, float]:
         """Every weight, and so every step, changes it."""
-        return self.validate(self.corpus.held_out).mel_l2
+        return {"value": self.training.validate(self.training.corpus.held_out).mel_l2}
+
+    def show(self, folder: Path, title: str) -> None: ...
 
 
-def network(name: str, params: dict[str, Any], log: Path, seconds: float) -> Any:
+def network(name: str, params: Mapping[str, Any], log: Path, seconds: float) -> Noted:
     """By the name of its study."""
     return Real(params, log) if name == REAL else Toy(params, log, seconds)
 
 
-class ToyObjective(Tacotron2Objective):
-    def _measure(self, watched: MonitoredTraining) -> Measured:
-        trained: Any = watched.training
-        return Measured(trained.step, trained.value, None, 0.0, {}, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.0)
+class Toys(Objective):
+    """Runs of a study of toys; each writes down its steps in a file of its trial."""
 
-    def _show(self, *_: object) -> None: ...
+    parameters = PARAMETERS
 
-    def _train(self, attempt: Attempt, watched: MonitoredTraining, history: list[Measured]) -> float:
-        trained: Any = watched.training
-        trained.note("start")
-        return super()._train(attempt, watched, history)
+    def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> Run:
+        raise NotImplementedError("a trial's run is made with its log")
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+class NotedTrial(Trial):
+    def _train(self) -> float:
+        self._run.note("start")  # type: ignore[attr-defined]
+        return super()._train()
 
+
+class Warnings(Callback):
     def warned(self, text: str) -> None:
         click.echo(text, err=True)
 
@@ -172,18 +170,16 @@ def one_worker(
     """A worker's whole life; a step of the toy takes so many seconds."""
     storage = open_storage(url)
     study = load_study(name, storage)
-    spec, display = Spec.parse_json(study.user_attrs["spec"]), Quiet()
-    plan = replace(plan_of(spec, "cpu"), rules=())
-    nothing: Any = SimpleNamespace(held_out=(), items=())
-    objective = ToyObjective(nothing, nothing, plan, display)
+    spec, told = stored_spec(study), Warnings()
+    plan = replace(plan_of(spec), rules=())
 
     def run(attempt: Attempt) -> float:
         params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
-        log = workdir / f"steps-{attempt.trial.number}.log"
-        return objective(attempt, network(name, params, log, seconds))
+        made = network(name, params, workdir / f"steps-{attempt.trial.number}.log", seconds)
+        return NotedTrial(Start(attempt, Toys(), made, params, plan, 0), told).value()
 
     try:
-        Worker(spec, study, run, workdir / name, display, linger, patience, artifacts).work()
+        Worker(spec, study, run, workdir / name, told, linger, patience, artifacts).work()
     finally:
         storage.close()
 
@@ -317,7 +313,7 @@ def undisturbed(study_name: str, params: dict[str, Any]) -> Iterator[tuple[int, 
     while trained.step < STEPS:
         trained.advance()
         if trained.step % MEASURE_EVERY == 0:
-            yield trained.step, trained.value
+            yield trained.step, trained.measure()["value"]
 
 
 @click.command(help=__doc__)

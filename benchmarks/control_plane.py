@@ -12,11 +12,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -25,10 +23,10 @@ from optuna.pruners import SuccessiveHalvingPruner
 from sqlalchemy import Engine, event
 
 from benchmarks import postgresql_server
-from benchmarks.chaos import Quiet, nothing_measured
-from model.training import StepMeasures
-from objectives.monitored import MonitoredTraining
-from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective
+from benchmarks.chaos import Toys, Warnings
+from objectives.base import Measured, Run
+from objectives.signals import PARAMETERS
+from objectives.trial import Attempt, Start, Trial
 from smart_tuner.store.leases import Lease
 from smart_tuner.store.storage import OPTUNAS, Storage, open_storage
 from smart_tuner.store.url import parse
@@ -56,21 +54,31 @@ class Renewing(Worker):
         desired_state(self.study)
 
 
-class Untrained(Tacotron2Objective):
+class Untrained(Run):
     """Measures what it is told, and saves nothing."""
 
-    def _measure(self, watched: MonitoredTraining) -> Measured:
-        training: Any = watched.training
-        return measured(training.number, training.step)
+    def __init__(self, number: int, settings: Mapping[str, float]) -> None:
+        self._number, self.settings = number, settings
 
-    def _save(self, *_: object) -> None: ...
-    def _show(self, *_: object) -> None: ...
+    def advance(self) -> dict[str, float]:
+        self.step += 1
+        return {"loss": 1.0}
+
+    def measure(self) -> dict[str, Any]:
+        return measured(self._number, self.step)
+
+    def save(self, folder: Path) -> None: ...
+    def restore(self, folder: Path) -> None: ...
 
 
-def measured(number: int, step: int) -> Measured:
+class Unsaved(Trial):
+    def _save(self) -> None: ...
+
+
+def measured(number: int, step: int) -> dict[str, Any]:
     """Every trial is a little better than all before it, so that none is pruned."""
-    value = 100.0 - 0.01 * number - step
-    return Measured(step, value, 0.1, 0.1, {"skipped": 1}, 0.9, 1.1, 0.8, 0.7, 0.9, 0.2, 0.1 * step)
+    numbers = {"aligned_share": 0.8, "diagonal_score": 0.7, "gate_accuracy": 0.9, "mel_l1": 0.2}
+    return {"value": 100.0 - 0.01 * number - step, "spread": 0.1, "failures": {"skipped": 1}, **numbers}
 
 
 def spec_of(trials: int) -> Spec:
@@ -85,30 +93,25 @@ def spec_of(trials: int) -> Spec:
 
 def ours(spec: Spec, storage: Storage, folder: Path) -> Callable[[], None]:
     """What runs one trial."""
-    study, nothing, display = open_study(spec, storage), SimpleNamespace(held_out=(), items=()), Quiet()
-    stub: Any = nothing
-    objective = Untrained(stub, stub, plan_of(spec, "cpu"), display)
+    study, told, plan = open_study(spec, storage), Warnings(), plan_of(spec)
 
     def run(attempt: Attempt) -> float:
         trial = attempt.trial
-        settings = spec.settings(suggest(trial, spec))
-        trial.set_user_attr("settings", asdict(settings))
+        params = suggest(trial, spec)
+        settings = settings_of(spec, params)
+        trial.set_user_attr("settings", settings)
         trial.set_user_attr("policy", trial.study.user_attrs["policy"])
-        training: Any = SimpleNamespace(
-            settings=settings, corpus=SimpleNamespace(training=()), step=0, seconds=0.0, number=trial.number
-        )
-
-        def advance(closely: bool = False) -> StepMeasures:
-            training.step += 1
-            return nothing_measured(training.step)
-
-        training.advance = advance
-        value = objective(attempt, training)
+        made = Untrained(trial.number, settings)
+        value = Unsaved(Start(attempt, Toys(), made, params, plan, 0), told).value()
         worker.renew()
         return value
 
-    worker = Renewing(spec, study, run, folder, display)
+    worker = Renewing(spec, study, run, folder, told)
     return lambda: worker.work(1)
+
+
+def settings_of(spec: Spec, params: dict[str, Any]) -> dict[str, float]:
+    return {name: v for name, v in spec.parameters(params, PARAMETERS).items() if PARAMETERS[name].setting}
 
 
 def plain(spec: Spec, url: str) -> tuple[optuna.Study, Callable[[], None]]:
@@ -124,13 +127,14 @@ def plain(spec: Spec, url: str) -> tuple[optuna.Study, Callable[[], None]]:
 
     def run() -> None:
         trial = study.ask()
-        trial.set_user_attr("settings", asdict(spec.settings(suggest(trial, spec))))
+        trial.set_user_attr("settings", settings_of(spec, suggest(trial, spec)))
         trial.set_user_attr("policy", "off")
         history: list[Measured] = []
         for step in range(1, REPORTS + 1):
-            history.append(measured(trial.number, step))
+            found = measured(trial.number, step)
+            history.append(Measured(step, found.pop("value"), 0.1 * step, found))
             trial.report(history[-1].value, step)
-            trial.set_user_attr("measures", [asdict(row) for row in history])
+            trial.set_user_attr("measures", [row.record() for row in history])
             if trial.should_prune():
                 raise click.ClickException("a trial was pruned; all were to be alike")
         study.tell(trial, min(row.value for row in history))

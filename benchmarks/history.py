@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert
 
 from benchmarks import postgresql_server
+from objectives.signals import PARAMETERS
 from smart_tuner.repair.words import reason
 from smart_tuner.store.storage import OPTUNAS, open_storage
 from smart_tuner.store.url import parse
@@ -146,7 +146,7 @@ def _attributes(
     chance: random.Random,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "settings": asdict(spec.settings(params)),
+        "settings": {k: v for k, v in spec.parameters(params, PARAMETERS).items() if PARAMETERS[k].setting},
         "policy": policy,
         "measures": measures,
     }

@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the home page: a real study, the real page, a real browser.
+"""Makes the pages' pictures of the home page: a real study, the real page, a real browser.
 
 Needs Debian's chromium and chromium-driver. Without --home, the study is run first: STUDY on a corpus that
 espeak-ng speaks, in some minutes.

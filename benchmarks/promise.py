@@ -26,10 +26,14 @@ import torch
 from model.data.corpus import Corpus
 from model.settings import Settings
 from model.training import ALIGNED_SHARE, StepMeasures, Training
+from objectives.base import Callback
 from objectives.quality import Judge, yardstick
-from objectives.tacotron2 import Attempt, Measured, Tacotron2Objective, Unrepairable
+from objectives.signals import PARAMETERS
+from objectives.tacotron2 import Tacotron2, Tacotron2Run
+from objectives.trial import Attempt, Start, Trial, Unrepairable
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES
+from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
@@ -86,8 +90,9 @@ class Randomised(Training):
 
 def training(case: str, seed: int, corpus: Corpus, spec: Spec) -> Training:
     changes = (FAULTS | HEALTHY)[case].settings
-    settings: Settings = spec.settings({**BASE, **changes})
-    dimensions = spec.dimensions({}, len(corpus.front_end.symbols))
+    values = spec.parameters({**BASE, **changes}, PARAMETERS)
+    settings = Settings(**{k: v for k, v in values.items() if PARAMETERS[k].setting})  # type: ignore[arg-type]
+    dimensions = spec.voice.dimensions(len(corpus.front_end.symbols))
     kind = Randomised if case == "e" else Training
     run = kind(spoilt(corpus) if case == "d" else corpus, dimensions, settings, seed)
     if case == "f":
@@ -104,11 +109,7 @@ def spoilt(corpus: Corpus) -> Corpus:
     return replace(corpus, training=tuple(items))
 
 
-class Quiet:
-    def stepped(self, measures: StepMeasures) -> None: ...
-    def measured(self, measured: Measured) -> None: ...
-    def saving(self, step: int) -> None: ...
-    def sampled(self, step: int) -> None: ...
+class Told(Callback):
     def repaired(self, entry: Entry) -> None:
         click.echo(f"    {fixes.told(entry)}", err=True)
 
@@ -124,16 +125,19 @@ def one(case: str, seed: int, arm: str, workdir: Path) -> dict[str, Any]:
     judged = corpus.held_out[: spec.objective.sentences]
     judge = Judge(judged, spec.objective.draws, spec.seed, yardstick(judged, corpus.mel_settings))
     rules = RULES if arm == "rules" else ()
-    plan = replace(plan_of(spec, "cpu"), steps=(FAULTS | HEALTHY)[case].steps, rules=rules)
+    plan = replace(plan_of(spec), steps=(FAULTS | HEALTHY)[case].steps, rules=rules)
     found: dict[str, Any] = {"case": case, "seed": seed, "arm": arm, "state": "COMPLETE", "reason": ""}
     with tempfile.TemporaryDirectory() as place:
         storage = open_storage(f"sqlite:///{place}/study.db")
         study = optuna.create_study(storage=storage, direction="minimize")
         trial, ledger = study.ask(), TrialRepairs(storage, "promise", 0, "benchmark")
         run = training(case, seed, corpus, spec)
-        objective = Tacotron2Objective(run.corpus, judge, plan, Quiet())
+        used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
+        voices = Tacotron2(run.corpus, judge, spec.voice.speak)
+        made = Tacotron2Run(run, judge, spec.voice.speak, used)
+        attempt = Attempt(trial, Path(place), ledger, Outage(click.echo))
         try:
-            objective(Attempt(trial, Path(place), ledger, Outage(click.echo)), run)
+            Trial(Start(attempt, voices, made, {}, plan, 0), Told()).value()
         except optuna.TrialPruned as end:
             found |= {"state": "PRUNED", "reason": str(end)}
         except (Unrepairable, FloatingPointError) as end:
@@ -160,7 +164,7 @@ def healthy(row: Mapping[str, Any], worst: float, steps: int) -> bool:
 
 
 def was_aligned(row: Mapping[str, Any]) -> bool:
-    """Where the fault is the loss of attention: whether there was any to lose. A late seed has none yet."""
+    """Whether attention was aligned before the fault: a seed that aligns late has none to lose."""
     before = [m for m in row["curve"] if m["step"] <= (FAULTS | HEALTHY)[row["case"]].judged_after]
     return not before or bool(before[-1]["aligned_share"] >= ALIGNED_SHARE)
 

@@ -1,4 +1,4 @@
-"""What tracking costs: the same training told to MLflow's outbox and TensorBoard, and untold, in turns.
+"""What tracking costs: the same training with MLflow's outbox and TensorBoard, and without, in turns.
 
 A block of 50 steps holds one batch for the outbox, in SQLite, and one checkpoint's flush; the checkpoint
 itself, pictures and sounds are left out, since they come at measures. The median of all blocks counts. What
@@ -8,7 +8,6 @@ the process that sends to MLflow takes is given apart: it runs beside the traini
 import statistics
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,20 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.chaos import Quiet
+from benchmarks.chaos import Toys
 from benchmarks.train_step import CASES, timed, training
 from model.training import Training
-from objectives.tacotron2 import Attempt, Interrupted
+from objectives.base import Step
+from objectives.tacotron2 import step_signals
+from objectives.trial import Attempt, Start
 from smart_tuner.notify.sender import publishers
-from smart_tuner.notify.tracking import BATCH, OfStudy
+from smart_tuner.notify.tracking import BATCH
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.storage import open_storage
-from studies.callbacks.trackers import Tracked
+from studies.callbacks.trackers import Trackers
 from studies.file.spec import load
 from studies.report.summary import formatted
+from studies.run.study import open_study
 from studies.run.training import plan_of
 
 
@@ -41,21 +43,18 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         workdir, url = Path(place), f"sqlite:///{place}/study.db"
         storage = open_storage(url)
-        tracked = Tracked(Quiet(), OfStudy(storage.ours, "benchmark", 32 * "0"), workdir)
-
-        def job(attempt: Attempt) -> float:
-            tracked.trial_started(0, {}, plan_of(load("quickstart"), "cpu"), 0)
-            for _ in track(range(blocks + 1), name, console=Console(stderr=True), transient=True):
-                alone, told, telling = block(plain, other, tracked)
-                ratios.append(told / alone)
-                steps.append(alone / BATCH)
-                own.append(telling / BATCH)
-            raise Interrupted(0)
-
+        spec = load("quickstart")
+        trackers = Trackers(open_study(spec, storage), workdir, click.echo)
         trial: Any = SimpleNamespace(number=0, user_attrs={"settings": asdict(other.settings)})
         nothing: Any = None
-        with suppress(Interrupted):
-            tracked.job(job)(Attempt(trial, workdir / "trial-0000", nothing, Outage(click.echo)))
+        attempt = Attempt(trial, workdir / "trial-0000", nothing, Outage(click.echo))
+        trackers.started(Start(attempt, Toys(), nothing, {}, plan_of(spec), 0))
+        for _ in track(range(blocks + 1), name, console=Console(stderr=True), transient=True):
+            alone, told, telling = block(plain, other, trackers)
+            ratios.append(told / alone)
+            steps.append(alone / BATCH)
+            own.append(telling / BATCH)
+        trackers.left(None)
         began = time.process_time()
         publisher, first = publishers(storage, url, workdir)[0], iter((True, False))
         publisher.drain(lambda: next(first))  # makes MLflow's tables
@@ -77,7 +76,7 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
     }
 
 
-def block(plain: Training, other: Training, tracked: Tracked) -> tuple[float, float, float]:
+def block(plain: Training, other: Training, trackers: Trackers) -> tuple[float, float, float]:
     """Seconds of the untold steps, of the told ones, and of telling alone."""
     alone = told = telling = 0.0
     for _ in range(BATCH):
@@ -85,8 +84,9 @@ def block(plain: Training, other: Training, tracked: Tracked) -> tuple[float, fl
         began = time.perf_counter()
         measures = other.advance()
         told += time.perf_counter() - began
-        telling += timed(partial(tracked.stepped, measures))
-    telling += timed(lambda: tracked.saving(other.step))
+        done = Step(measures.step, measures.seconds, step_signals(measures))
+        telling += timed(partial(trackers.stepped, done))
+    telling += timed(lambda: trackers.saving(other.step))
     return alone, told + telling, telling
 
 

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.train_step import CASES, timed, training
-from objectives.monitored import MonitoredTraining
+from objectives.monitored import Monitored
+from objectives.quality import Judge, Yardstick
+from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.health import Pace
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES
@@ -37,7 +39,9 @@ def compare(name: str, blocks: int) -> dict[str, Any]:
     pace = Pace(PLANNED, validate_every=10 * PLANNED)
     plain, other = training(CASES[name]), training(CASES[name])
     with tempfile.TemporaryDirectory() as folder:
-        watched = MonitoredTraining(other, pace, RULES, (), Path(folder), NoLedger())
+        judge = Judge((), 1, 0, Yardstick(1.0, 0.0))
+        run, voices = Tacotron2Run(other, judge), Tacotron2(other.corpus, judge, "")
+        watched = Monitored(voices, run, pace, RULES, Path(folder), NoLedger())
         ratios, steps = [], []
         every = pace(50, 20)
         for _ in range(30):  # the first allocate, and windows fill

@@ -1,4 +1,4 @@
-"""What pages take in: JSON, and little of it."""
+"""Limits what the pages take in: bodies of JSON, of at most LARGEST bytes."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +12,7 @@ NO_STORE = {"cache-control": "no-store", "content-security-policy": "default-src
 
 
 def limited(web: ASGI) -> ASGI:
-    """`web`, which is given every body whole, in one message."""
+    """`web` behind that limit; it gets every body whole, in one message."""
 
     async def within(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
@@ -32,7 +32,7 @@ def limited(web: ASGI) -> ASGI:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """All of it, or None when it is too large."""
+    """The whole body, or None when it is too large."""
     body, more = b"", True
     while more:
         message = await receive()

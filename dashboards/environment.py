@@ -1,4 +1,4 @@
-"""What the pages' processes know of the environment: a list of names, so that no secret comes along."""
+"""Which variables of the environment the pages' processes get: those on a list, so that no secret is."""
 
 import os
 import re
@@ -33,6 +33,6 @@ def of_pages(url: str, environment: Mapping[str, str] = os.environ) -> dict[str,
 
 
 def shed(url: str) -> None:
-    """Take all else out of this process, and so out of the children that it starts from now on."""
+    """Take all other variables out of this process, and so out of children that it starts from now on."""
     for name in os.environ.keys() - bare(url, os.environ).keys():
         del os.environ[name]

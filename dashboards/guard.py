@@ -1,4 +1,4 @@
-"""Who may reach a page, and for what: one rule of Host, Origin, fetch site, key and path, on all pages.
+"""The guard of all pages: which requests pass, by Host, Origin, fetch site, key and path.
 
 A page on loopback is within reach of every web site that is open in the same browser: by a form, a script or
 a name that resolves to 127.0.0.1. So a request must name the page as its user would, and come from itself.
@@ -51,7 +51,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Request:
-    """What the rule knows of a request.
+    """A request, as the guard sees it.
 
     Args:
         path: decoded.
@@ -70,7 +70,7 @@ class Request:
         return next(iter(self.all(name)), "")
 
     def given_keys(self) -> list[str]:
-        """What the address gives as the page's key."""
+        """The keys in the request's address."""
         return [unquote_plus(text[len(KEY) + 1 :]) for text in self.query.split("&") if _is_key(text)]
 
     def without_key(self) -> str:
@@ -81,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said instead of the page."""
+    """An answer that is given instead of the page."""
 
     status: int
     text: str
@@ -110,11 +110,11 @@ class Guard:
 
     @property
     def entrance(self) -> str:
-        """What of an address, behind its host and port, opens the page."""
+        """The part of an address behind host and port that opens the page."""
         return "/" if self.key is None else f"/?{KEY}={self.key}"
 
     def instead(self, request: Request) -> Answer | None:
-        """What is answered instead of the page, or None: the request may pass."""
+        """The answer that is given instead of the page; None where the request may pass."""
         return self._refusal(request) or self._way_in(request)
 
     def _refusal(self, request: Request) -> Answer | None:
@@ -166,7 +166,7 @@ class Guard:
         return [value for name, _, value in pairs if name == self._cookie(request)]
 
     def _cookie(self, request: Request) -> str:
-        """The port is the one that the browser sees."""
+        """The name of the page's cookie, with the port that the browser sees."""
         port = re.search(r":(\d+)$", request.one("host"))
         return f"{COOKIE}_{self.page}_{port[1] if port else 80}"
 
@@ -253,12 +253,12 @@ def key_of(secret: str, page: str) -> str:
 
 
 def same(given: str, wanted: str) -> bool:
-    """Whether two secrets are equal, in a time that does not tell where they differ."""
+    """Whether two secrets are equal; how long it takes does not show where they differ."""
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def hosts(port: int, names: Iterable[str]) -> frozenset[str]:
-    """What Host may be besides this machine's names: those given, with a port of their own, or this one."""
+    """The values of Host for these names: with the port that a name has, or else `port`."""
     with_port = re.compile(r".+:\d+$")
     return frozenset(name if with_port.match(name) else f"{name}:{port}" for name in map(str.lower, names))
 

@@ -1,4 +1,4 @@
-"""MLflow's server behind our guard: how it is started, and the application that it finds."""
+"""MLflow's server behind our guard: the command that starts it, and the application that it serves."""
 
 import json
 import os
@@ -39,7 +39,7 @@ RULE = Guard(
 
 
 def app() -> ASGI:
-    """MLflow's own application reads its environment when it is imported."""
+    """The application that `mlflow server` serves. MLflow's own reads its environment when it is imported."""
     guard, store = told(os.environ)
     from dashboards.reading import only_reading
 
@@ -61,7 +61,7 @@ def told(environment: Mapping[str, str]) -> tuple[Guard, Path]:
 
 
 def command(workdir: Path, guard: Guard) -> list[str]:
-    """It listens on its standard input, the one descriptor that MLflow hands on to its uvicorn.
+    """The command that starts the server. It listens on standard input, which MLflow hands on to its uvicorn.
 
     MLflow checks Host and Origin in its own way, too. No list of requests is kept: they hold keys.
     """
@@ -77,7 +77,7 @@ def command(workdir: Path, guard: Guard) -> list[str]:
 
 
 def environment(url: str, workdir: Path, guard: Guard) -> dict[str, str]:
-    """With the database's address, the key and the password, which a command line would show to all."""
+    """The server's environment, with the URL, key and password that a command line would show."""
     kept = {"key": guard.key, "password": guard.password, "store": str(mlflow_files(workdir))}
     return {
         **bare(url),

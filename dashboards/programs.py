@@ -1,4 +1,4 @@
-"""The programs of others that are pages in this process: TensorBoard and optuna-dashboard."""
+"""TensorBoard and optuna-dashboard, as pages that this process serves, and the requests that they take."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -57,7 +57,7 @@ OPTUNA_EDITED = replace(OPTUNA, allowed=(*(OPTUNA.allowed or ()), *EDITS))
 
 
 class _Kept:
-    """In place of TensorBoard's own server: only keeps the application."""
+    """Stands for TensorBoard's own server, and only keeps the application."""
 
     def __init__(self, app: WSGI, _: object) -> None:
         self.app = app
@@ -69,7 +69,7 @@ class _Kept:
 
 
 def tensorboard(workdir: Path) -> WSGI:
-    """Serves the folder that trials write into."""
+    """TensorBoard's application, on the folder that trials write into."""
     folder = workdir / "tensorboard"
     folder.mkdir(parents=True, exist_ok=True)
     kept: list[_Kept] = []
@@ -86,7 +86,7 @@ def tensorboard(workdir: Path) -> WSGI:
 
 
 def optuna_board(storage: Storage, workdir: Path) -> WSGI:
-    """Serves our own storage object: a URL would be opened another way, and shown by ps."""
+    """optuna-dashboard's application, on our own storage: a URL would be shown by `ps`."""
     attached(workdir).mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(attached(workdir)))
     app: WSGI = optuna_dashboard.wsgi(storage, artifact_store=store)

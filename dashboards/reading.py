@@ -1,4 +1,4 @@
-"""What of MLflow's application is reached: a page's reading. Its files are answered without it.
+"""Lets MLflow's application be read and nothing else; requests for files are answered without it.
 
 MLflow would read a run's files wherever the run's row in the database says that they lie.
 """
@@ -56,7 +56,7 @@ def only_reading(mlflows: ASGI, store: Path) -> ASGI:
 
 
 def is_reading(body: bytes) -> bool:
-    """Whether a GraphQL request is of queries that are known to read."""
+    """Whether all queries of a GraphQL request are known to read only."""
     try:
         query = json.loads(body)["query"]
         return isinstance(query, str) and all(_reads(part) for part in parse(query).definitions)
@@ -110,7 +110,7 @@ def artifacts(store: Path) -> ASGI:
 
 
 def _row(root: Path, path: Path) -> dict[str, object] | None:
-    """None for what leads out of the run's folder, or nowhere, or was removed just now."""
+    """A file as MLflow lists it; None for one that leads out of the run's folder or was just removed."""
     try:
         found = Path(os.path.realpath(path, strict=True))
         size = found.stat().st_size

@@ -87,14 +87,14 @@ class Options:
         return self.ports.get(page, PORTS[page])
 
     def address(self, page: str) -> str:
-        """What a person types."""
+        """The page's address, as a person types it."""
         if self.host not in ANY:
             return self.bound(page)
         name = self.names[0]
         return f"http://{name}/" if re.search(r":\d+$", name) else f"http://{name}:{self.port(page)}/"
 
     def bound(self, page: str) -> str:
-        """Where it is reached on this machine itself."""
+        """The page's address on this machine itself."""
         host = ANY.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port(page)}/"
 
@@ -114,7 +114,7 @@ class Options:
         return rules.get(page) or Guard(page)  # the home page is our own
 
     def secret(self) -> str | None:
-        """What the pages' keys are made of, another one at each start; None: they ask for none.
+        """What the pages' keys are made of, new at each start; None where they ask for none.
 
         Raises PagesError for a host without a name to be called by.
         """
@@ -139,7 +139,7 @@ class Options:
 
 
 class Server(Protocol):
-    """What runs one page."""
+    """Runs one page."""
 
     def alive(self) -> bool: ...
     def ask_to_end(self) -> None: ...
@@ -190,7 +190,7 @@ class InThread:
 
 
 class InChild:
-    """A server that is a program of its own; what it says goes into a file.
+    """A server that is a program of its own; its output goes into a file.
 
     Args:
         stdin: a descriptor; the program may listen on it.
@@ -221,7 +221,7 @@ class InChild:
             self._process.terminate()
 
     def end(self) -> None:
-        """It leads a session of its own: whoever is left of that ends, too."""
+        """End the program and all others of its session."""
         self.ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
@@ -250,8 +250,8 @@ class Pages:
     """All pages that were asked for, kept alive until somebody wants them to end.
 
     Args:
-        say: told what a person should know.
-        with_keys: whether that are addresses with keys; others may read what is written into a file.
+        say: called with what a person should know.
+        with_keys: whether it may show keys; where output goes into a file, others may read it.
     """
 
     def __init__(
@@ -311,8 +311,8 @@ class Pages:
 
     @contextlib.contextmanager
     def _ports(self) -> Iterator[None]:
-        """All ports are ours from here to the end: also while a page starts or is down nobody else, who would
-        be sent its key, can listen there."""
+        """Hold all ports until this context ends: while a page starts or is down, nobody else can listen
+        there and be sent its key."""
         with contextlib.ExitStack() as kept:
             for page in self._options.only:
                 self._sockets[page] = kept.enter_context(self._place(page))
@@ -340,7 +340,7 @@ class Pages:
             )
 
     def _address(self, page: str) -> str:
-        """What opens the page; whoever has it needs nothing else."""
+        """The page's address with its key; whoever has it needs nothing else."""
         return self._options.address(page).rstrip("/") + self._guards[page].entrance
 
     def _start(self, page: str) -> None:
@@ -366,7 +366,7 @@ class Pages:
         return app  # type: ignore[no-any-return]
 
     def _watch(self, write: Write) -> None:
-        """A page that dies is started again, after a pause that doubles until it lives for a while."""
+        """Start dead pages again, each after a pause that doubles until it lives for a while."""
         while not self._over.wait(POLL_SECONDS):
             now = time.monotonic()
             for page, server in self._servers.items():
@@ -398,7 +398,7 @@ class Pages:
         ]
 
     def entrances(self) -> dict[str, str]:
-        """What of each page's address, behind the name of this machine, opens it."""
+        """The part of each page's address behind the machine's name that opens it."""
         starts = {"mlflow": "#/experiments?workflowType=machine_learning"}
         return {
             page: f":{self._options.port(page)}{guard.entrance}{starts.get(page, '')}"
@@ -406,7 +406,7 @@ class Pages:
         }
 
     def _look(self) -> None:
-        """Ask the pages whether they are there, and say once when all are."""
+        """Ask the pages whether they answer, and say once when all do."""
         said = False
         while not self._over.wait(POLL_SECONDS if not said else 5.0):
             for page in self._options.only:
@@ -425,7 +425,7 @@ def answers(url: str) -> bool:
 
 
 def status(workdir: Path) -> list[dict[str, Any]]:
-    """One record a page of the process that serves this home; none where none does."""
+    """One record for each page that is served for this workdir; none where none is."""
     found = state.running(workdir)
     if found is None:
         return []

@@ -1,4 +1,4 @@
-"""Who serves the pages of a home: written down while they run, so that they are found again and stopped."""
+"""Which process serves the pages of a workdir: written to a file, so that it can be found and stopped."""
 
 import fcntl
 import json
@@ -26,8 +26,8 @@ class PagesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Running:
-    """The process that serves, its children, and of each page the address, with its key, and that on this
-    machine, without."""
+    """The process that serves and its children; each page's address with its key, and without it on this
+    machine."""
 
     owner: dict[str, Any]
     addresses: dict[str, str]
@@ -40,13 +40,13 @@ class Running:
 
 
 def running(workdir: Path) -> Running | None:
-    """The process that serves this home's pages, if it still lives; on another machine, if it did not end."""
+    """The process that serves the workdir's pages, if it lives; on another machine, if it did not end."""
     found = _written(workdir)
     return None if found is None or _is_over(found.owner) else found
 
 
 def _is_over(owner: dict[str, Any]) -> bool:
-    """Also when this machine was started anew since: whoever has that number now is another process."""
+    """Whether the process ended, also by a restart of this machine, after which others have its number."""
     here = this_process()
     return is_gone(owner) or (owner["host"] == here["host"] and owner["boot"] != here["boot"])
 
@@ -122,7 +122,7 @@ def stop(workdir: Path) -> bool:
 
 
 def _ended(owner: dict[str, Any]) -> bool:
-    """Only a process that is surely the one that was written down is asked to end."""
+    """Ask the process to end, if it surely is the one that was written down; whether it was."""
     if _is_over(owner):
         return False
     os.kill(owner["pid"], signal.SIGTERM)
@@ -138,7 +138,7 @@ def _ended(owner: dict[str, Any]) -> bool:
 
 
 def _end_orphans(workdir: Path) -> None:
-    """Children of a process that was killed before it could end them."""
+    """End the children of a process that was killed before it could end them."""
     found = _written(workdir)
     if found is not None and _is_over(found.owner):
         for child in found.children:

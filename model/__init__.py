@@ -1,1 +1,1 @@
-"""Tacotron 2: trains and speaks, and knows nothing of studies."""
+"""Tacotron 2: its data, network, training and voices. Nothing here knows of studies."""

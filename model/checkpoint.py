@@ -1,4 +1,4 @@
-"""State on disk that is either whole and proven, or not there.
+"""Checkpoints on disk: a folder is whole, as its SHA-256 sums prove, or it counts as not there.
 
 A checkpoint is a folder ckpt-STEP with a manifest of sizes and SHA-256 sums. It is written beside
 its place, synced and renamed; neither safetensors nor torch notices a flipped byte, the manifest does.
@@ -110,7 +110,7 @@ def digest(path: Path) -> str:
 
 
 def newest(parent: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that verifies; every damaged one that was passed over is told to `warn`."""
+    """The newest checkpoint that verifies; `warn` is called for every damaged one that is passed over."""
     for path in reversed(all_in(parent)):
         try:
             verify(path)

@@ -1,4 +1,4 @@
-"""Training: one voice in the making. It only advances; watching and judging are its caller's."""
+"""Training a voice, step by step. Watching and judging it is for whoever calls this."""
 
 import ctypes
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
 from model.network.alignment import AlignmentMeasures, measure
 from model.network.losses import Losses, losses, sum_of, weights_of
-from model.network.probe import GroupMeasures, Look
+from model.network.probe import GroupMeasures, Probe
 from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
 from model.settings import Dimensions, Settings
 from model.speech.voice import Voice, load_voice, save_voice
@@ -151,7 +151,7 @@ class Training:
         if not math.isfinite(total + length):
             self._undo(buffers, random)
             raise NonFinite(self.step + 1, total, length, tuple(item.id for item in items))
-        before = Look(self.model.groups()) if closely else None
+        before = Probe(self.model.groups()) if closely else None
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         rate = learning_rate_at(self.step, s)
         with self._fitting(buffers, random):
@@ -190,7 +190,7 @@ class Training:
 
     @contextmanager
     def _fitting(self, buffers: list[Tensor], random: dict[str, Tensor]) -> Iterator[None]:
-        """Where memory runs out, all is as before the step; Adam's state, too, which the first step makes."""
+        """Raises OutOfMemory where memory runs out; all is then as before the step, Adam's state included."""
         known = set(self._optimizer.state)
         try:
             yield
@@ -251,7 +251,7 @@ class Training:
                 self._optimizer.state.pop(p, None)
 
     def _items(self) -> list[Utterance]:
-        """This step's batch."""
+        """The items of this step's batch."""
         if self._position >= len(self._order()):
             self._epoch, self._position = self._epoch + 1, 0
         return [self.corpus.training[i] for i in self._order()[self._position]]
@@ -372,7 +372,7 @@ class Training:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whatever it was that found no memory: torch has a type of its own for one of its ways only."""
+    """Whether an error says that memory ran out. torch has a type of its own only for CUDA's allocator."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
@@ -380,7 +380,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
-    """What torch raises where the disk is full is a RuntimeError that does not say so."""
+    """Write `state`. Raises OSError where the disk is full, of which torch's RuntimeError says nothing."""
     with path.open("wb") as file:
         try:
             torch.save(state, file)

@@ -1,25 +1,17 @@
-"""A training under watch: measures go to AutoFix, its repairs go to the training."""
+"""A run under watch: its signals go to AutoFix, whose repairs go to the run."""
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Protocol
 
-import numpy as np
-
 from model import checkpoint
-from model.data.corpus import Utterance
-from model.settings import LIMITS, Settings
-from model.training import NonFinite, OutOfMemory, StepMeasures, Training, Validation
-from objectives.pictures import save_attention
-from objectives.signals import MILESTONE, SIGNALS
+from objectives.base import NonFinite, Objective, OutOfMemory, Run, Step
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
-from smart_tuner.repair.rules.attention import TextIgnored
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
 
@@ -32,134 +24,122 @@ class Ledger(Protocol):
     def take(self, entries: Sequence[Entry], step: int) -> None: ...
 
 
-class MonitoredTraining:
-    """One trial's training with its rules; without rules it only trains.
+class Monitored:
+    """One trial's run with its rules; without rules it only trains.
 
     Args:
-        items: held-out clips for the teacher-forced validations.
+        objective: what made the run; it says what the signals mean, and how far settings may move.
         folder: where the trial's checkpoints are.
-        told: of each entry, after it and its picture are kept.
+        repaired: told of each entry, after it and its picture are kept.
     """
-
-    ways = frozenset({"roll_back", "reinitialise", "exclude"})
 
     def __init__(
         self,
-        training: Training,
+        objective: Objective,
+        run: Run,
         pace: Pace,
         rules: Sequence[Rule],
-        items: Sequence[Utterance],
         folder: Path,
         ledger: Ledger,
-        told: Callable[[Entry], None] = lambda _: None,
+        repaired: Callable[[Entry], None] = lambda _: None,
     ) -> None:
-        self.training, self._pace, self._items = training, pace, items
-        self._folder, self._ledger, self._told = folder, ledger, told
-        self._seen: Validation | None = None  # since the last repair
-        used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
-        self._text_is_used = max(used, default=0.0)  # from then on, a run's text_gain is not measured
-        n_clips = len(training.corpus.training)
+        self.run, self._pace, self._folder = run, pace, folder
+        self.ways = run.ways
+        self._ledger, self._repaired = ledger, repaired
+        self._validated: Mapping[str, float] = {}
+        self._seen = False  # whether a validation since the last repair left something to draw
         self.autofix: AutoFix | None = None
         if rules:
-            most = training.model.dimensions.max_frames_per_step
-            limits = LIMITS | {"n_frames_per_step": (1, most)}
-            health, start = Health(pace, SIGNALS, MILESTONE), asdict(training.settings)
-            self.autofix = AutoFix(self, start, rules, limits, n_clips, health, self._record)
+            own = {name: (p.low, p.high) for name, p in objective.parameters.items() if p.setting}
+            limits = {**own, **run.limits}
+            health = Health(pace, objective.signals, objective.milestone)
+            start = dict(run.settings)
+            self.autofix = AutoFix(self, start, rules, limits, run.n_clips, health, self._record)
 
     # What AutoFix may do
 
     def roll_back(self, step: int) -> None:
         path = checkpoint.at(self._folder, step)
         checkpoint.verify(path)
-        self.training.roll_back(path)
-        if step == 0 and self.autofix is not None:  # what the text is worth is measured anew
-            self.autofix.health.best.pop("text_gain", None)
+        self.run.roll_back(path)
 
     def reinitialise(self, part: str) -> None:
-        self.training.reinitialise(part)
+        self.run.reinitialise(part)
 
     def exclude(self, clips: Sequence[str]) -> None:
-        self.training.exclude(clips)
+        self.run.exclude(clips)
 
     def _record(self, entry: Entry) -> Entry:
-        """With what the attention looked like, if it was seen: before a repair, and at its verdict."""
+        """With what the run looked like, if it was seen: before a repair, and at its verdict."""
         entry = self._ledger.add(entry)
-        if entry.kind != "alarm" and self._seen is not None:
+        if entry.kind != "alarm" and self._seen:
             with suppress(OSError):  # no picture is worth a run
-                self._draw(self._folder / entry.picture, self._seen)
+                self.run.draw(self._folder / entry.picture)
         if entry.kind == "repair":
-            self._seen = None
-        self._told(entry)
+            self._seen = False
+        self._repaired(entry)
         return entry
 
-    def _draw(self, path: Path, seen: Validation) -> None:
-        item, front_end = self._items[0], self.training.corpus.front_end
-        title = f"step {seen.step}, clip {item.id}"
-        save_attention(path, seen.attention, item.symbols.tolist(), front_end, title)
+    # What a trial does
 
-    # What the objective does
-
-    def advance(self) -> StepMeasures:
+    def advance(self) -> Step:
         """One consumed step; batches that cannot be taken are passed over, as the rules say.
 
         Raises:
             GivenUp: a rule ended the trial.
             NonFinite, OutOfMemory: there are no rules.
         """
-        training, fix = self.training, self.autofix
-        if fix is None:
-            return training.advance()
+        run, fix = self.run, self.autofix
         while True:
-            training.settings = Settings(**fix.settings())
-            step = training.step + 1
-            probe = step in EARLY_PROBES or step % fix.probe_every == 0
+            step = run.step + 1
+            if fix is not None:
+                run.settings = fix.settings()
+                run.probing = step in EARLY_PROBES or step % fix.probe_every == 0
+            started = time.monotonic()
             try:
-                measures = training.advance(closely=probe)
+                signals = run.advance()
             except NonFinite:
+                if fix is None:
+                    raise
                 if (again := self._once_more()) is None:
                     continue
-                measures = again
+                signals = again
             except OutOfMemory as error:
+                if fix is None:
+                    raise
                 fix.out_of_memory(str(error))
                 continue
-            fix.health.note_clips(measures.clips)
-            fix.stepped(step, step_measures(measures), probe_measures(measures))
-            if step % self._pace.validate_every == 0:
-                fix.validated(step, self.validate())
-            return measures
+            whole = {name: value for name, value in signals.items() if "/" not in name}
+            done = Step(step, time.monotonic() - started, whole)
+            if fix is not None:
+                self._watch(fix, done, {k: v for k, v in signals.items() if "/" in k})
+            elif not math.isfinite(whole["loss"]):
+                raise NonFinite(step, loss=whole["loss"])
+            return done
 
-    def _once_more(self) -> StepMeasures | None:
+    def _watch(self, fix: AutoFix, done: Step, parts: Mapping[str, float]) -> None:
+        """Rules read `unweighted_loss`: where no setting weighs a part of the loss, it is the loss."""
+        if self.run.clips:
+            fix.health.note_clips(self.run.clips)
+        fix.stepped(done.step, {"unweighted_loss": done.signals["loss"], **done.signals}, parts or None)
+        if done.step % self._pace.validate_every == 0:
+            self._validated = self.run.validate(fix.health)
+            self._seen = bool(self._validated)
+            fix.validated(done.step, self._validated)
+
+    def _once_more(self) -> Mapping[str, float] | None:
         """The batch that failed, again: if it passes, the machine slipped; else it is left behind."""
         assert self.autofix is not None
         try:
-            return self.training.advance()
-        except NonFinite as fault:
-            bad = self.training.unsound(fault.clips)
-            whole_batch = 2 * len(bad) > len(fault.clips)  # then it is not the clips
-            self.training.skip()
-            self.autofix.not_finite(fault.measures, () if whole_batch else bad)
+            return self.run.advance()
+        except NonFinite as again:
+            self.autofix.not_finite(again.measures, tuple(self.run.skip()))
             return None
 
-    @cached_property
-    def _constant(self) -> float:
-        """The mel loss of the best frame, always the same: it needs no text, and no frames before."""
-        mels = np.concatenate([item.mel for item in self._items])
-        return float(np.abs(mels - np.median(mels, axis=0)).mean())
-
-    def validate(self) -> dict[str, float]:
-        """With text_gain, which takes two more validations, until the text was once of use."""
-        self._seen = self.training.validate(self._items)
-        found = validation_measures(self._seen) | {"constant": self._constant}
-        assert self.autofix is not None
-        late = self.training.step >= self._pace.planned // 8
-        if late and self.autofix.health.best.get("text_gain", 0.0) < self._text_is_used:
-            found["text_gain"] = self.training.text_gain(self._items)
-        return found
-
     def judged(self, value: float) -> None:
-        """The free-running measure, which only the objective makes."""
+        """The measure of the trial, which is dear and comes seldom."""
         if self.autofix is not None:
-            self.autofix.health.note(self.training.step, {"value": value})
+            self.autofix.health.note(self.run.step, {"value": value})
             self.autofix.health.improve("value", value)
 
     def conclude(self) -> None:
@@ -171,11 +151,6 @@ class MonitoredTraining:
     def redone(self) -> int:
         """Steps that repairs took back: they do not count as trained."""
         return 0 if self.autofix is None else self.autofix.redone
-
-    @property
-    def diagonal_score(self) -> float | None:
-        """Of the newest validation since the last repair."""
-        return None if self.autofix is None else self.autofix.health.last("diagonal_score")
 
     @property
     def changed(self) -> bool:
@@ -202,6 +177,11 @@ class MonitoredTraining:
             return {}
         return {name: new for entry in self.autofix.entries for name, (_, new) in entry.changes.items()}
 
+    @property
+    def validated(self) -> Mapping[str, float]:
+        """What the newest validation of this attempt measured."""
+        return self._validated
+
     def state(self) -> dict[str, Any] | None:
         return None if self.autofix is None else self.autofix.state()
 
@@ -209,38 +189,4 @@ class MonitoredTraining:
         """Go on from a checkpoint's state; repairs that came after it never happened."""
         if self.autofix is not None and state is not None:
             self.autofix.take(state)
-            self._ledger.take(self.autofix.entries, self.training.step)
-
-
-def step_measures(m: StepMeasures) -> dict[str, float]:
-    """By the names that rules know them by."""
-    found = {"loss": m.loss, "unweighted_loss": m.mel_l1, "gate": m.gate, "guided": m.guided}
-    return found | {"grad_norm": m.grad_norm}
-
-
-def probe_measures(m: StepMeasures) -> dict[str, float] | None:
-    if m.groups is None:
-        return None
-    kinds = {"gradient": "gradient_rms", "update": "update", "silent": "silent", "unchanged": "unchanged"}
-    return {
-        f"{kind}/{name}": float(getattr(group, attribute))
-        for name, group in m.groups.items()
-        for kind, attribute in kinds.items()
-    }
-
-
-def validation_measures(v: Validation) -> dict[str, float]:
-    """Means over the items; a measure that no item has is left out."""
-    found = {
-        "aligned": float(v.aligned),
-        "diagonal_score": v.diagonal_score,
-        "gate_accuracy": v.gate_accuracy,
-        "gate_late": v.gate_late,
-        "held_out": v.mel_l1,
-    }
-    rows = [asdict(alignment) for alignment in v.alignments]
-    for name in ("penalty", "corr", "coverage", "back", "leap", "dwell", "focus"):
-        values = [row[name] for row in rows if row[name] is not None]
-        if values:
-            found[name] = fmean(values)
-    return found
+            self._ledger.take(self.autofix.entries, self.run.step)

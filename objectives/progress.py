@@ -9,14 +9,13 @@ import math
 import os
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from model.training import StepMeasures
-
+Point = tuple[int, *tuple[float | None, ...]]  # a step, and the value of each curve there
 LIVE = "progress.json"
 SAMPLE, ALIGNMENT, MELS = "sample.wav", "sample.png", "mels.png"  # of the trial's best state
 EVERY_SECONDS = 2.0
@@ -29,50 +28,59 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._path = folder / LIVE
         self._seconds: deque[float] = deque(maxlen=50)
-        self._curve: list[tuple[int, float | None, float | None]] = _curve(self._path)
+        self._curve: list[Point] = _curve(self._path)
         self._apart, self._next = 1, 0  # steps between points, and where the next one is
         self._written = -math.inf
 
-    def stepped(self, measures: "StepMeasures", target: int, diagonal_score: float | None) -> None:
-        """Args: target: the step at which the trial ends; diagonal_score: of the newest validation."""
-        self._seconds.append(measures.seconds)
-        if self._curve and measures.step <= self._curve[-1][0]:  # went back
-            self._curve = [point for point in self._curve if point[0] < measures.step]
-            self._next = measures.step
-        if measures.step >= self._next:
-            self._curve.append((measures.step, _short(measures.mel_l1), _short(measures.guided)))
+    def stepped(
+        self, step: int, seconds: float, signals: Mapping[str, float], target: int, curves: Sequence[str]
+    ) -> None:
+        """Note what was measured.
+
+        Args:
+            seconds: that the step took.
+            signals: of the step, and of the newest validation; those of parts of the network are left out.
+            target: the step at which the trial ends.
+            curves: the signals whose course is kept, always the same.
+        """
+        self._seconds.append(seconds)
+        if self._curve and step <= self._curve[-1][0]:  # went back
+            self._curve = [point for point in self._curve if point[0] < step]
+            self._next = step
+        if step >= self._next:
+            self._curve.append((step, *(_short(signals.get(name, math.nan)) for name in curves)))
             if len(self._curve) > MOST_POINTS:
                 self._curve = self._curve[::2]
                 self._apart *= 2
             self._next = self._curve[-1][0] + self._apart
         if time.monotonic() - self._written >= EVERY_SECONDS:
             self._written = time.monotonic()
-            self._write(measures, target, diagonal_score)
+            whole = {name: _short(value) for name, value in signals.items() if "/" not in name}
+            self._write(
+                {
+                    "at": time.time(),
+                    "pid": os.getpid(),
+                    "step": step,
+                    "target": target,
+                    "signals": whole,
+                    "step_seconds": _short(median(self._seconds)),
+                    "curve": self._curve,
+                    "curves": list(curves),
+                }
+            )
 
-    def _write(self, measures: "StepMeasures", target: int, diagonal_score: float | None) -> None:
-        found = {
-            "at": time.time(),
-            "pid": os.getpid(),
-            "step": measures.step,
-            "target": target,
-            "mel_l1": _short(measures.mel_l1),
-            "off_diagonal": _short(measures.guided),
-            "gate": _short(measures.gate),
-            "learning_rate": _short(measures.learning_rate),
-            "diagonal_score": None if diagonal_score is None else _short(diagonal_score),
-            "step_seconds": _short(median(self._seconds)),
-            "curve": self._curve,
-        }
+    def _write(self, found: Mapping[str, Any]) -> None:
         temporary = self._path.with_suffix(".tmp")
         with suppress(OSError):  # a full disk, or a folder that another attempt took: the training will see
             temporary.write_text(json.dumps(found, allow_nan=False))
             os.replace(temporary, self._path)
 
 
-def _curve(path: Path) -> list[tuple[int, float | None, float | None]]:
+def _curve(path: Path) -> list[Point]:
     try:
-        return [(step, mel, away) for step, mel, away in json.loads(path.read_text())["curve"]]
-    except (OSError, ValueError, KeyError):
+        found = json.loads(path.read_text())["curve"]
+        return [(step, *values) for step, *values in found if isinstance(step, int)]
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

@@ -1,270 +1,171 @@
-"""The objective: train one voice, measure it at rungs, prune it or give it its value."""
+"""Tacotron 2 as an objective: a voice in the making, judged by sentences that it speaks freely."""
 
-import errno
-import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from statistics import fmean
+from types import MappingProxyType
+from typing import Any
 
-import optuna
+import numpy as np
 
-from model import checkpoint
+from model import training
 from model.data.corpus import Corpus
-from model.failpoint import failpoint
+from model.network.warm_start import PublicWeights, warm_start
+from model.settings import Dimensions, Settings
 from model.speech.audio import write_wave
 from model.speech.voice import Voice
 from model.training import StepMeasures, Training, Validation
-from objectives.monitored import Ledger, MonitoredTraining
-from objectives.pictures import save_alignment, save_mels
-from objectives.progress import MELS, SAMPLE, Progress
+from objectives.base import NonFinite, Objective, OutOfMemory, Run
+from objectives.pictures import save_alignment, save_attention, save_mels
+from objectives.progress import ALIGNMENT, MELS, SAMPLE
 from objectives.quality import Judge, Judgement
-from smart_tuner.repair.autofix import GivenUp
-from smart_tuner.repair.health import Pace
-from smart_tuner.repair.pruning import GRACE
-from smart_tuner.repair.rule import Entry, Rule
-from smart_tuner.repair.words import reason
-from smart_tuner.store.outage import Outage
-from smart_tuner.store.records import Consumed
-
-PROGRESS = "trial.json"
-KEPT_CHECKPOINTS = 2
-
-
-class Interrupted(Exception):
-    """The trial was told to stop; its checkpoint is written and it can go on."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"stopped by signal {signal}")
-        self.signal = signal
-
-
-class Unrepairable(Exception):
-    """A rule found a fault that no setting of this trial can be blamed for."""
+from objectives.signals import MILESTONE, PARAMETERS, SIGNALS, WORDS
+from smart_tuner.repair.health import Health
+from smart_tuner.repair.rule import Hyperparameters
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How every trial of a study is trained, watched and measured."""
-
-    steps: int
-    measure_every: int
-    validate_every: int
-    rules: tuple[Rule, ...]  # none: train only
-    searched: frozenset[str]  # settings whose repair ends the trial: with credit = "pure", those searched
-    checkpoint_every: int
-    sample_text: str
-    device: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measure of a trial, as it is stored and shown."""
-
-    step: int
-    value: float  # dB, free-running: objectives/quality.py
-    spread: float | None
-    failure_share: float
-    failures: dict[str, int]
-    shortest: float  # of all sentences, spoken length over recorded length
-    longest: float
-    aligned_share: float  # teacher-forced, held-out
-    diagonal_score: float
-    gate_accuracy: float
-    mel_l1: float
-    seconds: float  # of training so far
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A trial's life in one process.
+class Tacotron2(Objective):
+    """Voices of one corpus.
 
     Args:
-        folder: where its checkpoints and samples are; made by whoever holds the trial.
-        asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
-        kept: told of every checkpoint that was written.
-        consumed: told of every step.
+        public: what every trial begins with, if not with nothing.
+        sample_text: what each trial's sample says.
+        text_is_used: once text_gain came so far, a run's use of its text is not measured again.
+        warned: told what became of the public weights.
     """
 
-    trial: optuna.Trial
-    folder: Path
-    ledger: Ledger
-    outage: Outage
-    asked_to_stop: Callable[[], int | None] = lambda: None
-    kept: Callable[[Path], None] = lambda _: None
-    consumed: Consumed = field(default_factory=Consumed)
+    corpus: Corpus
+    judge: Judge
+    sample_text: str
+    public: PublicWeights | None = None
+    text_is_used: float = 0.0
+    warned: Callable[[str], None] = lambda _: None
 
+    parameters = PARAMETERS
+    signals = SIGNALS
+    milestone = MILESTONE
+    unit = "dB"
+    curves = ("unweighted_loss", "guided")
+    measures = ("aligned_share", "diagonal_score", "gate_accuracy")
+    words = WORDS
 
-class Watcher(Protocol):
-    """Who is told how a trial goes."""
-
-    def stepped(self, measures: StepMeasures) -> None: ...
-    def repaired(self, entry: Entry) -> None: ...
-    def measured(self, measured: Measured) -> None: ...
-    def saving(self, step: int) -> None: ...
-    def sampled(self, step: int) -> None: ...
-    def warned(self, text: str) -> None: ...
-
-
-class Tacotron2Objective:
-    """Trains a trial from its newest sound checkpoint, or from the start.
-
-    Its value is the best of its free-running measures; the checkpoint that scored it is kept, and is
-    the one that speaks.
-    """
-
-    def __init__(self, corpus: Corpus, judge: Judge, plan: Plan, watcher: Watcher) -> None:
-        self._corpus, self._judge, self._plan, self._watcher = corpus, judge, plan, watcher
-
-    def __call__(self, attempt: Attempt, training: Training) -> float:
-        """Raises TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or
-        Interrupted, after a checkpoint, when the attempt was asked to stop."""
-        plan, history = self._plan, list[Measured]()
-        monitored = MonitoredTraining(
-            training,
-            Pace(plan.steps, plan.validate_every),
-            plan.rules,
-            self._judge.items,
-            attempt.folder,
-            attempt.ledger,
-            self._watcher.repaired,
+    def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> "Tacotron2Run":
+        settings, shapes = (
+            {name: parameters[name] for name, p in PARAMETERS.items() if p.setting == setting}
+            for setting in (True, False)
         )
-        self._restore(attempt, monitored, history)
-        try:
-            return self._train(attempt, monitored, history)
-        except GivenUp as end:
-            attempt.outage.wait_for(lambda: self._report(attempt, monitored, history))
-            ended_by = {"rule": end.entry.rule, **dict(end.entry.evidence)}
-            attempt.outage.wait_for(lambda: attempt.trial.set_user_attr("ended_by", ended_by))
-            if end.state == "COMPLETE" and history:
-                return best(history).value
-            if end.state == "FAIL":
-                raise Unrepairable(end.reason) from end
-            raise optuna.TrialPruned(end.reason) from end
+        n_symbols = len(self.corpus.front_end.symbols)
+        dimensions = Dimensions(n_symbols=n_symbols, **shapes)  # type: ignore[arg-type]
+        made = Training(self.corpus, dimensions, Settings(**settings), seed, device)  # type: ignore[arg-type]
+        if self.public is not None:
+            told = warm_start(made.model, self.corpus.front_end, self.public)
+            kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
+            counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+            self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
+        return Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used)
 
-    def _train(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> float:
-        training, live = monitored.training, Progress(attempt.folder)
-        while True:
-            if history and history[-1].step == training.step:  # just measured, here or before a kill
-                if training.step >= self._plan.steps + monitored.redone:
-                    monitored.conclude()
-                    attempt.outage.wait_for(lambda: self._report(attempt, monitored, history))
-                    return best(history).value
-                if self._falls_behind(attempt, monitored, history):
-                    raise optuna.TrialPruned(reason("behind", step=training.step))
-            self._train_to_next_measure(attempt, monitored, history, live)
-            history.append(self._measure(monitored))
-            self._show(training, attempt.folder, history)  # before: what is saved is not measured again
-            self._save(attempt, monitored, history)
 
-    def _falls_behind(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> bool:
-        """While the database is away nothing is told or pruned; the next measure tells all."""
-        verdicts: list[bool] = []
+class Tacotron2Run(Run):
+    """One voice in the making (model/training.py).
 
-        def tell() -> None:
-            self._report(attempt, monitored, history)
-            failpoint("reported")
-            verdicts.append(attempt.trial.should_prune())
-            failpoint("verdict")
+    Args:
+        judge: measures it, and its sentences serve the teacher-forced validations.
+    """
 
-        return attempt.outage.attempt(tell) and verdicts[-1]
+    shows = MappingProxyType({SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"})
 
-    def _train_to_next_measure(
-        self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured], live: Progress
+    def __init__(
+        self, training: Training, judge: Judge, sample_text: str = "", text_is_used: float = 0.0
     ) -> None:
-        every, training = self._plan.measure_every, monitored.training
-        measure = (training.step // every + 1) * every
-        # redone steps are made up for, so that a repaired trial ends later
-        while training.step < (target := min(self._plan.steps + monitored.redone, measure)):
-            measures = monitored.advance()
-            attempt.consumed.add(measures.seconds)
-            self._watcher.stepped(measures)
-            live.stepped(measures, self._plan.steps + monitored.redone, monitored.diagonal_score)
-            if monitored.changed:
-                self._check_credit(monitored)
-                self._save(attempt, monitored, history)
-            if (signal := attempt.asked_to_stop()) is not None:
-                self._save(attempt, monitored, history)
-                raise Interrupted(signal)
-            if training.step % self._plan.checkpoint_every == 0 and training.step < target:
-                self._save(attempt, monitored, history)
+        self.training, self._judge = training, judge
+        self._sample_text, self._text_is_used = sample_text, text_is_used
+        self.n_clips = len(training.corpus.training)
+        self.limits = {"n_frames_per_step": (1, training.model.dimensions.max_frames_per_step)}
+        self._failed: tuple[str, ...] = ()  # clips of the batch that could not be taken
+        self._seen: Validation | None = None
 
-    def _check_credit(self, monitored: MonitoredTraining) -> None:
-        """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
-        repaired = {name for entry in monitored.repairs() for name in entry.changes}
-        if names := sorted(repaired & self._plan.searched):
-            step = monitored.training.step
-            raise optuna.TrialPruned(reason("impure", step=step, names=", ".join(names)))
+    @property
+    def step(self) -> int:  # type: ignore[override]
+        return self.training.step
 
-    def _measure(self, monitored: MonitoredTraining) -> Measured:
-        training = monitored.training
-        validation = training.validate(self._corpus.held_out)
-        measured = summary(validation, self._judge(training.voice()), training.seconds)
-        self._watcher.measured(measured)
-        monitored.judged(measured.value)
-        return measured
+    @property
+    def settings(self) -> Hyperparameters:
+        return Hyperparameters(asdict(self.training.settings))
 
-    def _save(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
-        step = monitored.training.step
+    @settings.setter
+    def settings(self, values: Mapping[str, int | float]) -> None:
+        self.training.settings = Settings(**values)  # type: ignore[arg-type]
 
-        def fill(target: Path) -> None:
-            monitored.training.save(target)
-            progress = {"measures": [asdict(measured) for measured in history], "watch": monitored.state()}
-            (target / PROGRESS).write_text(json.dumps(progress))
-
-        self._watcher.saving(step)
-        needed = monitored.saving(step) | ({best(history).step} if history else set())
+    def advance(self) -> dict[str, float]:
         try:
-            path = checkpoint.write(attempt.folder, step, fill)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            checkpoint.keep(attempt.folder, 1, needed)
-            path = checkpoint.write(attempt.folder, step, fill)
-        checkpoint.keep(attempt.folder, KEPT_CHECKPOINTS, needed)
-        attempt.kept(path)
+            measures = self.training.advance(closely=self.probing)
+        except training.NonFinite as fault:
+            self._failed = fault.clips
+            raise NonFinite(fault.step, **fault.measures) from fault
+        except training.OutOfMemory as error:
+            raise OutOfMemory(str(error)) from error
+        self.clips = measures.clips
+        return step_signals(measures)
 
-    def _restore(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
-        newest = checkpoint.newest(attempt.folder, self._watcher.warned)
-        if newest is None and checkpoint.all_in(attempt.folder):
-            self._watcher.warned(f"trial {attempt.trial.number}: no checkpoint is sound; it begins anew")
-        checkpoint.set_aside(attempt.folder, -1 if newest is None else checkpoint.step_of(newest))
-        if newest is not None:
-            monitored.training.restore(newest)
-            progress = json.loads((newest / PROGRESS).read_text())
-            history += [Measured(**row) for row in progress["measures"]]
-            monitored.take(progress["watch"])
-        elif self._plan.rules:
-            self._save(attempt, monitored, history)  # where a repair may begin anew
+    def skip(self) -> Sequence[str]:
+        bad = self.training.unsound(self._failed)
+        self.training.skip()
+        whole_batch = 2 * len(bad) > len(self._failed)  # then it is not the clips
+        return () if whole_batch else bad
 
-    def _report(self, attempt: Attempt, monitored: MonitoredTraining, history: list[Measured]) -> None:
-        """All that the database does not know yet."""
-        trial = attempt.trial
-        attempt.ledger.flush()
-        reported = trial._cached_frozen_trial.intermediate_values  # read when the attempt began
-        for measured in history:
-            if measured.step not in reported:
-                trial.report(measured.value, measured.step)
-        trial.set_user_attr("measures", [asdict(measured) for measured in history])
-        if repairs := monitored.repairs():
-            trial.set_user_attr("repairs", len(repairs))
-            trial.set_user_attr("effective", monitored.effective())
-            trial.set_user_attr(GRACE, monitored.grace_until)
+    def validate(self, health: Health) -> dict[str, float]:
+        """With text_gain, which takes two more validations, until the text was once of use."""
+        items = self._judge.items
+        self._seen = self.training.validate(items)
+        found = validation_signals(self._seen) | {"constant": self._constant}
+        late = self.step >= health.pace.planned // 8
+        if late and health.best.get("text_gain", 0.0) < self._text_is_used:
+            found["text_gain"] = self.training.text_gain(items)
+        return found
 
-    def _show(self, training: Training, folder: Path, history: list[Measured]) -> None:
-        """Keep a sample and a picture of the trial's best state beside its checkpoints."""
-        if best(history) is history[-1]:
-            title, voice = f"step {training.step}, {history[-1].value:.2f} dB", training.voice()
-            try:
-                save_sample(voice, self._plan.sample_text, folder / SAMPLE, title)
-                item = self._judge.items[0]
-                spoken = voice.read([item.symbols.tolist()], [0])[0]
-                save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
-            except OSError as error:  # a checkpoint may still find room, by giving an older one up
-                self._watcher.warned(f"the sample of step {training.step} is not kept: {error}")
-            else:
-                self._watcher.sampled(training.step)
+    @cached_property
+    def _constant(self) -> float:
+        """The mel loss of the best frame, always the same: it needs no text, and no frames before."""
+        mels = np.concatenate([item.mel for item in self._judge.items])
+        return float(np.abs(mels - np.median(mels, axis=0)).mean())
+
+    def measure(self) -> dict[str, Any]:
+        validation = self.training.validate(self.training.corpus.held_out)
+        return measures(validation, self._judge(self.training.voice()))
+
+    def save(self, folder: Path) -> None:
+        self.training.save(folder)
+
+    def restore(self, folder: Path) -> None:
+        self.training.restore(folder)
+
+    def roll_back(self, folder: Path) -> None:
+        """All further batches come in a new order: the same ones would lead to the same end."""
+        self.training.roll_back(folder)
+
+    def reinitialise(self, part: str) -> None:
+        self.training.reinitialise(part)
+
+    def exclude(self, clips: Collection[str]) -> None:
+        self.training.exclude(clips)
+
+    def show(self, folder: Path, title: str) -> None:
+        """A spoken sample, its alignment, and a held-out sentence beside its recording."""
+        voice, item = self.training.voice(), self._judge.items[0]
+        save_sample(voice, self._sample_text, folder / SAMPLE, title)
+        spoken = voice.read([item.symbols.tolist()], [0])[0]
+        save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")
+
+    def draw(self, path: Path) -> None:
+        """The attention of the first held-out sentence at the last validation."""
+        if self._seen is not None:
+            item, front_end = self._judge.items[0], self.training.corpus.front_end
+            title = f"step {self._seen.step}, clip {item.id}"
+            save_attention(path, self._seen.attention, item.symbols.tolist(), front_end, title)
 
 
 def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
@@ -277,23 +178,51 @@ def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
     return speech.stop
 
 
-def summary(validation: Validation, judgement: Judgement, seconds: float) -> Measured:
+def measures(validation: Validation, judgement: Judgement) -> dict[str, Any]:
+    """A measure of a voice: its value in dB (objectives/quality.py), and what else is known of it."""
     ratios = [score.length_ratio for score in judgement.scores]
-    return Measured(
-        validation.step,
-        judgement.value,
-        judgement.spread,
-        judgement.failure_share,
-        judgement.failures,
-        min(ratios),
-        max(ratios),
-        validation.aligned_share,
-        validation.diagonal_score,
-        validation.gate_accuracy,
-        validation.mel_l1,
-        seconds,
-    )
+    return {
+        "value": judgement.value,
+        "spread": judgement.spread,
+        "failure_share": judgement.failure_share,
+        "failures": judgement.failures,
+        "shortest": min(ratios),  # of all sentences, spoken length over recorded length
+        "longest": max(ratios),
+        "aligned_share": validation.aligned_share,  # teacher-forced, held-out
+        "diagonal_score": validation.diagonal_score,
+        "gate_accuracy": validation.gate_accuracy,
+        "mel_l1": validation.mel_l1,
+    }
 
 
-def best(history: list[Measured]) -> Measured:
-    return min(history, key=lambda measured: measured.value)
+def step_signals(m: StepMeasures) -> dict[str, float]:
+    """By the names that rules know them by; those of the network's parts where they were measured."""
+    found = {
+        "loss": m.loss,
+        "unweighted_loss": m.mel_l1,
+        "gate": m.gate,
+        "guided": m.guided,
+        "grad_norm": m.grad_norm,
+        "learning_rate": m.learning_rate,
+    }
+    kinds = {"gradient": "gradient_rms", "update": "update", "silent": "silent", "unchanged": "unchanged"}
+    for part, group in (m.groups or {}).items():
+        found |= {f"{kind}/{part}": float(getattr(group, name)) for kind, name in kinds.items()}
+    return found
+
+
+def validation_signals(v: Validation) -> dict[str, float]:
+    """Means over the items; a measure that no item has is left out."""
+    found = {
+        "aligned": float(v.aligned),
+        "diagonal_score": v.diagonal_score,
+        "gate_accuracy": v.gate_accuracy,
+        "gate_late": v.gate_late,
+        "held_out": v.mel_l1,
+    }
+    rows = [asdict(alignment) for alignment in v.alignments]
+    for name in ("penalty", "corr", "coverage", "back", "leap", "dwell", "focus"):
+        values = [row[name] for row in rows if row[name] is not None]
+        if values:
+            found[name] = fmean(values)
+    return found

@@ -1,4 +1,4 @@
-"""Locks, logs and states: files of this program in folders where others may have put a link of that name."""
+"""Opens this program's locks, logs and states safely: somebody may have put a link where they belong."""
 
 import errno
 import os
@@ -9,12 +9,12 @@ REFUSED = "It is a link, another user's, or no plain file: see who put it there,
 
 
 def lock(path: Path) -> int:
-    """A descriptor of what `fcntl.flock` may lock, and nobody else can. Raises OSError as `opened`."""
+    """A descriptor for `fcntl.flock`; no other user can lock its file. Raises OSError as `opened`."""
     return opened(path, os.O_RDWR | os.O_CREAT)
 
 
 def log(path: Path) -> int:
-    """A descriptor that writes behind all that is there. Raises OSError as `opened`."""
+    """A descriptor that appends to the file. Raises OSError as `opened`."""
     return opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 

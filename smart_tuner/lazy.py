@@ -5,7 +5,10 @@ from typing import Any
 
 
 class LazyModule:
-    """Stands for a module. It is no LazyLoader: that one breaks torch, whose import looks at all modules."""
+    """Stands for a module, and imports it when an attribute is first asked for.
+
+    importlib's LazyLoader cannot be used: it breaks torch, whose import looks at all modules.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -86,7 +86,7 @@ def postgres():
 
 @pytest.fixture
 def postgres_url(postgres):
-    """Of an empty database."""
+    """The URL of an empty database on PostgreSQL."""
     name = postgres.fresh()
     yield postgres.url(name)
     postgres.drop(name)
@@ -94,7 +94,7 @@ def postgres_url(postgres):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request, tmp_path):
-    """Of an empty database, on each backend."""
+    """The URL of an empty database, on each backend."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'study.db'}"
     return request.getfixturevalue("postgres_url")
@@ -102,12 +102,12 @@ def empty_url(request, tmp_path):
 
 @pytest.fixture
 def engine(empty_url):
-    """Of our tables, empty ones, on each backend."""
+    """The engine of our tables, which are empty, on each backend."""
     with closing(open_storage(empty_url)) as storage:
         yield storage.ours
 
 
 @pytest.fixture
 def clock():
-    """What a test turns."""
+    """A clock that a test turns."""
     return [1000.0]

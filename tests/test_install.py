@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from documents import text_of_all
 
 ROOT = Path(__file__).parent.parent
 SETUP = [
@@ -61,7 +62,13 @@ def test_an_item_sets_up_and_runs_its_command(fresh, item, command):
 def test_the_tests_are_set_up_with_what_they_need(fresh):
     said = fresh("--dry-run", "test", "-x").stdout.splitlines()
     assert said[1].endswith("-e .[espeak,dev]")
-    assert said[2] == ".venv/bin/python -m pytest -x"
+    assert said[2:] == [".venv/bin/python -m pytest -x"]
+
+
+def test_before_all_tests_the_code_is_checked(fresh):
+    said = fresh("--dry-run", "test").stdout.splitlines()
+    checks = [".venv/bin/ruff check .", ".venv/bin/ruff format --check .", ".venv/bin/mypy"]
+    assert said[2:] == [*checks, ".venv/bin/python -m pytest"]
 
 
 def test_an_unknown_item_shows_the_known_ones(fresh):
@@ -75,9 +82,9 @@ def test_without_a_terminal_the_menu_is_only_shown(fresh):
     assert "doctor" in fresh(code=2, typed="").stderr
 
 
-def test_readme_lists_the_menu():
+def test_the_pages_list_the_menu():
     menu = re.findall(r'^  "\d+\|(\w+)\|', (ROOT / "install.sh").read_text(), re.MULTILINE)
-    table = re.findall(r"^\| `\./install\.sh (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| `\./install\.sh (\w+)", text_of_all(), re.MULTILINE)
     assert table == [word for word in menu if word != "quit"]
 
 

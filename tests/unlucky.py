@@ -12,32 +12,25 @@ import optuna
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import run_study
-from model.training import NonFinite
-from objectives.monitored import MonitoredTraining
-from studies.run import training
+from objectives.base import NonFinite
+from objectives.trial import Trial
 
 PRUNED, FAILED = 1, 2
-running = [0]
-trainings, advance = training.trainings, MonitoredTraining.advance
+train = Trial._train
 
 
-def noted(*arguments):
-    job = trainings(*arguments)
+def breaks(trial):
+    def advance():
+        if trial._run.step == 7:
+            raise NonFinite(8, loss=math.nan, grad_norm=math.nan)
+        return whole()
 
-    def run(attempt):
-        running[0] = attempt.trial.number
-        return job(attempt)
-
-    return run
-
-
-def breaks(watched):
-    if running[0] == FAILED and watched.training.step == 7:
-        raise NonFinite(8, math.nan, math.nan, ())
-    return advance(watched)
+    if trial._attempt.trial.number == FAILED:
+        whole, trial._watch.advance = trial._watch.advance, advance
+    return train(trial)
 
 
 if __name__ == "__main__":
-    training.trainings, MonitoredTraining.advance = noted, breaks
+    Trial._train = breaks
     optuna.Trial.should_prune = lambda trial: trial.number == PRUNED
     sys.exit(run_study.main())

@@ -125,7 +125,7 @@ def estimated(stage: Stage, cases: dict[str, Case], left: Sequence[Job]) -> floa
 
 
 def cost(case: Case | None) -> float:
-    """Of a job, in times the steps of a spoilt run, with all that is not a step; none is a whole study."""
+    """The cost of a job in times of a spoilt run, with all that is not a step; None is a whole study."""
     if case is None:
         return 28.0
     if not case.is_fault:

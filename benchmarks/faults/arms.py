@@ -22,7 +22,8 @@ from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge
 from model import checkpoint
 from model.settings import LIMITS
-from model.training import NonFinite, OutOfMemory, Training
+from model.training import Training
+from objectives.base import NonFinite, OutOfMemory
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.rules import RULES

@@ -9,9 +9,12 @@ from benchmarks.faults.language import near_truth
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage, judge, spoken
 from model import checkpoint
-from model.training import StepMeasures, Training
-from objectives.monitored import MonitoredTraining
+from model.training import Training
+from objectives.base import Step
+from objectives.monitored import Monitored
+from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.repair.words import ENGLISH
 
 ACTS = ("repair", "end")
@@ -26,7 +29,7 @@ class Detected(Exception):
 
 
 class MemoryLedger:
-    """A run's rows, kept here; `told` hears of each that acts."""
+    """A run's rows, kept here; `told` is called for each that acts."""
 
     def __init__(self, told: Callable[[Entry], None] = lambda _: None) -> None:
         self.entries: list[Entry] = []
@@ -60,10 +63,10 @@ class Measure:
     mel_l1: float
 
 
-class Undrawn(MonitoredTraining):
+class Undrawn(Tacotron2Run):
     """A benchmark has no use for pictures of thousands of runs."""
 
-    def _draw(self, path: Path, seen: object) -> None: ...
+    def draw(self, path: Path) -> None: ...
 
 
 class Course:
@@ -86,7 +89,7 @@ class Course:
     ) -> None:
         self.stage, self.setup, self.training, self.ledger = stage, setup, training, ledger
         self._onset, self.before, self._folder = onset, before, folder
-        self.each: Callable[[Training, StepMeasures], None] = lambda *_: None
+        self.each: Callable[[Training, Step], None] = lambda *_: None
         shown = spoken(setup.shape)
         self._judge, self._durations = judge(setup.shape), shown.durations
         self._items = self._judge.items
@@ -99,7 +102,10 @@ class Course:
 
     def watch(self, rules: Sequence[Rule]) -> "Course":
         """From now on by these, which know nothing of what was before."""
-        self.watched = Undrawn(self.training, self.stage.pace, rules, self._items, self._folder, self.ledger)
+        voices = Tacotron2(self.training.corpus, self._judge, "")
+        used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
+        run = Undrawn(self.training, self._judge, text_is_used=used)
+        self.watched = Monitored(voices, run, self.stage.pace, rules, self._folder, self.ledger)
         self._save()
         return self
 

@@ -82,7 +82,7 @@ def most_of_none(n: int) -> float:
 
 
 class Figures:
-    """All that is told of one stage.
+    """All figures of one stage.
 
     Args:
         results: of the jobs; each with case, seed and, by arm, what came of it.
@@ -140,7 +140,7 @@ class Figures:
         return value_at(run, step, self.worst) <= self.band
 
     def repaired(self, arm: str) -> dict[str, list[bool]]:
-        """By repairable fault that counts: whether each run ended as good as healthy ones do."""
+        """For each repairable fault that counts: whether each run ended as good as healthy ones do."""
         return {
             case: [self.in_band(r["arms"][arm], self.budget) for r in self.of(case)]
             for case in self.counting
@@ -148,7 +148,7 @@ class Figures:
         }
 
     def ended(self) -> Share:
-        """Of runs with a fault that counts and that nothing can repair."""
+        """The share that was ended, of runs with a fault that counts and that nothing can repair."""
         return share(
             {
                 case: [r["arms"]["B6"]["state"] in ("PRUNED", "FAIL") for r in self.of(case)]

@@ -56,7 +56,7 @@ def search_job(mode: str, seed: int) -> Job:
 
 
 def ground(stage: Stage) -> str:
-    """Of cases and stage: all but the code that runs and studies without rules depend on."""
+    """A hash of cases and stage: all, besides the code, that runs and studies without rules depend on."""
     cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
     return hashlib.sha256(repr(stage).encode() + cases).hexdigest()[:8]
 
@@ -73,7 +73,7 @@ def open_study(stage: Stage, url: str) -> optuna.Study:
 
 
 def job_of(trial: optuna.trial.FrozenTrial) -> Job | None:
-    """What it was enqueued with; a trial that found nothing to do has none."""
+    """The job that a trial was enqueued with; None for a trial that found nothing to do."""
     params = trial.system_attrs.get("fixed_params")
     return None if params is None else Job(**params)
 

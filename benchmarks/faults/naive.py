@@ -16,7 +16,8 @@ from model.data.corpus import Utterance, collate
 from model.network.layers import true_positions
 from model.network.tacotron2 import decoder_steps
 from model.settings import LIMITS, Settings
-from model.training import StepMeasures, Training
+from model.training import Training
+from objectives.base import Step
 
 SMALLEST_NORM, LEAST_DIAGONAL, LEAST_GATE, MOST_VARIANCE = 1e-8, 0.3, 0.7, 0.5
 
@@ -44,7 +45,7 @@ def repaired(settings: Settings, seen: Seen) -> Settings:
 
 
 class Naive:
-    """Told of every step; looks when a validation is due."""
+    """Is called at every step, and judges when a validation is due."""
 
     def __init__(self, items: Sequence[Utterance], every: int) -> None:
         self._items, self._every = items, every
@@ -52,13 +53,13 @@ class Naive:
         self.changes = 0
         self.first: int | None = None  # step of the first change
 
-    def __call__(self, training: Training, measures: StepMeasures) -> None:
-        self._losses.append(measures.loss)
+    def __call__(self, training: Training, done: Step) -> None:
+        self._losses.append(done.signals["loss"])
         if training.step % self._every:
             return
         diagonal, gate = self._look(training)
         before = training.settings
-        seen = Seen(measures.grad_norm, diagonal, gate, float(np.var(self._losses)))
+        seen = Seen(done.signals["grad_norm"], diagonal, gate, float(np.var(self._losses)))
         training.settings = repaired(before, seen)
         if training.settings != before:
             self.changes += 1

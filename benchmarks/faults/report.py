@@ -107,7 +107,7 @@ def add(path: Path, row: Record) -> Record:
 
 
 def compact(arms: Mapping[str, Any]) -> dict[str, Any]:
-    """Reasons are kept of ours alone; a run that is another's is told by its name."""
+    """The results in short: reasons only of ours, and the arm's name for a run that is another's."""
     found = {}
     for arm, run in arms.items():
         if run.get("same_as"):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from benchmarks.faults.arms import ENDS, quick
@@ -17,10 +17,10 @@ from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
-from smart_tuner.repair.pruning import GRACE, GracePruner
+from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, should_prune
 from smart_tuner.repair.rules import RULES
+from studies.file.search import SeededPerTrial
 from studies.file.sections import Tpe
-from studies.file.space import SeededPerTrial
 
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
 SEEDS = range(5)
@@ -28,13 +28,12 @@ MOST_TRIALS = 200  # where only steps are counted
 
 
 def our_sampler(seed: int, startup: int = 4) -> BaseSampler:
-    """As studies/file/space.py builds it for "tpe"; start-up trials as the quickstart has them."""
+    """As studies/file/search.py builds it for "tpe"; start-up trials as the quickstart has them."""
     return SeededPerTrial(seed, lambda s: TPESampler(n_startup_trials=startup, multivariate=True, seed=s))
 
 
 def our_pruner(stage: Stage) -> BasePruner:
-    halving = SuccessiveHalvingPruner(min_resource=stage.measure_every, reduction_factor=3)
-    return GracePruner(halving)
+    return SuccessiveHalving(min_resource=stage.measure_every, reduction_factor=3)
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def one(
             course.train(min(end, training.step // every * every + every))
             trial.report(course.curve[-1].value, training.step)
             trial.set_user_attr(GRACE, course.watched.grace_until)
-            if training.step < stage.planned + course.watched.redone and trial.should_prune():
+            if training.step < stage.planned + course.watched.redone and should_prune(trial):
                 state = "PRUNED"
                 break
     except Detected:

@@ -78,7 +78,7 @@ def spoken(shape: Shape) -> Spoken:
 
 def dimensions(corpus: Corpus) -> Dimensions:
     if corpus.mel_settings != MELS:
-        return load("quickstart").dimensions({}, len(corpus.front_end.symbols))
+        return load("quickstart").voice.dimensions(len(corpus.front_end.symbols))
     return replace(
         SIZES["tiny"],
         n_symbols=len(corpus.front_end.symbols),

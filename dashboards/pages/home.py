@@ -71,7 +71,7 @@ class Opinion(BaseModel):
 
 @dataclass
 class Samples:
-    """What was said lately, and can be rated; the sounds are in a folder that goes with this process."""
+    """What was spoken lately, and can be rated. The sounds' folder is removed when this process ends."""
 
     folder: Path
 
@@ -238,11 +238,11 @@ def _samples_of_trials(web: FastAPI, records: Records, samples: Samples, storage
     @web.get("/api/study/{name}/trial/{number}")
     def trial(name: Name, number: Number, request: Request) -> Response:
         found = _found(records.trial(name, number))
-        if found["sound"] and found["measures"]:
+        if found["sound"] and found["speaks"]:
             study, spec = records.load(name)
             digest = hashlib.sha256((records.folder(name, number) / "sample.wav").read_bytes()).hexdigest()
             step = min(found["measures"], key=lambda m: m["value"])["step"]
-            text = spec.objective.speak
+            text = spec.objective.speak or ""
             samples.keep(Rating(study.user_attrs["uid"], number, step, digest, text, "", 0))
             found |= {
                 "sample": digest,

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from smart_tuner.notify import outbox
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import LANGUAGES, Words
 from smart_tuner.store import attributes
+from smart_tuner.store.attributes import Described
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.ratings import ratings_of
 from smart_tuner.store.records import repairs_of
@@ -85,27 +86,30 @@ class Records:
         running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
         bests = {kind: t and _best(study, t) for kind, t in history.three_bests(study).items()}
         best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
-        uid, better = study.user_attrs["uid"], history.best_without_voice(study)
-        queues = outbox.counts(self._storage.ours, uid)
+        uid, better = study.user_attrs["uid"], history.best_from_elsewhere(study)
+        queues, described = outbox.counts(self._storage.ours, uid), Described.of(study)
         return {
             "name": name,
             "question": spec.question,
-            "language": spec.corpus.language,
             "sentence": spec.objective.speak,
+            "unit": described.unit,
+            "curves": described.curves,
+            "measures": described.measures,
+            "words": described.words,
             "wish": desired_state(study),
             "version": self._version(uid, trials),
             "states": states,
             "started": sum(n for state, n in states.items() if state != "waiting"),
             "budget": spec.budget.trials,
             "steps": sum(row["step"] for row in last),
-            "hours": sum(row["seconds"] for row in last) / 3600,
+            "hours": sum(row.get("seconds", 0.0) for row in last) / 3600,
             "repaired": history.repaired(study),
             "yardstick": attributes.yardstick(study) or None,
             "skipped": attributes.skipped(study),
             "queue": {channel: n["waiting"] for channel, n in queues.items() if n.get("waiting")},
             "best": best,
             "bests": bests,
-            "without_voice": better and {"number": better.number, "value": _finite(better.value)},
+            "from_elsewhere": better and {"number": better.number, "value": _finite(better.value)},
             "running": running,
             "left_seconds": _left(trials, spec, running),
         }
@@ -113,12 +117,19 @@ class Records:
     def trials(self, name: str) -> Record:
         """One record a trial, and what listeners think of it."""
         study, spec = self.load(name)
+        names = Described.of(study).measures
         ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
         trials, words = study.get_trials(deepcopy=False), Words("ru", fixes.words_of(study))
         return {
             "parameters": list(spec.space),
             "trials": [
-                {**_trial(t), "reason": _reason(t, words), "ratings": ratings.get(t.number)} for t in trials
+                {
+                    **_trial(trial, names),
+                    "reason": _reason(trial, words),
+                    "ratings": ratings.get(trial.number),
+                    "speaks": _speaks(trial, spec),
+                }
+                for trial in trials
             ],
         }
 
@@ -150,18 +161,19 @@ class Records:
 
     def trial(self, name: str, number: int) -> Record | None:
         """All of one trial; None where there is no such one."""
-        study, _ = self.load(name)
+        study, spec = self.load(name)
         trials = study.get_trials(deepcopy=False)
         if not 0 <= number < len(trials):
             return None
         trial, folder = trials[number], self.folder(name, number)
         return {
-            **_trial(trial),
+            **_trial(trial, Described.of(study).measures),
+            "speaks": _speaks(trial, spec),
             "reason": _reason(trial, Words("ru", fixes.words_of(study))),
             "settings": attributes.settings(trial),
             "effective": attributes.effective(trial),
             "measures": attributes.measures(trial),
-            "curve": _read(folder / LIVE).get("curve", []),
+            **{name: found for name, found in _read(folder / LIVE).items() if name in ("curve", "curves")},
             "picture": (folder / "sample.png").is_file(),
             "sound": (folder / "sample.wav").is_file(),
         }
@@ -184,13 +196,16 @@ class Records:
             return []
         leases = Leases(self._storage.ours, study.user_attrs["uid"]).holders()
         held = {row["number"]: row for row in leases}
-        return [self._live(study.study_name, trial, held.get(trial.number)) for trial in trials]
+        names = Described.of(study).measures
+        return [
+            {**_trial(trial, names), **self._live(study.study_name, trial.number, held.get(trial.number))}
+            for trial in trials
+        ]
 
-    def _live(self, name: str, trial: FrozenTrial, lease: Any) -> Record:
-        live = _read(self.folder(name, trial.number) / LIVE)
+    def _live(self, name: str, number: int, lease: Any) -> Record:
+        live = _read(self.folder(name, number) / LIVE)
         pace = live.get("step_seconds")
         return {
-            **_trial(trial),
             "held": lease is not None,
             "host": lease and lease["owner"].get("host"),
             "pid": lease and lease["owner"].get("pid"),
@@ -201,7 +216,8 @@ class Records:
         }
 
 
-def _trial(trial: FrozenTrial) -> Record:
+def _trial(trial: FrozenTrial, names: Iterable[str]) -> Record:
+    """Args: names: of the numbers of its best measure that are shown."""
     measures = attributes.measures(trial)
     best = min(measures, key=lambda m: m["value"]) if measures else {}
     duration = trial.duration
@@ -212,16 +228,18 @@ def _trial(trial: FrozenTrial) -> Record:
         "params": trial.params,
         "rungs": [[step, _finite(v)] for step, v in sorted(trial.intermediate_values.items())],
         "steps": measures[-1]["step"] if measures else None,
-        "aligned": best.get("aligned_share"),
-        "failed": best.get("failure_share"),
-        "diagonal": best.get("diagonal_score"),
+        "numbers": {name: best[name] for name in names if attributes.is_number(best.get(name))},
         "repairs": attributes.repairs(trial),
         "fresh_of": attributes.fresh_of(trial),
         "began": trial.datetime_start and trial.datetime_start.timestamp(),
         "ended": trial.datetime_complete and trial.datetime_complete.timestamp(),
         "seconds": duration and duration.total_seconds(),
-        "speaks": bool(measures),
     }
+
+
+def _speaks(trial: FrozenTrial, spec: Spec) -> bool:
+    """Whether there is a checkpoint that can say something."""
+    return bool(spec.objective.speak) and bool(attributes.measures(trial))
 
 
 def _reason(trial: FrozenTrial, russian: Words) -> list[str] | None:

@@ -1,1 +1,1 @@
-"""Speech on request, in a process of its own."""
+"""Speech on request for the home page and the chat, in a process of its own."""

@@ -1,4 +1,4 @@
-"""Speech for the demo and chats, within limits: a sentence at a time, in a child process; a few may wait."""
+"""The synthesis client: asks a child process for speech, one text at a time; a few may wait."""
 
 import multiprocessing
 import threading
@@ -34,7 +34,7 @@ def in_child(pipe: Connection, url: str, workdir: Path) -> None:
 
 
 class SynthesisClient:
-    """Speaks from any thread.
+    """Has texts spoken; may be used from any thread.
 
     Args:
         serve: what the child runs: serve(pipe, *arguments); it says once when it is ready.
@@ -64,7 +64,7 @@ class SynthesisClient:
             self._places.release()
 
     def answer(self, study: str, text: str) -> dict[str, Any]:
-        """The same of the study's best voice, for who wants any answer: error busy, or lost."""
+        """As `speak`, by the study's best voice; does not raise, but answers the error "busy" or "lost"."""
         try:
             return self.speak(study, None, text)
         except (Busy, Lost) as error:

@@ -1,4 +1,4 @@
-"""The process that speaks for the demo: one request after another, with the last voices kept in memory."""
+"""The synthesis worker: a process that speaks one text after another, with its last voices in memory."""
 
 import io
 import os
@@ -27,7 +27,7 @@ READY = "ready"
 
 
 def serve(pipe: Connection, url: str, workdir: Path) -> None:
-    """Answer (study, trial, text) until the other end is gone. A training on this machine comes first."""
+    """Answer requests (study, trial, text) until the other end is gone; trainings have priority."""
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this
     voices: OrderedDict[Path, Voice] = OrderedDict()
@@ -88,6 +88,6 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
 
 
 def _grid(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Numbers from 0 to 1 as bytes, row by row."""
+    """A grid of numbers from 0 to 1 as bytes, row by row."""
     rows, columns = values.shape
     return {"rows": rows, "columns": columns, "bytes": (values.clip(0, 1) * 255).astype(np.uint8).tobytes()}

@@ -45,7 +45,7 @@ Lines = list[tuple[int, bytes]]  # by number, from 1; blank ones are left out
 
 
 def read_lines(content: bytes) -> tuple[Lines, str | None, bool]:
-    """The lines as UTF-8 without a byte order mark; what UTF-16 it was, if any; if CR alone ends lines."""
+    """The lines as UTF-8 without a byte order mark; which UTF-16 they were, or None; whether CR ends them."""
     utf16 = _utf16(content)
     if utf16:
         content = content.decode(utf16, "replace").encode("utf-8", "replace")
@@ -69,7 +69,7 @@ def _utf16(content: bytes) -> str | None:
 
 
 def key(name: str) -> str:
-    """The same for names that differ only in case or Unicode form, as some file systems see them."""
+    """The name in one case and Unicode form: equal for names that some file systems cannot tell apart."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -209,7 +209,7 @@ def _other_id(name: str, meant: str) -> BadRow:
 
 
 def printable(text: str, longest: int = 80) -> str:
-    """So many characters at most, that stay on one line and leave a terminal as it is."""
+    """The first `longest` characters on one line, without any that steers a terminal."""
     return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text[:longest])
 
 

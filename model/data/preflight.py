@@ -154,7 +154,7 @@ class DataError(ValueError):
 
 
 def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Show no progress."""
 
 
 def check(folder: Path, settings: CorpusSettings, progress: Progress = no_progress) -> Report:
@@ -495,7 +495,7 @@ def _flatness(wave: NDArray[np.float32]) -> float:
 
 
 def _amplify(peak: float) -> str:
-    """What to do about too quiet clips whose loudest sample this is."""
+    """What to do about clips that are too quiet; `peak` is their loudest sample."""
     if peak < AUDIBLE / 10:
         return "There is nothing in them: record them anew, or take their rows out."
     gain = f"{-3 - 20 * np.log10(peak):.0f}dB"

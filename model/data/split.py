@@ -51,7 +51,7 @@ def choose_held_out(items: Sequence[Clip], count: int) -> frozenset[str]:
 
 
 def _bits(number: int) -> Iterator[int]:
-    """Places of the ones."""
+    """The places of the bits of `number` that are 1, the highest first."""
     while number:
         place = number.bit_length() - 1
         yield place

@@ -1,4 +1,4 @@
-"""What is being made beside its place, so that only whole things are in it; and what killed makers left."""
+"""Folders that are filled under another name and then renamed, so that only whole ones are in their place."""
 
 import fcntl
 import os
@@ -16,8 +16,8 @@ PREFIX = ".smart-tuner-makes-"  # of the folders in which something is made; the
 def being_made(target: Path) -> Iterator[Path]:
     """An empty folder, named as `target` and beside it, to fill and then to move to its place.
 
-    Its maker holds it locked. What other makers of `target` left, and nobody has locked, they did not live to
-    remove: it is removed now.
+    The process that fills it holds it locked. Folders for `target` that nobody holds locked were left by
+    processes that were killed: they are removed first.
 
     Raises:
         OSError: the folder in which `target` is to be cannot be made or written.

@@ -52,7 +52,7 @@ class AttendedText(NamedTuple):
 
 
 class GateWeights(NamedTuple):
-    """Of an LSTM's gates, in torch's order: for its given inputs, and for what it feeds back."""
+    """Weights of an LSTM's gates in torch's order (i, f, n, o), for its inputs and for what it feeds back."""
 
     given: Tensor  # (4H, I)
     bias: Tensor  # (4H)

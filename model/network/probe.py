@@ -1,4 +1,4 @@
-"""A close look at the parts of a network around one optimizer step: their gradients and changes."""
+"""A probe of the parts of a network around one optimizer step: their gradients and changes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ class GroupMeasures:
     unchanged: int  # tensors that a gradient reached and that did not change
 
 
-class Look:
-    """Taken when the gradients are there and before they are clipped; compared after the step."""
+class Probe:
+    """What a step does to each part. Made when gradients are there and not yet clipped; read after it."""
 
     def __init__(self, groups: Mapping[str, Sequence[nn.Parameter]]) -> None:
         self._groups = groups

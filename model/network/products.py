@@ -30,14 +30,14 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def input_gradient(d_out: Tensor, weight: Tensor) -> Tensor:
-    """Of out = x weightᵀ: d_out (M, N) and weight (N, K) to (M, K)."""
+    """The gradient (M, K) of x, where out = x weightᵀ; d_out is (M, N), weight (N, K)."""
     if _by_onednn(weight):
         return _onednn(d_out.contiguous(), weight.t().contiguous(), None)  # other strides are very slow
     return d_out @ weight
 
 
 def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
-    """Of out = x weightᵀ: d_out (M, N) and x (M, K) to (N, K)."""
+    """The gradient (N, K) of the weight, where out = x weightᵀ; d_out is (M, N), x (M, K)."""
     if not _by_onednn(x):
         return d_out.t() @ x
     # oneDNN copies what it is given, twice: a part at a time keeps that small.
@@ -50,7 +50,10 @@ def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
 
 
 def speaking_weights(device: torch.device) -> torch.dtype:
-    """bfloat16 where the CPU multiplies it itself: one text's speed is that of reading the weights."""
+    """The type of weights with which one text is spoken fastest: bfloat16 where the CPU multiplies it itself.
+
+    One text's speed is that of reading the weights from memory.
+    """
     native = ONEDNN and device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float32
 
@@ -77,7 +80,7 @@ class Packed:
 
 
 def linear_gradients(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of out (..., N) = x weightᵀ + bias: those of x (..., K), weight (N, K) and bias (N)."""
+    """The gradients of x (..., K), weight (N, K) and bias (N), where out (..., N) = x weightᵀ + bias."""
     rows = d_out.reshape(-1, d_out.shape[-1])
     d_weight = weight_gradient(rows, x.reshape(-1, x.shape[-1]))
     return input_gradient(rows, weight).view(x.shape), d_weight, rows.sum(dim=0)

@@ -39,7 +39,7 @@ class Taps:
         self._inner = self._padded[:, :, self._edge : self._edge + length]
 
     def see(self, weights: Tensor, summed: Tensor) -> Tensor:
-        """(B, L) twice to (B·L, 2·taps)."""
+        """The windows (B·L, 2·taps) around each position of the last and the summed weights (B, L)."""
         self._inner[:, 0], self._inner[:, 1] = weights, summed
         return self._view.flatten(2).flatten(0, 1)
 
@@ -56,7 +56,7 @@ class Diagonals:
         self._view = self._padded.as_strided((batch, 2, length, taps), (b, c, n, n + j))
 
     def sum(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """(B·L, 2·taps), taps reversed, to the gradients (B, L) of the last and the summed weights."""
+        """Gradients (B, L) of the last and the summed weights, from windows (B·L, 2·taps), taps reversed."""
         self._rows.copy_(windows.view(self._rows.shape))
         last, summed = self._view.sum(dim=3).unbind(dim=1)
         return last, summed
@@ -72,13 +72,13 @@ class Energy:
         self._location = Packed(2.0 * kernel.flatten(1), batch * length)
 
     def sigmoid(self, windows: Tensor, hidden: Tensor, out: Tensor | None = None) -> Tensor:
-        """(B·L, 2·taps) and (B, H) to (B, L, A)."""
+        """s (B, L, A), from windows (B·L, 2·taps) and the hidden state (B, H)."""
         z: Tensor = torch.add(self._location(windows).view_as(self._keys), self._keys, out=out)
         return z.add_(self._query(hidden).unsqueeze(1)).sigmoid_()
 
 
 class EnergyGradients:
-    """Of M, K and v, summed up from the last step to the first."""
+    """The gradients of M, K and v, summed up from the last step to the first."""
 
     def __init__(self, keys: Tensor, kernel: Tensor, v: Tensor) -> None:
         (batch, length, _), (_, _, taps) = keys.shape, kernel.shape
@@ -127,7 +127,7 @@ class GateGradients:
         self._d_cell = torch.zeros_like(cells[0])
 
     def step(self, d_hidden: Tensor) -> Tensor:
-        """d_hidden (B, H), before the dropout's mask; returns (B, 4H)."""
+        """Gradients (B, 4H) of a step's gate inputs; d_hidden (B, H) is that of the state after dropout."""
         if not self._steps:
             self._steps = self._factors(*self._blocks.pop())
         d_gates: Tensor
@@ -156,12 +156,12 @@ class GateGradients:
 
 
 def _shifted(states: Tensor) -> Tensor:
-    """(T, B, H) one step later: zeros first."""
+    """The states (T, B, H), each one step later: zeros come first."""
     return torch.cat((torch.zeros_like(states[:1]), states[:-1]))
 
 
 def _masks(dropout: Dropout | None, dtype: torch.dtype) -> Iterator[Tensor | None]:
-    """(B, H) of one step after another."""
+    """The scaled dropout mask (B, H) of each step, or None for each where nothing is dropped."""
     if dropout is None:
         yield from repeat(None)
     else:
@@ -170,7 +170,7 @@ def _masks(dropout: Dropout | None, dtype: torch.dtype) -> Iterator[Tensor | Non
 
 
 def _together(*columns: Sequence[Any] | None) -> Iterator[tuple[Any, ...]]:
-    """Row by row; a column that is None gives None in every row."""
+    """The columns row by row; one that is None gives None in every row."""
     return zip(*(repeat(None) if column is None else column for column in columns), strict=False)
 
 

@@ -47,8 +47,8 @@ class Runs:
 
     Args:
         uri: MLflow's server or database.
-        home: below which the files of rows lie.
-        direct: the database is written to without a server, so artifacts are kept below `home`.
+        workdir: below which the files of rows lie.
+        direct: the database is written to without a server, so artifacts are kept in the workdir.
         expected: whether the run of a row with files may still be made by a row before it.
     """
 
@@ -73,7 +73,7 @@ class Runs:
 
     @property
     def _client(self) -> MlflowClient:
-        """The first one makes the tables, where there are none."""
+        """MLflow's client; the first call connects, and makes MLflow's tables where there are none."""
         if self._connected is None:
             self._connected = MlflowClient(tracking_uri=self._uri)
         return self._connected
@@ -102,7 +102,7 @@ class Runs:
             client.update_run(run, status=row["state"])
 
     def _parameters(self, run: str, parameters: dict[str, str]) -> None:
-        """Of a run that goes on they are known, and cannot change."""
+        """Log the parameters that the run does not have yet; those of a run that goes on cannot change."""
         known = self._client.get_run(run).data.params
         new = [Param(k, v[:LONGEST_PARAMETER]) for k, v in parameters.items() if k not in known]
         for first in range(0, len(new), MOST_PARAMETERS):
@@ -130,7 +130,7 @@ class Runs:
         self._client.set_terminated(run, STATUS[row["state"]], row["at"])
 
     def _keep(self, run: str, row: Payload) -> None:
-        """Without a server, below home, wherever that was when the run was made; by its server otherwise."""
+        """Keep a row's files and texts: by MLflow's server, or without one in the workdir as it lies now."""
         kept_by = OWN_FOLDER.search(self._client.get_run(run).info.artifact_uri)
         folder = kept_by[1] if kept_by else row["study_uid"]
         place = mlflow_files(self._workdir) / folder / run / "artifacts"
@@ -156,7 +156,7 @@ class Runs:
     # Finding, or making
 
     def _run(self, row: Payload) -> str:
-        """The row's own run. Files are kept in a run that is there: whoever makes it does so in order."""
+        """The id of the row's run, made if needed; a row of files waits for the row that makes its run."""
         return self._study(row) if row["trial"] is None else self._trial(row)
 
     def _trial(self, row: Payload) -> str:
@@ -199,7 +199,7 @@ class Runs:
         return self._known[key]
 
     def _make_experiment(self, row: Payload) -> str:
-        """A study that is gone, or another database's, may have left its name there."""
+        """A new experiment, under a longer name where another study, perhaps deleted, has the plain one."""
         study, uid = row["study"], row["study_uid"]
         names_to_try = (study, f"{study} {uid[:8]}", f"{study} {uid[:8]} {row['at']}")
         free = (name for name in names_to_try if self._client.get_experiment_by_name(name) is None)
@@ -209,10 +209,10 @@ class Runs:
 
 
 def follow(database: Path, workdir: Path) -> None:
-    """Let MLflow's rows say where files of our studies are, after home was moved or copied with `database`.
+    """Correct where MLflow's rows say that files are, after the workdir was moved or copied with `database`.
 
     MLflow keeps absolute addresses, and has no other way to change them. A database that lies elsewhere did
-    not move with this home, and may be other homes' as well: it stays as it is.
+    not move with this workdir, and may serve other workdirs as well: it stays as it is.
     """
     if not database.is_file() or database.resolve().parent != workdir.resolve():
         return

@@ -1,4 +1,4 @@
-"""What is to leave the machine is kept as rows, and sent in their order when the other side can be reached.
+"""The outbox: what is to be sent is kept as rows, and sent in their order when the receiver can be reached.
 
 A row is sent at least once: exactly once unless a process dies between sending and noting it, or takes
 longer than a claim lasts. Its key lets the receiver see that it knows it already. Rows are in the order in
@@ -23,7 +23,7 @@ Payload = dict[str, Any]
 
 
 class Refused(Exception):
-    """The other side can be reached and will never take this row."""
+    """The receiver can be reached and will never take this row."""
 
 
 class Held(Exception):
@@ -35,7 +35,7 @@ class Held(Exception):
 
 
 class AskedToWait(Exception):
-    """The other side takes nothing for some seconds. That was no try."""
+    """The receiver takes nothing for some seconds; this does not count as a try."""
 
     def __init__(self, seconds: float, why: str) -> None:
         super().__init__(why)
@@ -187,5 +187,5 @@ class Publisher:
 
 
 def concealed(text: str) -> str:
-    """Without what logs in: of an address, and of a header."""
+    """The text without logins: those in addresses, and those of headers."""
     return LOGIN.sub("//", CREDENTIALS.sub(r"\1 …", text))

@@ -1,4 +1,4 @@
-"""The process that sends what waits: one a home, beside the workers, ended with them."""
+"""The process that sends what waits in the outbox: one a workdir, which begins and ends with its workers."""
 
 import fcntl
 import os
@@ -54,7 +54,7 @@ ENVIRONMENT = {  # read by MLflow when it is imported
 
 
 def publishers(storage: Storage, url: str, workdir: Path) -> list[Publisher]:
-    """Imports MLflow, which takes seconds and some 200 MB."""
+    """Publishers of what is for MLflow. Importing it takes seconds and some 200 MB."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     from smart_tuner.notify import mlflow
 
@@ -77,7 +77,7 @@ def publishers(storage: Storage, url: str, workdir: Path) -> list[Publisher]:
 
 
 def secrets(environment: Mapping[str, str]) -> set[str]:
-    """What logs in to MLflow's server."""
+    """The passwords and tokens that log in to MLflow's server."""
     login = environment.get(URI, "").partition("//")[2].partition("/")[0].rpartition("@")[0]
     password = login.partition(":")[2]
     found = {password, unquote(password), *(environment.get(name, "") for name in LOGINS)}
@@ -95,7 +95,7 @@ def send_once(storage: Storage, url: str, workdir: Path) -> str:
 
 
 def what_waits(storage: Storage, start: str) -> str:
-    """Of all channels whose names start so, and why."""
+    """How many rows wait in the channels whose names start with `start`, and why, as a sentence."""
     waiting = OUTBOX.c.state.in_(("waiting", "held")), OUTBOX.c.channel.startswith(start)
     with storage.ours.connect() as connection:
         count, why = connection.execute(select(func.count(), func.max(OUTBOX.c.error)).where(*waiting)).one()
@@ -139,7 +139,7 @@ class Following:
             self._asked.set()
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT comes; waits while another process sends for this home.
+        """Until SIGTERM or SIGINT comes; waits while another process sends for this workdir.
 
         Raises DatabaseGone when there is nothing left to send from.
         """
@@ -190,7 +190,7 @@ class Following:
 
 @contextmanager
 def alone(workdir: Path) -> Iterator[bool]:
-    """Whether no other process sends for this home, until this context ends."""
+    """Whether this process alone sends for this workdir, until this context ends."""
     with os.fdopen(files.lock(workdir / "track.lock"), "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ class Curves:
 
     Args:
         first_step: what an attempt before this one wrote from there on is not shown any more.
-        warned: told once, then.
+        warned: called once, then.
     """
 
     def __init__(self, folder: Path, first_step: int, warned: Callable[[str], None]) -> None:

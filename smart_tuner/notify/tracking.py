@@ -5,7 +5,7 @@ Rows of a trial, by kind (smart_tuner/notify/mlflow.py reads them):
 - start: the trial's parameters, once; its run goes on.
 - numbers: points, each with its consumed step, its instant in milliseconds, and finite values by name.
 - repair: the sentence that tells it, and the text of all repairs so far.
-- files: paths below the home folder, and texts, by the names under which they are kept.
+- files: paths below the workdir, and texts, by the names under which they are kept.
 - released: the trial waits for a worker. end: its state, value and reason.
 
 A row of no trial (kind "study") tells how the whole study is. Instants are in the rows, so that a row which
@@ -70,7 +70,7 @@ class Thinned:
         return self.rest() if step % self._every == 0 else None
 
     def rest(self) -> Payload | None:
-        """Of the steps since the last point, if there are any."""
+        """The point of the steps since the last one, if there are any."""
         window, self._window = self._window, []
         return point(self._last, means(window)) if window else None
 
@@ -109,10 +109,10 @@ class TrialRows(Patient):
     def measured(self, step: int, values: Values) -> None:
         self._add("numbers", step, points=[point(step, values)])
 
-    def repaired(self, number: int, step: int, line: str, settings: Values, story: Sequence[str]) -> None:
-        """Args: settings: what changed; story: of all repairs of the trial that count."""
+    def repaired(self, number: int, step: int, line: str, settings: Values, so_far: Sequence[str]) -> None:
+        """Args: settings: what changed; so_far: a line for each repair of the trial that counts."""
         points = [point(step, hyperparameters(settings))] if settings else []
-        self._add("repair", number, number=number, line=line, story="\n".join(story), points=points)
+        self._add("repair", number, number=number, line=line, story="\n".join(so_far), points=points)
 
     def keep(self, files: Mapping[str, str], texts: Mapping[str, str], channel: str) -> None:
         """Args: channel: read only where the files lie."""
@@ -144,12 +144,12 @@ class TrialRows(Patient):
 
 
 def files_channel(workdir: Path) -> str:
-    """Rows with files are read only where the files lie: in this home, from whatever machine."""
+    """The channel of rows with files: it is read only by processes of this workdir, where the files lie."""
     return f"{CHANNEL}-{home_id(workdir)}"
 
 
 def home_id(workdir: Path) -> str:
-    """The same on every machine that shares the folder, and drawn once."""
+    """A random name of the workdir, drawn once: the same on every machine that shares the folder."""
     name = workdir / "home.id"
     if not name.is_file():
         workdir.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def home_id(workdir: Path) -> str:
             os.link(drawn, name)  # whole, and by one process
         for lost in workdir.glob(
             f"home.{'[0-9a-f]' * 32}"
-        ):  # this one, and those of others who come too late
+        ):  # this one, and those of other processes that were slower
             lost.unlink(missing_ok=True)
     return name.read_text()
 
@@ -169,12 +169,12 @@ def point(step: int, values: Values) -> Payload:
 
 
 def finite(values: Values) -> dict[str, float]:
-    """MLflow would make a large number of an infinite one."""
+    """The finite values: MLflow would turn an infinite one into a large number."""
     return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
 
 def means(window: Sequence[Values]) -> dict[str, float]:
-    """Of the finite values; a name that has none is left out."""
+    """The mean of each name's finite values; a name that has none is left out."""
     found: dict[str, list[float]] = {}
     for values in window:
         for name, value in finite(values).items():

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NoReturn, Protocol
 
@@ -26,8 +26,8 @@ MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps
 MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
-EVERY_RUN = ("loss", "unweighted_loss")  # what is measured even where nothing is declared
-POISONED = (*EVERY_RUN, "grad_norm")  # where these are not finite, the weights are not either
+EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared
+POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finite, the weights are not either
 POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
 
 
@@ -47,6 +47,11 @@ def policy_hash(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> str:
         "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, max_worse],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def offered(signals: Iterable[str], settings: Iterable[str], ways: Iterable[str]) -> set[str]:
+    """What rules may need of a run: its measures, its settings that may change, and ways to repair it."""
+    return {*EVERY_RUN, *signals, *settings, *ways}
 
 
 class GivenUp(Exception):
@@ -103,8 +108,8 @@ class AutoFix:
         self._run, self._start, self._n_clips = run, dict(start), n_clips
         self._limits = {name: limits[name] for name in start if name in limits}
         self._record, self.health = record, health
-        offered = {*EVERY_RUN, *health.declared, *start, *run.ways}
-        self._rules = tuple(rule for rule in rules if not rule.missing(offered))
+        names = offered(health.declared, self._limits, run.ways)
+        self._rules = tuple(rule for rule in rules if not rule.missing(names))
         self._has_probes = any("/" in name for name in health.declared)
         self.probe_every = health.pace(50, 20)  # steps: how often the parts of the network are looked at
         self._words = Words("en", of_rules(rules))
@@ -164,7 +169,7 @@ class AutoFix:
         if poisoned := [name for name in POISONED if not math.isfinite(measures.get(name, 0.0))]:
             self.health.note(step, {})
             self._choice.trouble()
-            self._act(self._rule(NonFinite), Alarm(f"{', '.join(poisoned)} is not finite", {}), ())
+            self._act(self._rule(NonFinite), Alarm("spoilt", {"names": ", ".join(poisoned)}), ())
             return
         self.health.note(step, measures)
         summed_up = probe is not None or (not self._has_probes and step % self.probe_every == 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smart_tuner.repair.health import Health
-from smart_tuner.repair.rules.reading import WINDOW, median
+from smart_tuner.repair.rules.reading import WINDOW, by_chance, median
 
 CALM = {
     "unweighted_loss": 1.05,
@@ -80,7 +80,8 @@ class CheckpointChoice:
     def _is_near_best(self, name: str) -> bool:
         """A factor says nothing of a loss that may be negative."""
         now, best = median(self._health, name), self._health.best.get(name)
-        return now is not None and best is not None and (best <= 0 or now <= CALM[name] * best)
+        most = CALM[name] * by_chance(self._health, 1.0)
+        return now is not None and best is not None and (best <= 0 or now <= most * best)
 
     def state(self) -> dict[str, Any]:
         """All of it, for JSON."""

@@ -22,6 +22,7 @@ class Signal:
     Attributes:
         better: its best value is remembered.
         of_weights: that best is given up when weights are renewed or older ones are taken.
+        of_run: that best is given up when the run starts over.
         max_worse: a worsening after a repair that counts as harm: in parts of what it was where smaller is
             better, else absolute.
         judged: part of what is compared before and after a repair.
@@ -31,6 +32,7 @@ class Signal:
 
     better: Literal["smaller", "larger"] | None = None
     of_weights: bool = False
+    of_run: bool = False
     max_worse: float | None = None
     judged: bool = False
     each_step: bool = False
@@ -179,6 +181,7 @@ class Health:
     def start_over(self) -> None:
         """The next step is the first of new weights."""
         self.began = self.step
+        self.best = {name: value for name, value in self.best.items() if not self.signals[name].of_run}
         self.milestone_at = None if self.milestone else self.step
 
     def last(self, name: str) -> float | None:

@@ -1,82 +1,131 @@
 """Pruning of a trial that rules watch, and that may die and be taken up at any moment."""
 
-import copy
-import re
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, cast
 
-from optuna import Study
+import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from smart_tuner.store.optuna_private import id_of, storage_of
+
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
-VERDICT = "verdict"  # user attribute of a trial: the step of the newest verdict, what it was, rungs passed
-RUNG = "completed_rung_"  # by which successive halving keeps a trial's value at a rung
+SPARED = "smart_tuner:spared"  # system attribute: the steps at which it was not judged, because of that
+VERDICT = "smart_tuner:verdict"  # system attribute: step and outcome of the newest one, the pruner's notes
 
 
-class GracePruner(BasePruner):
-    """Lets another pruner wait while a repair shows its effect; then that one judges the newest value.
+def should_prune(trial: optuna.Trial) -> bool:
+    """As trial.should_prune(), but a repair has time to show its effect, and a kill changes no verdict.
 
-    Successive halving answers once a rung: asked again at the same step, it says "go on". So a verdict is
-    kept before it is acted upon, and a rung that was passed in a life that ended before its verdict was
-    kept is judged anew.
+    Some pruners note in the trial what they have judged, and say "go on" when they are asked again. Such
+    notes are held back until the verdict is kept with them: a trial that dies before is judged anew, as if
+    nobody had asked, and one that dies later has the verdict that it got.
     """
-
-    def __init__(self, wrapped_pruner: BasePruner) -> None:
-        self._wrapped_pruner = wrapped_pruner
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        step = trial.last_step or 0
-        grace = trial.user_attrs.get(GRACE)
-        if isinstance(grace, int) and step < grace:
-            return False
-        known_step, known, max_remedies = _verdict(trial.user_attrs.get(VERDICT))
-        if known_step == step:
-            return bool(known)
-        passed_before = [key for key in trial.system_attrs if re.fullmatch(rf"{RUNG}\d+", key, re.ASCII)]
-        lost = [key for key in passed_before if int(key[len(RUNG) :]) >= max_remedies]
-        if lost:
-            study, trial = _without(study, trial), copy.copy(trial)
-            trial._system_attrs = {k: v for k, v in trial.system_attrs.items() if k not in lost}
-        study, passed = copy.copy(study), {key for key in trial.system_attrs if key.startswith(RUNG)}
-        storage, before = study._storage, len(passed)
-        study._storage = _Noting(storage, passed)  # type: ignore[assignment]
-        pruned = self._wrapped_pruner.prune(study, trial)
-        if pruned or len(passed) > before:  # else asked again, it says "go on" again
-            verdict = [step, pruned, len(passed)]
-            storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
-            trial.user_attrs[VERDICT] = verdict  # the running trial reads its attributes only once
-        return pruned
+    storage, trial_id = storage_of(trial.study), id_of(trial)
+    frozen = storage.get_trial(trial_id)
+    step = frozen.last_step or 0
+    if step < _grace_until(frozen):
+        if step not in (spared := _spared(frozen)):
+            storage.set_trial_system_attr(trial_id, SPARED, [*spared, step])
+        return False
+    kept_step, verdict, notes = _kept(frozen.system_attrs.get(VERDICT))
+    for key in [key for key in notes if frozen.system_attrs.get(key) != notes[key]]:
+        storage.set_trial_system_attr(trial_id, key, notes[key])
+    return verdict if kept_step == step else _asked(trial, step)
 
 
-def _verdict(found: Any) -> tuple[int, bool, int]:
-    """The newest one that was kept; who queued the trial may have written anything in its place."""
-    if isinstance(found, list) and [type(part) for part in found] == [int, bool, int]:
+def _asked(trial: optuna.Trial, step: int) -> bool:
+    """The study's pruner, which has not said anything yet at this step."""
+    study, storage, trial_id = trial.study, storage_of(trial.study), id_of(trial)
+    held = _Held(storage, trial_id)
+    seen = optuna.load_study(
+        study_name=study.study_name,
+        storage=cast(BaseStorage, held),
+        sampler=study.sampler,
+        pruner=study.pruner,
+    )
+    verdict = seen.pruner.prune(seen, storage.get_trial(trial_id))
+    if held.notes:
+        storage.set_trial_system_attr(trial_id, VERDICT, [step, verdict, held.notes])
+    for key, note in held.notes.items():
+        storage.set_trial_system_attr(trial_id, key, note)
+    return verdict
+
+
+def _grace_until(trial: FrozenTrial) -> int:
+    """Who queued the trial may have written anything in place of this and of what follows."""
+    found = trial.user_attrs.get(GRACE)
+    return found if isinstance(found, int) else 0
+
+
+def _spared(trial: FrozenTrial) -> list[Any]:
+    found = trial.system_attrs.get(SPARED)
+    return found if isinstance(found, list) else []
+
+
+def _kept(found: Any) -> tuple[int, bool, dict[str, Any]]:
+    if isinstance(found, list) and [type(part) for part in found] == [int, bool, dict]:
         return found[0], found[1], found[2]
-    return -1, False, 0
+    return -1, False, {}
 
 
-class _Noting:
-    """A storage that notes at which rungs a trial leaves its value."""
+class _Held:
+    """A storage that holds back what a pruner notes in the trial which it judges."""
 
-    def __init__(self, storage: BaseStorage, passed: set[str]) -> None:
-        self._storage, self._passed = storage, passed
+    def __init__(self, storage: BaseStorage, trial_id: int) -> None:
+        self._storage, self._trial_id = storage, trial_id
+        self.notes: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._storage.set_trial_system_attr(trial_id, key, value)
-        if key.startswith(RUNG):
-            self._passed.add(key)
+        if trial_id == self._trial_id:
+            self.notes[key] = value
+        else:
+            self._storage.set_trial_system_attr(trial_id, key, value)
 
 
-def _without(study: Study, trial: FrozenTrial) -> Study:
-    """The study as it was before the trial left its value at a rung."""
+class SuccessiveHalving(BasePruner):
+    """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934) that notes nothing.
 
-    def others(*args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        return [t for t in study.get_trials(*args, **kwargs) if t.number != trial.number]
+    The rungs are at `min_resource` times powers of `reduction_factor` steps. With its first value at or past
+    a rung a trial is pruned unless that is among the best 1/`reduction_factor` of all trials' first values
+    there, or the best of fewer. Values from the grace after a repair do not count. Values are minimized; what
+    is asked twice is answered alike. Where no value passes two rungs at once, it agrees with Optuna's
+    SuccessiveHalvingPruner, which notes the rungs that a trial passed.
+    """
 
-    seen = copy.copy(study)
-    seen.get_trials = others  # type: ignore[method-assign]
-    return seen
+    def __init__(self, min_resource: int, reduction_factor: int = 3) -> None:
+        self._first, self._factor = min_resource, reduction_factor
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        step = trial.last_step or 0
+        before = max((earlier for earlier in _judged(trial) if earlier < step), default=-1)
+        if not (rungs := [rung for rung in self._rungs(step) if rung > before]):
+            return False
+        value = trial.intermediate_values[step]
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        return math.isnan(value) or any(self._is_behind(value, rung, others) for rung in rungs)
+
+    def _rungs(self, step: int) -> Iterator[int]:
+        rung = self._first
+        while rung <= step:
+            yield rung
+            rung *= self._factor
+
+    def _is_behind(self, value: float, rung: int, others: list[FrozenTrial]) -> bool:
+        found = [v for other in others if not math.isnan(v := _value_at(other, rung))]
+        return value > sorted([*found, value])[max((len(found) + 1) // self._factor, 1) - 1]
+
+
+def _judged(trial: FrozenTrial) -> list[int]:
+    return [step for step in trial.intermediate_values if step not in _spared(trial)]
+
+
+def _value_at(trial: FrozenTrial, rung: int) -> float:
+    """NaN where the trial did not come so far."""
+    steps = [step for step in _judged(trial) if step >= rung]
+    return trial.intermediate_values[min(steps)] if steps else math.nan

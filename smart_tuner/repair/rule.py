@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from smart_tuner.repair.health import Health, renamed
 
+ASKED = ("step", "probe", "validation")  # when a rule may be asked, by its tier
+WAYS = ("roll_back", "reinitialise", "exclude")  # what a run may let be done to it, beside other settings
 Templates = Mapping[str, str | tuple[str, str]]  # by code: in English alone, or in English and Russian
 Value = float | str  # what a sentence is filled with: a number or a short text, such as names of clips
 
@@ -66,9 +68,8 @@ class Action:
     @property
     def ways(self) -> set[str]:
         """What a run must offer for it."""
-        ways = {"roll_back": self.back_to is not None, "exclude": self.exclude}
-        ways["reinitialise"] = self.fresh is not None or self.renew
-        return {way for way, needed in ways.items() if needed}
+        needed = (self.back_to is not None, self.fresh is not None or self.renew, self.exclude)
+        return {way for way, it in zip(WAYS, needed, strict=True) if it}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Rule:
 
     level: ClassVar[int]
     priority: ClassVar[int]
-    tier: ClassVar[str] = "validation"  # when it is asked: "step", "probe" or "validation"
+    tier: ClassVar[str] = "validation"  # when it is asked; also "event", which AutoFix sees by itself
     votes: ClassVar[tuple[int, int]] = (3, 4)  # fires on so many of so many askings
     needs: ClassVar[tuple[str, ...]] = ()  # measures, settings and ways without which it is idle
     max_remedies: ClassVar[int] = 3  # changes that it may make in a trial

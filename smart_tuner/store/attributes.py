@@ -5,7 +5,8 @@ program writes it is as if it were not there.
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -13,9 +14,70 @@ from optuna.trial import FrozenTrial
 from smart_tuner.repair.words import LANGUAGES, Reason
 
 Record = dict[str, Any]
-# Of a row of measures, as objectives/tacotron2.py stores it; without these it is none.
-NEEDED = ("value", "seconds", "aligned_share", "failure_share", "shortest", "longest")
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
+# What studies of version 0.1, which all trained Tacotron 2, would have stored of their objective.
+OBJECTIVE_BEFORE: Record = {
+    "unit": "dB",
+    "curves": ["unweighted_loss", "guided"],
+    "measures": ["aligned_share", "failure_share", "shortest", "longest"],
+}
+WORDS_BEFORE = {
+    "measure.value": ["distance, dB", "расстояние, дБ"],
+    "measure.aligned_share": ["aligned", "выровнено"],
+    "measure.failure_share": ["failed sentences", "фраз с ошибкой"],
+    "measure.shortest": ["shortest ÷ recording", "кратчайшее ÷ запись"],
+    "measure.longest": ["longest ÷ recording", "длиннейшее ÷ запись"],
+    "measure.unweighted_loss": ["mel loss", "потери мел"],
+    "measure.guided": ["attention off the diagonal", "внимание вне диагонали"],
+    "measure.diagonal_score": ["diagonal score", "диагональность"],
+    "measure.copy_synthesis": ["copy-synthesis", "копия"],
+    "measure.mismatch": ["a different sentence", "чужая фраза"],
+}
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A value as a person reads it."""
+    digits = f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.4g}"
+    return f"{digits} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a study's objective says of its numbers, for whoever shows them without knowing it.
+
+    Args:
+        unit: of a value; may be empty.
+        curves: the signals of a step that are plotted while a trial runs.
+        measures: the numbers of a measure that are shown beside its value, in order.
+        words: English and Russian, of "measure.NAME", "setting.NAME" and the like.
+    """
+
+    unit: str
+    curves: tuple[str, ...]
+    measures: tuple[str, ...]
+    words: Mapping[str, tuple[str, str]]
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Self:
+        found = study.user_attrs
+        objective, words = found.get("objective"), found.get("words")
+        if not isinstance(objective, dict):
+            objective, words = OBJECTIVE_BEFORE, WORDS_BEFORE
+        pairs = words if isinstance(words, dict) else {}
+        return cls(
+            _text(objective.get("unit")) or "",
+            _texts(objective.get("curves")),
+            _texts(objective.get("measures")),
+            {name: (pair[0], pair[1]) for name, pair in pairs.items() if len(_texts(pair)) == 2},
+        )
+
+    def shown(self, value: float) -> str:
+        """A value of the objective, with its unit."""
+        return with_unit(value, self.unit)
+
+    def name(self, measure: str) -> str:
+        """In English, that of a number as it is stored."""
+        return self.words.get(f"measure.{measure}", (measure, measure))[0]
 
 
 def measures(trial: FrozenTrial) -> list[Record]:
@@ -24,7 +86,7 @@ def measures(trial: FrozenTrial) -> list[Record]:
 
 
 def measured_in(found: Any) -> list[Record]:
-    """The same, of the attribute's value."""
+    """The same, from the value of the attribute `measures`."""
     return [row for row in found if _is_measure(row)] if isinstance(found, list) else []
 
 
@@ -33,7 +95,7 @@ def best_measure(trial: FrozenTrial) -> Record | None:
 
 
 def repairs(trial: FrozenTrial) -> int:
-    """How many there were."""
+    """How many repairs there were."""
     return count(trial.user_attrs.get("repairs")) or 0
 
 
@@ -43,7 +105,7 @@ def fresh_of(trial: FrozenTrial) -> int | None:
 
 
 def reason(trial: FrozenTrial) -> str | None:
-    """Why it ended."""
+    """Why the trial ended."""
     return _text(trial.user_attrs.get("reason"))
 
 
@@ -57,17 +119,17 @@ def ended(trial: FrozenTrial) -> Reason | None:
 
 
 def settings(trial: FrozenTrial) -> dict[str, float]:
-    """Those that it began with."""
+    """The settings that the trial began with."""
     return numbers(trial.user_attrs.get("settings"))
 
 
 def effective(trial: FrozenTrial) -> dict[str, float]:
-    """Those that repairs led to."""
+    """The settings that repairs led to."""
     return numbers(trial.user_attrs.get("effective"))
 
 
 def ended_by(trial: FrozenTrial) -> str | None:
-    """The rule that gave it up."""
+    """The rule that gave the trial up."""
     found = trial.user_attrs.get("ended_by")
     return _text(found.get("rule")) if isinstance(found, dict) else None
 
@@ -103,7 +165,7 @@ def is_ours(attributes: Mapping[str, Any]) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """A finite one."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
@@ -116,14 +178,19 @@ def _is_measure(row: Any) -> bool:
     return (
         isinstance(row, dict)
         and count(row.get("step")) is not None
-        and all(is_number(row.get(name)) for name in NEEDED)
+        and is_number(row.get("value"))
+        and is_number(row.get("seconds", 0.0))
     )
 
 
 def numbers(found: Any) -> dict[str, float]:
-    """Those of an attribute that should hold numbers by name."""
+    """The numbers in an attribute that should hold numbers by name."""
     return {k: v for k, v in found.items() if is_number(v)} if isinstance(found, dict) else {}
 
 
 def _text(found: Any) -> str | None:
     return found if isinstance(found, str) else None
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()

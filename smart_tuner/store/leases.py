@@ -49,7 +49,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What Optuna is to be told of a trial."""
+    """The end of a trial, as Optuna is to be told (`study.tell`)."""
 
     number: int
     state: str  # COMPLETE, PRUNED, FAIL
@@ -151,13 +151,13 @@ class Leases:
         self._must_change(lease, "held", values | asdict(lease.consumed))
 
     def close(self, lease: Lease) -> None:
-        """The trial has an end; nothing is to be told. Raises Fenced."""
+        """The trial has an end already; Optuna is told nothing. Raises Fenced."""
         self._must_change(lease, "held", {"state": "done", **asdict(lease.consumed)})
 
     # Looking after
 
     def decided(self) -> list[Outcome]:
-        """What is to be told."""
+        """The ends that were decided and that Optuna was not told yet."""
         query = select(LEASES.c.number, LEASES.c.outcome).where(self._mine, LEASES.c.state == "decided")
         with self._engine.begin() as connection:
             return [Outcome(number, *_decided(outcome)) for number, outcome in connection.execute(query)]
@@ -234,8 +234,10 @@ class Leases:
         }
 
     def _is_over(self, row: RowMapping) -> bool:
-        """Its process is known to be gone, or it ran out and was not renewed while it was watched: clocks
-        jump, and an outage of the database stops every renewal."""
+        """Whether a lease is free: its process is gone, or it ran out and was watched without a renewal.
+
+        Being watched is needed because clocks jump, and an outage of the database stops every renewal.
+        """
         if self._is_gone(row["owner"]):
             return True
         if not row["expired"]:
@@ -248,11 +250,13 @@ class Leases:
         return self._monotonic() - since >= WATCHED_SECONDS
 
     def _is_gone(self, owner: Owner) -> bool:
-        """This very process holds nothing when it looks for something to hold: it was started anew."""
+        """Whether the owner ended. A lease of this process is free, too: a process that looks for one holds
+        none, so it was started anew.
+        """
         return owner == self._owner or is_gone(owner)
 
     def forget_watched(self) -> None:
-        """The connection was lost: whoever was watched may have been cut off, too."""
+        """Watch all leases anew: the connection was lost, perhaps also that of their owners."""
         self._seen.clear()
 
     def _must_change(self, lease: Lease, state: str, values: dict[str, Any]) -> None:
@@ -337,7 +341,7 @@ def this_process() -> Owner:
 
 
 def process(pid: int) -> Owner:
-    """The same of another process of this machine."""
+    """What tells the process `pid` of this machine from every other one."""
     return {
         "host": socket.gethostname(),
         "boot": _read("/proc/sys/kernel/random/boot_id"),

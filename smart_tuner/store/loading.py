@@ -77,7 +77,7 @@ _SPECIAL = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """The garbage collector looks through all that is being built again and again: a third of the time."""
+    """Without the garbage collector, which looks through all that is being built: a third of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -92,7 +92,9 @@ def _batches(ids: list[int]) -> Iterator[list[int]]:
 
 
 def _among(column: ColumnElement[Any], ids: list[int]) -> ColumnElement[bool]:
-    """Written into the statement: thousands of parameters take a driver longer than the query itself."""
+    """Whether the column is among `ids`, which are written into the statement: as parameters, thousands of
+    them take a driver longer than the query itself.
+    """
     return column.in_(bindparam("ids", ids, expanding=True, literal_execute=True))
 
 
@@ -103,7 +105,7 @@ def _bare(
 
 
 def _local(moment: datetime | None) -> datetime | None:
-    """Optuna stores UTC and shows the local time, both without saying so."""
+    """The local time of an instant in UTC; both without a zone, as Optuna stores and shows them."""
     return moment and moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 

@@ -197,13 +197,13 @@ def _filled(address: Address, why: str) -> StoreError:
 
 
 def _where(connection: Connection, table: Table) -> dict[str, Any]:
-    """Both schemas of PostgreSQL are reached by one connection, which looks in Optuna's."""
+    """Options by which a connection that looks in Optuna's schema finds our tables in ours (PostgreSQL)."""
     ours = connection.dialect.name == "postgresql" and table.name in TABLES.tables
     return {"schema_translate_map": {None: OUR_SCHEMA}} if ours else {}
 
 
 def copied(table: Table, reading: Connection, writing: Connection) -> int:
-    """How many rows were written; the next id that the database gives is a free one."""
+    """Copy a table; how many rows were written. The next id that the database gives is then a free one."""
     count = 0
     numbered = enumerate(rows(table, reading))
     for _, group in groupby(numbered, key=lambda item: (item[0] // ROWS, tuple(item[1]))):

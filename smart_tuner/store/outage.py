@@ -1,4 +1,4 @@
-"""What to do while the database cannot be reached: wait, or go on and tell it later."""
+"""What to do while the database cannot be reached: wait, or go on and write later."""
 
 import math
 import random
@@ -31,12 +31,12 @@ class DatabaseGone(RuntimeError):
 
 
 class Patient:
-    """Keeps what it has to write while the database is away."""
+    """Something that keeps what it has to write while the database is away."""
 
     _away_until = -math.inf
 
     def flush(self) -> None:
-        """Raises what the database raises; then all waits."""
+        """Write all that waits. Raises what the database raises; then it goes on waiting."""
         raise NotImplementedError
 
     def flush_if_reachable(self) -> None:
@@ -98,7 +98,7 @@ class Outage:
                 return found
 
     def attempt(self, call: Callable[[], object]) -> bool:
-        """Call once; whether the database answered. What could not be told must be told with the next call.
+        """Call once; whether the database answered. What could not be written is for the next call.
 
         Raises StorageLost when it has been away for too long.
         """
@@ -143,12 +143,12 @@ class Outage:
 
 
 def _place(call: Callable[[], object]) -> object:
-    """What a call has in common with the next one of its place in the program: a lambda's code."""
+    """What two calls from the same place in the program have in common: a lambda's code."""
     return getattr(call, "__code__", call)
 
 
 def in_short(error: Exception) -> str:
-    """The driver's own first line: SQLAlchemy adds statements and parameters."""
+    """The first line of the driver's error, without the statements and parameters that SQLAlchemy adds."""
     cause = _cause(error)
     origin = getattr(cause, "orig", None) or cause
     return first_line(origin)
@@ -160,7 +160,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What Optuna's storage met."""
+    """The error behind one of Optuna's storage."""
     while isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
     return error

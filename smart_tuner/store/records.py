@@ -79,8 +79,9 @@ class TrialRepairs:
         self._waiting.clear()
 
     def take(self, entries: Sequence[Entry], step: int) -> None:
-        """A resume at `step` knows these: rows that never reached the database are written, and rows beyond
-        belong to what is trained anew."""
+        """Go on from a checkpoint of `step` with its entries: those that never reached the database are
+        written, and rows beyond `step` no longer count, as those steps are trained anew.
+        """
         known = max((entry.seq for entry in entries), default=0)
         if known > self._newest:
             self._waiting += [entry for entry in entries if entry.seq > self._newest]
@@ -135,7 +136,7 @@ def stored_checkpoints(engine: Engine, study_uid: str, trial: int) -> list[Store
 
 
 def note_stored(engine: Engine, study_uid: str, trial: int, attempt_uid: str, stored: Stored) -> None:
-    """A checkpoint is in the artifact store now: so says its row, or a new one. Raises Fenced."""
+    """Note that a checkpoint is in the artifact store, in its row or a new one. Raises Fenced."""
     row = {"study_uid": study_uid, "trial": trial, "step": stored.step, "sha256": stored.sha256}
     place = {"place": STORED + stored.name}
     with engine.begin() as connection:
@@ -146,7 +147,7 @@ def note_stored(engine: Engine, study_uid: str, trial: int, attempt_uid: str, st
 
 
 def forget_stored(engine: Engine, study_uid: str, trial: int, attempt_uid: str, name: str) -> None:
-    """It is in the artifact store no more. Raises Fenced."""
+    """Note that a checkpoint is no longer in the artifact store. Raises Fenced."""
     this = *_stored(study_uid, trial), CHECKPOINTS.c.place == STORED + name
     with engine.begin() as connection:
         _must_hold(connection, trial, attempt_uid)
@@ -165,7 +166,7 @@ def _must_hold(connection: Connection, trial: int, attempt_uid: str) -> None:
 
 
 def storable(value: Any) -> Any:
-    """For JSON columns, which know neither NaN nor infinity."""
+    """A value as JSON columns take it: without NaN and infinity."""
     if isinstance(value, dict):
         return {name: storable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -140,8 +140,11 @@ class ReadOnlyStorage(Storage):
 
 
 def _to_read(file: Path) -> sqlite3.Connection:
-    """SQLite reads by the help of a log of changes, which it may not make here. Where there is none nobody
-    writes, and none is needed; each connection looks anew, and is given back at once."""
+    """A connection that only reads.
+
+    SQLite reads by the help of a log of changes, which it may not make here. Where there is none, nobody
+    writes, and none is needed; so each connection looks anew, and is given back at once.
+    """
     known = file.with_name(f"{file.name}-wal").exists()
     place = f"file:{quote(str(file.resolve()))}?{'mode=ro' if known else 'immutable=1'}"
     return sqlite3.connect(
@@ -168,7 +171,7 @@ class PostgreSQLStorage(Storage):
 
 
 def plain_engine(address: Address, name: str) -> Engine:
-    """Without Optuna: for one schema of PostgreSQL, or for SQLite's file."""
+    """An engine without Optuna, for one schema of PostgreSQL or for SQLite's file."""
     url = address.within(name)
     if address.backend == "postgresql":
         return _in_utc(create_engine(url, **FEW))
@@ -208,7 +211,7 @@ def _begun_by(engine: Engine, begin: Callable[[], str]) -> Engine:
 
 
 class _OneFile:
-    """SQLite's file, the same one at every transaction.
+    """Checks that SQLite's file is the same one at every transaction.
 
     SQLite itself would not notice: a connection goes on to write into a file that was deleted, and the next
     one makes an empty file in its place.
@@ -238,7 +241,7 @@ class _OneFile:
 
 
 def _judged(engine: Engine) -> Engine:
-    """Where a driver's name for an error does not tell whether waiting helps, this does."""
+    """The engine, with errors that tell whether waiting helps, where the driver's own do not."""
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> Exception | None:
@@ -382,7 +385,7 @@ def _right_missing(address: Address, reason: str) -> StoreError:
 
 
 def _refuse_closed_schemas(address: Address, engine: Engine) -> None:
-    """PostgreSQL says of what is in them that it does not exist."""
+    """Raises StoreError for schemas that this role may not use, whose tables PostgreSQL calls missing."""
     if address.file is None:
         present = "SELECT nspname FROM pg_namespace WHERE nspname IN (:optuna, :ours)"
         closed = text(f"{present} AND NOT has_schema_privilege(nspname, 'USAGE')")
@@ -417,7 +420,7 @@ def locked(address: Address) -> Iterator[Engine]:
 
 @contextmanager
 def _file_lock(database: Path) -> Iterator[None]:
-    """Not on the database itself: closing it would lose SQLite's own locks."""
+    """Hold a lock file beside the database; closing a lock on itself would lose SQLite's own locks."""
     with os.fdopen(lock(database.with_name(f"{database.name}.lock")), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -485,7 +488,7 @@ def other_optuna(address: Address, storage: Storage) -> SchemaError:
 
 
 def make_schemas(engine: Engine) -> None:
-    """In PostgreSQL. Asked for only where one is missing: a plain user may not create any."""
+    """Make the schemas that PostgreSQL lacks; where none is missing, no right to make any is needed."""
     if engine.dialect.name == "postgresql":
         present = inspect(engine).get_schema_names()
         with engine.begin() as connection:
@@ -495,7 +498,7 @@ def make_schemas(engine: Engine) -> None:
 
 
 def raw_storage(address: Address, engine: Engine) -> Storage:
-    """Of whatever version. Optuna's tables are made unless they are complete: their version comes last."""
+    """The storage of tables of any version. Optuna's are made unless complete: their version comes last."""
     complete = inspect(engine).has_table("alembic_version", optunas_place(engine))
     kind = PostgreSQLStorage if address.backend == "postgresql" else SQLiteStorage
     return kind(address, skip_compatibility_check=True, skip_table_creation=complete)

@@ -142,5 +142,5 @@ CHATS = (
 
 
 def instant(engine: Engine) -> ColumnElement[float]:
-    """The present one, by the database's clock."""
+    """The present instant by the database's clock, in seconds since 1970."""
     return literal_column(NOW[engine.dialect.name])

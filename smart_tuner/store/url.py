@@ -41,7 +41,7 @@ class Address:
 
     @property
     def file(self) -> Path | None:
-        """Of SQLite."""
+        """SQLite's file; None for PostgreSQL."""
         return Path(self.url.database or "") if self.backend == "sqlite" else None
 
     def within(self, schema: str) -> str:

@@ -1,1 +1,1 @@
-"""Who is told how a trial goes: the terminal, a chat, trackers, the dashboard."""
+"""Callbacks, which are told how a trial goes: the terminal, a chat, trackers, the dashboard."""

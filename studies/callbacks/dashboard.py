@@ -1,4 +1,4 @@
-"""What optuna-dashboard plays and shows of a trial: Optuna's artifacts, in a folder below home.
+"""What optuna-dashboard plays and shows of a trial: Optuna's artifacts, in a folder of the workdir.
 
 Optuna writes an artifact's row before its bytes, so a death between them leaves a row without a file, on
 which the dashboard fails: the artifact is not shown, and its study cannot be deleted.
@@ -83,7 +83,7 @@ class Unmatched:
 
 
 def unmatched(storage: Storage, workdir: Path) -> Unmatched:
-    """Rows without a file, of finished trials of ours that were run in this home; and files without a row."""
+    """Rows without a file, of finished trials of ours that ran in this workdir; and files without a row."""
     place, known, lost = attached(workdir), set[str](), list[Row]()
     found = sorted(place.iterdir()) if place.is_dir() else []  # before the rows, which are written first
     files = [file for file in found if ARTIFACT.fullmatch(file.name) and file.is_file()]

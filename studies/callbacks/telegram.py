@@ -1,18 +1,21 @@
-"""What a worker has told to a chat, beside what a person sees: rows in the outbox, so that no step waits."""
+"""What a worker has sent to a chat: rows in the outbox, so that no step waits."""
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Self
 
 import optuna
 
+from objectives.base import Callback
 from objectives.progress import ALIGNMENT, SAMPLE
-from smart_tuner.lazy import LazyModule
+from objectives.trial import Interrupted, Start
 from smart_tuner.notify.outbox import Payload
 from smart_tuner.notify.telegram import sender
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
@@ -37,63 +40,43 @@ from studies.run.study import (
     under_its_name,
 )
 
-if TYPE_CHECKING:
-    from model.training import StepMeasures
-    from objectives import tacotron2
-    from studies.run.training import Display
-else:  # they load torch, for which the process that sends has no use
-    tacotron2 = LazyModule("objectives.tacotron2")
-
 HARD_LEVELS = range(1, 5)  # of rules: what they see ends a run unless it is mended
 RUNNING = "running:"  # of a study by its uid: its start was told, and its end was not
 
 
-@contextmanager
-def alerting(display: "Display", study: optuna.Study, workdir: Path) -> Iterator["Display"]:
-    """A display that tells both; at the start and at the end the chat is told of the study."""
-    alerted = Alerted(display, study, workdir)
-    with suppress(*UNREACHABLE):
-        alerted.begins()
-    why, detail = "", ""
-    try:
-        yield alerted
-    except tacotron2.Interrupted as interrupted:
-        why = "signal" if interrupted.signal else ""  # else somebody asked for it
-        raise
-    except TooManyFailures:
-        why, detail = "failures", ""
-        raise
-    except StorageLost:
-        why = "lost"
-        raise
-    except StudyGone:
-        with suppress(*UNREACHABLE):
-            alerted.gone()
-        raise
-    except Exception as error:
-        why, detail = "fault", type(error).__name__
-        raise
-    finally:
-        with suppress(*UNREACHABLE, KeyError):
-            alerted.ends(why, detail)
+class Telegram(Callback):
+    """What a worker has told to a chat; at its start and end the chat is told of the study."""
 
-
-class Alerted:
-    """A display of a worker that runs one trial after the other."""
-
-    def __init__(self, display: "Display", study: optuna.Study, workdir: Path) -> None:
-        self._display, self._study, self._workdir = display, study, workdir
+    def __init__(
+        self, account: Account, study: optuna.Study, workdir: Path, warned: Callable[[str], None]
+    ) -> None:
+        self._account, self._study, self._workdir, self._warned = account, study, workdir, warned
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._spec = stored_spec(study)
-        self._rows, self._memory = Rows(study, self._spec, workdir), ChatState(self._engine)
+        self._rows, self._chat_state = Rows(study, self._spec, workdir), ChatState(self._engine)
         self._trial: int | None = None
         self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
+
+    def __enter__(self) -> Self:
+        with suppress(*UNREACHABLE):
+            self.begins()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(*UNREACHABLE, KeyError):
+            if isinstance(error, StudyGone):
+                self.gone()
+            self.ends(*_why(error))
+            if off := self._chat_state.get(self._account.off):
+                self._warned(f"Telegram is switched off: {off}")
 
     # The study
 
     def begins(self) -> None:
         """Raises what the database raises."""
-        if self._memory.once(f"{RUNNING}{self._uid}", self._spec.notify.digest_minutes):
+        if self._chat_state.once(f"{RUNNING}{self._uid}", self._spec.notify.digest_minutes):
             done, budget = history.started(self._study), self._spec.budget.trials
             told = {"done": done, "budget": budget, "searched": list(self._spec.space)}
             self._rows.tell("study_start", None, _now(), told)
@@ -111,7 +94,7 @@ class Alerted:
             (left or leases.get("released")) and not stopped
         ):
             return  # others work on it, or this worker has only done its part
-        if self._memory.take(f"{RUNNING}{self._uid}") is None:
+        if self._chat_state.take(f"{RUNNING}{self._uid}") is None:
             return
         told = facts.of_study(self._study, self._spec)
         if left or leases.get("released") or why == "failures":
@@ -124,57 +107,35 @@ class Alerted:
 
     def gone(self) -> None:
         """Deleted or renamed. Raises what the database raises."""
-        if self._memory.take(f"{RUNNING}{self._uid}") is not None:
+        if self._chat_state.take(f"{RUNNING}{self._uid}") is not None:
             self._rows.tell("study_gone", None, _now(), {})
 
-    # What a display hears
+    # The trials
 
-    def study(self, done: int, spec: Spec, best: float | None) -> None:
-        self._display.study(done, spec, best)
-
-    def trial_started(
-        self, number: int, params: dict[str, object], plan: "tacotron2.Plan", step: int
-    ) -> None:
-        self._trial, self._steps = number, {}
-        self._display.trial_started(number, params, plan, step)
+    def started(self, start: Start) -> None:
+        self._trial, self._steps = start.attempt.trial.number, {}
         with suppress(*UNREACHABLE):  # of an attempt before, which may have died before it was told
-            for entry in in_force(e for _, e in repairs_of(self._engine, self._uid, number)):
+            for entry in in_force(e for _, e in repairs_of(self._engine, self._uid, self._trial)):
                 self._keep(entry)
         self._rows.flush_if_reachable()
 
-    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
-        """Whoever ran it. Raises what the database raises: then it is told again."""
+    def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._rows.flush()
         if state == "COMPLETE":
             if (best := facts.of_new_best(self._study, number)) is not None:
                 self._tell_best(number, best)
-        else:
-            bad = facts.of_bad_end(self._study, number, state, reason)
-            self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
-            if (rule := bad["rule"]) and (told := advice.advice(self._study, rule)) is not None:
-                self._rows.tell("advice", None, f"{number}", told, group=rule)
-        self._display.trial_ended(number, state, value, reason)
-
-    def stepped(self, measures: "StepMeasures") -> None:
-        self._display.stepped(measures)
+            return
+        bad = facts.of_bad_end(self._study, number, state, reason)
+        self._rows.tell("trial_bad", number, f"{number}", bad, group="all")
+        if (rule := bad["rule"]) and (told := advice.advice(self._study, rule)) is not None:
+            self._rows.tell("advice", None, f"{number}", told, group=rule)
 
     def repaired(self, entry: Entry) -> None:
-        self._display.repaired(entry)
         self._keep(entry)
         self._rows.flush_if_reachable()
 
-    def measured(self, measured: "tacotron2.Measured") -> None:
-        self._display.measured(measured)
-
     def saving(self, step: int) -> None:
         self._rows.flush_if_reachable()
-        self._display.saving(step)
-
-    def sampled(self, step: int) -> None:
-        self._display.sampled(step)
-
-    def warned(self, text: str) -> None:
-        self._display.warned(text)
 
     # What becomes a row
 
@@ -205,6 +166,19 @@ class Alerted:
 
     def _folder(self, number: int) -> Path:
         return trial_folder(self._workdir / "studies" / self._study.study_name, number)
+
+
+def _why(error: BaseException | None) -> tuple[str, str]:
+    """Why a worker stops, as the catalogue names it, and a detail; empty where it came to its end."""
+    if isinstance(error, Interrupted):
+        return ("signal" if error.signal else ""), ""  # else somebody asked for it
+    if isinstance(error, TooManyFailures):
+        return "failures", ""
+    if isinstance(error, StorageLost):
+        return "lost", ""
+    if isinstance(error, Exception) and not isinstance(error, StudyGone):
+        return "fault", type(error).__name__
+    return "", ""
 
 
 class Rows(Patient):

@@ -12,15 +12,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from model.training import StepMeasures
-from objectives.tacotron2 import Measured, Plan
+from objectives.base import Callback, Measured, Objective, Step
+from objectives.trial import Start
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import ENGLISH, Words, of_rules
-from studies.file.spec import Spec
 from studies.report.fixes import told
 
 
-class Terminal:
+class Terminal(Callback):
     """Live lines on a terminal; plain lines at each event where there is none."""
 
     def __init__(self, console: Console) -> None:
@@ -42,10 +41,10 @@ class Terminal:
         self._trial_seconds: float | None = None  # from one trial to the next, by all workers
         self._trials_left = 0  # beside the one that runs
         self._steps: deque[float] = deque(maxlen=50)
-        self._plan: Plan | None = None
-        self._last: Measured | None = None
+        self._start: Start | None = None
+        self._last = ""  # the newest value
         self._said = 0.0
-        self._words = ENGLISH  # with those of the study's own rules
+        self._words = ENGLISH  # with those of the study's objective and own rules
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -63,57 +62,53 @@ class Terminal:
         if done == total:
             self._hide("data")
 
-    def study(self, done: int, spec: Spec, best: float | None) -> None:
-        found = "no value yet" if best is None else f"best {best:.2f} dB"
+    def progressed(self, study: str, done: int, trials: int, best: str) -> None:
         now = time.monotonic()
         first, before = self._begun = self._begun or (now, done)
         self._trial_seconds = (now - first) / (done - before) if done > before else None
-        self._trials_left = max(0, spec.budget.trials - done - 1)
-        self._show("study", f"{found}: {escape(spec.name)}", done, spec.budget.trials)
+        self._trials_left = max(0, trials - done - 1)
+        found = f"best {best}" if best else "no value yet"
+        self._show("study", f"{found}: {escape(study)}", done, trials)
 
-    def trial_started(self, number: int, params: dict[str, object], plan: Plan, step: int) -> None:
-        self._plan, self._last = plan, None
-        self._words = Words("en", of_rules(plan.rules))
+    def started(self, start: Start) -> None:
+        self._start, self._last = start, ""
+        self._words = Words("en", {**start.objective.words, **of_rules(start.plan.rules)})
         self._steps.clear()
-        shown = ", ".join(f"{name} {_short(value)}" for name, value in params.items())
-        goes_on = f" goes on from step {step}" if step else ""
-        self._line(f"trial {number}{goes_on}: {shown}")
+        shown = ", ".join(f"{name} {_short(value)}" for name, value in start.parameters.items())
+        goes_on = f" goes on from step {start.step}" if start.step else ""
+        self._line(f"trial {start.attempt.trial.number}{goes_on}: {shown}")
         self._hide("trial")
 
-    def stepped(self, m: StepMeasures) -> None:
-        assert self._plan is not None
-        self._steps.append(m.seconds)
-        text = f"mel {m.mel_l1:.3f}  gate {m.gate:.3f}  off-diagonal {m.guided:.3f}"
-        if self._last:
-            text = f"{self._last.value:.2f} dB  aligned {self._last.aligned_share:.0%}  {text}"
+    def stepped(self, step: Step) -> None:
+        assert self._start is not None
+        self._steps.append(step.seconds)
+        objective, planned = self._start.objective, self._start.plan.steps
+        shown = [f"{_name(objective, k)} {v:.3f}" for k, v in step.signals.items() if k in objective.curves]
+        text = "  ".join([*filter(None, [self._last]), *shown])
         pace = median(self._steps)
-        left = max(0, self._plan.steps - m.step) * pace
-        self._show("trial", text, m.step, self._plan.steps, left)
+        left = max(0, planned - step.step) * pace
+        self._show("trial", text, step.step, planned, left)
         if "study" in self._tasks:
-            each = self._plan.steps * pace if self._trial_seconds is None else self._trial_seconds
+            each = planned * pace if self._trial_seconds is None else self._trial_seconds
             self._bars.update(self._tasks["study"], left=_clock(left + self._trials_left * each))
         if not self._console.is_terminal and time.monotonic() - self._said > 30:
-            self._line(f"  step {m.step}/{self._plan.steps}  {text}  about {left:.0f} s left")
+            self._line(f"  step {step.step}/{planned}  {text}  about {left:.0f} s left")
 
-    def measured(self, m: Measured) -> None:
-        self._last = m
-        spread = "" if m.spread is None else f" (± {m.spread:.2f})"
-        failed = "".join(f", {count} {kind}" for kind, count in m.failures.items())
-        self._line(
-            f"  step {m.step}: {m.value:.2f} dB{spread}, aligned {m.aligned_share:.0%}, "
-            f"diagonal {m.diagonal_score:.2f}, gate {m.gate_accuracy:.0%}{failed}"
-        )
+    def measured(self, measured: Measured) -> None:
+        assert self._start is not None
+        objective, more = self._start.objective, measured.more
+        self._last = objective.shown(measured.value)
+        spread = f" (± {more['spread']:.2f})" if more.get("spread") is not None else ""
+        numbers = [f"{_name(objective, k)} {more[k]:.2f}" for k in objective.measures if k in more]
+        failed = [f"{count} {kind}" for kind, count in more.get("failures", {}).items()]
+        self._line(f"  step {measured.step}: {', '.join([self._last + spread, *numbers, *failed])}")
 
     def repaired(self, entry: Entry) -> None:
         self._line(f"  {told(entry, self._words)}")
 
-    def saving(self, step: int) -> None: ...
-
-    def sampled(self, step: int) -> None: ...
-
-    def trial_ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+    def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._hide("trial")
-        shown = "" if value is None else f" {value:.2f} dB"
+        shown = "" if value is None else f" {_with_unit(value, self._start)}"
         self._line(f"trial {number} {state}{shown}{': ' if reason else ''}{reason}")
 
     def warned(self, text: str) -> None:
@@ -133,6 +128,14 @@ class Terminal:
     def _hide(self, name: str) -> None:
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
+
+
+def _name(objective: Objective, measure: str) -> str:
+    return objective.words.get(f"measure.{measure}", (measure, measure))[0]
+
+
+def _with_unit(value: float, start: Start | None) -> str:
+    return f"{value:.2f}" if start is None else start.objective.shown(value)
 
 
 def _short(value: object) -> str:

@@ -135,7 +135,7 @@ class StudyCommands:
         return words("running", number=number, where=where)
 
     def _best(self, words: Words, study: optuna.Study, spec: Spec, _: str) -> Reply:
-        best, better = history.best_trial(study), history.best_without_voice(study)
+        best, better = history.best_trial(study), history.best_from_elsewhere(study)
         note = None
         if better is not None:
             note = words("without_voice", number=better.number, value=decibels(better.value or 0.0))

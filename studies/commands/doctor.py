@@ -7,16 +7,25 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 
+import click
 import optuna
-import torch
 from optuna.trial import TrialState
 from packaging.requirements import Requirement
 
+from smart_tuner.lazy import LazyModule
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage, StoreError
 from studies.callbacks import dashboard
 from studies.commands import notify
+from studies.commands.place import FORMATS, Place
+from studies.report.summary import formatted
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
 
 LEAST_FREE_GIGABYTES = 2.0
 Finding = dict[str, str]
@@ -96,3 +105,15 @@ def _database(
         yield "artifacts", True, dashboard.mend(storage, workdir, found)
     else:
         yield "artifacts", False, f"{found}; mend them with: run_study.py doctor --fix"
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Mend what can be mended.")
+@FORMATS
+@click.pass_obj
+def doctor(place: Place, fix: bool, form: str) -> None:
+    """Check this machine, the installation and the database."""
+    findings = examine(place.workdir, place.storage, fix)
+    click.echo(formatted(findings, form))
+    if any(finding["state"] == "FAULT" for finding in findings):
+        raise click.exceptions.Exit(3)

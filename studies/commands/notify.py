@@ -2,13 +2,12 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
+import click
 from sqlalchemy import func, select
 
 from smart_tuner.notify import sender
@@ -24,12 +23,13 @@ from smart_tuner.store.storage import Storage
 from smart_tuner.store.tables import OUTBOX
 from studies.callbacks import telegram
 from studies.commands.chat import Speak, StudyCommands
-from studies.run.study import rdb
+from studies.commands.place import FORMATS, Place
+from studies.report.summary import formatted
 
 if TYPE_CHECKING:
-    from studies.run.training import Display
+    pass
 
-SET_UP = "README.md says how to set it up (Telegram)."
+SET_UP = "docs/telegram.md says how to set it up."
 
 
 def follow(
@@ -66,19 +66,6 @@ def follow(
     following.run()
     if hearing is not None:
         hearing.close()
-
-
-@contextmanager
-def alerting(display: "Display", study: optuna.Study, workdir: Path) -> Iterator["Display"]:
-    """A display that has a chat told, too, where one is set up; at the end it warns if nothing reaches it."""
-    chat = account()
-    if chat is None:
-        yield display
-        return
-    with telegram.alerting(display, study, workdir) as told:
-        yield told
-    if off := ChatState(rdb(study).ours).get(chat.off):
-        display.warned(f"Telegram is switched off: {off}")
 
 
 def test(storage: Storage, language: str | None) -> str:
@@ -184,3 +171,31 @@ def _account(chat_needed: bool = True) -> Account:
     if (found := account(chat_needed=chat_needed)) is None:
         raise ChatError(f"Cannot use Telegram.\nNeither its token nor its chat is set.\n{SET_UP}")
     return found
+
+
+@click.group()
+def notify_group() -> None:
+    """Try Telegram, look at what waits for it, or send that."""
+
+
+@notify_group.command("test")
+@click.option("--language", type=click.Choice(LANGUAGES), help="Default: both.")
+@click.pass_obj
+def notify_test(place: Place, language: str | None) -> None:
+    """Write to the chat, and say who may command."""
+    click.echo(test(place.storage(), language))
+
+
+@notify_group.command("status")
+@FORMATS
+@click.pass_obj
+def notify_status(place: Place, form: str) -> None:
+    """Whether it is set up, what waits and why, and what was heard and not obeyed."""
+    click.echo(formatted(status(place.storage()), form))
+
+
+@notify_group.command("flush")
+@click.pass_obj
+def notify_flush(place: Place) -> None:
+    """Send all that waits now."""
+    click.echo(flush(place.storage(), place.workdir, place.console.print))

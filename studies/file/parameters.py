@@ -3,36 +3,16 @@
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from difflib import SequenceMatcher
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.settings import LIMITS, Dimensions, Settings
+from objectives.base import Parameter as Known
 from studies.file.table import Fault, Table, refuse
 
 Number = int | float
-
-# The front end gives the number of symbols, the mel settings the number of bands.
-GIVEN = {"n_symbols", "n_mel_channels"}
-# What the searched weights are measured against stays the same in every trial of a study.
-NOT_SEARCHED = {"max_frames_per_step", "mel_mean", "mel_scale"}
-
-SETTINGS: dict[str, type] = {f.name: f.type for f in fields(Settings) if isinstance(f.type, type)}
-DIMENSIONS: dict[str, type] = {
-    f.name: f.type for f in fields(Dimensions) if isinstance(f.type, type) and f.name not in GIVEN
-}
-TYPES = SETTINGS | DIMENSIONS
-SEARCHABLE = TYPES.keys() - NOT_SEARCHED
-
-DIMENSION_LIMITS: dict[str, tuple[float, float]] = dict.fromkeys(DIMENSIONS, (1, 8192)) | {
-    "max_frames_per_step": LIMITS["n_frames_per_step"],
-    "mel_mean": (-20.0, 20.0),
-    "mel_scale": (0.01, 100.0),
-}
-ALL_LIMITS = LIMITS | DIMENSION_LIMITS
 
 
 class Condition(Table):
@@ -69,6 +49,11 @@ class FloatRange(Conditional):
     def _sound(self) -> Self:
         refuse(_range_faults(self.low, self.high, self.step, self.log))
         return self
+
+    def values(self) -> Sequence[float]:
+        """None where there are no steps."""
+        count = 0 if self.step is None else round((self.high - self.low) / self.step) + 1
+        return [self.low + number * (self.step or 0) for number in range(count)]
 
 
 class IntRange(Conditional):
@@ -120,18 +105,10 @@ def _range_faults(low: Number, high: Number, step: Number | None, log: bool) -> 
         yield ("high",), f"is {high}, which steps of {step} from {low} never meet"
 
 
-def value_fault(name: str, value: Number) -> str | None:
-    """Why the setting or dimension `name` cannot be `value`, or None."""
-    low, high = ALL_LIMITS[name]
-    if TYPES[name] is int and not isinstance(value, int):
-        return f"{name} must be a whole number, not {value}"
-    if not low <= value <= high:
-        return f"{name} must lie between {low:g} and {high:g}, not be {value}"
-    if name.endswith("kernel_size") and value % 2 == 0:
-        return f"{name} must be odd, not {value}"
-    if name == "encoder_embedding_dim" and value % 2:
-        return f"{name} must be even, not {value}"
-    return None
+def value_fault(name: str, value: Number, known: Mapping[str, Known]) -> str | None:
+    """Why the parameter `name` cannot be `value`, or None."""
+    text = known[name].fault(value)
+    return text and f"{name} {text}"
 
 
 def name_fault(name: str, known: Mapping[str, str]) -> str:
@@ -147,11 +124,15 @@ def nearest(name: str, known: Mapping[str, str] | Sequence[str]) -> list[str]:
     return [key for key, value in likeness.items() if value == best >= 0.6]
 
 
-def space_faults(space: Mapping[str, AnyParameter]) -> Iterator[Fault]:
-    """Whatever is wrong with a search space, save for what each table has found in itself."""
+def space_faults(space: Mapping[str, AnyParameter], known: Mapping[str, Known] | None) -> Iterator[Fault]:
+    """Whatever is wrong with a search space, save for what each table has found in itself.
+
+    Args:
+        known: the objective's own parameters; None where its code is not at hand.
+    """
     above: dict[str, AnyParameter | None] = {}  # None: itself wrong, so that no condition on it can be judged
     for name, parameter in space.items():
-        faults = list(_parameter_faults(name, parameter))
+        faults = [] if known is None else list(_parameter_faults(name, parameter, known))
         yield from (((name, *key), text) for key, text in faults)
         for parent, condition in parameter.when.items():
             if text := _condition_fault(parent, condition, above):
@@ -159,17 +140,19 @@ def space_faults(space: Mapping[str, AnyParameter]) -> Iterator[Fault]:
         above[name] = None if faults else parameter
 
 
-def _parameter_faults(name: str, parameter: AnyParameter) -> Iterator[Fault]:
-    if name in TYPES.keys() - SEARCHABLE or name in GIVEN:
+def _parameter_faults(name: str, parameter: AnyParameter, known: Mapping[str, Known]) -> Iterator[Fault]:
+    searched = sorted(key for key, own in known.items() if own.searched)
+    if name not in known:
+        yield (), name_fault(name, {key: f"space.{key}" for key in searched})
+    elif name not in searched:
         yield (), "is the same in every trial, so it cannot be searched"
-    elif name not in SEARCHABLE:
-        yield (), name_fault(name, {known: f"space.{known}" for known in sorted(SEARCHABLE)})
-    elif isinstance(parameter, FloatRange) and TYPES[name] is int:
+    elif isinstance(parameter, FloatRange) and known[name].type is int:
         yield ("type",), f'{name} is a whole number: use type = "int"'
-    elif isinstance(parameter, IntRange) and TYPES[name] is float:
+    elif isinstance(parameter, IntRange) and known[name].type is float:
         yield ("type",), f'{name} is a fraction: use type = "float"'
     else:
-        wrong = [((key,), text) for key, value in _extremes(parameter) if (text := value_fault(name, value))]
+        found = ((key, value_fault(name, value, known)) for key, value in _extremes(parameter))
+        wrong = [((key,), text) for key, text in found if text]
         yield from [fault for fault in wrong if fault[0] != ("step",)] or wrong
 
 

@@ -1,16 +1,20 @@
 """The tables of a study file, save for the search space."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES
-from smart_tuner.repair.rule import Rule
+from objectives.base import Parameter
+from objectives.signals import PARAMETERS
+from smart_tuner.repair.rule import ASKED, Rule
 from smart_tuner.repair.rules import RULES
-from studies.file.parameters import DIMENSIONS, SETTINGS, Number, name_fault, value_fault
+from studies.file.code import CodeError
+from studies.file.code import load as load_code
+from studies.file.parameters import Number, name_fault, value_fault
 from studies.file.table import Fault, Table, refuse
 
 MAX_REPORTS = 50  # per trial: each one reads the study's history from the database
@@ -19,7 +23,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Speech(Table):
-    """What every corpus has; names and defaults are those of CorpusSettings."""
+    """The keys of every corpus; names and defaults are those of CorpusSettings."""
 
     language: Literal["en", "ru"] = "en"
     resample_from: Count | None = CorpusSettings.resample_from
@@ -60,6 +64,9 @@ class Folder(Speech):
     path: str = Field(min_length=1)
 
 
+DIMENSIONS = {name for name, parameter in PARAMETERS.items() if not parameter.setting}
+
+
 class Model(Table, extra="allow"):
     """A size, and dimensions that differ from it."""
 
@@ -69,7 +76,7 @@ class Model(Table, extra="allow"):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        faults = list(fixed_faults(self.overrides, DIMENSIONS))
+        faults = list(fixed_faults(self.overrides, DIMENSIONS, PARAMETERS))
         if self.size not in SIZES:
             faults.append((("size",), f'is "{self.size}", but must be one of {", ".join(SIZES)}'))
         refuse(faults)
@@ -112,27 +119,72 @@ class Budget(Table):
 
 
 class Rules(Table):
-    """Who watches a trial, and what a repaired one earns."""
+    """Whether rules watch a trial, their thresholds, and what a repaired trial counts for."""
 
     mode: Literal["on", "off"] = "on"
     credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
     fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
+    extra: tuple[str, ...] = ()  # rules of the user's own, each "module:Class"
     thresholds: dict[str, dict[str, Number]] = Field(default={})  # by rule
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        refuse(_threshold_faults(self.thresholds))
+    def _known(self, info: ValidationInfo) -> Self:
+        """A stored study is checked without importing its own rules, and so without their thresholds."""
+        rules, thresholds = {rule.name: rule for rule in RULES}, self.thresholds
+        if self.extra and (info.context or {}).get("stored"):
+            thresholds = {name: values for name, values in thresholds.items() if name in rules}
+        else:
+            refuse(_added_faults(self.extra, rules))
+        refuse(_threshold_faults(thresholds, rules.values()))
         return self
 
-    def chosen(self) -> tuple[Rule, ...]:
-        """The rules with this study's thresholds; none where they are off."""
+    def chosen(self, allowed: Collection[str] = ()) -> tuple[Rule, ...]:
+        """The rules with this study's thresholds; none where they are off.
+
+        Args:
+            allowed: own rules that may be imported.
+
+        Raises:
+            CodeError: one of this study's may not, or is no rule.
+        """
         if self.mode == "off":
             return ()
-        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in RULES)
+        rules = (*RULES, *(own_rule(named, allowed) for named in self.extra))
+        return tuple(replace(rule, **self.thresholds.get(rule.name, {})) for rule in rules)
 
 
-def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterator[Fault]:
-    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in RULES}
+def own_rule(named: str, allowed: Collection[str]) -> Rule:
+    """Raises CodeError: it may not be imported, is not there, or is no rule."""
+    kind = load_code(named, allowed, "rule")
+    if not (isinstance(kind, type) and issubclass(kind, Rule) and kind.sees is not Rule.sees):
+        raise CodeError(f'"{named}" is no subclass of Rule that sees something.')
+    if missing := [name for name in ("level", "priority") if not isinstance(getattr(kind, name, None), int)]:
+        raise CodeError(f'"{named}" has no {" and no ".join(missing)}: a whole number each.')
+    if kind.tier not in ASKED:
+        raise CodeError(f'"{named}" is of the tier "{kind.tier}", which is none of {", ".join(ASKED)}.')
+    try:
+        return kind()
+    except TypeError as error:
+        raise CodeError(f'"{named}" cannot be made: {error}; each threshold needs a default.') from error
+
+
+def _added_faults(extra: Collection[str], rules: dict[str, Rule]) -> Iterator[Fault]:
+    """What is wrong with own rules; sound ones are added to `rules`, by name."""
+    for index, named in enumerate(extra):
+        try:
+            rule = own_rule(named, extra)
+        except CodeError as error:
+            yield ("extra", index), str(error)
+            continue
+        if rule.name in rules:
+            yield ("extra", index), f"there is a rule {rule.name} already: give the class another name"
+        rules.setdefault(rule.name, rule)
+
+
+def _threshold_faults(
+    thresholds: Mapping[str, Mapping[str, Number]], rules: Collection[Rule]
+) -> Iterator[Fault]:
+    known = {rule.name: {f.name: type(getattr(rule, f.name)) for f in fields(rule)} for rule in rules}
     for name, values in thresholds.items():
         if name not in known:
             yield ("thresholds", name), name_fault(name, {k: f"rules.thresholds.{k}" for k in known})
@@ -146,38 +198,58 @@ def _threshold_faults(thresholds: Mapping[str, Mapping[str, Number]]) -> Iterato
 
 
 class Objective(Table):
-    """What one trial does."""
+    """What one trial does: trains a voice, or `use`s an objective of the user's own."""
 
+    use: str | None = None  # "module:Class"; without it, Tacotron 2
+    args: dict[str, Any] = Field(default={})  # of that class
     steps: Count
     measure_every: Count
     validate_every: Count | None = None  # for the rules; without it, a quarter of measure_every
+    checkpoint_every: Count = 100
     sentences: int = Field(8, ge=2)  # held-out sentences that are judged
     draws: Count = 1
-    checkpoint_every: Count = 100
-    speak: str = Field(min_length=1)  # the sample sentence
+    speak: Annotated[str, Field(min_length=1)] | None = None  # the sample sentence
 
     @model_validator(mode="after")
-    def _some_reports(self) -> Self:
+    def _sound(self) -> Self:
+        faults: list[Fault] = []
         if not self.steps <= self.measure_every * MAX_REPORTS <= self.steps * MAX_REPORTS:
             least = -(-self.steps // MAX_REPORTS)
             text = f"must lie between {least} and {self.steps}, for 1 to {MAX_REPORTS} measures a trial"
-            refuse([(("measure_every",), f"{text}, not be {self.measure_every}")])
+            faults.append((("measure_every",), f"{text}, not be {self.measure_every}"))
+        if self.use is None:
+            faults += [(("args",), "are those of an own objective: name it with use")] if self.args else []
+            faults += [] if self.speak else [(("speak",), "is missing: the sentence that samples say")]
+        else:
+            voice = ("sentences", "draws", "speak")
+            faults += [
+                ((name,), "is of a voice, not of an own objective")
+                for name in voice
+                if name in self.model_fields_set
+                and getattr(self, name) != Objective.model_fields[name].default
+            ]
+        refuse(faults)
         return self
 
 
 class Notify(Table):
-    """What a chat is told, and how; who it is told to is in the environment (README.md, Telegram)."""
+    """What is sent to a chat, and how; to which chat is in the environment (docs/telegram.md)."""
 
     language: Literal["en", "ru"] = "en"
     quiet: Annotated[str, Field(pattern=QUIET)] | Literal["none"] = "none"  # local time; such as 23:00-08:00
-    digest_minutes: int = Field(default=0, ge=0)  # how often the progress is told; 0: never
+    digest_minutes: int = Field(default=0, ge=0)  # between messages on the progress; 0: none
 
 
-def fixed_faults(values: Mapping[str, Number], known: Mapping[str, type]) -> Iterator[Fault]:
-    """What is wrong with fixed settings or dimensions."""
-    places = {name: f"settings.{name}" for name in SETTINGS}
-    places |= {name: f"model.{name}" for name in (*Model.model_fields, *DIMENSIONS)}
+def fixed_faults(
+    values: Mapping[str, Number], names: Collection[str], known: Mapping[str, Parameter]
+) -> Iterator[Fault]:
+    """What is wrong with fixed settings or dimensions. Args: names: those of `known` that may stand there."""
+    places = {
+        name: f"{'settings' if parameter.setting else 'model'}.{name}" for name, parameter in known.items()
+    }
+    if known is PARAMETERS:
+        places |= {name: f"model.{name}" for name in Model.model_fields}
     for name, value in values.items():
-        text = value_fault(name, value) if name in known else name_fault(name, places)
+        text = value_fault(name, value, known) if name in names else name_fault(name, places)
         if text:
             yield (name,), text

@@ -1,8 +1,6 @@
-"""From a study's search space to Optuna: what is drawn, by whom, and who is pruned."""
+"""From a study's search space to Optuna: what is drawn, and from what."""
 
 import hashlib
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -12,14 +10,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from smart_tuner.repair.pruning import GracePruner
-from studies.file.parameters import TYPES, AnyParameter, Choice, FloatRange
-from studies.file.sections import Asha, Tpe
+from studies.file.parameters import AnyParameter, Choice, FloatRange
 from studies.file.spec import Spec
 
 
@@ -27,12 +20,12 @@ class Unrunnable(ValueError):
     """A trial was given values, by somebody who enqueued it, with which none of its study can be run."""
 
 
-def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, object]:
+def suggest(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
     """Draw every parameter, in the order of the file; one whose condition fails is left out."""
     drawn: dict[str, Any] = {}
     for name, parameter in spec.space.items():
         if all(parent in drawn and c.holds(drawn[parent]) for parent, c in parameter.when.items()):
-            source = distribution(name, parameter)
+            source = distribution(parameter)
             value = _drawn(trial, name, source)
             drawn[name] = source.to_external_repr(source.to_internal_repr(value))  # 8.0 was given for 8
     return dict(drawn)
@@ -67,12 +60,12 @@ def _limits(source: BaseDistribution) -> str:
 
 def distributions(spec: Spec) -> dict[str, BaseDistribution]:
     """What each parameter of the space is drawn from, conditional ones included."""
-    return {name: distribution(name, parameter) for name, parameter in spec.space.items()}
+    return {name: distribution(parameter) for name, parameter in spec.space.items()}
 
 
-def distribution(name: str, parameter: AnyParameter) -> BaseDistribution:
+def distribution(parameter: AnyParameter) -> BaseDistribution:
     if isinstance(parameter, Choice):
-        return CategoricalDistribution([TYPES[name](choice) for choice in parameter.choices])
+        return CategoricalDistribution(parameter.choices)
     if isinstance(parameter, FloatRange):
         return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
     return IntDistribution(parameter.low, parameter.high, parameter.log, parameter.step or 1)
@@ -87,69 +80,9 @@ def _drawn(trial: optuna.Trial, name: str, source: BaseDistribution) -> Any:
     return trial.suggest_categorical(name, source.choices)
 
 
-class SeededPerTrial(BaseSampler):
-    """A sampler built anew for each trial, and seeded by the study's seed and the trial's number.
-
-    Optuna keeps no sampler in its storage, so that a resumed study would draw its first points again
-    (optuna issue 3255). Here a draw depends only on the seed and on the trials before it.
-    """
-
-    def __init__(self, seed: int, build: Callable[[int], BaseSampler]) -> None:
-        self._seed, self._build = seed, build
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler = self._build(derived(self._seed, trial.number))
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        # Seeded by the name too: a trial killed between two draws goes on with the same second draw.
-        sampler = self._build(derived(self._seed, trial.number, param_name))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
 def derived(*parts: Any) -> int:
     """A 32-bit seed from SHA-256 of the parts."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
-
-
-def sampler(spec: Spec) -> BaseSampler:
-    chosen = spec.sampler
-    if not isinstance(chosen, Tpe):
-        return SeededPerTrial(spec.seed, RandomSampler)
-    startup = chosen.n_startup_trials
-    if any(parameter.when for parameter in spec.space.values()):
-        return SeededPerTrial(spec.seed, lambda seed: _grouped_tpe(startup, seed))
-    return SeededPerTrial(
-        spec.seed, lambda seed: TPESampler(n_startup_trials=startup, multivariate=True, seed=seed)
-    )
-
-
-def _grouped_tpe(n_startup_trials: int, seed: int) -> BaseSampler:
-    """TPE that also models jointly what is drawn under a condition, one group of trials each."""
-    with warnings.catch_warnings():
-        # The only sampler of Optuna that does; its interface may change, so its version is bounded.
-        warnings.filterwarnings("ignore", "Argument ``group``", ExperimentalWarning)
-        return TPESampler(n_startup_trials=n_startup_trials, multivariate=True, group=True, seed=seed)
-
-
-def pruner(spec: Spec) -> BasePruner:
-    chosen = spec.pruner
-    if not isinstance(chosen, Asha):
-        return NopPruner()
-    first = chosen.min_resource or spec.objective.measure_every
-    return GracePruner(SuccessiveHalvingPruner(min_resource=first, reduction_factor=chosen.reduction_factor))
 
 
 def nearest_in(source: BaseDistribution, value: float) -> Any:

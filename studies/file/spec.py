@@ -9,19 +9,23 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
 
 from model.data.preflight import CorpusSettings
-from model.settings import SIZES, Dimensions, Settings
+from model.settings import SIZES, Dimensions
+from objectives.base import Objective as OwnObjective
+from objectives.base import Parameter as Known
+from objectives.signals import PARAMETERS
+from studies.file.code import CodeError, look_in
+from studies.file.code import load as load_code
 from studies.file.faults import described
+from studies.file.named import Named, Unbuildable, names_in, pruner_recipe, sampler_recipe
 from studies.file.parameters import (
-    DIMENSIONS,
-    SETTINGS,
     AnyParameter,
     Choice,
     Number,
@@ -30,6 +34,7 @@ from studies.file.parameters import (
     space_faults,
 )
 from studies.file.sections import (
+    DIMENSIONS,
     Asha,
     Budget,
     Espeak,
@@ -49,12 +54,21 @@ from studies.file.table import Fault, Table, refuse
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
-MAY_DIFFER = {"name", "question", "budget", "notify"}  # when a study goes on
+MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks"}  # when a study goes on
 PATHS = (("corpus", "path"), ("model", "warm_start"))  # keys
 
 
 class SpecError(ValueError):
     """A study file that cannot be used; the message says what, why and what to do."""
+
+
+def name(table: Any) -> str | None:
+    """Which kind of table it is; called as the key is that says it."""
+    given = dict(table) if isinstance(table, Mapping | Table) else {}
+    return "use" if "use" in given else given.get("name")
+
+
+ByUse = Annotated[Named, Tag("use")]
 
 
 class Spec(Table):
@@ -63,29 +77,47 @@ class Spec(Table):
     name: str
     question: str = Field(min_length=1)
     seed: int = Field(ge=0, lt=2**63)
-    corpus: Annotated[Espeak | FestvoxRu | Folder, Field(discriminator="source")]
-    model: Model
+    corpus: Annotated[Espeak | FestvoxRu | Folder, Field(discriminator="source")] | None = None
+    model: Model | None = None
     fixed: dict[str, Number] = Field({}, alias="settings")
     space: dict[str, Parameter] = Field({})
-    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
-    pruner: Annotated[Asha | NoPruner, Field(discriminator="name")] = Asha()
+    sampler: Annotated[
+        Annotated[Tpe, Tag("tpe")] | Annotated[Random, Tag("random")] | ByUse, Discriminator(name)
+    ] = Tpe()
+    pruner: Annotated[
+        Annotated[Asha, Tag("asha")] | Annotated[NoPruner, Tag("none")] | ByUse, Discriminator(name)
+    ] = Asha()
     rules: Rules = Rules()
     budget: Budget
     notify: Notify = Field(default_factory=Notify)
+    callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
     objective: Objective
 
     @classmethod
-    def parse(cls, data: Mapping[str, object], source: str, stored: bool = False) -> Self:
+    def parse(
+        cls,
+        data: Mapping[str, object],
+        source: str,
+        stored: bool = False,
+        own: OwnObjective | type[OwnObjective] | None = None,
+    ) -> Self:
         """Check a study file's content. Raises SpecError, which names `source` and every wrong key.
 
         Args:
             stored: it was checked when its study began, perhaps by a program that refused less.
+            own: the objective that it uses, whose parameters it may name. Without it, those of a stored study
+                are taken as they are, and a voice's are Tacotron 2's.
         """
+        table = data.get("objective")
+        uses = table.get("use") if isinstance(table, Mapping) else None
+        known = own.parameters if own else None if uses is not None else PARAMETERS
+        context = {"stored": stored, "known": known}
         try:  # as JSON, so that files and stored studies are checked alike
-            return cls.model_validate_json(json.dumps(data, default=str), context={"stored": stored})
+            return cls.model_validate_json(json.dumps(data, default=str), context=context)
         except ValidationError as error:
-            wrong = "\n".join(f"  {key}: {text}" for key, text in described(error, cls, data).items())
-            raise SpecError(f"Cannot use {source}.\n{wrong}\nCorrect these keys; {_examples()}.") from error
+            wrong = described(error, cls, data, context).items()
+            shown = "\n".join(f"  {key}: {text}" for key, text in wrong)
+            raise SpecError(f"Cannot use {source}.\n{shown}\nCorrect these keys; {_examples()}.") from error
 
     @classmethod
     def parse_json(cls, text: str) -> Self:
@@ -104,7 +136,10 @@ class Spec(Table):
     @field_validator("fixed")
     @classmethod
     def _check_fixed(cls, fixed: dict[str, Number], info: ValidationInfo) -> dict[str, Number]:
-        refuse([*fixed_faults(fixed, SETTINGS), *_frames_faults(info.data.get("model"), fixed)])
+        known = _known(info)
+        if known is not None:
+            names = [name for name, p in known.items() if p.setting or known is not PARAMETERS]
+            refuse([*fixed_faults(fixed, names, known), *_frames_faults(info.data.get("model"), fixed)])
         return fixed
 
     @field_validator("space")
@@ -119,14 +154,38 @@ class Spec(Table):
             for table, names in fixed.items()
             if name in names
         ]
-        refuse([*space_faults(space), *twice, *_frames_faults(model, largest)])
-        return space
+        refuse([*space_faults(space, _known(info)), *twice, *_frames_faults(model, largest)])
+        known = _known(info) or {}
+        return {name: _typed(parameter, known.get(name)) for name, parameter in space.items()}
+
+    @field_validator("sampler", "pruner")
+    @classmethod
+    def _check_named(cls, chosen: Table, info: ValidationInfo) -> Table:
+        """Only of a file that the user gave: what the database says is not imported to be looked at."""
+        if isinstance(chosen, Named) and not (info.context or {}).get("stored"):
+            allowed = set(names_in(chosen.model_dump()))
+            try:
+                if info.field_name == "sampler":
+                    sampler_recipe(chosen, info.data.get("space", {}), allowed)
+                else:
+                    pruner_recipe(chosen, allowed)
+            except Unbuildable as error:
+                refuse(error.faults)
+        return chosen
 
     @field_validator("objective")
     @classmethod
     def _check_objective(cls, objective: Objective, info: ValidationInfo) -> Objective:
         corpus, pruner = info.data.get("corpus"), info.data.get("pruner")
+        voice = {"corpus", "model"} & info.data.keys()  # one that is itself wrong is told already
+        present = {name for name in voice if info.data[name] is not None}
         faults: list[Fault] = []
+        if objective.use is None and present != voice:
+            names = " and ".join(f"[{name}]" for name in sorted(voice - present))
+            faults.append((("use",), f"is missing, and so are {names} of a voice: give either"))
+        if objective.use is not None and present:
+            names = " and ".join(f"[{name}]" for name in sorted(present))
+            faults.append((("use",), f"is {objective.use}, which has no {names}: leave them out"))
         if corpus and objective.sentences > corpus.held_out:
             faults.append(
                 (("sentences",), f"is {objective.sentences}, but corpus.held_out is {corpus.held_out}")
@@ -171,22 +230,33 @@ class Spec(Table):
                 tables[table] = content.model_copy(update={key: changed(path)})
         return self.model_copy(update=tables)
 
-    def corpus_settings(self) -> CorpusSettings:
-        values = {name: getattr(self.corpus, name) for name in Speech.model_fields}
-        if self.corpus.trim_db == "none":
-            values["trim_db"] = None
-        return CorpusSettings(**values, n_frames_per_step=_max_frames(self.model))
+    @property
+    def voice(self) -> "Voice":
+        """What only a study of voices has. Raises SpecError for one of another objective."""
+        if self.corpus is None or self.model is None or self.objective.speak is None:
+            raise SpecError(
+                f'Study "{self.name}" trains no voice.\nIts objective is {self.objective.use}.\n'
+                "Give the name of a study of voices."
+            )
+        return Voice(self.corpus, self.model, self.objective.speak)
 
-    def dimensions(self, params: Mapping[str, Any], n_symbols: int) -> Dimensions:
-        """The network's shapes with the dimensions among `params`; settings among them are left out."""
-        chosen = {**self.model.overrides, **params}
-        values = {name: DIMENSIONS[name](value) for name, value in chosen.items() if name in DIMENSIONS}
-        return replace(SIZES[self.model.size], n_symbols=n_symbols, **values)
+    @property
+    def code(self) -> tuple[str, ...]:
+        """All code of the user's that it names; it may be imported where the user named this file."""
+        tables = (table.model_dump() for table in (self.sampler, self.pruner) if isinstance(table, Named))
+        objective = [self.objective.use] if self.objective.use else []
+        named = (name for table in tables for name in names_in(table))
+        return (*objective, *named, *self.rules.extra, *self.callbacks)
 
-    def settings(self, params: Mapping[str, Any]) -> Settings:
-        """The settings a trial starts with; what is neither fixed nor among `params` is the default."""
-        chosen = {**self.fixed, **params}
-        return Settings(**{name: SETTINGS[name](value) for name, value in chosen.items() if name in SETTINGS})
+    def parameters(self, params: Mapping[str, Any], known: Mapping[str, Known]) -> dict[str, Number]:
+        """A value for each of the objective's parameters: what is neither fixed nor among `params` is the
+        default."""
+        found = {name: parameter.default for name, parameter in known.items()}
+        if self.model is not None:
+            found |= {name: getattr(SIZES[self.model.size], name) for name in DIMENSIONS}
+            found |= self.model.overrides
+        found |= {**self.fixed, **params}
+        return {name: parameter.type(found[name]) for name, parameter in known.items()}
 
     def without_fixes(self) -> "Spec":
         """The control arm: the same study under another name, without rules."""
@@ -215,7 +285,48 @@ def load(name_or_path: str) -> Spec:
             f"Cannot read {path}.\nIt is not valid TOML: {error}.\nCorrect it there; {_examples()}."
         ) from error
     shipped = path.parent.resolve() == FOLDER.resolve()
-    return Spec.parse(data, str(path)).found_in(*([] if shipped else [path.parent]), Path())
+    if not shipped:
+        look_in(path.parent)  # where the code that it names may lie
+    own = _own_objective(data, path)
+    return Spec.parse(data, str(path), own=own).found_in(*([] if shipped else [path.parent]), Path())
+
+
+def _own_objective(data: Mapping[str, Any], path: Path) -> type[OwnObjective] | None:
+    """The class that a file names; whoever gave the file on the command line lets it run."""
+    table = data.get("objective")
+    if not isinstance(table, dict) or not isinstance(used := table.get("use"), str):
+        return None
+    try:
+        return objective_class(used, (used,))
+    except CodeError as error:
+        raise SpecError(f"Cannot use {path}.\n  objective.use: {error}") from error
+
+
+def objective_class(used: str, allowed: Collection[str]) -> type[OwnObjective]:
+    """Raises CodeError: it may not be imported, is not there, or is no Objective."""
+    found = load_code(used, allowed, "objective")
+    if not (isinstance(found, type) and issubclass(found, OwnObjective)):
+        raise CodeError(f'"{used}" is no subclass of smart_tuner.Objective.')
+    return found
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a study of voices is made of."""
+
+    corpus: Espeak | FestvoxRu | Folder
+    model: Model
+    speak: str  # the sample sentence
+
+    def corpus_settings(self) -> CorpusSettings:
+        values = {name: getattr(self.corpus, name) for name in Speech.model_fields}
+        if self.corpus.trim_db == "none":
+            values["trim_db"] = None
+        return CorpusSettings(**values, n_frames_per_step=_max_frames(self.model))
+
+    def dimensions(self, n_symbols: int) -> Dimensions:
+        """The network's shapes where no trial chooses them."""
+        return replace(SIZES[self.model.size], n_symbols=n_symbols, **self.model.overrides)  # type: ignore[arg-type]
 
 
 def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
@@ -230,14 +341,14 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
         data["model"]["warm_start"] = os.path.abspath(os.path.expanduser(warm_start))
     for param in params:
         key, _, text = param.partition("=")
-        data["model" if key in DIMENSIONS else "settings"][key] = _number(param, text)
+        data["model" if spec.model and key in DIMENSIONS else "settings"][key] = _number(param, text)
     content = json.dumps({key: value for key, value in data.items() if key not in MAY_DIFFER}, sort_keys=True)
     data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
     return Spec.parse(data, f'study "{spec.name}" with these parameters')
 
 
 def derived_name(name: str, ending: str) -> str:
-    """The name with an ending; one that grows too long is cut, and told from its like by a hash of it all."""
+    """The name with an ending; one that grows too long is cut, and gets a hash of the whole name."""
     if len(name) + len(ending) <= LONGEST_NAME:
         return name + ending
     mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -287,6 +398,18 @@ def _frames_faults(model: Model | None, values: Mapping[str, Number]) -> Iterato
     if model and frames > _max_frames(model):
         text = f"is up to {frames}, but the model's max_frames_per_step is {_max_frames(model)}"
         yield ("n_frames_per_step",), text
+
+
+def _typed(parameter: AnyParameter, known: Known | None) -> AnyParameter:
+    """Choices as numbers of the objective's kind: 8.0 may be written as 8."""
+    if known is None or not isinstance(parameter, Choice):
+        return parameter
+    return parameter.model_copy(update={"choices": tuple(map(known.type, parameter.choices))})
+
+
+def _known(info: ValidationInfo) -> Mapping[str, Known] | None:
+    known: Mapping[str, Known] | None = (info.context or {}).get("known", PARAMETERS)
+    return known
 
 
 def _warmup_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault]:

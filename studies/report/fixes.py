@@ -1,14 +1,13 @@
 """What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 import optuna
 
-from model.settings import Settings
 from objectives.signals import WORDS
-from smart_tuner.repair.rule import Entry, Rule, in_force
+from smart_tuner.repair.rule import Entry, Hyperparameters, Rule, in_force
 from smart_tuner.repair.words import ENGLISH, Catalogue, Words, of_rules
 from smart_tuner.store import attributes
 
@@ -166,12 +165,17 @@ def _nth(entry: Entry) -> str:
     return "" if entry.remedy is None else f", number {entry.remedy + 1} of its remedies"
 
 
-def rules_page(rules: Iterable[Rule]) -> str:
-    """All rules as Markdown: what each sees, its numbers, what it tries and how it ends."""
-    return "\n\n".join(_rule_page(rule) for rule in rules)
+def rules_page(rules: Iterable[Rule], offered: Collection[str], settings: Mapping[str, float]) -> str:
+    """All rules as Markdown: what each sees, its numbers, what it tries and how it ends.
+
+    Args:
+        offered: what rules may need and the objective has: names of measures, settings and ways.
+        settings: those that a rule would change.
+    """
+    return "\n\n".join(_rule_page(rule, offered, Hyperparameters(settings)) for rule in rules)
 
 
-def _rule_page(rule: Rule) -> str:
+def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters) -> str:
     bounds = ", ".join(f"`{field.name}` {getattr(rule, field.name):g}" for field in fields(rule))
     m, n = rule.votes
     asked = {
@@ -181,12 +185,12 @@ def _rule_page(rule: Rule) -> str:
         "event": "when it happens",
     }[rule.tier]
     votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
-    settings: Any = Settings()
     words, remedies = Words("en", of_rules([rule])), rule.remedies(settings)[: rule.max_remedies]
     tries = [words.done(rule.name, action.code, action.values) for action in remedies]
     shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
     ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
     end = ends.get(rule.gives_up, "ends the trial as complete")
+    missing = ", ".join(rule.missing(offered))
     return "\n".join(
         [
             f"### {rule.name}",
@@ -197,5 +201,6 @@ def _rule_page(rule: Rule) -> str:
             f"- thresholds: {bounds or 'none'}",
             f"- tries: {shown}",
             f"- then: {end}",
+            *([f"- idle: needs {missing}, which this objective does not offer"] if missing else []),
         ]
     )

@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, Select, func, select
 from objectives import distance
 from smart_tuner.store.attributes import count, is_number, measures, yardstick
 from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
+from smart_tuner.store.optuna_private import storage_of, study_id_of
 from smart_tuner.store.tables import LEASES
+from studies.file.search import EXHAUSTED
 from studies.file.spec import Spec
 from studies.run.study import rdb
 
@@ -32,9 +34,9 @@ def started(study: optuna.Study) -> int:
 
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
-    """The completed trial with the smallest distance, or None before there is one.
+    """The completed trial with the smallest value, or None before there is one.
 
-    Of those that have a voice: whoever adds a known result to a study adds no training.
+    One that was trained here: whoever adds a known result to a study adds no training.
     """
     smallest = _smallest_first(study, _has("measures"), *conditions)
     found = _rows(study, smallest.limit(1)) or []
@@ -44,15 +46,15 @@ def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenT
     return next((trial for trial in trials if measures(trial)), None)
 
 
-def best_without_voice(study: optuna.Study) -> FrozenTrial | None:
-    """The completed trial that is better than the best voice, but was not trained here; None as a rule."""
+def best_from_elsewhere(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial that is better than `best_trial`, but was not trained here; None as a rule."""
     found = _rows(study, _smallest_first(study).limit(1))
     trial = study._storage.get_trial(found[0][0]) if found else None
     return None if trial is None or measures(trial) else trial
 
 
 def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """The ids of completed trials, by their distances; without those that are infinite."""
+    """The ids of completed trials, by their values; without those that are infinite."""
     mine = TRIALS.study_id == study._study_id, TRIALS.state == TrialState.COMPLETE
     return (
         select(TRIALS.trial_id)
@@ -95,7 +97,7 @@ def consumed(study: optuna.Study) -> tuple[int, float]:
     )
     last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
     found: dict[int | str, tuple[int, float]]
-    found = {number: (measured["step"], measured["seconds"]) for number, measured in last.items()}
+    found = {number: (measured["step"], measured.get("seconds", 0.0)) for number, measured in last.items()}
     for lease, number, steps, seconds in _noted(study):  # at renewals: what came after is not in it
         measured = found.get(number, (0, 0.0))
         trial = f"deleted, lease {lease}" if number is None else number
@@ -115,12 +117,16 @@ def _noted(study: optuna.Study) -> list[Any]:
 def _last(found: Any) -> dict[str, Any] | None:
     """The newest of a trial's measures."""
     row = found[-1] if isinstance(found, list) and found else None
-    sound = isinstance(row, dict) and count(row.get("step")) is not None and is_number(row.get("seconds"))
-    return row if sound else None
+    if not isinstance(row, dict) or count(row.get("step")) is None:
+        return None
+    return row if is_number(row.get("seconds", 0.0)) else None
 
 
 def training_left(study: optuna.Study, spec: Spec) -> bool:
-    """Whether the budget's steps and hours, if it has any, are not used up; trials are counted by leases."""
+    """Whether the sampler has something left to try, and the budget's steps and hours, if it has any, are not
+    used up; trials are counted by leases."""
+    if EXHAUSTED in storage_of(study).get_study_system_attrs(study_id_of(study)):
+        return False
     budget = spec.budget
     if budget.consumed_steps is None and budget.hours is None:
         return True

@@ -1,4 +1,4 @@
-"""What a user asks to be written, and where: refused before any work, or written there and nowhere else."""
+"""Files that a user asks for: refused before any work, or written where asked and nowhere else."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ STDOUT = Path("-")
 
 
 class UserPath(click.Path):
-    """In which ~ is a home, also where no shell has made it one: after --home=, or in a variable."""
+    """A path in which ~ is the user's home, also where no shell expands it, as after --home=."""
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
@@ -63,7 +63,7 @@ def _either(words: Collection[str]) -> str:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Raises OSError."""
+    """Write to a file or to stdout. Raises OSError."""
     if path == STDOUT:
         sys.stdout.buffer.write(content)
         sys.stdout.flush()

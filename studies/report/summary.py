@@ -15,9 +15,10 @@ from rich.table import Table
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
+from smart_tuner.store.attributes import Described
 from studies.file.spec import Spec
 from studies.report import fixes, history
-from studies.report.history import best_trial, best_without_voice, three_bests
+from studies.report.history import best_from_elsewhere, best_trial, three_bests
 
 Record = dict[str, Any]
 BESTS = {
@@ -67,14 +68,16 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     bests = three_bests(study)
     numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
     values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
-    told = {"repairs": attributes.repairs(best), "no_speech_yet": history.no_speech_yet(study, best)}
+    told: Record = {"repairs": attributes.repairs(best)}
+    if "mismatch" in attributes.yardstick(study):
+        told["no_speech_yet"] = history.no_speech_yet(study, best)
     return {**trial_record(best), **told, **numbers, **values}
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
     steps, hours = history.consumed(study)
     running = history.unfinished(study)
-    best, states, yardstick = best_trial(study), history.states(study), attributes.yardstick(study)
+    best, states = best_trial(study), history.states(study)
     return {
         "name": study.study_name,
         "trials": f"{history.started(study)}/{spec.budget.trials}",
@@ -84,8 +87,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "hours": round(hours, 3),
         "best_value": best.value if best else None,
         "best_trial": best.number if best else None,
-        "copy_synthesis": yardstick.get("copy_synthesis"),
-        "mismatch": yardstick.get("mismatch"),
+        **attributes.yardstick(study),
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
@@ -96,11 +98,16 @@ def formatted(found: Record | list[Record], form: str) -> str:
     if form == "json":
         return as_json(found)
     records = [flat(record) for record in (found if isinstance(found, list) else [found])]
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = columns(records)
     rows = [[shown(record.get(name)) for name in names] for record in records]
     if form == "value":
         return "\n".join(" ".join(row) for row in rows)
     return rendered(names, rows)
+
+
+def columns(records: list[Record]) -> list[str]:
+    """The names of all that any of them has."""
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def rendered(names: list[str], rows: list[list[str]]) -> str:
@@ -157,24 +164,32 @@ def printable(text: str) -> str:
 def trials_table(study: optuna.Study) -> str:
     """The trials as a person reads them at the end of a run."""
     trials = study.get_trials(deepcopy=False)
-    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    names = ["trial", "state", "dB", "steps", "aligned", "failed sentences", "repairs", *params]
-    return rendered(names, [_trial_row(trial, params) for trial in trials])
+    params, described = columns([trial.params for trial in trials]), Described.of(study)
+    measures = [described.name(measure) for measure in described.measures]
+    names = ["trial", "state", described.unit or "value", "steps", *measures, "repairs", *params]
+    return rendered(names, [_trial_row(trial, described, params) for trial in trials])
 
 
-def _trial_row(trial: FrozenTrial, params: list[str]) -> list[str]:
+def _trial_row(trial: FrozenTrial, described: Described, params: list[str]) -> list[str]:
     measures, best = attributes.measures(trial), attributes.best_measure(trial)
     values = [trial.params.get(name) for name in params]
     return [
         str(trial.number),
         trial.state.name,
-        "" if trial.value is None else f"{trial.value:.2f}",
+        "" if trial.value is None else attributes.with_unit(trial.value, ""),
         str(measures[-1]["step"]) if measures else "",
-        f"{best['aligned_share']:.0%}" if best else "",
-        f"{best['failure_share']:.0%}" if best else "",
+        *(_number(name, best) for name in described.measures),
         str(attributes.repairs(trial) or ""),
         *(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in values),
     ]
+
+
+def _number(name: str, measured: Record | None) -> str:
+    """One of the numbers of a measure; nothing, where it has not this one."""
+    value = (measured or {}).get(name)
+    if not attributes.is_number(value):
+        return ""
+    return f"{value:.0%}" if name.endswith("_share") else f"{value:.4g}"
 
 
 def markdown(
@@ -188,18 +203,19 @@ def markdown(
     status = status_record(study, spec)
     lines = [f"# {study.study_name}", "", spec.question, ""]
     lines += [f"- {name}: {shown(value)}" for name, value in status.items() if value is not None]
-    best, note = best_trial(study), voiceless(study)
+    best, note = best_trial(study), untrained(study)
     if note:
         lines += ["", note]
     if best:
-        lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best, status), ""]
+        lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best), ""]
         lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
-        lines += ["", f"Sample and alignment: {sample}"] if sample else []
-        lines += ["", "## Bests", "", *_bests_lines(study), ""]
+        lines += ["", f"Sample and alignment: {sample}"] if sample and spec.objective.speak else []
+        lines += ["", "## Bests", "", *(f"- {line}" for line in bests(study)), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
-    lines += ["## Measures, dB by consumed steps", ""]
+    lines += [f"## Measures: {value_name(Described.of(study))} by consumed steps", ""]
     for trial in study.get_trials(deepcopy=False):
-        curve = ", ".join(f"{step}: {value:.2f}" for step, value in trial.intermediate_values.items())
+        points = trial.intermediate_values.items()
+        curve = ", ".join(f"{step}: {attributes.with_unit(value, '')}" for step, value in points)
         reason = attributes.reason(trial)
         lines.append(
             f"- trial {trial.number}: {curve or 'none'}{f' ({printable(reason)})' if reason else ''}"
@@ -219,45 +235,48 @@ def markdown(
     return "\n".join(lines)
 
 
-def _bests_lines(study: optuna.Study) -> list[str]:
-    return [
-        f"- {BESTS[kind]}: " + (f"trial {trial.number}, {trial.value:.2f} dB" if trial else "none")
+def bests(study: optuna.Study) -> list[str]:
+    """The best trial of each kind, a line each."""
+    described = Described.of(study)
+    found = {
+        kind: f"trial {trial.number}, {described.shown(trial.value or 0.0)}" if trial else "none"
         for kind, trial in three_bests(study).items()
-    ]
+    }
+    return [printable(f"{BESTS[kind]}: {text}") for kind, text in found.items()]
 
 
-def measure_line(study: optuna.Study, best: FrozenTrial, status: Record) -> str:
-    """Args: status: of `status_record`."""
-    measured = attributes.best_measure(best)
-    assert measured is not None, "the best trial has a voice"
-    copy_synthesis, mismatch = status["copy_synthesis"], status["mismatch"]
-    known = copy_synthesis is not None and mismatch is not None
-    held = (
-        f"; copy-synthesis reaches {copy_synthesis:.2f} dB, a different sentence is {mismatch:.2f} dB away"
-        if known
-        else ""
-    )
-    not_yet = " That is hardly nearer than a different sentence: no speech yet, whatever did not fail."
-    return (
-        f"{best.value:.2f} dB from the recordings{held}. "
-        f"{measured['failure_share']:.0%} of the held-out sentences failed; they took "
-        f"{measured['shortest']:.0%} to {measured['longest']:.0%} of the recorded time."
-        f"{not_yet if history.no_speech_yet(study, best) else ''}"
-    )
+def value_name(described: Described) -> str:
+    """What the objective's value is called, with its unit."""
+    unit = f", {described.unit}" if described.unit else ""
+    return printable(described.name("value") if "measure.value" in described.words else f"value{unit}")
 
 
-def voiceless(study: optuna.Study) -> str | None:
-    """What to say where a trial that was not trained here is better than the best voice."""
-    better = best_without_voice(study)
+def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
+    """The best trial's value, what it is held against, and what else was measured then."""
+    described, measured = Described.of(study), attributes.best_measure(best)
+    line = described.shown(best.value or 0.0)
+    if yardstick := attributes.yardstick(study):
+        held = (f"{described.name(name)} {described.shown(value)}" for name, value in yardstick.items())
+        line += f" ({', '.join(held)})"
+    numbers = {described.name(name): _number(name, measured) for name in described.measures}
+    line = ", ".join([line, *(f"{name} {number}" for name, number in numbers.items() if number)])
+    if history.no_speech_yet(study, best):
+        line += ". That is hardly nearer than a different sentence: no speech yet, whatever did not fail"
+    return printable(f"{line}.")
+
+
+def untrained(study: optuna.Study) -> str | None:
+    """What to say where a trial that was not trained here is better than the best that was."""
+    better = best_from_elsewhere(study)
     if better is None:
         return None
     best = best_trial(study)
-    said = f"the best with a voice is trial {best.number}" if best else "no trial with a voice completed yet"
-    return f"Trial {better.number} ({shown(better.value)}) has no voice: it was not trained here; {said}."
+    said = f"the best that was is trial {best.number}" if best else "none that was has completed yet"
+    return f"Trial {better.number} ({shown(better.value)}) was not trained here; {said}."
 
 
 def _markdown_table(records: list[Record]) -> list[str]:
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = columns(records)
     rows = [[shown(record.get(name)).replace("|", "\\|") for name in names] for record in records]
     names = [printable(name).replace("|", "\\|") for name in names]
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
@@ -269,16 +288,18 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[
     Args:
         further: the command that searches on, and what it does.
     """
-    name, best, note = study.study_name, best_trial(study), voiceless(study)
+    name, best, note = study.study_name, best_trial(study), untrained(study)
     parts = [trials_table(study), *(["", note] if note else [])]
     if best is None:
         return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
     settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
-    parts += ["", f"Best: trial {best.number}. {measure_line(study, best, status_record(study, spec))}"]
+    parts += ["", f"Best: trial {best.number}. {measure_line(study, best)}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:
-        parts += ["Of all:", *_bests_lines(study), f"What was repaired: run_study.py fixes {name} --explain"]
-    if sample:
+        parts += ["Of all:", *(f"- {line}" for line in bests(study))]
+        parts += [f"What was repaired: run_study.py fixes {name} --explain"]
+    speaks = bool(spec.objective.speak)
+    if sample and speaks:
         parts += [
             f'It says "{spec.objective.speak}"',
             f"  sound:     {sample}.wav",
@@ -287,10 +308,10 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[
     parts += [
         "",
         "Next:",
-        f'  run_study.py speak {name} "your own words" -o out.wav',
-        "  run_study.py pages    look at it in a browser, and talk to its voices",
+        *([f'  run_study.py speak {name} "your own words" -o out.wav'] if speaks else []),
+        f"  run_study.py pages    look at it in a browser{', and talk to its voices' if speaks else ''}",
         f"  run_study.py report {name} -o report.html",
         *([f"  run_study.py {further[0]}    {further[1]}"] if further else []),
-        f"  run_study.py export {name} --trial {best.number} -o my_voice",
+        *([f"  run_study.py export {name} --trial {best.number} -o my_voice"] if speaks else []),
     ]
     return "\n".join(parts)

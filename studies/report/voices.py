@@ -18,7 +18,7 @@ from smart_tuner.store import attributes
 from studies.file.spec import Spec
 from studies.report.history import best_trial
 from studies.report.outputs import SOUNDS, STDOUT
-from studies.report.summary import voiceless
+from studies.report.summary import untrained
 from studies.run.artifacts import Artifacts, TrialArtifacts
 from studies.run.folders import trial_folder
 from studies.run.study import StudyError, rdb
@@ -35,14 +35,14 @@ def best_checkpoint(
         artifacts: where it is fetched from if it is not in the study's `folder`.
 
     Raises:
-        StudyError: no such trial, nothing measured yet, or its files are not on this machine.
+        StudyError: no such trial, nothing measured yet, its files are not on this machine, or are no voice's.
         DamagedCheckpoint: the files were changed.
         ArtifactsLost: the store cannot be reached.
     """
     if number is None:
         best = best_trial(study)
         if best is None:
-            why = voiceless(study) or "Nothing was chosen as best."
+            why = untrained(study) or "Nothing was chosen as best."
             raise StudyError(
                 f'Study "{study.study_name}" has no completed trial with a voice yet.\n{why}\n'
                 "Name one with --trial N, or go on: run_study.py resume " + study.study_name
@@ -70,6 +70,12 @@ def best_checkpoint(
             "Run this where the study ran, or give its folder with --home, or its store with --artifacts."
         )
     checkpoint.verify(path)
+    if not (path / DESCRIPTION).is_file():
+        raise StudyError(
+            f'Study "{study.study_name}" trains no voice.\n'
+            f"The checkpoint of trial {number} is of another model.\n"
+            f"See what it measured: run_study.py report {study.study_name}"
+        )
     return number, path
 
 

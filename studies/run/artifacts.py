@@ -115,12 +115,12 @@ class Artifacts:
 
 
 def _told(error: Exception) -> str:
-    """In one line, without what logs in: an endpoint's address may hold a password."""
+    """The error on one line, without logins: an endpoint's address may hold a password."""
     return line(concealed(str(error)))
 
 
 def _folder(place: str) -> Path:
-    """What follows file:// (or file:), where ~ is a home."""
+    """The folder of what follows file:// (or file:), in which ~ is the user's home."""
     named = unquote(place)
     return Path(os.path.expanduser(named.removeprefix("/") if named.startswith("/~") else named))
 
@@ -239,7 +239,7 @@ class TrialArtifacts:
 class Sending:
     """Stores a trial's checkpoints from a thread of its own, so that training waits for no network.
 
-    What could not be stored is told once, and tried again with the next checkpoint.
+    What could not be stored is reported once, and tried again with the next checkpoint.
     """
 
     def __init__(self, of: TrialArtifacts, attempt_uid: str) -> None:
@@ -250,7 +250,7 @@ class Sending:
 
     @contextmanager
     def running(self) -> Iterator[Callable[[], None]]:
-        """What is to be called after each checkpoint; at the end, the last one is waited for."""
+        """Gives what is to be called after each checkpoint; at the end the last one is waited for."""
         self._thread.start()
         try:
             yield self._wanted.set
@@ -290,7 +290,7 @@ class Sending:
 
 @contextmanager
 def sending(of: TrialArtifacts | None, attempt_uid: str) -> Iterator[Callable[[], None]]:
-    """Without a store, nothing."""
+    """As `Sending.running`; without a store, what it gives does nothing."""
     if of is None:
         yield lambda: None
     else:

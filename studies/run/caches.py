@@ -1,4 +1,4 @@
-"""Where libraries keep what they computed: beside themselves, below HOME, or else in our own folder."""
+"""Where libraries keep their caches: beside themselves, below HOME, or else in the workdir."""
 
 import os
 import tempfile
@@ -10,8 +10,8 @@ VARIABLES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
 def keep_in(workdir: Path, places: Sequence[Path] | None = None) -> None:
-    """Let caches be in `home` where none of the usual `places` can be written, as in a container that runs as
-    a plain user. To be called before librosa is imported, which fails where numba finds no place."""
+    """Let caches be in the workdir where none of the usual `places` can be written, as in a container of a
+    plain user. To be called before librosa is imported, which fails where numba finds no place."""
     if not any(map(_writable, _usual() if places is None else places)):
         for variable, name in VARIABLES.items():
             os.environ.setdefault(variable, str(workdir.absolute() / "cache" / name))

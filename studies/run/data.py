@@ -21,7 +21,7 @@ def corpus_folder(spec: Spec, workdir: Path, progress: Progress) -> Path:
 
     Raises CorpusError when it is not there, or cannot be made.
     """
-    corpus = spec.corpus
+    corpus = spec.voice.corpus
     if corpus.source == "espeak":
         recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
         folder = (
@@ -64,7 +64,7 @@ def load(spec: Spec, workdir: Path, progress: Progress, warn: Callable[[str], No
     try:
         corpus = load_corpus(
             folder,
-            spec.corpus_settings(),
+            spec.voice.corpus_settings(),
             workdir / "cache",
             progress=lambda done, total: progress("checking and measuring clips", done, total),
         )

@@ -5,13 +5,13 @@ import math
 import optuna
 import torch
 
-from model.training import NonFinite, OutOfMemory, is_out_of_memory
-from objectives.tacotron2 import Unrepairable
+from model.training import is_out_of_memory
+from objectives.base import End, NonFinite, OutOfMemory
+from objectives.trial import Unrepairable
 from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost, first_line
 from studies.file.space import Unrunnable
 
-End = tuple[str, float | None, Reason]  # what Optuna is told: state, value, reason
 OWN = (OutOfMemory, Unrepairable, Unrunnable)
 
 
@@ -33,7 +33,8 @@ def end_by(error: BaseException) -> End | None:
     if isinstance(error, optuna.TrialPruned):
         return "PRUNED", None, _reason(error)
     if isinstance(error, NonFinite):
-        return "FAIL", None, reason("not_finite", step=error.step, **error.measures)
+        measures = {"grad_norm": math.nan, **error.measures}
+        return "FAIL", None, reason("not_finite", step=error.step, **measures)
     if isinstance(error, OWN):
         return "FAIL", None, _reason(error)
     if is_out_of_memory(error):

@@ -80,7 +80,7 @@ class Pool:
         return 128 + self._stopping if self._stopping else failed
 
     def _stop(self, number: int, _: object) -> None:
-        """The second time at once."""
+        """Ask all workers to stop; at the second signal, kill them."""
         for worker in self._workers.values():
             worker.send_signal(signal.SIGKILL if self._stopping else number)
         self._stopping = number

@@ -1,4 +1,4 @@
-"""How a worker is stopped from outside, starts itself again when it hangs, and bears that nobody listens."""
+"""Signals that stop a worker; starting again when it hangs; output whose reader has gone."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 
 
 def _stopping() -> list[int]:
-    """The signals that ask for a stop; a closed terminal is nothing to a process under nohup."""
+    """The signals that ask for a stop; without that of a closed terminal for a process under nohup."""
     closed = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
     return [signal.SIGINT, signal.SIGTERM, *closed]
 
@@ -49,7 +49,7 @@ class StopSignal:
 
 
 def to_nobody(*descriptors: int) -> None:
-    """What is written there goes nowhere: whoever read it is gone."""
+    """Let what is written to these descriptors go nowhere: their reader is gone."""
     nobody = os.open(os.devnull, os.O_WRONLY)
     for descriptor in descriptors:
         os.dup2(nobody, descriptor)
@@ -57,7 +57,7 @@ def to_nobody(*descriptors: int) -> None:
 
 
 def aside(stream: TextIO | None) -> TextIO:
-    """For what is said beside the work: if its reader goes away, it is said to nobody."""
+    """A stream for what is said about the work: where its reader goes away, it is written nowhere."""
     return cast(TextIO, _Aside(stream or open(os.devnull, "w")))  # it was closed before we began
 
 

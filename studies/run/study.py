@@ -1,8 +1,8 @@
-"""A study in the database: created or taken up, its stored file, its budget, and what people wish of it."""
+"""A study in the database: created or taken up, its stored file, its budget, and its desired state."""
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import optuna
@@ -11,13 +11,14 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
 
+from objectives.base import Objective
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
-from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.storage import Storage
-from studies.file.space import distributions, pruner, sampler
-from studies.file.spec import Spec, SpecError
+from studies.file.search import pruner, sampler
+from studies.file.space import distributions
+from studies.file.spec import Spec, SpecError, objective_class
 
 WISHES = ("run", "pause", "stop")
 
@@ -34,21 +35,27 @@ class TooManyFailures(StudyError):
     """So many trials failed in a row that going on would waste the machine."""
 
 
-def open_study(spec: Spec, storage: Storage) -> optuna.Study:
+def open_study(
+    spec: Spec, storage: Storage, allowed: Collection[str] = (), own: Objective | None = None
+) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
 
+    Args:
+        allowed: code of the user's that may be imported, as "module:Name".
+        own: the objective itself, where it is at hand.
+
     Raises:
+        SpecError: its sampler or pruner cannot be used here.
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
+        CodeError: a rule of the user's may not be, or cannot be, imported.
     """
-    rules = spec.rules.chosen()
-    policy = policy_hash(rules, SIGNALS) if rules else "off"
+    draws, prunes = sampler(spec, allowed), pruner(spec, allowed)
+    policy = _policy(spec, allowed, own)
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
             storage.create_study(spec.name, marks)
-    study = optuna.load_study(
-        study_name=spec.name, storage=storage, sampler=sampler(spec), pruner=pruner(spec)
-    )
+    study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
     if changed := stored_spec(study).differences(spec):
         raise StudyError(
@@ -63,11 +70,19 @@ def open_study(spec: Spec, storage: Storage) -> optuna.Study:
             "Go on with the version of the program that it began with, or start it under another name."
         )
     _refuse_clashes(study, spec)
-    if own := {key: said for key, said in of_rules(rules).items() if key not in BUILT_IN}:
-        study.set_user_attr("words", own)
     study.set_user_attr("policy", policy)
     study.set_user_attr("spec", spec.model_dump_json())
     return study
+
+
+def _policy(spec: Spec, allowed: Collection[str], own: Objective | None) -> str:
+    """What tells one set of rules, with what they conclude from an objective's signals, from another."""
+    rules = spec.rules.chosen(allowed)
+    if not rules:
+        return "off"
+    used = spec.objective.use
+    made_by = own or (used and objective_class(used, allowed))
+    return policy_hash(rules, made_by.signals if made_by else SIGNALS)
 
 
 def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -111,7 +126,7 @@ def _refuse_foreign(study: optuna.Study, spec: Spec | None = None) -> None:
 
 
 def _otherness(study: optuna.Study, spec: Spec | None) -> Iterator[str]:
-    """What tells a study from those of ours."""
+    """In what a study differs from ours, in words."""
     if not is_ours(study.user_attrs):
         yield "holds no study file to go on with"
     goals = [direction.name.lower() for direction in study.directions]
@@ -159,7 +174,7 @@ def under_its_name(study: optuna.Study) -> Spec:
 
 
 def gone(study: optuna.Study, uid: str) -> StudyGone:
-    """What to say of a study that the database has no more under its id."""
+    """The error for a study that the database no longer has under its id: deleted, or renamed."""
     new = name_of(study._storage, uid)
     if new is None:
         return StudyGone(
@@ -175,7 +190,7 @@ def gone(study: optuna.Study, uid: str) -> StudyGone:
 
 
 def name_of(storage: optuna.storages.BaseStorage, uid: str, but: str = "") -> str | None:
-    """Of the study with this uid, whatever its id is by now."""
+    """The name of the study with this uid, whatever its id is by now; None where there is none."""
     known = (s for s in storage.get_all_studies() if is_ours(s.user_attrs))
     return next((s.study_name for s in known if s.user_attrs["uid"] == uid and s.study_name != but), None)
 
@@ -201,7 +216,7 @@ def refuse_undesired(study: optuna.Study) -> None:
 
 
 def rdb(study: optuna.Study) -> Storage:
-    """The storage that the database is reached by, below Optuna's cache."""
+    """Our storage, below Optuna's cache."""
     storage = study._storage
     while isinstance(storage, _CachedStorage):
         storage = storage._backend

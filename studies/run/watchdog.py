@@ -1,4 +1,4 @@
-"""A watch over a worker that hangs: nothing inside the training could tell."""
+"""Notices a worker that hangs, from a thread of its own: nothing inside the training could."""
 
 import faulthandler
 import sys

@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from model import checkpoint
 from model.failpoint import failpoint
-from objectives.tacotron2 import Attempt, Interrupted
+from objectives.base import Callback
+from objectives.trial import Attempt, Interrupted
 from smart_tuner.store import attributes
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
 from smart_tuner.store.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
@@ -28,7 +29,7 @@ from studies.run.ending import EndedElsewhere, end_by, end_with, explained
 from studies.run.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.run.signals import StopSignal, heard_by, start_again
 from studies.run.study import StudyError, TooManyFailures, desired_state, gone, rdb
-from studies.run.training import Display, Job
+from studies.run.training import Job
 from studies.run.watchdog import Watchdog
 
 LINGER_SECONDS = 5.0
@@ -55,7 +56,7 @@ class Worker:
     study: optuna.Study
     job: Job
     folder: Path
-    display: Display
+    callback: Callback
     linger: bool = False
     patience: float = BUDGET_SECONDS
     artifacts: Artifacts | None = None
@@ -64,9 +65,9 @@ class Worker:
         self._uid: str = self.study.user_attrs["uid"]
         self._engine = rdb(self.study).ours
         self._leases = Leases(self._engine, self._uid)
-        self._stop = StopSignal(self.display.warned)
+        self._stop = StopSignal(self.callback.warned)
         self._outage = Outage(
-            self.display.warned,
+            self.callback.warned,
             self.patience,
             lambda: self._stop.received is not None,
             self._leases.forget_watched,
@@ -88,13 +89,13 @@ class Worker:
             raise
 
     def _work(self, max_trials: int | None) -> None:
-        with heard_by(self._stop):
+        with heard_by(self._stop), self.callback:
             ran = 0
             while max_trials is None or ran < max_trials:
                 if self._stop.received is not None:
                     raise Interrupted(self._stop.received)
                 if (wanted := self._outage.wait_for(self._desired_state)) != "run":
-                    self.display.warned(f"the study was asked to {wanted}")
+                    self.callback.warned(f"the study was asked to {wanted}")
                     return
                 self._outage.wait_for(self._look_after)
                 self._check_failures()
@@ -144,7 +145,7 @@ class Worker:
         try:
             lease = self._outage.wait_for(lambda: self._leases.bind(reserved, trial.number))
         except Fenced as fenced:
-            self.display.warned(str(fenced))
+            self.callback.warned(str(fenced))
             raise AskedInVain from fenced
         except IntegrityError as error:
             raise StudyError(
@@ -193,7 +194,7 @@ class Worker:
             self._outage.wait_for(lambda: self._accept(lease))
             return True
         except Fenced as fenced:
-            self.display.warned(str(fenced))
+            self.callback.warned(str(fenced))
             return False
         failpoint("decided")
         self._outage.wait_for(self._tell_decided)
@@ -260,7 +261,7 @@ class Worker:
 
     def _trained(self, lease: Lease, trial: optuna.Trial) -> float:
         """The value of a trial that came to its end."""
-        folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.display.warned)
+        folder = attempt_folder(self.folder, trial.number, lease.attempt_no, self.callback.warned)
         self._announce(lease)
         renewal = Renewal(self._leases, lease, lambda: self._desired_state_for(lease))
 
@@ -281,9 +282,21 @@ class Worker:
                 self._bring_here(trial.number, folder)
             ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
             with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
-                return self.job(
+                return self._told(
                     Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept, lease.consumed)
                 )
+
+    def _told(self, attempt: Attempt) -> float:
+        """Run the trial; callbacks hear how the attempt ends while its lease is still renewed."""
+        try:
+            value = self.job(attempt)
+        except Fenced:
+            raise
+        except Exception as error:
+            self.callback.left(end_by(error))
+            raise
+        self.callback.left(end_with(value))
+        return value
 
     def _desired_state_for(self, lease: Lease) -> str:
         """Asked with every renewal. Raises EndedElsewhere, StudyGone."""
@@ -301,12 +314,12 @@ class Worker:
             return
         lost = f"lost its worker, for the {lease.deaths}. of at most {self.spec.budget.retries} times"
         why = lost if lease.deaths else "goes on"
-        self.display.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
+        self.callback.warned(f"trial {lease.number} {why}: attempt {lease.attempt_no}")
 
     def _artifacts_of(self, number: int, folder: Path) -> TrialArtifacts | None:
         if self.artifacts is None:
             return None
-        return TrialArtifacts(self.artifacts, self._engine, self._uid, number, folder, self.display.warned)
+        return TrialArtifacts(self.artifacts, self._engine, self._uid, number, folder, self.callback.warned)
 
     def _bring_here(self, number: int, folder: Path) -> None:
         """What an attempt before this one left, wherever it was."""
@@ -315,7 +328,7 @@ class Worker:
         known = self._outage.wait_for(lambda: newest_checkpoint(self._engine, self._uid, number))
         if known is not None and not checkpoint.all_in(folder):
             step, place = known
-            self.display.warned(
+            self.callback.warned(
                 f"trial {number}: its checkpoint of step {step} ({place}) is not under {self.folder}; "
                 "it begins anew. To go on with it, give the --home or --artifacts that holds it."
             )
@@ -356,18 +369,20 @@ class Worker:
         assert number is not None
         clear_unfinished(trial_folder(self.folder, number))  # where its worker was killed
         if (found := self._found(number)) is None:
-            self.display.warned(f"trial {number} was deleted by somebody else; going on without it")
+            self.callback.warned(f"trial {number} was deleted by somebody else; going on without it")
             self._leases.forget(number)
             return False
         state, value = found.state.name, found.value
         ours = decided is not None and decided.state == state and decided.value in (None, value)
-        self.display.trial_ended(number, state, value, decided.reason.text if decided and ours else ELSEWHERE)
+        self.callback.ended(number, state, value, decided.reason.text if decided and ours else ELSEWHERE)
         return True
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(lambda: best_trial(self.study))
-        self.display.study(sum(counts.values()), self.spec, best.value if best else None)
+        value = best.value if best else None
+        shown = "" if value is None else attributes.Described.of(self.study).shown(value)
+        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, shown)
 
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures

@@ -1,17 +1,26 @@
 """The pages in a real browser, on a small study that was really run."""
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from own_objective import own_study
 from pages_running import Served, small_study
+from ports import free_ports
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
+
+from dashboards.guard import Guard
+from dashboards.pages import home as home_page
+from dashboards.pages import records
+from dashboards.server import InThread, bound
+from smart_tuner.store.storage import open_storage
 
 DRIVER = Path("/usr/bin/chromedriver")
 pytestmark = [
@@ -213,6 +222,45 @@ def test_everything_is_reached_by_the_keyboard(home):
         """
     )
     assert names == []
+
+
+@pytest.fixture
+def own_home(browser, tmp_path, monkeypatch):
+    """The home page of a study of an own objective, whose third trial runs."""
+    url, [port] = f"sqlite:///{tmp_path / 'study.db'}", free_ports(1)
+    with closing(open_storage(url)) as storage:
+        study, spec = own_study(storage)
+        monkeypatch.setattr(records, "stored_spec", lambda _: spec)
+        study.ask()
+        folder = records.Records(storage, tmp_path).folder("quickstart", 3)
+        folder.mkdir(parents=True)
+        live = {"at": time.time(), "step": 7, "target": 100, "step_seconds": 0.1, "curves": ["loss"]}
+        live |= {"signals": {"loss": 0.625, "hidden": 1.0}, "curve": [[1, 1.0], [7, 0.625]]}
+        (folder / records.LIVE).write_text(json.dumps(live))
+        app = home_page.app(storage, url, tmp_path)
+        server = InThread(Guard("home").asgi(app), bound("127.0.0.1", port))
+        faults(browser)
+        browser.get(f"http://localhost:{port}/")
+        until(lambda: browser.find_elements(By.CSS_SELECTOR, "#trials tr"))
+        yield browser
+        server.end()
+
+
+def test_a_study_of_an_own_objective_is_shown_with_its_words_and_without_a_voice(own_home):
+    assert not own_home.find_element(By.ID, "listen").is_displayed()
+    assert "0.0125" in text(own_home, "#facts")
+    running = text(own_home, "#running")
+    assert "loss 0.625" in running and "step 7 of 100" in running and "hidden" not in running
+    assert own_home.find_elements(By.CSS_SELECTOR, "#running svg .curve")
+    assert "value steps accuracy error_share missing repairs rating" in text(own_home, "#trials-head")
+    assert "1 complete 0.0125 100 0.987 25 %" in text(own_home, "#trials")
+    until(lambda: text(own_home, "#trial").startswith("trial 1"))
+    tacotrons = r"dB|distance|sentence|copy-synthesis|aligned|speech|voice|sample|attention|mel|NaN|undefined"
+    assert re.findall(tacotrons, text(own_home, "main")) == []
+    own_home.find_element(By.ID, "language").click()
+    assert "точность" in text(own_home, "#trials-head") and "потери 0.625" in text(own_home, "#running")
+    own_home.find_element(By.ID, "language").click()
+    assert faults(own_home) == []
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from dashboards.server import Options
 HERE = [("host", "localhost:5000")]
 AJAX = "/ajax-api/2.0/mlflow"
 RUN = "0123456789abcdef" * 2
-# Reviewed one by one: each of them only reads, or is one of the notes that README names.
+# Reviewed one by one: each of them only reads, or is one of the notes that docs/pages.md names.
 READING = {
     "mlflow": {
         *(("GET", path) for path in ("/", "/static-files/<path:path>", "/get-artifact")),

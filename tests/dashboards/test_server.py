@@ -345,7 +345,7 @@ def test_all_pages_serve_a_postgresql_database_and_show_its_password_to_nobody(
 
 
 def command_lines():
-    """Of every process of this machine, as any user sees them."""
+    """The command lines of all processes of this machine, as any user sees them."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             yield path.read_bytes()

@@ -20,5 +20,5 @@ def begin_study(tmp_path):
 
 @pytest.fixture
 def toy(begin_study):
-    """Of two trials, on SQLite."""
+    """A toy study of two trials, on SQLite."""
     return begin_study()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_study
+from studies.commands.place import Place
 from studies.file.spec import Spec, SpecError, load
 from studies.run.study import StudyError, open_study, under_its_name
 
@@ -49,7 +50,7 @@ def test_a_renamed_study_goes_on_under_its_new_name_with_its_files(toy):
     wait_for(lambda: toy.steps(0) > 5, alive=[begun])
     copied_and_deleted(toy.study, "other")
     toy.end(begun)
-    place = run_study.Place(toy.workdir, toy.url, None, None)
+    place = Place(toy.workdir, toy.url, None, None)
     (toy.workdir / "studies").mkdir()
     (toy.workdir / "toy").rename(place.folder("toy"))
     other = optuna.load_study(study_name="other", storage=toy.storage)

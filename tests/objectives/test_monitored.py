@@ -15,27 +15,20 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from model import checkpoint
-from model.training import NonFinite, Training
-from objectives.monitored import MonitoredTraining
+import objectives.trial
+from model import training as model_training
+from model.training import Training
+from objectives.base import Callback, NonFinite
 from objectives.quality import Judge, yardstick
-from objectives.signals import SIGNALS
-from objectives.tacotron2 import Attempt, Plan, Tacotron2Objective, Unrepairable
-from smart_tuner.repair.health import Pace
+from objectives.signals import MILESTONE, SIGNALS
+from objectives.tacotron2 import Tacotron2, Tacotron2Run
+from objectives.trial import Attempt, Plan, Start, Unrepairable
+from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Alarm, settings_at
 from smart_tuner.repair.rules import RULES, Integrity, PoorAlignment, TextIgnored
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
-
-
-class Silent:
-    def stepped(self, measures): ...
-    def measured(self, measured): ...
-    def repaired(self, entry): ...
-    def saving(self, step): ...
-    def sampled(self, step): ...
-    def warned(self, text): ...
 
 
 def quiet(rule):
@@ -65,8 +58,10 @@ class Trial:
         self.trial = self.study.ask()
         self.ledger = TrialRepairs(self.storage, "uid", self.trial.number, "policy")
         judge = Judge(corpus.held_out, 1, 1, yardstick(corpus.held_out, corpus.mel_settings))
-        plan = Plan(steps, 40, 5, rules, frozenset(searched), 10, "abc", "cpu")
-        self.objective, self.corpus = Tacotron2Objective(corpus, judge, plan, Silent()), corpus
+        self.plan = Plan(steps, 40, 5, rules, frozenset(searched), 10)
+        used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
+        self.voices = Tacotron2(corpus, judge, "abc", text_is_used=used)
+        self.corpus, self.callback = corpus, Callback()
 
     def training(self, kind=Training):
         return kind(self.corpus, self.tiny, self.settings, seed=7)
@@ -74,7 +69,9 @@ class Trial:
     def run(self, training):
         (self.folder / "trial").mkdir(exist_ok=True)
         attempt = Attempt(self.trial, self.folder / "trial", self.ledger, Outage(print))
-        return self.objective(attempt, training)
+        made = Tacotron2Run(training, self.voices.judge, "abc", self.voices.text_is_used)
+        start = Start(attempt, self.voices, made, {}, self.plan, 0)
+        return objectives.trial.Trial(start, self.callback).value()
 
     def drawn(self, entry):
         return self.folder / "trial" / entry.picture
@@ -153,7 +150,7 @@ class Slipping(Training):
     def advance(self, closely=False):
         if self.step == 7 and self.slips:
             self.slips -= 1
-            raise NonFinite(8, math.nan, 1.0, ("x",))
+            raise model_training.NonFinite(8, math.nan, 1.0, ("x",))
         return super().advance(closely)
 
 
@@ -237,7 +234,7 @@ def repaired(tmp_path_factory, corpus, tiny, settings):
     folder = tmp_path_factory.mktemp("repaired")
     sick = Trial(folder, corpus, tiny, replace(settings, **UNGUIDED), rules=DUE, steps=200)
     sick.used, sick.told, sick.run_of = {}, [], sick.training(Noting)
-    sick.objective._watcher.repaired = lambda entry: sick.told.append((entry, sick.drawn(entry).is_file()))
+    sick.callback.repaired = lambda entry: sick.told.append((entry, sick.drawn(entry).is_file()))
     sick.run_to_the_end(sick.run_of)
     yield sick
     sick.storage.engine.dispose()
@@ -288,32 +285,12 @@ def test_with_pure_credit_a_repair_of_a_searched_value_prunes_with_the_last_clea
     assert max(sick.study.trials[0].intermediate_values) == 40  # nothing after the repair was reported
 
 
-def test_all_that_rules_are_told_is_declared(trial):
-    healthy = trial(steps=40)
-    healthy.run(healthy.training())
-    state = json.loads((healthy.folder / "trial" / "ckpt-00000040" / "trial.json").read_text())["watch"]
-    computed = {"loss_spread"}
-    told = {f"{name.split('/')[0]}/" if "/" in name else name for name in state["health"]["seen"]}
-    assert told - computed == SIGNALS.keys() - {"clips"}
-
-
 def test_a_checkpoint_holds_what_the_rules_know(trial):
     healthy = trial()
     healthy.run(healthy.training())
     progress = json.loads((healthy.folder / "trial" / "ckpt-00000060" / "trial.json").read_text())
     assert progress["watch"]["health"]["step"] == 60
     assert (healthy.folder / "trial" / "ckpt-00000000").exists()  # where a repair may begin anew
-
-
-def test_what_the_text_was_worth_to_weights_that_are_given_up_says_nothing_of_new_ones(tmp_path, trial):
-    made = trial()
-    training = made.training()
-    monitored = MonitoredTraining(training, Pace(60, 5), QUIET, (), tmp_path, made.ledger)
-    for step, left in ((5, {"text_gain": 0.5}), (0, {})):
-        checkpoint.write(tmp_path, step, training.save)
-        monitored.autofix.health.best["text_gain"] = 0.5
-        monitored.roll_back(step)
-        assert monitored.autofix.health.best == left
 
 
 @pytest.mark.parametrize(("bound", "asked"), [(0.0, False), (10.0, True)])
@@ -323,3 +300,21 @@ def test_what_the_text_is_worth_is_measured_as_long_as_its_rule_asks(trial, boun
     healthy.run(healthy.training())
     progress = json.loads((healthy.folder / "trial" / "ckpt-00000010" / "trial.json").read_text())
     assert ("text_gain" in progress["watch"]["health"]["seen"]) == asked
+
+
+def test_all_that_rules_are_told_is_declared(trial):
+    healthy = trial(steps=10)
+    healthy.run(healthy.training())
+    state = json.loads((healthy.folder / "trial" / "ckpt-00000010" / "trial.json").read_text())["watch"]
+    computed = {"loss_spread"}
+    told = {f"{name.split('/')[0]}/" if "/" in name else name for name in state["health"]["seen"]}
+    assert told - computed == SIGNALS.keys() - {"clips"}
+
+
+def test_what_the_text_was_worth_to_weights_that_are_given_up_says_nothing_of_new_ones():
+    health = Health(Pace(60, 5), SIGNALS, MILESTONE)
+    health.best["text_gain"] = 0.5
+    health.forget_weights()
+    assert health.best == {"text_gain": 0.5}
+    health.start_over()
+    assert health.best == {}

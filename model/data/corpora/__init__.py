@@ -6,6 +6,8 @@ from pathlib import Path
 
 from model.data.staging import being_made
 
+__all__ = ["CorpusError", "Recipe", "build_once"]
+
 Recipe = Mapping[str, str | int | float]
 RECIPE_FILE = "recipe.json"
 

@@ -87,7 +87,7 @@ def prepare(
     }
 
     def build(part: Path) -> Recipe:
-        speaker = Speaker(voice or VOICES[language])
+        speaker = EspeakVoice(voice or VOICES[language])
         (part / "wavs").mkdir()
         with (part / "metadata.csv").open("w", encoding="utf-8") as metadata:
             for done, text in enumerate(texts, start=1):
@@ -120,8 +120,8 @@ def sentences(language: str, count: int, seed: int) -> list[str]:
     return list(found)
 
 
-class Speaker:
-    """One voice of espeak-ng, from a copy of the library of its own.
+class EspeakVoice:
+    """One voice of espeak-ng, spoken by its own copy of the library.
 
     The library carries state from one text to the next (its pitch flutter never restarts), so the same
     texts sound the same only in the same order from a fresh library.
@@ -173,7 +173,7 @@ _SYNCHRONOUS, _DO_NOT_EXIT, _OK, _RATE, _BY_CHARACTER, _UTF8 = 2, 0x8000, 0, 1, 
 
 
 class _Decks:
-    """Draws words like cards, all of a kind once before any again, so that none is rare."""
+    """Draws words of each kind like cards from a deck: all of them once before any comes again."""
 
     def __init__(self, words: Mapping[str, str], dealer: random.Random) -> None:
         self._words = {kind: listed.split(", ") for kind, listed in words.items()}

@@ -91,17 +91,17 @@ class Account:
 
     @property
     def fingerprint(self) -> str:
-        """Of token and chat: what was found out about one holds for no other."""
+        """A hash of token and chat: what was found out about one pair holds for no other."""
         return hashlib.sha256(f"{self.token} {self.chat}".encode()).hexdigest()[:16]
 
     @property
     def off(self) -> str:
-        """Under which name it is remembered why nothing is sent."""
+        """The name in the chat state of why nothing is sent."""
         return f"off:{self.fingerprint}"
 
 
 def account(environment: Mapping[str, str] = os.environ, chat_needed: bool = True) -> Account | None:
-    """As the environment has it; None where there is none. Raises ChatError."""
+    """The account that the environment gives; None where it gives none. Raises ChatError."""
     token, chat = _token(environment), environment.get(CHAT, "").strip()
     if not token and not chat:
         return None
@@ -186,7 +186,7 @@ class Bot:
 
     @property
     def name(self) -> str:
-        """As people write it, without the @. Raises what `call` raises."""
+        """The bot's user name, without the @. Raises what `call` raises."""
         name = self.call("getMe", {}).get("username")
         if not isinstance(name, str):
             raise Unanswered("getMe: the bot has no name")
@@ -302,7 +302,7 @@ class Bot:
             return answer.status_code, bytes(body)
 
     def _told(self, body: bytes | None) -> Any:
-        """What it says, without the token; None where it is no JSON."""
+        """The answer as JSON, without texts that repeat the token; None where it is no JSON."""
         secret = self.account.token.partition(":")[2]
 
         def hidden(found: dict[str, Any]) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def _result(method: str, status: int, told: Any) -> Any:
 
 
 def _asked_to_wait(method: str, asked: object) -> AskedToWait:
-    """For as long as it says, if it says so sensibly: at least a second, at most LONGEST_PAUSE."""
+    """The pause that Telegram asks for, from a second to LONGEST_PAUSE; USUAL_PAUSE if that is no number."""
     told = isinstance(asked, int | float) and not isinstance(asked, bool) and asked > 0
     seconds = float(min(max(asked, 1.0), LONGEST_PAUSE)) if told else USUAL_PAUSE  # type: ignore[call-overload]
     return AskedToWait(seconds, f"{method}: asked to wait, for {seconds:g} s")
@@ -357,7 +357,7 @@ def _reply(message: int | None) -> dict[str, Any]:
 
 
 def _field(value: Any) -> str:
-    """Of a form, where all is text."""
+    """A value as a form takes it: text, or JSON."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else json.dumps(value)

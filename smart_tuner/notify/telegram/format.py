@@ -1,4 +1,4 @@
-"""Foreign text made safe, and long text cut where a reader of Telegram would cut it.
+"""Text for Telegram: foreign text is made safe, and long text is cut at the ends of lines.
 
 Telegram counts a message in UTF-16 units, after its HTML was read
 (core.telegram.org/bots/api, "Formatting options").
@@ -40,7 +40,7 @@ def bold(text: object) -> str:
 
 
 def plain(markup: str) -> str:
-    """What a reader sees."""
+    """The text that a reader sees, without tags."""
     return html.unescape(re.sub(r"</?(?:b|i|code)>", "", markup))
 
 
@@ -73,7 +73,7 @@ def split(markup: str, most: int = LONGEST_TEXT) -> list[str]:
 
 
 def _fitting(tokens: list[tuple[str, re.Match[str]]], most: int) -> int:
-    """How many of the first tokens fit."""
+    """How many of the first tokens fit into `most` units."""
     used = 0
     for count, (token, match) in enumerate(tokens):
         used += 0 if match.group(2) else units(html.unescape(token))
@@ -91,5 +91,5 @@ def _follow(opened: list[str], match: re.Match[str]) -> None:
 
 
 def lines(*rows: str | None) -> str:
-    """Those that say something, one below the other."""
+    """The rows that are not empty, one below the other."""
     return "\n".join(row for row in rows if row)

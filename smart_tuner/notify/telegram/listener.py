@@ -60,7 +60,7 @@ class Listener:
 
     Args:
         owner: this process.
-        warn: told once when it has to stop hearing.
+        warn: called once when it has to stop listening.
         clock: the seconds since 1970.
     """
 
@@ -217,5 +217,5 @@ class Listener:
 
 
 def _object(value: object) -> Mapping[str, Any]:
-    """What should be one; an empty one where it is not."""
+    """`update` as an object of JSON; an empty one where it is something else."""
     return value if isinstance(value, dict) else {}

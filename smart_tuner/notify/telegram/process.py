@@ -1,4 +1,4 @@
-"""Telegram's part of the process beside the workers: it tells what waits, and hears what is asked."""
+"""Telegram's part of the process that runs beside the workers: it sends what waits, and answers commands."""
 
 import math
 import time
@@ -16,11 +16,11 @@ GoingOn = Callable[[], bool]
 
 
 class Telling:
-    """Sends what waits.
+    """Sends the messages that wait.
 
     Args:
         before: puts what the clock makes due, such as digests; called once a minute.
-        warn: told what a person must know.
+        warn: called with what a person must know.
         stopping: the workers have ended: nothing is held back any more.
     """
 
@@ -55,13 +55,13 @@ class Telling:
             self.alerts.memory.forget(start, FORGET_SECONDS)
 
     def _wait(self, seconds: float) -> None:
-        """Between messages; at the end there is no time to lose, and Telegram bears a few at once."""
+        """Sleep between messages, but not at the end: Telegram takes a few at once."""
         if not self._stopping():
             time.sleep(seconds)
 
 
 class Hearing:
-    """Answers what is asked."""
+    """Answers the commands of the chat."""
 
     def __init__(
         self, account: Account, storage: Storage, commands: Commands, owner: str, warn: Callable[[str], None]

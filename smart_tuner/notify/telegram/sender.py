@@ -1,7 +1,7 @@
 """Rows of the outbox become messages in a chat: once each, in their order, and not too often.
 
 A row says its kind, its study and trial, its group (of which one is told per cooldown), its language and
-facts, and the files that go with it, below the home folder.
+facts, and the files that go with it, below the workdir.
 """
 
 import datetime
@@ -38,7 +38,7 @@ GRAVE = (
     "study_end",
     "study_stop",
     "study_gone",
-)  # told in quiet hours with a sound, too
+)  # sent with a sound in quiet hours, too
 MAY_BE_LOST = ("digest", "trial_bad")  # where nobody knows whether it was taken
 MOST = 1000  # that wait, of a kind and study; of grave ones, all
 FAILURES = (Unreachable, SQLAlchemyError)
@@ -51,12 +51,12 @@ class SwitchedOff(AskedToWait):
 
 
 def channel(workdir: Path) -> str:
-    """Rows are sent from where their files lie."""
+    """The channel of a workdir: rows are sent from where their files lie."""
     return f"{CHANNEL}-{home_id(workdir)[:7]}"
 
 
 def tell(where: Connection | Engine, home_channel: str, row: Payload) -> None:
-    """Keep it to be told, unless this event is kept already. Args: row: see above; `name` is the event's."""
+    """Keep a row to be sent, unless its event is kept already. Args: row: as above; `name` is the event's."""
     if isinstance(where, Engine):
         with where.begin() as connection:
             return tell(connection, home_channel, row)
@@ -80,8 +80,8 @@ class Alerts:
     """Sends to one chat.
 
     Args:
-        home: below which the files of rows lie.
-        warn: told once when the chat cannot be used.
+        workdir: below which the files of rows lie.
+        warn: called once when the chat cannot be used.
         last_words: no row is held back any more.
         hour: the local time.
         now: the instant, in seconds, as the database knows it.
@@ -154,7 +154,7 @@ class Alerts:
     # Not too often
 
     def _not_too_often(self, row: Payload, group: str) -> None:
-        """Of those that come too soon after the last one, the newest waits, and the others are counted."""
+        """Raises Held for a row too soon after the last of its group; older ones that wait are counted."""
         since = self.memory.age(f"told:{group}")
         left = 0.0 if since is None else COOLDOWN_SECONDS[row["kind"]] - since
         if left <= 0 or self._last_words() or self._ends(row):
@@ -171,7 +171,7 @@ class Alerts:
         raise Held(left)
 
     def _after_its_repair(self, row: Payload) -> None:
-        """A verdict is not told before the repair that it is about."""
+        """Raises Held for a verdict whose repair was not sent yet."""
         if row.get("answers"):
             repair = OUTBOX.c.state == "held", OUTBOX.c.key.endswith(f":{row['answers']}", autoescape=True)
             left = select(OUTBOX.c.due_at - self._now())
@@ -181,7 +181,7 @@ class Alerts:
                 raise Held(max(1.0, seconds))
 
     def _ends(self, row: Payload) -> bool:
-        """The study's last message waits: what was held back is to come before it."""
+        """Whether the study's last message waits: what was held back is to be sent before it."""
         ends = [OUTBOX.c.key.startswith(f"{kind}:") for kind in ("study_end", "study_stop")]
         query = select(OUTBOX.c.id).where(*self._of(row), OUTBOX.c.state == "waiting", or_(*ends)).limit(1)
         with self._engine.connect() as connection:
@@ -193,7 +193,7 @@ class Alerts:
     # Delivering
 
     def _deliver(self, row: Payload, markup: str) -> int:
-        """The id of its last message. What was sent before a failure is not sent again."""
+        """Send a row; the id of its first message. What was sent before a failure is not sent again."""
         silent = self._quiet(row)
         reply = self.memory.get(self._message(row, row["answers"])) if row.get("answers") else None
         calls = self._calls(row, markup)
@@ -209,7 +209,7 @@ class Alerts:
         return next(iter(sent.values()))
 
     def _calls(self, row: Payload, markup: str) -> dict[str, Call]:
-        """One a message: the words with the first file, if they fit below it, then what else there is."""
+        """What sends each message of a row: the text with the first file if it fits, then the other files."""
         files = {name: (kind, self._place(name)) for kind, name in row["files"]}
         present = {name: file for name, file in files.items() if file[1].is_file()}
         texts = split(markup)
@@ -220,7 +220,7 @@ class Alerts:
         return calls | {name: self._file(*file, "") for name, file in present.items()}
 
     def _place(self, name: str) -> Path:
-        """Of a trial's file, whose folder has another name when another attempt has taken it over."""
+        """Where a trial's file is: its folder has another name once another attempt has the trial."""
         file = self._workdir / name
         first = file.parent.with_name(file.parent.name.partition("-attempt-")[0])
         return file if file.is_file() else newest_attempt(first) / file.name
@@ -239,7 +239,7 @@ class Alerts:
         return call
 
     def _file(self, kind: str, path: Path, caption: str) -> Call:
-        """Where the file cannot be sent, its caption is."""
+        """What sends a file; where that fails, its caption alone."""
 
         def call(silent: bool, reply: int | None) -> int:
             try:
@@ -256,7 +256,7 @@ class Alerts:
         return call
 
     def _quiet(self, row: Payload) -> bool:
-        """Whether it is told without a sound: in quiet hours, unless it is grave."""
+        """Whether a row is sent without a sound: in quiet hours, unless it is grave."""
         if row["quiet"] is None or row["kind"] in GRAVE:
             return False
         start, end = (datetime.time.fromisoformat(part) for part in row["quiet"].split("-"))
@@ -264,5 +264,5 @@ class Alerts:
         return start <= now < end if start <= end else now >= start or now < end
 
     def _message(self, row: Payload, name: str) -> str:
-        """Where the id of the message that told an event of the trial is kept."""
+        """The name in the chat state of the id of the message about an event of the trial."""
         return f"message:{self._bot.account.fingerprint}:{row['study_uid']}:{row['trial']}:{name}"

@@ -1,4 +1,4 @@
-"""What all processes that talk to a chat must know: kept in the database, by name, with its instant."""
+"""Chat state: what all processes that talk to a chat must know, kept in the database by name and instant."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ class ChatState:
         self._now = now or (lambda: instant(engine))
 
     def get(self, name: str) -> Any:
-        """None where nothing is known."""
+        """The value of a name; None where there is none."""
         query = select(CHATS.c.value).where(CHATS.c.name == name)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
@@ -32,7 +32,7 @@ class ChatState:
             return connection.execute(query).scalar()
 
     def all(self, start: str) -> dict[str, Any]:
-        """By what follows `start` in their names."""
+        """All values whose names begin with `start`, by what follows it."""
         query = select(CHATS.c.name, CHATS.c.value).where(CHATS.c.name.startswith(start, autoescape=True))
         with self._engine.connect() as connection:
             return {name.removeprefix(start): value for name, value in connection.execute(query)}
@@ -44,20 +44,20 @@ class ChatState:
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=changed))
 
     def once(self, name: str, value: Any = True) -> bool:
-        """Note it unless it is known; whether it was not."""
+        """Note a value unless the name has one; whether it had none."""
         inserted = self._insert(name, value).on_conflict_do_nothing().returning(CHATS.c.name)
         with self._engine.begin() as connection:
             return connection.execute(inserted).first() is not None
 
     def take(self, name: str) -> Any:
-        """What was known, which is then forgotten: of several that ask, one gets it."""
+        """Return a value and forget it: of several processes that ask, one gets it."""
         with self._engine.begin() as connection:
             found = connection.execute(select(CHATS.c.value).where(CHATS.c.name == name)).scalar()
             gone = connection.execute(delete(CHATS).where(CHATS.c.name == name)).rowcount
         return found if gone else None
 
     def add(self, name: str) -> None:
-        """Count one more."""
+        """Add one to a count."""
         with self._engine.begin() as connection:
             connection.execute(self._insert(name, 0).on_conflict_do_nothing())
             locked = select(CHATS.c.value).where(CHATS.c.name == name).with_for_update()
@@ -78,7 +78,7 @@ class ChatState:
             return True
 
     def forget(self, start: str, seconds: float) -> None:
-        """What begins so and was noted longer ago."""
+        """Forget values whose names begin with `start` and that are older than `seconds`."""
         old = CHATS.c.name.startswith(start, autoescape=True), CHATS.c.at < self._now() - seconds
         with self._engine.begin() as connection:
             connection.execute(delete(CHATS).where(*old))

@@ -97,7 +97,7 @@ class StuntedPart(Rule):
 
 @dataclass(frozen=True)
 class NonFinite(Rule):
-    """NaN or infinity in a loss or gradient; the step was not taken."""
+    """NaN or infinity in a loss or gradient: of a step that was not taken, or, if it was, in the weights."""
 
     level, priority, tier = 1, 10, "event"
     max_events: int = 3  # within:
@@ -112,6 +112,10 @@ class NonFinite(Rule):
             "loss is {loss:g}, gradient norm is {grad_norm:g}, by {names} alone",
             "потери {loss:g}, норма градиента {grad_norm:g}, и только из-за записей: {names}",
         ),
+        "spoilt": (
+            "after a step its {names} is not finite: the weights are spoilt",
+            "после шага не конечно: {names}; веса испорчены",
+        ),
         "back_and_clip": (
             "go back and clip gradients at half the norm",
             "вернуться и вдвое снизить предел градиента",
@@ -119,8 +123,11 @@ class NonFinite(Rule):
     }
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
+        halved = Action("back_and_halve_rate", slower(settings, 0.5), back_to="good")
+        if "grad_clip_thresh" not in settings:
+            return [halved] * self.max_remedies
         return [
-            Action("back_and_halve_rate", slower(settings, 0.5), back_to="good"),
+            halved,
             Action(
                 "back_and_clip",
                 {"grad_clip_thresh": max(0.05, settings.grad_clip_thresh * 0.5)},
@@ -140,9 +147,12 @@ class OutOfMemory(Rule):
     words: ClassVar[Templates] = {
         "title": ("out of memory", "не хватает памяти"),
         "too_large": ("{error}", "{error}"),
+        "halve_batch": ("halve the batch", "вдвое уменьшить пакет"),
         "split_batch": ("compute each batch in {parts} parts", "считать пакет по частям: {parts}"),
     }
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
+        if "micro_batches" not in settings:
+            return [Action("halve_batch", {"batch_size": settings.batch_size // 2})] * self.max_remedies
         parts = min(2 * settings.micro_batches, settings.batch_size)
         return [Action("split_batch", {"micro_batches": parts}, values={"parts": parts})] * self.max_remedies

@@ -12,7 +12,7 @@ from smart_tuner.repair.rules.reading import WINDOW, more, rose, slower
 
 @dataclass(frozen=True)
 class Plateau(Rule):
-    """Aligned, and the held-out loss no longer falls."""
+    """The held-out loss of a run that is at its milestone no longer falls."""
 
     level, priority, target, votes = 8, 4, "held_out", (1, 1)
     needs = ("held_out", "learning_rate")

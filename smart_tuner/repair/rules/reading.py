@@ -1,5 +1,7 @@
 """What rules read of a run, and how they change a setting."""
 
+import math
+
 import numpy as np
 
 from smart_tuner.repair.health import Health
@@ -16,6 +18,14 @@ def median(health: Health, name: str, count: int = WINDOW) -> float | None:
 def rose(value: float, best: float, factor: float) -> bool:
     """Whether a loss is beyond so many times its best; a loss that may be negative has no such times."""
     return bool(best > 0 and value > factor * best)
+
+
+def by_chance(health: Health, spreads: float) -> float:
+    """How many times its best a loss may be because it scatters from step to step: e to so many spreads of
+    calm times. Bounds for runs with a milestone were set on such runs, and leave it out."""
+    if health.milestone is not None:
+        return 1.0
+    return math.exp(spreads * health.best.get("loss_spread", math.inf))
 
 
 def share_of_loss(health: Health, part: str, weight: float) -> float | None:

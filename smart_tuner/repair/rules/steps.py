@@ -8,7 +8,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import WINDOW, median, rose, slower
+from smart_tuner.repair.rules.reading import WINDOW, by_chance, median, rose, slower
 
 
 class _Diverging(Rule):
@@ -122,7 +122,7 @@ class Divergence(_Diverging):
             return Alarm("leapt", {name: float(recent.min()), "usual": usual, "steps": count})
         window = health.pace(self.rise_steps, WINDOW)
         loss = median(health, name, window)
-        if loss is None or best is None or not rose(loss, best, self.max_rise):
+        if loss is None or best is None or not rose(loss, best, self.max_rise * by_chance(health, 2.0)):
             return None
         return Alarm("left_best", {name: loss, "best_unweighted_loss": best, "steps": window})
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.corpora import CorpusError
-from model.data.corpora.espeak import LENGTHS, SAMPLE_RATE, WORDS, Speaker, prepare, sentences
+from model.data.corpora.espeak import LENGTHS, SAMPLE_RATE, WORDS, EspeakVoice, prepare, sentences
 from model.speech.text import FRONT_ENDS
 
 languages = st.sampled_from(["en", "ru"])
@@ -100,7 +100,7 @@ def test_the_same_recipe_gives_the_same_audio(tmp_path):
 
 
 def test_different_sentences_and_voices_sound_different():
-    american, british = Speaker("en-us"), Speaker("en-gb-x-rp")
+    american, british = EspeakVoice("en-us"), EspeakVoice("en-gb-x-rp")
     cat, dog = american.say("a cat"), american.say("a dog")
     assert cat.dtype == np.int16 and np.abs(cat).max() > 1000
     assert cat.tobytes() not in (dog.tobytes(), british.say("a cat").tobytes())
@@ -134,7 +134,7 @@ def test_an_unknown_voice_is_refused(tmp_path):
 
 def test_silence_is_an_error():
     with pytest.raises(CorpusError, match="did not speak ''"):
-        Speaker("en-us").say("")
+        EspeakVoice("en-us").say("")
 
 
 @pytest.mark.parametrize("clips", [0, -1])

@@ -1,12 +1,11 @@
 """What is PostgreSQL's own: schemas, the clock, lost connections, passwords."""
 
 import pickle
-import re
 from contextlib import closing
-from pathlib import Path
 
 import optuna
 import pytest
+from documents import blocks, text_of_all
 from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 
@@ -189,11 +188,9 @@ def test_who_may_only_read_can_look(postgres, filled, plain_role):
         postgres.drop(name)
 
 
-def test_a_notebook_opens_a_study_as_the_readme_says(postgres, storage):
+def test_a_notebook_opens_a_study_as_the_pages_say(postgres, storage):
     open_study(load("quickstart"), storage)
-    text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    [snippet] = re.findall(r"```python\n(import optuna\n.*?)```", text, re.DOTALL)
-    assert "user:password@host/name" in snippet
+    [snippet] = [code for code in blocks(text_of_all(), "python") if "user:password@host/name" in code]
     login = postgres.url(storage.engine.url.database).partition("://")[2]
     found = {}
     exec(snippet.replace("user:password@host/name", login), found)

@@ -3,6 +3,7 @@
 import uuid
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.chaos import Quiet
 from smart_tuner.notify.telegram import messages
+from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.messages import message
 from smart_tuner.repair import words
 from smart_tuner.repair.autofix import GivenUp
@@ -22,13 +23,16 @@ from smart_tuner.store.leases import Leases
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import OUTBOX
-from studies.callbacks.telegram import RUNNING, Alerted, alerting, digest
+from studies.callbacks.telegram import RUNNING, Telegram, digest
 from studies.file.spec import load
 from studies.run.study import StudyGone, open_study, set_desired_state
 
 REPAIR = Entry(
     "repair", 100, "stuck_attention", 5, 7, "rests", {"dwell": 0.8, "focus": 0.9}, action="guide_harder"
 )
+
+
+CHAT = Account("1:a", "1", frozenset())
 
 
 class Desk:
@@ -40,10 +44,11 @@ class Desk:
         self.leases = Leases(storage.ours, self.uid)
 
     def again(self):
-        return Alerted(Quiet(), self.study, self.workdir)
+        return Telegram(CHAT, self.study, self.workdir, print)
 
     def started(self, alerted=None):
-        (alerted or self.alerted).trial_started(0, {}, None, 0)
+        begun = SimpleNamespace(attempt=SimpleNamespace(trial=SimpleNamespace(number=0)))
+        (alerted or self.alerted).started(begun)
 
     def kinds(self):
         with self.storage.ours.connect() as connection:
@@ -159,7 +164,7 @@ def test_a_digest_comes_as_often_as_its_study_says_and_again_after_a_resume(desk
             digest(desk.storage, desk.workdir)
             now[0] += 600
         told.append(desk.kinds().count("digest"))
-        alerted._memory.take(f"{RUNNING}{desk.uid}")
+        alerted._chat_state.take(f"{RUNNING}{desk.uid}")
     assert told == [2, 4]
     desk.leases.release(lease)
     desk.alerted.begins()
@@ -186,7 +191,7 @@ def test_while_another_worker_begins_the_last_trial_no_end_is_told(desk):
 
 def test_a_study_that_is_gone_is_told_as_gone(desk):
     desk.alerted.begins()
-    with pytest.raises(StudyGone), alerting(Quiet(), desk.study, desk.workdir):
+    with pytest.raises(StudyGone), desk.again():
         raise StudyGone("deleted")
     assert desk.kinds() == ["study_start", "study_gone"]
 
@@ -227,7 +232,7 @@ def decided(workdir):
         for name, value in (("reason", why.text), ("ended", why.record()), ("ended_by", {"rule": why.rule})):
             trial.set_user_attr(name, value)
         desk.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        alerted.trial_ended(0, "PRUNED", None, why.text)
+        alerted.ended(0, "PRUNED", None, why.text)
         rows = desk.rows()
         told = [message(row["kind"], "ru", row["facts"]) for row in rows]
         decisions = [

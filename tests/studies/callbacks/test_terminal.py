@@ -3,27 +3,37 @@
 import io
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from model.training import StepMeasures
-from objectives.tacotron2 import Measured, Plan
+from objectives.base import Measured, Step
+from objectives.tacotron2 import Tacotron2
+from objectives.trial import Plan
 from studies.callbacks.terminal import Terminal
-from studies.file.spec import load
 
-PLAN = Plan(40_000, 2000, 500, (), frozenset(), 100, "Hello.", "cpu")
+PLAN = Plan(40_000, 2000, 500, (), frozenset(), 100)
 CLOCK = r"(\d+ d )?\d+:\d\d:\d\d"
 
 
 def step(number, seconds=0.5):
-    names = {name: 0.1234 for name in StepMeasures.__dataclass_fields__}
-    return StepMeasures(**{**names, "step": number, "seconds": seconds, "clips": {}, "groups": None})
+    return Step(number, seconds, {"loss": 0.1234, "unweighted_loss": 0.1234, "guided": 0.1234})
 
 
 def measured(number):
-    names = dict.fromkeys(Measured.__dataclass_fields__, 0.875)
-    return Measured(**{**names, "step": number, "value": 5.37, "failures": {}})
+    more = {"spread": 0.875, "aligned_share": 0.875, "diagonal_score": 0.875, "failures": {}}
+    return Measured(number, 5.37, 0.875, more)
+
+
+def begun(number):
+    return SimpleNamespace(
+        attempt=SimpleNamespace(trial=SimpleNamespace(number=number)),
+        objective=Tacotron2(None, None, ""),
+        parameters={},
+        plan=PLAN,
+        step=0,
+    )
 
 
 class Screen:
@@ -46,10 +56,9 @@ class Screen:
 @pytest.mark.parametrize("width", [120, 80, 60, 44])
 def test_step_plan_and_time_left_of_the_trial_and_of_the_study_are_there_at_any_width(width):
     screen = Screen(width)
-    spec = load("quickstart").model_copy(update={"name": "a-long-name-of-a-study-about-a-voice"})
     with screen.terminal as terminal:
-        terminal.study(3, spec, 5.37)
-        terminal.trial_started(3, {}, PLAN, 0)
+        terminal.progressed("a-long-name-of-a-study-about-a-voice", 3, 8, "5.37 dB")
+        terminal.started(begun(3))
         for number in (12_300, 12_301):
             terminal.stepped(step(number))
         terminal.measured(measured(12_301))
@@ -65,12 +74,12 @@ def test_step_plan_and_time_left_of_the_trial_and_of_the_study_are_there_at_any_
 
 
 def test_the_study_s_time_left_is_told_by_the_trials_that_went_before():
-    screen, spec = Screen(80), load("quickstart")
+    screen = Screen(80)
     with screen.terminal as terminal:
-        terminal.study(0, spec, None)
+        terminal.progressed("quickstart", 0, 8, "")
         time.sleep(0.05)
-        terminal.study(4, spec, None)  # pruned at once, all of them
-        terminal.trial_started(4, {}, PLAN, 0)
+        terminal.progressed("quickstart", 4, 8, "")  # pruned at once, all of them
+        terminal.started(begun(4))
         terminal.stepped(step(39_998, seconds=2.0))
         assert "0:00:04 left" in screen.rows()["study"]  # of this one's last steps
 

@@ -11,9 +11,10 @@ import submitit
 import yaml
 from click.testing import CliRunner
 
-import run_study
 from run_study import cli, main
-from studies.commands import launch
+from studies.commands import kubernetes, slurm, work
+from studies.commands.place import Place
+from studies.commands.scheduler import LaunchError, worker_command
 
 SECRET_URL = "postgresql+psycopg://tuner:hunter2@db/studies"
 KUBERNETES = "1.33"
@@ -33,11 +34,11 @@ def program(folder, text):
 
 
 def submitted(command, jobs, executor, folder):
-    return launch.slurm(command, {"OPTUNA_STORAGE": SECRET_URL}, jobs, folder, {}, executor)
+    return slurm.submit(command, {"OPTUNA_STORAGE": SECRET_URL}, jobs, folder, {}, executor)
 
 
 def test_the_command_of_a_job_is_one_that_the_program_knows(tmp_path):
-    command = launch.worker_command([], str(tmp_path), "no study of that name", "cpu")
+    command = worker_command([], str(tmp_path), "no study of that name", "cpu")
     done = CliRunner().invoke(cli, command, standalone_mode=False)
     assert "There is no study" in str(done.exception)
 
@@ -92,7 +93,7 @@ print("went on")
 def test_after_it_saved_a_preempted_worker_leaves_the_end_of_its_job_to_slurm(local, tmp_path):
     """Slurm queues a job again only when it ended it: one that ends by itself in the grace time is lost."""
     text = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch(); sys.exit(143)"
-    job = local.submit(launch.WorkerJob([*program(tmp_path, text), str(tmp_path / "saved")], grace=2))
+    job = local.submit(slurm.WorkerJob([*program(tmp_path, text), str(tmp_path / "saved")], grace=2))
     assert "exit code 143" in str(job.exception())
     ends = [path.stat().st_mtime for path in (tmp_path / "saved", job.paths.result_pickle)]
     assert ends[1] - ends[0] > 2
@@ -115,8 +116,8 @@ def login_node(tmp_path, monkeypatch):
 
 def test_sbatch_gets_the_options_and_the_word_to_save(login_node):
     options = {"partition": "gpu", "time": "90", "gpus-per-node": "1", "job-name": "mine"}
-    command = launch.worker_command(["run_study.py"], "/shared/runs", "small", "cuda")
-    jobs = launch.slurm(command, {"OPTUNA_STORAGE": SECRET_URL}, 3, login_node / "jobs", options, None)
+    command = worker_command(["run_study.py"], "/shared/runs", "small", "cuda")
+    jobs = slurm.submit(command, {"OPTUNA_STORAGE": SECRET_URL}, 3, login_node / "jobs", options, None)
     assert [job.job_id for job in jobs] == ["17_0", "17_1", "17_2"]
     script = (login_node / "script").read_text()
     flags = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
@@ -138,30 +139,30 @@ def test_sbatch_gets_the_options_and_the_word_to_save(login_node):
 
 
 def test_an_option_that_breaks_saving_is_refused(login_node):
-    with pytest.raises(launch.LaunchError, match=r"Cannot set signal.*\n.*\n.*scaling\.md"):
-        launch.slurm_executor(login_node, {"signal": "KILL@1"})
-    with pytest.raises(launch.LaunchError, match="whole number of minutes"):
-        launch.slurm_executor(login_node, {"time": "4:00:00"})
+    with pytest.raises(LaunchError, match=r"Cannot set signal.*\n.*\n.*scaling\.md"):
+        slurm.executor_of(login_node, {"signal": "KILL@1"})
+    with pytest.raises(LaunchError, match="whole number of minutes"):
+        slurm.executor_of(login_node, {"time": "4:00:00"})
 
 
 def test_what_sbatch_refuses_is_told(login_node):
     (login_node / "bin" / "sbatch").write_text("#!/bin/sh\necho 'invalid partition: gpuu' >&2\nexit 1\n")
-    with pytest.raises(launch.LaunchError, match=r"refused the jobs\.\n.*invalid partition: gpuu"):
-        launch.slurm(["true"], {}, 1, login_node / "jobs", {"partition": "gpuu"}, None)
+    with pytest.raises(LaunchError, match=r"refused the jobs\.\n.*invalid partition: gpuu"):
+        slurm.submit(["true"], {}, 1, login_node / "jobs", {"partition": "gpuu"}, None)
 
 
 def test_without_slurm_or_submitit_it_is_said_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(launch.LaunchError, match="login node"):
-        launch.slurm(["true"], {}, 1, tmp_path, {}, None)
+    with pytest.raises(LaunchError, match="login node"):
+        slurm.submit(["true"], {}, 1, tmp_path, {}, None)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(launch.LaunchError, match=r"submitit is not installed\.\n.*smart-tuner\[slurm\]"):
-        launch.slurm(["true"], {}, 1, tmp_path, {}, None)
+    with pytest.raises(LaunchError, match=r"submitit is not installed\.\n.*smart-tuner\[slurm\]"):
+        slurm.submit(["true"], {}, 1, tmp_path, {}, None)
 
 
 def small_manifest(**options):
-    command = launch.worker_command(["run_study.py"], "/runs", "My_Study ж 2", "cuda")
-    return launch.manifest(command, "My_Study ж 2", "registry/tuner:1", 12, options, {})
+    command = worker_command(["run_study.py"], "/runs", "My_Study ж 2", "cuda")
+    return kubernetes.manifest(command, "My_Study ж 2", "registry/tuner:1", 12, options, {})
 
 
 def test_the_manifest_is_what_kubernetes_knows():
@@ -201,7 +202,7 @@ def test_every_pod_is_a_worker_of_one_trial_that_is_replaced_when_it_saved():
 
 
 def test_an_unknown_resource_is_refused_with_the_known_ones():
-    with pytest.raises(launch.LaunchError, match=r"memroy(.|\n)*cpu.*memory.*volume"):
+    with pytest.raises(LaunchError, match=r"memroy(.|\n)*cpu.*memory.*volume"):
         small_manifest(memroy="1Gi")
 
 
@@ -233,8 +234,8 @@ def test_a_database_that_workers_cannot_share_is_refused_before_anything_is_stor
 
 
 def test_every_job_gets_the_store_of_checkpoints_and_whether_to_track(login_node, monkeypatch):
-    monkeypatch.setattr(run_study, "open_study", lambda *_: None)  # of a database that is not there
-    monkeypatch.setattr(run_study.Place, "storage", lambda _: None)
+    monkeypatch.setattr(work, "open_study", lambda *_: None)  # of a database that is not there
+    monkeypatch.setattr(Place, "storage", lambda _: None)
     store = "s3://voices/checkpoints"
     start = ["--home", str(login_node / "runs"), "--storage", SECRET_URL, "--artifacts", store, "start"]
     start += ["quickstart", "--no-tracking", "--jobs", "2", "--launch"]

@@ -20,17 +20,19 @@ from hypothesis import strategies as st
 from model.data.corpora import CorpusError
 from model.data.preflight import CorpusSettings
 from model.network.warm_start import WarmStartError
-from model.settings import LIMITS, SIZES, Dimensions, Settings
+from model.settings import LIMITS, SIZES, Settings
 from model.speech.text import FRONT_ENDS
+from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file import parameters, sections
-from studies.file.parameters import DIMENSIONS, SEARCHABLE, SETTINGS, TYPES, value_fault
+from studies.file.parameters import value_fault
 from studies.file.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
 from studies.run.data import corpus_folder
 from studies.run.study import StudyError, open_study
-from studies.run.training import public_weights
+from studies.run.tacotron2 import public_weights
 
 ROOT = Path(__file__).parents[3]
+SEARCHABLE = {name for name, parameter in PARAMETERS.items() if parameter.searched}
 SHIPPED = ["ljspeech", "quickstart", "russian"]
 # Of every kind of table one, and every key that has no default.
 SMALL = {
@@ -214,18 +216,18 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 
 @st.composite
 def parameter_tables(draw, name):
-    low, high = parameters.ALL_LIMITS[name]
+    low, high = PARAMETERS[name].low, PARAMETERS[name].high
     high = {"n_frames_per_step": 4, "warmup_steps": SMALL["objective"]["steps"]}.get(name, high)
-    if TYPES[name] is float:
-        values = st.floats(low, high).filter(lambda value: value_fault(name, value) is None)
+    if PARAMETERS[name].type is float:
+        values = st.floats(low, high).filter(lambda value: value_fault(name, value, PARAMETERS) is None)
     else:
         values = st.integers(int(low), int(min(high, 2000))).filter(
-            lambda value: value_fault(name, value) is None
+            lambda value: value_fault(name, value, PARAMETERS) is None
         )
     found = sorted(draw(st.lists(values, min_size=2, max_size=5, unique=True)))
     if draw(st.booleans()):
         return {"type": "categorical", "choices": found}
-    table = {"type": TYPES[name].__name__, "low": found[0], "high": found[-1]}
+    table = {"type": PARAMETERS[name].type.__name__, "low": found[0], "high": found[-1]}
     if "kernel" in name or name == "encoder_embedding_dim":
         table["step"] = 2
     elif found[0] > 0 and draw(st.booleans()):
@@ -384,7 +386,6 @@ def test_a_misspelt_key_is_named_together_with_the_right_one(key, place, how):
         ),
         ("space.n_frames_per_step", {"type": "int", "low": 1, "high": 8}, "space.n_frames_per_step", "is 4"),
         ("space.mel_mean", {"type": "float", "low": -5, "high": 0}, "space.mel_mean", "cannot be searched"),
-        ("space.n_symbols", {"type": "int", "low": 3, "high": 5}, "space.n_symbols", "cannot be searched"),
         ("sampler.name", "tbe", "sampler.name", "'tpe'"),
         ("sampler.n_startup_trials", 0, "sampler.n_startup_trials", "0"),
         (
@@ -503,8 +504,8 @@ def test_no_setting_may_be_searched_or_fixed_beyond_its_limits(name):
     low, high = LIMITS[name]
     beyond = [low - 1, high + 1]
     assert all(name in refusal(changed(f"settings.{name}", value)) for value in beyond)
-    kind = SETTINGS[name].__name__
-    wide = {"type": kind, "low": SETTINGS[name](beyond[0]), "high": SETTINGS[name](beyond[1])}
+    kind = PARAMETERS[name].type
+    wide = {"type": kind.__name__, "low": kind(beyond[0]), "high": kind(beyond[1])}
     data = changed(f"space.{name}", wide)
     data["settings"] = {}
     message = refusal(data)
@@ -518,31 +519,28 @@ def test_no_setting_may_be_searched_or_fixed_beyond_its_limits(name):
 def test_suggested_values_beat_nothing_fixed_and_the_rest_is_default():
     spec = Spec.parse(SMALL, "here.toml")
     params = {"warmup_steps": 20, "guided_attention_weight": 0, "encoder_kernel_size": 3}
-    assert spec.settings(params) == Settings(
-        n_frames_per_step=4, batch_size=16, warmup_steps=20, guided_attention_weight=0.0
-    )
-    small = asdict(SIZES["small"])
-    assert spec.dimensions(params, 40) == Dimensions(
-        **small | {"n_symbols": 40, "prenet_dim": 32, "encoder_kernel_size": 3}
-    )
+    settings = Settings(n_frames_per_step=4, batch_size=16, warmup_steps=20, guided_attention_weight=0.0)
+    shapes = asdict(SIZES["small"]) | {"prenet_dim": 32, "encoder_kernel_size": 3}
+    wanted = asdict(settings) | {name: shapes[name] for name in PARAMETERS if name in shapes}
+    assert spec.parameters(params, PARAMETERS) == wanted
 
 
 def test_a_whole_number_becomes_the_type_of_its_setting():
     spec = Spec.parse(changed("settings.weight_decay", 0), "here.toml")
-    assert isinstance(spec.settings({}).weight_decay, float)
+    assert isinstance(spec.parameters({}, PARAMETERS)["weight_decay"], float)
 
 
 def test_the_corpus_is_checked_for_the_widest_step_of_the_model():
     spec = Spec.parse(changed("model.max_frames_per_step", 6), "here.toml")
-    assert spec.corpus_settings() == CorpusSettings(n_frames_per_step=6)
+    assert spec.voice.corpus_settings() == CorpusSettings(n_frames_per_step=6)
 
 
 def test_trimming_can_be_turned_off():
-    assert Spec.parse(changed("corpus.trim_db", "none"), "here.toml").corpus_settings().trim_db is None
+    assert Spec.parse(changed("corpus.trim_db", "none"), "here.toml").voice.corpus_settings().trim_db is None
 
 
 def test_the_russian_corpus_brings_its_language_and_its_sample_rate():
-    settings = Spec.parse(changed("corpus", {"source": "festvox-ru"}), "here.toml").corpus_settings()
+    settings = Spec.parse(changed("corpus", {"source": "festvox-ru"}), "here.toml").voice.corpus_settings()
     assert (settings.language, settings.resample_from) == ("ru", 16_000)
 
 
@@ -617,8 +615,8 @@ def test_options_change_the_budget_and_the_seed_and_are_checked():
 def test_a_single_training_searches_nothing_and_takes_its_values_from_the_command_line():
     spec = single_training(Spec.parse(SMALL, "here.toml"), ["warmup_steps=7", "encoder_kernel_size=3"], None)
     assert (spec.budget.trials, spec.space, spec.pruner.name) == (1, {}, "none")
-    assert spec.settings({}).warmup_steps == 7
-    assert spec.dimensions({}, 40).encoder_kernel_size == 3
+    values = spec.parameters({}, PARAMETERS)
+    assert (values["warmup_steps"], values["encoder_kernel_size"]) == (7, 3)
 
 
 @pytest.mark.parametrize(
@@ -640,12 +638,12 @@ def test_a_plan_shorter_than_its_warm_up_is_refused(key, value, named):
 
 def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_stored_still_read():
     spec = Spec.parse(SMALL, "here.toml")
-    assert single_training(spec, ["warmup_steps=300"], None).settings({}).warmup_steps == 300
+    assert single_training(spec, ["warmup_steps=300"], None).fixed["warmup_steps"] == 300
     with pytest.raises(SpecError, match="never ends its warm-up"):
         single_training(spec, ["warmup_steps=20000"], None)
     old = {**spec.model_dump(mode="json"), "settings": {"warmup_steps": 20_000}, "space": {}}
     stored = Spec.parse_json(json.dumps(old))
-    assert stored.with_changes(20, None).settings({}).warmup_steps == 20_000
+    assert stored.with_changes(20, None).fixed["warmup_steps"] == 20_000
 
 
 def test_a_warm_start_is_part_of_the_study():
@@ -722,11 +720,12 @@ def folders(*names):
 
 
 def test_every_key_of_a_study_file_is_read_by_the_code():
-    schema = {FOLDER / f"{name}.py" for name in ("spec", "sections", "parameters", "tables", "faults")}
+    schema = {FOLDER / "file" / f"{n}.py" for n in ("spec", "sections", "parameters", "table", "faults")}
     users = [p for p in folders("studies", "objectives", "smart_tuner", "model") if p not in schema]
     used = set().union(*(reads(path) for path in [*users, ROOT / "run_study.py"]))
     wanted = keys("spec", Spec) | keys("budget", sections.Budget) | keys("objective", sections.Objective)
-    wanted |= keys("rules", sections.Rules) - {("rules", "mode"), ("rules", "thresholds")}  # by chosen()
+    by_chosen = {("rules", name) for name in ("mode", "thresholds", "extra")}
+    wanted |= keys("rules", sections.Rules) - by_chosen
     wanted |= keys("corpus", sections.Espeak, sections.FestvoxRu, sections.Folder)
     wanted |= keys("sampler", sections.Tpe, sections.Random) | keys(
         "pruner", sections.Asha, sections.NoPruner
@@ -734,7 +733,7 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
     wanted |= keys("parameter", parameters.FloatRange, parameters.IntRange, parameters.Choice)
     # Handed on as a whole: every field of the dataclass that takes them counts below.
     copied = {("corpus", field.name) for field in fields(CorpusSettings)}
-    copied |= {("spec", "model"), ("spec", "fixed")}
+    copied |= {("spec", "corpus"), ("spec", "model"), ("spec", "fixed")}
     assert keys("corpus", sections.Speech) <= copied
     assert sorted(".".join(key) for key in wanted - copied - used) == []
 
@@ -742,12 +741,12 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
 def test_every_key_of_a_condition_and_of_the_model_is_read_by_the_code():
     assert keys("self", parameters.Condition) <= reads(FOLDER / "file" / "parameters.py")
     assert keys("model", sections.Model) <= reads(FOLDER / "file" / "spec.py") | reads(
-        FOLDER / "run" / "training.py"
+        FOLDER / "run" / "tacotron2.py"
     )
 
 
 def test_every_field_that_takes_a_key_of_a_study_file_is_read_by_the_model():
     files = [path for path in folders("model") if path.name != "settings.py"]
     used = {name for path in files for _, name in reads(path)}
-    taken = {*SETTINGS, *DIMENSIONS, *sections.Speech.model_fields, "n_frames_per_step"}
+    taken = {*PARAMETERS, *sections.Speech.model_fields, "n_frames_per_step"}
     assert sorted(taken - used) == []

@@ -1,12 +1,15 @@
 """Repairs as a person sees them, and what a repaired trial leads to."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
 import pytest
 
-from smart_tuner.repair.rule import Entry
+from model.settings import Settings
+from objectives.signals import SIGNALS
+from smart_tuner.repair.autofix import offered
+from smart_tuner.repair.rule import WAYS, Entry
 from smart_tuner.repair.rules import RULES
 from smart_tuner.store.storage import open_storage
 from studies.file.space import suggest
@@ -190,7 +193,16 @@ def test_thresholds_of_a_study_reach_its_rules():
 
 def test_the_page_of_rules_is_made_from_the_rules():
     page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text("utf-8")
-    assert fixes.rules_page(RULES) in page, "run: run_study.py rules > …, and put it into docs/rules.md"
+    settings = asdict(Settings())
+    made = fixes.rules_page(RULES, offered(SIGNALS, settings, WAYS), settings)
+    assert made in page, "run: run_study.py rules > …, and put it into docs/rules.md"
+
+
+def test_a_rule_that_the_objective_cannot_serve_is_said_to_be_idle():
+    page = fixes.rules_page(RULES, offered({"held_out"}, {"learning_rate"}, ()), {"learning_rate": 0.1})
+    pages = {part.split("\n")[0]: part for part in page.split("### ")}
+    assert "idle: needs gate_accuracy, gate_late, which this objective" in pages["gate_soon"]
+    assert "idle" not in pages["plateau"]
 
 
 def test_a_note_says_in_a_table_what_was_changed_why_and_what_came_of_it():

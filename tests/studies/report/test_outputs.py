@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -20,7 +20,7 @@ from model.settings import SIZES, Settings
 from model.speech.audio import MelSettings
 from model.speech.text import FRONT_ENDS
 from model.speech.voice import Voice, load_voice, save_voice
-from objectives.tacotron2 import Measured
+from objectives.base import Measured
 from run_study import cli, main
 from smart_tuner.notify.telegram.client import account
 from smart_tuner.store.storage import open_storage
@@ -29,7 +29,7 @@ from studies.report.outputs import SOUNDS
 from studies.run.artifacts import Artifacts, ArtifactsError
 from studies.run.study import open_study
 
-MEASURED = asdict(Measured(7, 9.0, None, 0.0, {}, 1.0, 1.0, 1.0, 0.9, 1.0, 0.1, 5.0))
+MEASURED = Measured(7, 9.0, 5.0, {"aligned_share": 1.0, "failure_share": 0.0}).record()
 
 RECORDED = {"source": "folder", "path": "/home/somebody/speech"}
 

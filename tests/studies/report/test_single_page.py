@@ -105,7 +105,7 @@ def test_it_holds_everything_itself_and_its_sound_plays(study, sample, tmp_path)
     pictures = [link for link in shown.links if link.startswith("data:image/png;base64,")]
     sizes = [Image.open(BytesIO(base64.b64decode(p.partition(",")[2]))).size for p in pictures]
     assert sizes == [(60, 40), (30, 20), (30, 20)]
-    for part in ("attention before and after poor_alignment", "Ratings", "4.5"):
+    for part in ("before and after poor_alignment", "Ratings", "4.5"):
         assert part in shown.text, part
     for part in ("Best: trial 0", "6.00 dB", "Which parameters matter", "100%", "<behind>", "guide <it>"):
         assert part in shown.text, part
@@ -148,7 +148,7 @@ def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_fail
         "лучшее": message("best", "ru", {"study": "s", **facts.of_new_best(study, 0)}),
         "end": message("study_end", "en", {"study": "s", **facts.of_study(study, spec)}),
     }
-    assert all("0% of the held-out sentences failed" in told[kind] for kind in ("summary", "report", "page"))
+    assert all("failed sentences 0%" in told[kind] for kind in ("summary", "report", "page"))
     for kind, text in told.items():
         assert bool(re.search("no speech yet|не речь", text, re.IGNORECASE)) is hums, kind
     assert report.best_record(study, best)["no_speech_yet"] is hums
@@ -159,7 +159,7 @@ def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_fail
 def test_without_a_mismatch_distance_nothing_is_said_of_speech(study):
     study.set_user_attr("yardstick", {})
     finish(study, 99.0)
-    assert report.best_record(study, study.best_trial)["no_speech_yet"] is False
+    assert "no_speech_yet" not in report.best_record(study, study.best_trial)
 
 
 def test_a_run_ends_with_the_command_that_it_was_given(study):

@@ -13,7 +13,7 @@ from bot_api import answering
 
 from benchmarks import chaos
 from model import checkpoint
-from objectives.tacotron2 import Interrupted
+from objectives.trial import Interrupted
 from run_study import main
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import Fenced

@@ -124,7 +124,7 @@ def test_the_sample_is_checked_with_the_corpus_of_a_study(mine):
     assert mine.check("--study", mine.study())[0][-1] == "24 of 24 clips are good, 0 problems."
     assert "№" in mine.check("--study", mine.study(speak="№ 5"), code=2)[1]
     spec = load(mine.study())
-    held_out = check(mine.path / "mine", spec.corpus_settings()).held_out
+    held_out = check(mine.path / "mine", spec.voice.corpus_settings()).held_out
     trained = next(text for name, text in mine.texts.items() if name not in held_out)
     assert "trained on it" in mine.check("--study", mine.study(speak=trained), code=2)[1]
 
@@ -188,7 +188,7 @@ def test_the_check_and_a_study_of_one_name_list_apart_and_take_their_old_listing
     ]
     assert run_study.main(workdir) == 0
     assert checked.exists() and started.read_bytes() == before
-    report = check(mine.path / "mine", load(mine.study()).corpus_settings())
+    report = check(mine.path / "mine", load(mine.study()).voice.corpus_settings())
     for path in (started, checked):
         data.write_listing(replace(report, problems=(), notes=()), path)
         assert not path.exists()

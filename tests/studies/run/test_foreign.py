@@ -4,6 +4,7 @@ import json
 import math
 import uuid
 from contextlib import closing, suppress
+from pathlib import Path
 
 import optuna
 import pytest
@@ -14,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 import run_study
 from dashboards.pages.records import Records
+from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store import attributes
 from smart_tuner.store.leases import Leases
@@ -49,12 +51,15 @@ OF_TRIALS = [
     "ended",
     "grace_until",
 ]
-OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "words"]
+OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words"]
 KEYS = st.text(max_size=9) | st.sampled_from(["[/b]", "[red]", "a\x1b[31mb", "a|b\nc", "<script>", "{0}", ""])
 TEXTS = KEYS | st.just("\ud800")  # half a character, which a database takes within JSON alone
+OBJECTIVE = ["unit", "curves", "measures", "measure.value", "measure.aligned_share"]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.sampled_from(OBJECTIVE), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 CODES = st.sampled_from(["given_up", "behind", "no_value", "x"])
@@ -144,7 +149,7 @@ def readings(storage, workdir, study, spec):
     commands = StudyCommands(storage, workdir, lambda *_: {"error": "lost"}, 500)
     for command in (commands._status, commands._best, commands._trials, commands._fixes):
         for language in ("en", "ru"):
-            yield command(run_study.notices.Words(language), study, spec, "").markup
+            yield command(Words(language), study, spec, "").markup
     for number in range(len(study.trials)):
         yield report.as_json([facts.of_bad_end(study, number, "FAIL", "x"), facts.of_new_best(study, number)])
     yield report.as_json([facts.of_study(study, spec), advice(study, "out_of_memory"), desired_state(study)])
@@ -213,7 +218,7 @@ def test_a_study_of_our_name_that_others_made_is_refused_and_left_as_it_was(stor
 
 def test_no_command_does_anything_to_a_study_that_others_made(tmp_path, capsys):
     url, file = f"sqlite:///{tmp_path / 'study.db'}", tmp_path / "theirs.toml"
-    source = (run_study.Path(run_study.__file__).parent / "studies" / "quickstart.toml").read_text("utf-8")
+    source = (Path(run_study.__file__).parent / "studies" / "quickstart.toml").read_text("utf-8")
     file.write_text(source.replace('name = "quickstart"', 'name = "theirs"'), "utf-8")
     with closing(open_storage(url)) as storage:
         foreign_study(storage, "theirs", {})
@@ -263,8 +268,8 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     study, spec = ours(storage, "better")
     study.add_trial(create_trial(value=4.25))
     study.add_trial(create_trial(value=-math.inf))
-    said = "Trial 1 (4.25) has no voice: it was not trained here; the best with a voice is trial 0."
-    assert report.voiceless(study) == said
+    said = "Trial 1 (4.25) was not trained here; the best that was is trial 0."
+    assert report.untrained(study) == said
     assert report.status_record(study, spec)["best_trial"] == 0
     for text in (
         report.summary(study, spec, None, None),
@@ -282,10 +287,10 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     with pytest.raises(StudyError, match=r"The best that has one is trial 0\."):
         voices.best_checkpoint(study, 1, workdir)
     found = Records(storage, workdir).study("better")
-    assert found["without_voice"] == {"number": 1, "value": 4.25}
+    assert found["from_elsewhere"] == {"number": 1, "value": 4.25}
     assert found["best"]["number"] == 0
     best = StudyCommands(storage, workdir, lambda *_: {}, 500)._best
-    assert "has no voice" in best(run_study.notices.Words("en"), study, spec, "").markup
+    assert "has no voice" in best(Words("en"), study, spec, "").markup
     assert facts.of_new_best(study, 0)["was"] is None
 
 
@@ -293,7 +298,7 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
     spec = load("quickstart").model_copy(update={"name": "outside"})
     study = open_study(spec, storage)
     study.add_trial(create_trial(value=4.25))
-    said = "Trial 0 (4.25) has no voice: it was not trained here; no trial with a voice completed yet."
+    said = "Trial 0 (4.25) was not trained here; none that was has completed yet."
     assert said in report.summary(study, spec, None, None)
     with pytest.raises(StudyError) as refused:
         voices.best_checkpoint(study, None, workdir)

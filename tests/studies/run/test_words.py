@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import run_study
-from benchmarks.chaos import Quiet, toy_spec
-from objectives.tacotron2 import Interrupted
+from benchmarks.chaos import Warnings, toy_spec
+from objectives.trial import Interrupted
 from smart_tuner.store import leases
 from smart_tuner.store.storage import open_storage
 from smart_tuner.store.tables import LEASES
@@ -58,7 +58,7 @@ class Study:
         self.chat = StudyCommands(storage, workdir, lambda *_: {}, 100)
         self.steps = 0
         self.worker = worker.Worker(
-            self.spec, self.study, self.job, workdir / self.spec.name, Quiet(), linger
+            self.spec, self.study, self.job, workdir / self.spec.name, Warnings(), linger
         )
 
     def say(self, words):

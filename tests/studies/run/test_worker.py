@@ -13,11 +13,10 @@ from limits import files_of_at_most
 from optuna.trial import TrialState
 from sqlalchemy import delete, select, update
 
-from benchmarks.chaos import Quiet
 from model import checkpoint
-from model.training import NonFinite
+from objectives.base import Callback, NonFinite
 from objectives.quality import Yardstick
-from objectives.tacotron2 import Interrupted, Unrepairable
+from objectives.trial import Interrupted, Unrepairable
 from smart_tuner.store.leases import Leases, Renewal
 from smart_tuner.store.loading import TRIALS
 from smart_tuner.store.outage import DatabaseGone, StorageLost
@@ -28,17 +27,18 @@ from studies.run import worker
 from studies.run.asking import ASKED, ask
 from studies.run.ending import MachineFault, end_by
 from studies.run.study import StudyError, open_study
-from studies.run.training import trainings
+from studies.run.tacotron2 import voices_of
+from studies.run.training import plan_of, trials
 
 
-class Heard(Quiet):
+class Heard(Callback):
     def __init__(self):
         self.warnings, self.ends = [], {}
 
     def warned(self, text):
         self.warnings.append(text)
 
-    def trial_ended(self, number, state, value, reason):
+    def ended(self, number, state, value, reason):
         self.ends[number] = (state, value, reason)
 
 
@@ -395,7 +395,8 @@ def real(tmp_path, corpus):
         pruner={"name": "none"},
     )
     desk.study.set_user_attr("yardstick", asdict(Yardstick(1.0, 1.0)))  # nothing is measured here
-    desk.job = trainings(desk.spec, desk.study, corpus, "cpu", desk.heard)
+    voices = voices_of(desk.spec, desk.study, (), corpus, print)
+    desk.job = trials(desk.spec, desk.study, voices, plan_of(desk.spec), "cpu", desk.heard)
     with closing(desk.storage):
         yield desk
 

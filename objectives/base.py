@@ -1,0 +1,287 @@
+"""What a study tunes: an objective makes runs, a run trains step by step, callbacks are told how it goes.
+
+Whatever trains in steps, and can be saved, is an objective; Tacotron 2 is one (objectives/tacotron2.py).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from smart_tuner.repair.health import COMMON, Health, Signal
+from smart_tuner.repair.rule import Entry, Hyperparameters
+from smart_tuner.repair.words import Reason
+from smart_tuner.store.attributes import with_unit
+
+if TYPE_CHECKING:
+    from objectives.trial import Start
+
+
+class NonFinite(FloatingPointError):
+    """A loss or gradient is NaN or infinite, and the step was not taken: all is as before it.
+
+    Args:
+        measures: the loss, and the gradient's norm where there is one, by the names of their signals.
+    """
+
+    def __init__(self, step: int, **measures: float) -> None:
+        super().__init__(
+            f"step {step}: {', '.join(f'{name} is {value}' for name, value in measures.items())}"
+        )
+        self.step, self.measures = step, measures
+
+
+class OutOfMemory(MemoryError):
+    """A step needs more memory than there is, and was not taken: all is as before it."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a study may fix or search.
+
+    Args:
+        default: what it is where a study says nothing; whole if the parameter is.
+        low, high: the smallest and largest value that it may ever have.
+        setting: it may change while a run trains, by a repair; else the run is built with it.
+        searched: a study may search it; else it is the same in all of a study's trials.
+        parity: of a whole number, if not every one will do.
+    """
+
+    default: int | float
+    low: float
+    high: float
+    setting: bool = True
+    searched: bool = True
+    parity: Literal["odd", "even"] | None = None
+
+    @property
+    def type(self) -> type[int] | type[float]:
+        return type(self.default)
+
+    def fault(self, value: int | float) -> str | None:
+        """Why it cannot be `value`, or None."""
+        if self.type is int and not isinstance(value, int):
+            return f"must be a whole number, not {value}"
+        if not self.low <= value <= self.high:  # also refuses NaN
+            return f"must lie between {self.low:g} and {self.high:g}, not be {value}"
+        if self.parity and (value % 2 == 1) != (self.parity == "odd"):
+            return f"must be {self.parity}, not {value}"
+        return None
+
+
+class Run(ABC):
+    """One training.
+
+    It must be able to go on, bit by bit, from what it saved: its random numbers and the order of its data
+    come from what `save` keeps, or from the seed and the step.
+
+    Attributes:
+        step: optimizer steps taken; they never fall, also where weights go back.
+        settings: by name, the parameters that may change; replaced between steps, so to be read at each one.
+        probing: the parts of the network are to be measured, too, in the next step (signals with a "/").
+        clips: by id, how each item of the last step's batch stood out, for the rule faulty_clips: its loss,
+            and a second number such as its attention off the diagonal. None where nothing is known of items.
+        n_clips: how many items there are to train on; 0 where none can be left out.
+        limits: of settings whose limits are narrower in this run than the objective's.
+        shows: files that a person would look at or listen to, by name with their kind, such as
+            {"sample.wav": "audio/wav"}; see `show`.
+    """
+
+    step: int = 0
+    settings: Mapping[str, int | float] = Hyperparameters({})
+    probing: bool = False
+    clips: Mapping[str, tuple[float, float]] = {}
+    n_clips: int = 0
+    limits: Mapping[str, tuple[float, float]] = {}
+    shows: Mapping[str, str] = {}
+
+    @abstractmethod
+    def advance(self) -> Mapping[str, float]:
+        """Take one step, and add 1 to `step`; returns signals, "loss" at least ("grad_norm" helps rules).
+
+        Raises:
+            NonFinite, OutOfMemory: the step was not taken. A loss that is not finite may as well be returned.
+        """
+
+    @abstractmethod
+    def measure(self) -> Mapping[str, Any]:
+        """What the run is worth now: {"value": ...}, smaller is better, and other numbers to be shown."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write all that a bit-identical continuation needs into an empty folder."""
+
+    @abstractmethod
+    def restore(self, folder: Path) -> None:
+        """Go on from what `save` wrote."""
+
+    # What need not be there, and makes more repairs or pictures possible
+
+    def validate(self, health: Health) -> Mapping[str, float]:
+        """Cheap measures on held-out data, for the rules. Args: health: what is known of the run so far."""
+        return {}
+
+    def skip(self) -> Sequence[str]:
+        """Leave behind the batch that failed twice; returns those of its items that are to blame alone."""
+        return ()
+
+    def roll_back(self, folder: Path) -> None:
+        """Take the weights from what `save` wrote; steps stay counted."""
+        step, settings = self.step, self.settings
+        self.restore(folder)
+        self.step, self.settings = step, settings
+
+    def reinitialise(self, part: str) -> None:
+        """Give a part of the network new weights."""
+        raise NotImplementedError
+
+    def exclude(self, clips: Collection[str]) -> None:
+        """Leave items out of training from now on."""
+        raise NotImplementedError
+
+    def show(self, folder: Path, title: str) -> None:  # noqa: B027  (need not be there)
+        """Keep the files of `shows` in the trial's folder: called after each measure that is its best."""
+
+    def draw(self, path: Path) -> None:  # noqa: B027
+        """Draw, as PNG, what was seen at the last validation: kept beside each repair and its verdict."""
+
+    @property
+    def ways(self) -> frozenset[str]:
+        """The repairs that can be made to it, beside other settings."""
+        optional = ("reinitialise", "exclude")
+        return frozenset({"roll_back"}) | {
+            way for way in optional if getattr(type(self), way) is not getattr(Run, way)
+        }
+
+
+class Objective(ABC):
+    """Makes runs.
+
+    Attributes:
+        parameters: what a study may fix or search.
+        signals: what its runs measure, beside loss, grad_norm and value, and what rules may conclude from it.
+        milestone: the signal, 0 or 1, that a sound run reaches before it is judged by how well it does.
+        unit: of a run's value, such as "dB".
+        curves: signals of a step that a page draws while a trial runs.
+        measures: numbers of a measure that lines and tables show beside its value.
+        words: English and Russian of what it measures ("measure.NAME") and its parameters ("setting.NAME").
+    """
+
+    parameters: ClassVar[Mapping[str, Parameter]]
+    signals: ClassVar[Mapping[str, Signal]] = {"grad_norm": COMMON["grad_norm"]}
+    milestone: ClassVar[str | None] = None
+    unit: ClassVar[str] = ""
+    curves: ClassVar[Sequence[str]] = ("loss",)
+    measures: ClassVar[Sequence[str]] = ()
+    words: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    def shown(self, value: float) -> str:
+        """A run's value with its unit."""
+        return with_unit(value, self.unit)
+
+    @abstractmethod
+    def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> Run:
+        """A new run. Args: parameters: a value for each, and its `settings` are those that may change."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: which one, how long it took, and what it measured."""
+
+    step: int
+    seconds: float
+    signals: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of a run. Args: seconds: of training so far; more: what the objective measured beside."""
+
+    step: int
+    value: float
+    seconds: float
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        return {"step": self.step, "value": self.value, "seconds": self.seconds, **self.more}
+
+    @classmethod
+    def from_record(cls, row: Mapping[str, Any]) -> "Measured":
+        more = {name: value for name, value in row.items() if name not in ("step", "value", "seconds")}
+        return cls(row["step"], row["value"], row["seconds"], more)
+
+
+End = tuple[str, float | None, Reason]  # what Optuna is told of a trial: state, value, reason
+
+
+class Callback:
+    """Told how a worker's trials go; whatever is not overridden does nothing.
+
+    A callback is entered, as a context, when a worker begins, and left when it ends, with what ended it.
+    What a method raises ends the attempt as a fault of the machine: its trial goes on from its checkpoint.
+    """
+
+    def __enter__(self) -> "Callback":
+        return self
+
+    def __exit__(self, *ended_by: Any) -> None: ...
+
+    def progressed(self, study: str, done: int, trials: int, best: str) -> None:
+        """Before each trial: how many were begun, of how many; the best value with its unit, or ""."""
+
+    def started(self, start: "Start") -> None:
+        """An attempt at a trial begins, or goes on."""
+
+    def stepped(self, step: Step) -> None: ...
+
+    def repaired(self, entry: Entry) -> None:
+        """A rule saw something, and what came of it: also alarms, verdicts and the end."""
+
+    def measured(self, measured: Measured) -> None: ...
+
+    def shown(self, step: int) -> None:
+        """The files in the attempt's folder that show the run's best state (`Run.shows`) are new."""
+
+    def saving(self, step: int) -> None:
+        """A checkpoint is about to be written: steps before it will never be trained again."""
+
+    def saved(self, step: int, checkpoint: Path) -> None: ...
+
+    def left(self, end: End | None) -> None:
+        """An attempt is over: how its trial will end, or None where somebody goes on with it."""
+
+    def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
+        """A trial ended, whoever ran it. What this raises of the database's errors lets it be told again."""
+
+    def warned(self, text: str) -> None: ...
+
+
+class Callbacks(Callback):
+    """Several, told in their order."""
+
+    def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
+        self.each = tuple(callbacks)
+        self._entered = ExitStack()
+
+    def __enter__(self) -> "Callbacks":
+        for callback in self.each:
+            self._entered.enter_context(callback)
+        return self
+
+    def __exit__(self, *ended_by: Any) -> None:
+        self._entered.__exit__(*ended_by)
+
+
+def _to_each(name: str) -> Callable[..., None]:
+    def tell(self: Callbacks, *told: Any) -> None:
+        for callback in self.each:
+            getattr(callback, name)(*told)
+
+    return tell
+
+
+for _name in vars(Callback):
+    if not _name.startswith("_"):
+        setattr(Callbacks, _name, _to_each(_name))

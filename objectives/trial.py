@@ -1,0 +1,261 @@
+"""A trial: train a run under watch, measure it at rungs, prune it or give it its value."""
+
+import errno
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+
+from model import checkpoint
+from model.failpoint import failpoint
+from objectives.base import Callback, Measured, Objective, Run, Step
+from objectives.monitored import Ledger, Monitored
+from objectives.progress import Progress
+from smart_tuner.repair.autofix import GivenUp
+from smart_tuner.repair.health import Pace
+from smart_tuner.repair.pruning import GRACE, should_prune
+from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.words import reason
+from smart_tuner.store.outage import Outage
+from smart_tuner.store.records import Consumed
+
+STATE = "trial.json"  # in each checkpoint: what was measured, and what the rules know
+KEPT_CHECKPOINTS = 2
+
+
+class Interrupted(Exception):
+    """The trial was told to stop; its checkpoint is written and it can go on."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+class Unrepairable(Exception):
+    """A rule found a fault that no setting of this trial can be blamed for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How every trial of a study is trained, watched and measured."""
+
+    steps: int
+    measure_every: int
+    validate_every: int
+    rules: tuple[Rule, ...]  # none: train only
+    searched: frozenset[str]  # settings whose repair ends the trial: with credit = "pure", those searched
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial's life in one process.
+
+    Args:
+        folder: where its checkpoints and samples are; made by whoever holds the trial.
+        asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
+        kept: told of every checkpoint that was written.
+        consumed: told of every step.
+    """
+
+    trial: optuna.Trial
+    folder: Path
+    ledger: Ledger
+    outage: Outage
+    asked_to_stop: Callable[[], int | None] = lambda: None
+    kept: Callable[[Path], None] = lambda _: None
+    consumed: Consumed = field(default_factory=Consumed)
+
+
+@dataclass(frozen=True)
+class Start:
+    """An attempt as it begins. Args: parameters: those drawn; step: that of its newest measure, or 0."""
+
+    attempt: Attempt
+    objective: Objective
+    run: Run
+    parameters: Mapping[str, int | float]
+    plan: Plan
+    step: int
+
+
+class Trial:
+    """One attempt at a trial: goes on from its newest sound checkpoint, or begins.
+
+    Its value is the best of its measures; the checkpoint that scored it is kept.
+    """
+
+    def __init__(self, start: Start, callback: Callback) -> None:
+        attempt, plan, objective, run = start.attempt, start.plan, start.objective, start.run
+        self._attempt, self._objective, self._run = attempt, objective, run
+        self._plan, self._callback = plan, callback
+        self._history: list[Measured] = []
+        self._seconds = 0.0  # of training, over all attempts
+        self._watch = Monitored(
+            objective,
+            run,
+            Pace(plan.steps, plan.validate_every),
+            plan.rules,
+            attempt.folder,
+            attempt.ledger,
+            callback.repaired,
+        )
+
+    def value(self) -> float:
+        """Train to the end.
+
+        Raises:
+            TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or Interrupted,
+            after a checkpoint, when the attempt was asked to stop.
+        """
+        wait_for = self._attempt.outage.wait_for
+        self._restore()
+        try:
+            return self._train()
+        except GivenUp as end:
+            wait_for(self._report)
+            ended_by = {"rule": end.entry.rule, **dict(end.entry.evidence)}
+            wait_for(lambda: self._attempt.trial.set_user_attr("ended_by", ended_by))
+            if end.state == "COMPLETE" and self._history:
+                return best(self._history).value
+            if end.state == "FAIL":
+                raise Unrepairable(end.reason) from end
+            raise optuna.TrialPruned(end.reason) from end
+
+    def _train(self) -> float:
+        run, history, live = self._run, self._history, Progress(self._attempt.folder)
+        while True:
+            if history and history[-1].step == run.step:  # just measured, here or before a kill
+                if run.step >= self._last_step:
+                    self._watch.conclude()
+                    self._attempt.outage.wait_for(self._report)
+                    return best(history).value
+                if self._falls_behind():
+                    raise optuna.TrialPruned(reason("behind", step=run.step))
+            self._train_to_next_measure(live)
+            history.append(self._measure())
+            self._show()  # before: what is saved is not measured again
+            self._save()
+
+    @property
+    def _last_step(self) -> int:
+        """Redone steps are made up for, so that a repaired trial ends later."""
+        return self._plan.steps + self._watch.redone
+
+    def _falls_behind(self) -> bool:
+        """While the database is away nothing is told or pruned; the next measure tells all."""
+        verdicts: list[bool] = []
+
+        def tell() -> None:
+            self._report()
+            failpoint("reported")
+            verdicts.append(should_prune(self._attempt.trial))
+            failpoint("verdict")
+
+        return self._attempt.outage.attempt(tell) and verdicts[-1]
+
+    def _train_to_next_measure(self, live: Progress) -> None:
+        every, run = self._plan.measure_every, self._run
+        measure = (run.step // every + 1) * every
+        while run.step < (target := min(self._last_step, measure)):
+            done = self._watch.advance()
+            self._count(done, live)
+            if self._watch.changed:
+                self._check_credit()
+                self._save()
+            if (signal := self._attempt.asked_to_stop()) is not None:
+                self._save()
+                raise Interrupted(signal)
+            if run.step % self._plan.checkpoint_every == 0 and run.step < target:
+                self._save()
+
+    def _count(self, done: Step, live: Progress) -> None:
+        self._seconds += done.seconds
+        self._attempt.consumed.add(done.seconds)
+        self._callback.stepped(done)
+        signals = {**self._watch.validated, **done.signals}
+        live.stepped(done.step, done.seconds, signals, self._last_step, self._objective.curves)
+
+    def _check_credit(self) -> None:
+        """Where only the suggested values may earn credit, a repair of one of them ends the trial."""
+        repaired = {name for entry in self._watch.repairs() for name in entry.changes}
+        if names := sorted(repaired & self._plan.searched):
+            raise optuna.TrialPruned(reason("impure", step=self._run.step, names=", ".join(names)))
+
+    def _measure(self) -> Measured:
+        found = dict(self._run.measure())
+        measured = Measured(self._run.step, float(found.pop("value")), self._seconds, found)
+        self._callback.measured(measured)
+        self._watch.judged(measured.value)
+        return measured
+
+    def _save(self) -> None:
+        step, folder = self._run.step, self._attempt.folder
+
+        def fill(target: Path) -> None:
+            self._run.save(target)
+            measures = [measured.record() for measured in self._history]
+            state = {"measures": measures, "seconds": self._seconds, "watch": self._watch.state()}
+            (target / STATE).write_text(json.dumps(state))
+
+        self._callback.saving(step)
+        needed = self._watch.saving(step) | ({best(self._history).step} if self._history else set())
+        try:
+            path = checkpoint.write(folder, step, fill)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            checkpoint.keep(folder, 1, needed)
+            path = checkpoint.write(folder, step, fill)
+        checkpoint.keep(folder, KEPT_CHECKPOINTS, needed)
+        self._attempt.kept(path)
+        self._callback.saved(step, path)
+
+    def _restore(self) -> None:
+        folder, warned = self._attempt.folder, self._callback.warned
+        newest = checkpoint.newest(folder, warned)
+        if newest is None and checkpoint.all_in(folder):
+            warned(f"trial {self._attempt.trial.number}: no checkpoint is sound; it begins anew")
+        checkpoint.set_aside(folder, -1 if newest is None else checkpoint.step_of(newest))
+        if newest is not None:
+            self._run.restore(newest)
+            state = json.loads((newest / STATE).read_text())
+            self._history += [Measured.from_record(row) for row in state["measures"]]
+            before = self._history[-1].seconds if self._history else 0.0  # as version 0.1 kept it
+            self._seconds = state.get("seconds", before)
+            self._watch.take(state["watch"])
+        elif self._plan.rules:
+            self._save()  # where a repair may begin anew
+
+    def _report(self) -> None:
+        """All that the database does not know yet."""
+        trial = self._attempt.trial
+        self._attempt.ledger.flush()
+        reported = trial._cached_frozen_trial.intermediate_values  # read when the attempt began
+        for measured in self._history:
+            if measured.step not in reported:
+                trial.report(measured.value, measured.step)
+        trial.set_user_attr("measures", [measured.record() for measured in self._history])
+        if repairs := self._watch.repairs():
+            trial.set_user_attr("repairs", len(repairs))
+            trial.set_user_attr("effective", self._watch.effective())
+            trial.set_user_attr(GRACE, self._watch.grace_until)
+
+    def _show(self) -> None:
+        """Keep what shows the trial's best state beside its checkpoints."""
+        measured = self._history[-1]
+        if best(self._history) is not measured:
+            return
+        title = f"step {measured.step}, {self._objective.shown(measured.value)}"
+        try:
+            self._run.show(self._attempt.folder, title)
+        except OSError as error:  # a checkpoint may still find room, by giving an older one up
+            self._callback.warned(f"the sample of step {measured.step} is not kept: {error}")
+        else:
+            self._callback.shown(measured.step)
+
+
+def best(history: list[Measured]) -> Measured:
+    return min(history, key=lambda measured: measured.value)

@@ -1,0 +1,63 @@
+"""Verbs for recordings: check a folder of them, or fetch a corpus."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from model.data.preflight import DataError, check
+from smart_tuner.lazy import LazyModule
+from studies.commands.place import Place
+from studies.file.spec import load
+from studies.report.outputs import UserPath
+
+if TYPE_CHECKING:
+    from studies.callbacks import terminal as display
+    from studies.run import data, tacotron2
+else:
+    data, tacotron2 = LazyModule("studies.run.data"), LazyModule("studies.run.tacotron2")
+    display = LazyModule("studies.callbacks.terminal")
+
+
+@click.group()
+def data_group() -> None:
+    """Check recordings, or fetch a corpus."""
+
+
+@data_group.command("check")
+@click.argument("folder", type=UserPath())
+@click.option("--study", help="Check as this study would: its limits, frames a step, language and rate.")
+@click.option("--language", type=click.Choice(["en", "ru"]), help="Default: en.")
+@click.option("--resample-from", type=click.IntRange(min=1), help="The recordings' sample rate, if another.")
+@click.pass_obj
+def data_check(
+    place: Place, folder: Path, study: str | None, language: str | None, resample_from: int | None
+) -> None:
+    """Read every row and clip of FOLDER (metadata.csv, wavs/) and list what training would refuse."""
+    if study and (language or resample_from):
+        raise click.UsageError("--language and --resample-from stand in the file of --study.")
+    spec = load(study) if study else None
+    settings = spec.voice.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
+    with display.Terminal(place.console) as terminal:
+        found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
+    place.workdir.mkdir(parents=True, exist_ok=True)
+    listing = place.workdir / f"{folder.resolve().name}-check.txt"  # NAME-problems.txt is a study's
+    data.write_listing(found, listing)
+    for line in data.described(found, listing):
+        click.echo(line)
+    if spec is None:
+        frames = settings.n_frames_per_step
+        click.echo(f"Checked as for a small voice, up to {frames} frames a step. For another: --study.")
+    if found.refusal:
+        raise data.listed(DataError(found.refusal, found), listing)
+    if spec is not None:
+        tacotron2.check_sample_text(spec, found)
+
+
+@data_group.command("prepare")
+@click.argument("corpus", type=click.Choice(["festvox-ru"]))
+@click.pass_obj
+def data_prepare(place: Place, corpus: str) -> None:
+    """Fetch CORPUS and lay it out for training."""
+    with display.Terminal(place.console) as terminal:
+        click.echo(data.prepare_festvox_ru(place.workdir, terminal.progress))

@@ -1,0 +1,93 @@
+"""Verbs for a trial's voice: let it speak, or copy it into a folder of its own."""
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import optuna
+
+from smart_tuner.lazy import LazyModule
+from studies.commands.place import DEVICE, Place
+from studies.report import history, outputs
+from studies.report import summary as report
+from studies.report.outputs import PICTURES, SOUNDS, OutputFile, UserPath
+
+if TYPE_CHECKING:
+    from studies.report import voices
+    from studies.run import training
+else:
+    training, voices = LazyModule("studies.run.training"), LazyModule("studies.report.voices")
+
+OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][\w-]*(=.*)?|-o\S+", re.DOTALL)
+
+
+class TakesText(click.Command):
+    """A command whose text may begin with a dash: what has not the form of an option is none."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        with_value = {name for p in self.params if not getattr(p, "is_flag", True) for name in p.opts}
+        options, others, rest = list[str](), list[str](), iter(arguments)
+        for word in rest:
+            if word == "--":
+                others += rest
+            elif OPTION.fullmatch(word):
+                options += [word, *islice(rest, int(word in with_value))]
+            else:
+                others.append(word)
+        return super().parse_args(context, [*options, "--", *others])
+
+
+def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
+    """The study whose voice is wanted; where the best has none, it is said which is taken in its place."""
+    study = place.study(name, looking=True)[0]
+    if trial is None and (note := report.untrained(study)) and history.best_trial(study):
+        click.echo(note, err=True)
+    return study
+
+
+@click.command(cls=TakesText)
+@click.argument("name")
+@click.argument("text")
+@click.option("--trial", type=click.IntRange(min=0), help="Default: the best one.")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(SOUNDS),
+    default="out.wav",
+    show_default=True,
+    help=f"A file that ends with {', '.join(SOUNDS)}; - is stdout, as WAV.",
+)
+@click.option("--picture", type=OutputFile(PICTURES, allow_dash=False), help="The alignment, as PNG.")
+@DEVICE
+@click.pass_obj
+def speak(
+    place: Place, name: str, text: str, trial: int | None, output: Path, picture: Path | None, device: str
+) -> None:
+    """Let a voice of study NAME say TEXT."""
+    training.check_device(device)
+    study = _heard(place, name, trial)
+    number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
+    speech = voice.speak(text)
+    outputs.write(output, voices.encoded(voice, speech, output.suffix.lower() or ".wav"))
+    if picture is not None:
+        voices.draw(voice, speech, text, picture, f"{text}\n{name}, trial {number}")
+    to_stdout = output == outputs.STDOUT
+    for written in (None if to_stdout else output, picture):
+        if written is not None:
+            click.echo(written, err=to_stdout)
+    if words := voice.front_end.in_words(text):
+        click.echo(f"Numbers are spoken by rule: {words}", err=True)
+    if speech.stop == "limit":
+        click.echo("The voice did not find its end and was cut at the step limit.", err=True)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trial", type=click.IntRange(min=0), help="Default: the best one.")
+@click.option("-o", "--output", type=UserPath(), required=True, help="A new folder.")
+@click.pass_obj
+def export(place: Place, name: str, trial: int | None, output: Path) -> None:
+    """Copy a trial's voice (weights, symbols, settings, scores) into a folder of its own."""
+    click.echo(voices.export(_heard(place, name, trial), trial, place.folder(name), output, place.store()))

@@ -1,0 +1,259 @@
+"""Verbs that run trials, and what runs beside them; pause and stop reach every worker by the database."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import click
+import optuna
+
+from objectives import trial
+from objectives.base import Callback, Callbacks
+from smart_tuner.lazy import LazyModule
+from smart_tuner.notify import sender as publishing
+from smart_tuner.notify.telegram.client import account
+from studies.commands.launch import Launch, flags
+from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
+from studies.file.code import load as load_code
+from studies.file.spec import Spec, load, single_training
+from studies.report import history, summary
+from studies.run import pool
+from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
+
+if TYPE_CHECKING:
+    from studies.callbacks import telegram, trackers
+    from studies.callbacks import terminal as display
+    from studies.run import data, training, worker
+else:  # they load torch, which takes longer than all that a command needs which only reads
+    data, training = LazyModule("studies.run.data"), LazyModule("studies.run.training")
+    display, trackers = LazyModule("studies.callbacks.terminal"), LazyModule("studies.callbacks.trackers")
+    telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
+
+NO_FIXES = click.option(
+    "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine."
+)
+WITH_PAGES = click.option("--with-pages", is_flag=True, help="Serve the pages while it runs.")
+LINGER = click.option(
+    "--linger", is_flag=True, help="Wait for trials that other workers run, to take up those that die."
+)
+
+
+@click.command()
+@click.argument("study")
+@click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
+@WITH_PAGES
+@NO_FIXES
+@WORKERS
+@DEVICE
+@flags
+@TRACKING
+@click.pass_obj
+def start(
+    place: Place,
+    study: str,
+    n_trials: int | None,
+    seed: int | None,
+    with_pages: bool,
+    no_fixes: bool,
+    workers: int,
+    device: str,
+    launching: Launch | None,
+) -> None:
+    """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
+    spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
+    place = place.trusting(spec.code)
+    if launching is not None:
+        if with_pages or workers > 1:
+            raise click.UsageError("--with-pages and --workers cannot be used with --launch.")
+        launching.check(place.url)
+    opened = open_study(spec, place.storage(), place.allowed)
+    if launching is None:
+        with place.pages(place) if with_pages else nullcontext():
+            _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
+    else:
+        click.echo(launching.run(spec.name, place.workdir, place.url, place.environment(), device))
+
+
+def _chosen(spec: Spec, no_fixes: bool) -> Spec:
+    return spec.without_fixes() if no_fixes else spec
+
+
+@click.command()
+@click.argument("name")
+@click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@WITH_PAGES
+@WORKERS
+@USE
+@DEVICE
+@TRACKING
+@click.pass_obj
+def resume(
+    place: Place, name: str, n_trials: int | None, with_pages: bool, workers: int, device: str
+) -> None:
+    """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
+    stored, spec = place.study(name)
+    spec = spec.with_changes(n_trials, None)
+    study = open_study(spec, rdb(stored), place.allowed)
+    set_desired_state(study, "run")
+    with place.pages(place) if with_pages else nullcontext():
+        _work(place, spec, study, device, workers, (f"resume {name}{_used(spec)} {_more(spec)}", "search on"))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--max-trials", type=click.IntRange(min=1), help="End after so many trials.")
+@LINGER
+@USE
+@DEVICE
+@TRACKING
+@click.pass_obj
+def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str) -> None:
+    """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
+    pool.end_with_parent()
+    stored, spec = place.study(name)
+    study = open_study(spec, rdb(stored), place.allowed)
+    training.check_device(device)
+    with display.Terminal(place.console) as terminal, _publisher(place):
+        _run_trials(place, spec, study, device, terminal, max_trials, linger)
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def pause(place: Place, name: str) -> None:
+    """Let study NAME's workers, wherever they are, finish their trials and start no others."""
+    set_desired_state(place.study(name)[0], "pause")
+    click.echo(f"Running trials go on to their end. Start others with: run_study.py resume {name}")
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def stop(place: Place, name: str) -> None:
+    """Let study NAME's workers, wherever they are, save their trials and end."""
+    set_desired_state(place.study(name)[0], "stop")
+    click.echo(f"Workers hear it within 15 seconds, save and end. Go on with: run_study.py resume {name}")
+
+
+@click.command()
+@click.argument("study")
+@click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
+@click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
+@click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
+@NO_FIXES
+@DEVICE
+@TRACKING
+@click.pass_obj
+def train(
+    place: Place,
+    study: str,
+    param: tuple[str, ...],
+    seed: int | None,
+    warm_start: str | None,
+    no_fixes: bool,
+    device: str,
+) -> None:
+    """Train one voice as STUDY would: a study of one trial, with nothing searched."""
+    whole = load(study)
+    spec = single_training(whole.with_changes(None, seed), param, warm_start)
+    spec = _chosen(spec, no_fixes)
+    place = place.trusting(spec.code)
+    further = (f"start {shlex.quote(study)}", "search for better values") if whole.space else None
+    _work(place, spec, open_study(spec, place.storage(), place.allowed), device, 1, further)
+
+
+def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> tuple[str, str]:
+    """The command as it was given, for more trials: a name may be that of no file."""
+    given = [shlex.quote(study), *(["--no-fixes"] if no_fixes else [])]
+    given += [] if seed is None else [f"--seed {seed}"]
+    return f"start {' '.join(given)} {_more(spec)}", "search on"
+
+
+def _more(spec: Spec) -> str:
+    return f"--n-trials {spec.budget.trials + 8}"
+
+
+def _work(
+    place: Place,
+    spec: Spec,
+    study: optuna.Study,
+    device: str,
+    workers: int,
+    further: tuple[str, str] | None,
+) -> None:
+    refuse_undesired(study)
+    training.check_device(device)
+    with display.Terminal(place.console) as terminal, _publisher(place):
+        if workers == 1:
+            _run_trials(place, spec, study, device, terminal)
+        else:
+            _run_workers(place, spec, device, workers, terminal)
+    click.echo(summary.summary(study, spec, place.sample(study), further))
+    if history.best_trial(study) is None:
+        raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _publisher(place: Place) -> Iterator[None]:
+    """Beside the workers, one process that sends what they put into the outbox, and hears commands."""
+    if pool.PARENT in os.environ or not (place.tracking or account()):
+        yield
+        return
+    place.share()
+    command = [sys.executable, PROGRAM, "track", "--follow"]
+    with pool.beside(command, publishing.END_SECONDS, place.workdir / "track.log"):
+        yield
+
+
+def _run_trials(
+    place: Place,
+    spec: Spec,
+    study: optuna.Study,
+    device: str,
+    terminal: "display.Terminal",
+    max_trials: int | None = None,
+    linger: bool = False,
+) -> None:
+    objective = training.objective_of(
+        spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
+    )
+    plan = training.plan_of(spec, place.allowed)
+    callbacks = Callbacks([terminal, *_told(place, study, spec, terminal)])
+    job = training.trials(spec, study, objective, plan, device, callbacks)
+    folder, store = place.folder(spec.name), place.store()
+    try:
+        worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)
+    except trial.Interrupted:
+        terminal.warned(f"saved; go on with: run_study.py resume {spec.name}{_used(spec)}")
+        raise
+
+
+def _told(place: Place, study: optuna.Study, spec: Spec, terminal: "display.Terminal") -> Iterator[Callback]:
+    """Who hears how trials go, beside the terminal."""
+    if (chat := account()) is not None:
+        yield telegram.Telegram(chat, study, place.workdir, terminal.warned)
+    if place.tracking:
+        yield trackers.Trackers(study, place.workdir, terminal.warned)
+    for named in spec.callbacks:
+        yield load_code(named, place.allowed, "callback")()
+
+
+def _used(spec: Spec) -> str:
+    """The flags without which code that the study names is not imported."""
+    return "".join(f" --use {named}" for named in spec.code)
+
+
+def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
+    if spec.objective.use is None:  # once, before all of them want it
+        data.load(spec, place.workdir, terminal.progress, terminal.warned)
+    command = [sys.executable, PROGRAM, "worker", spec.name, "--device", device]
+    place.share()
+    if code := pool.Pool(command, count, terminal.warned).run():
+        raise click.exceptions.Exit(code)

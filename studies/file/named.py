@@ -1,0 +1,179 @@
+"""What a study file names as "module:Class", with arguments that are held against the class's signature."""
+
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, GridSampler
+from pydantic import Field, JsonValue
+
+from studies.file.code import CodeError, load
+from studies.file.parameters import AnyParameter, nearest
+from studies.file.table import Fault, Key, Table
+
+SEED = "seed"  # the argument that no file may give
+SIMPLE = {"int", "float", "bool", "str", "None", "Optional"}
+MATCHES = {
+    bool: {"bool"},
+    int: {"int", "float"},
+    float: {"float"},
+    str: {"str"},
+}  # annotations that a value fits
+
+
+class Named(Table):
+    """A class by its name, and what it is made with. An argument may be such a table itself."""
+
+    use: str
+    args: dict[str, JsonValue] = Field({})
+
+
+class Unbuildable(ValueError):
+    """Nothing can be made of a table; `faults` say which keys of it are wrong, and why."""
+
+    def __init__(self, faults: Collection[Fault]) -> None:
+        super().__init__("\n".join(f"  {'.'.join(map(str, key))}: {text}" for key, text in faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A class with its arguments, of which anew objects are made."""
+
+    made: type
+    args: dict[str, Any]
+    inner: Mapping[str, "Recipe"] = field(default_factory=dict)  # arguments that are made, too
+
+    def make(self, given: Mapping[str, Any]) -> Any:
+        """Args: given: by the program, to all that take it and were not given it by the file."""
+        known = signature(self.made).parameters
+        made = {name: recipe.make(given) for name, recipe in self.inner.items()}
+        arguments = {name: value for name, value in given.items() if name in known} | self.args | made
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # it was chosen by its name
+            return self.made(**arguments)
+
+
+def recipe(
+    table: Mapping[str, Any], base: type, group: str, allowed: Collection[str], given: Mapping[str, Any]
+) -> Recipe:
+    """How to make what `table` names, once it is known that it can be made.
+
+    Args:
+        table: as Named has it.
+        base: of which the class must be.
+        group, allowed: as studies/file/code.py: load takes them.
+        given: as Recipe.make takes it.
+
+    Raises:
+        Unbuildable: it cannot.
+    """
+    found = _read(table, base, group, allowed, given, ())
+    try:
+        found.make(given)
+    except (TypeError, ValueError) as error:
+        raise Unbuildable([(("args",), f"{found.made.__name__} refuses them: {error}")]) from error
+    return found
+
+
+def sampler_recipe(
+    chosen: Named, space: Mapping[str, AnyParameter], allowed: Collection[str]
+) -> tuple[Recipe, dict[str, Any]]:
+    """How to make a sampler, and what to give it beside a seed. Raises Unbuildable."""
+    given = {"search_space": {name: list(p.values()) for name, p in space.items() if p.values()}}
+    found = recipe(chosen.model_dump(), BaseSampler, "sampler", allowed, {SEED: 0, **given})
+    if issubclass(found.made, GridSampler):
+        points = {**given, **found.args}["search_space"]
+        if without := ", ".join(name for name in space if name not in points):
+            text = f"has no values for {without}: give it a step in [space], or list the values of all here"
+            raise Unbuildable([(("args", "search_space"), text)])
+    return found, given
+
+
+def pruner_recipe(chosen: Named, allowed: Collection[str]) -> Recipe:
+    """How to make a pruner. Raises Unbuildable."""
+    return recipe(chosen.model_dump(), BasePruner, "pruner", allowed, {"min_resource": 1, "max_resource": 1})
+
+
+def names_in(table: Mapping[str, Any]) -> Iterator[str]:
+    """All that a table, and the tables in it, name."""
+    yield table["use"]
+    for value in table.get("args", {}).values():
+        if _is_table(value):
+            yield from names_in(value)
+
+
+def _read(
+    table: Mapping[str, Any],
+    base: type,
+    group: str,
+    allowed: Collection[str],
+    given: Mapping[str, Any],
+    key: Key,
+) -> Recipe:
+    made = _class(table["use"], base, group, allowed, key)
+    args = table.get("args", {})
+    if faults := list(_faults(made, args, given, (*key, "args"))):
+        raise Unbuildable(faults)
+    inner = {
+        name: _read(value, object, group, allowed, given, (*key, "args", name))
+        for name, value in args.items()
+        if _is_table(value)
+    }
+    return Recipe(made, {name: value for name, value in args.items() if name not in inner}, inner)
+
+
+def _is_table(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("use"), str)
+        and not value.keys() - {"use", "args"}
+    )
+
+
+def _class(name: str, base: type, group: str, allowed: Collection[str], key: Key) -> type:
+    try:
+        found = load(name, allowed, group)
+    except CodeError as error:
+        raise Unbuildable([((*key, "use"), " ".join(str(error).split()))]) from error
+    if isinstance(found, type) and issubclass(found, base):
+        return found
+    wanted = "no class" if base is object else f"no {group}"
+    text = f'"{name}" is {wanted}; name a class derived from {base.__module__.split("._")[0]}.{base.__name__}'
+    raise Unbuildable([((*key, "use"), text)])
+
+
+def _faults(made: type, args: Mapping[str, Any], given: Mapping[str, Any], key: Key) -> Iterator[Fault]:
+    known = signature(made).parameters
+    free = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
+    named = [
+        n for n, p in known.items() if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    ]
+    accepted = [name for name in named if name != SEED]
+    for name, value in args.items():
+        if name == SEED:
+            yield (*key, name), "is not given here: it follows from the study's seed and the trial's number"
+        elif name in named:
+            if text := _type_fault(value, known[name].annotation):
+                yield (*key, name), text
+        elif not free:
+            near = " or ".join(nearest(name, accepted))
+            text = f"is not known{f'; nearest: {near}' if near else ''}; accepted are {', '.join(accepted)}"
+            yield (*key, name), text
+    for name in accepted:
+        if known[name].default is Parameter.empty and name not in args and name not in given:
+            yield (*key, name), f"is missing; {made.__name__} needs it"
+
+
+def _type_fault(value: Any, annotation: Any) -> str | None:
+    """What is wrong with a simple value of a simple type; all else is left to the class."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    words = set(re.findall(r"\w+", text))
+    if words <= SIMPLE and words and not words & MATCHES.get(type(value), set()):
+        return f"found {value!r}, expected {' or '.join(sorted(words - {'None', 'Optional'}))}"
+    return None

@@ -1,0 +1,97 @@
+"""A study run by a Python call, as from a notebook: an objective, a space, and the rest has defaults."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from rich.console import Console
+
+from objectives.base import Callback, Callbacks, Objective
+from smart_tuner.store.storage import open_storage
+from studies.callbacks.terminal import Terminal
+from studies.callbacks.trackers import Trackers
+from studies.file.spec import Spec
+from studies.run.study import open_study, refuse_undesired
+from studies.run.training import check_device, plan_of, trials
+from studies.run.worker import Worker
+
+KINDS = {"FloatDistribution": "float", "IntDistribution": "int", "CategoricalDistribution": "categorical"}
+
+
+def run_study(
+    objective: Objective,
+    space: Mapping[str, BaseDistribution],
+    *,
+    steps: int,
+    measure_every: int,
+    n_trials: int,
+    name: str | None = None,
+    storage: str | None = None,
+    workdir: str | Path = "runs",
+    seed: int = 0,
+    device: str = "cpu",
+    callbacks: Iterable[Callback] = (),
+    tracking: bool = False,
+    **tables: Any,
+) -> optuna.Study:
+    """Run a study until it has so many trials, or go on with the one of this name; Ctrl-C saves its trial.
+
+    Args:
+        space: what is searched, as Optuna's distributions, by the objective's parameters.
+        steps: of a trial.
+        measure_every: steps from one measure, at which a trial may be pruned, to the next.
+        name: default: that of the objective's class.
+        storage: SQLAlchemy URL; default: study.db in `workdir`.
+        workdir: for checkpoints and what the objective shows.
+        callbacks: told how trials go, beside the terminal.
+        tracking: whether MLflow, TensorBoard and optuna-dashboard get numbers, too.
+        tables: further tables of a study file (docs/study-file.md), such as
+            rules={"mode": "off"}, sampler={"name": "random"} or settings={"momentum": 0.9}.
+
+    Raises:
+        SpecError: the space or a table is wrong; the message names each key.
+        StudyError: the study cannot start or go on.
+        Interrupted: it was asked to stop; the running trial can go on.
+    """
+    made_by = type(objective)
+    used = f"{made_by.__module__}:{made_by.__qualname__}"
+    given = tables.pop("objective", {})
+    data = {
+        "name": name or made_by.__name__.lower(),
+        "question": f"Which of these make {made_by.__name__} best?",
+        "seed": seed,
+        "space": {key: _table(source) for key, source in space.items()},
+        "budget": {"trials": n_trials, **tables.pop("budget", {})},
+        "objective": {"use": used, "steps": steps, "measure_every": measure_every, **given},
+        **tables,
+    }
+    spec = Spec.parse(data, "this study", own=objective)
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    opened = open_storage(storage or f"sqlite:///{workdir / 'study.db'}")
+    try:
+        study = open_study(spec, opened, spec.code)
+        refuse_undesired(study)
+        check_device(device)
+        with Terminal(Console(stderr=True)) as terminal:
+            told = [terminal, *callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else [])]
+            each, plan = Callbacks(told), plan_of(spec, spec.code)
+            job = trials(spec, study, objective, plan, device, each)
+            Worker(spec, study, job, workdir / "studies" / spec.name, each).work()
+    finally:
+        opened.close()
+    return optuna.load_study(
+        study_name=spec.name, storage=open_storage(storage or f"sqlite:///{workdir / 'study.db'}", True)
+    )
+
+
+def _table(source: BaseDistribution) -> dict[str, Any]:
+    """A distribution as a study file has it."""
+    found = json.loads(distribution_to_json(source))
+    values = {key: value for key, value in found["attributes"].items() if value is not None}
+    if found["name"] == "IntDistribution" and values["log"]:
+        values.pop("step")
+    return {"type": KINDS[found["name"]], **values}

@@ -1,0 +1,126 @@
+"""The objective of a study of voices: its corpus, its judge and the weights to begin with, checked."""
+
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import optuna
+
+from model.data.corpus import Corpus
+from model.data.preflight import Report, by_reason
+from model.network.warm_start import PublicWeights, check_mels, read
+from model.speech.text import FRONT_ENDS
+from objectives.quality import Judge, Yardstick, yardstick
+from objectives.tacotron2 import Tacotron2
+from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.rules.attention import TextIgnored
+from smart_tuner.store import attributes
+from studies.file.spec import Spec
+from studies.run import data
+from studies.run.study import StudyError
+
+
+def voices(
+    spec: Spec,
+    study: optuna.Study,
+    rules: tuple[Rule, ...],
+    workdir: Path,
+    progress: data.Progress,
+    warned: Callable[[str], None],
+) -> Tacotron2:
+    """The study's objective, once its recordings are checked and loaded.
+
+    Raises:
+        DataError, CorpusError, TextError: see there.
+        StudyError: the speech data or the checkpoint to start from is another than before.
+        WarmStartError: that checkpoint cannot be used.
+    """
+    corpus = data.load(spec, workdir, progress, warned)
+    check_sample_text(spec, corpus.report)
+    if words := corpus.front_end.in_words(spec.voice.speak):
+        warned(f"the sample's numbers are spoken by rule: {words}")
+    return voices_of(spec, study, rules, corpus, warned)
+
+
+def voices_of(
+    spec: Spec, study: optuna.Study, rules: tuple[Rule, ...], corpus: Corpus, warned: Callable[[str], None]
+) -> Tacotron2:
+    """The same, of a corpus that is loaded."""
+    _check_corpus(study, corpus)
+    used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
+    return Tacotron2(
+        corpus=corpus,
+        judge=_judge(spec, study, corpus),
+        sample_text=spec.voice.speak,
+        public=public_weights(study, spec),
+        text_is_used=max(used, default=0.0),
+        warned=warned,
+    )
+
+
+def public_weights(study: optuna.Study, spec: Spec) -> PublicWeights | None:
+    """What every trial of the study begins with, if not with nothing.
+
+    Raises:
+        StudyError: it is another checkpoint than before.
+        WarmStartError: it cannot be read, or is of another kind than the study's network.
+    """
+    if spec.voice.model.warm_start is None:
+        return None
+    path = Path(spec.voice.model.warm_start).absolute()
+    check_mels(spec.voice.dimensions(1), path)
+    public = read(path)
+    known = study.user_attrs.get("warm_start", public.sha256)
+    if known != public.sha256:
+        raise StudyError(
+            f'Cannot continue study "{study.study_name}".\n'
+            f"{public.path} is another checkpoint than that which it began with.\n"
+            "Put the first one back, or start a study under another name."
+        )
+    study.set_user_attr("warm_start", known)
+    return public
+
+
+def check_sample_text(spec: Spec, report: Report) -> None:
+    """The sample must be readable, and never have been trained on. Raises TextError or StudyError.
+
+    Args:
+        report: of the check of the corpus.
+    """
+    voice = spec.voice
+    text, front_end = voice.speak, FRONT_ENDS[voice.corpus.language]
+    symbols = front_end.encode(text)
+    if any(symbols == front_end.encode(row.text) for row in report.training()):
+        raise StudyError(
+            f'Cannot use "{text}" as the sample.\nThe voice is trained on it, so it would prove nothing.\n'
+            "Give objective.speak another sentence."
+        )
+
+
+def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
+    known = study.user_attrs.get("corpus")
+    if known is None:
+        study.set_user_attr("corpus", corpus.fingerprint)
+        if problems := corpus.report.problems:
+            study.set_user_attr("skipped", f"{by_reason(problems)}, of {corpus.report.total} clips")
+    elif known != corpus.fingerprint:
+        raise StudyError(
+            f'Cannot continue study "{study.study_name}".\n'
+            "The speech data changed since it began: its trials could not be compared.\n"
+            "Put the recordings back as they were, or start a study under another name."
+        )
+
+
+def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
+    items = corpus.held_out[: spec.objective.sentences]
+    known = _known_yardstick(study)
+    stick = known or yardstick(items, corpus.mel_settings)
+    if known is None:
+        study.set_user_attr("yardstick", asdict(stick))
+    return Judge(items, spec.objective.draws, spec.seed, stick)
+
+
+def _known_yardstick(study: optuna.Study) -> Yardstick | None:
+    known = attributes.yardstick(study)
+    complete = known.keys() == {field.name for field in fields(Yardstick)}
+    return Yardstick(**known) if complete else None
