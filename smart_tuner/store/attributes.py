@@ -96,7 +96,8 @@ def words(study: optuna.Study) -> dict[str, list[str]]:
 
 
 def _is_said(both: Any) -> bool:
-    return isinstance(both, list) and len(both) == len(LANGUAGES) and all(isinstance(t, str) for t in both)
+    whole = isinstance(both, list) and len(both) == len(LANGUAGES)
+    return whole and all(isinstance(text, str) and text.isprintable() for text in both)
 
 
 def is_ours(attributes: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
-from smart_tuner.repair.words import REPORTED
+from smart_tuner.repair.words import REPORTED, Catalogue
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import UNREACHABLE, Patient, StorageLost
 from smart_tuner.store.records import repairs_of, storable
@@ -189,7 +189,6 @@ class Rows(Patient):
         self._study, self._notify, self._workdir = study, spec.notify, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
         self._channel = sender.channel(workdir)
-        self._words = words_of(study)
         self._waiting: list[Payload] = []
 
     def tell(
@@ -214,7 +213,7 @@ class Rows(Patient):
         files: kind and place of each; those that are not there are left out.
         answers: the name of the event that it is a reply to.
         """
-        quiet, told = self._notify.quiet, {"study": self._study.study_name, "trial": trial, **told}
+        quiet = self._notify.quiet
         self._waiting.append(
             {
                 "kind": kind,
@@ -224,7 +223,7 @@ class Rows(Patient):
                 "trial": trial,
                 "language": self._notify.language,
                 "quiet": None if quiet == "none" else quiet,
-                "facts": storable({**told, "words": facts.used(self._words, told)}),
+                "facts": storable({"study": self._study.study_name, "trial": trial, **told}),
                 "files": [
                     (kind, os.path.relpath(file, self._workdir)) for kind, file in files if file.is_file()
                 ],
@@ -235,9 +234,13 @@ class Rows(Patient):
     def flush(self) -> None:
         """Raises what the database raises; then all waits."""
         if self._waiting:
+            words: Catalogue = {}
+            with suppress(KeyError):  # of a study that is gone
+                words = words_of(self._study)
             with self._engine.begin() as connection:
                 for row in self._waiting:
-                    sender.tell(connection, self._channel, row)
+                    told = {**row["facts"], "words": facts.used(words, row["facts"])}
+                    sender.tell(connection, self._channel, {**row, "facts": told})
             self._waiting = []
 
 

@@ -42,7 +42,7 @@ Speak = Callable[[str, str], Mapping[str, Any]]
 
 
 class StudyCommands:
-    """Of the study that worked last.
+    """Answers and obeys what a chat says of the study that worked last.
 
     Args:
         longest: text to speak, in characters.

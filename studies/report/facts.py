@@ -102,7 +102,7 @@ def of_new_best(study: optuna.Study, number: int) -> Facts | None:
 
 
 def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Facts:
-    """Of a trial that was pruned or failed."""
+    """Why a trial was pruned or failed, and how good it was then."""
     trial = study.get_trials(deepcopy=False)[number]
     measures = attributes.measures(trial)
     values = [value for _, value in _values(study)]

@@ -18,6 +18,7 @@ from objectives.attempt import Attempt, Callback
 from objectives.trial import Interrupted
 from smart_tuner.store import attributes
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
+from smart_tuner.store.optuna_private import id_of, storage_of, study_id_of
 from smart_tuner.store.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
 from smart_tuner.store.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from studies.file.space import distributions, nearest_in
@@ -163,7 +164,7 @@ class Worker:
         def find() -> optuna.Trial | None:
             found = self._found(lease.number)
             return (
-                None if found is None or _is_over(found) else optuna.trial.Trial(self.study, found._trial_id)
+                None if found is None or _is_over(found) else optuna.trial.Trial(self.study, id_of(found))
             )
 
         return self._outage.wait_for(find)
@@ -171,7 +172,7 @@ class Worker:
     def _found(self, number: int | None) -> FrozenTrial | None:
         """What the database has; None for a trial that somebody deleted. Raises StudyGone."""
         assert number is not None
-        storage, study = self.study._storage, self.study._study_id
+        storage, study = storage_of(self.study), study_id_of(self.study)
         try:
             return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study, number))
         except KeyError:
@@ -338,7 +339,7 @@ class Worker:
 
     def _look_after(self) -> None:
         """Find trials nobody holds, and tell what was decided, whoever decided it."""
-        storage, study = rdb(self.study), self.study._study_id  # Optuna's cache keeps what was deleted
+        storage, study = rdb(self.study), study_id_of(self.study)  # Optuna's cache keeps what was deleted
         finished = [t.number for t in self.study.get_trials(deepcopy=False) if _is_over(t)]
         running = storage.get_all_trials(study, deepcopy=False, states=(TrialState.RUNNING,))
         self._leases.adopt([t.number for t in running if is_ours(t)], finished)
@@ -352,7 +353,7 @@ class Worker:
         number = outcome.number
         if (found := self._found(number)) is not None:
             with suppress(UpdateFinishedTrialError):  # somebody has just told it
-                trial = optuna.trial.Trial(self.study, found._trial_id)
+                trial = optuna.trial.Trial(self.study, id_of(found))
                 if outcome.reason.text:
                     trial.set_user_attr("reason", outcome.reason.text)
                 if outcome.reason.code:

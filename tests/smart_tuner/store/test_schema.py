@@ -45,7 +45,7 @@ ROWS = json.loads((DUMPS / "rows.json").read_text("utf-8"))
 
 @pytest.fixture
 def old_url(empty_url, request):
-    """Of a database that version 0.1 made."""
+    """The URL of a database that version 0.1 made."""
     backend = empty_url.partition(":")[0]
     dump = (DUMPS / f"{backend}-{OLD}.sql").read_text("utf-8")
     if backend == "sqlite":

@@ -84,6 +84,20 @@ def test_each_entry_is_told_as_what_it_is(desk, entry, kind):
     assert desk.kinds() == ([kind] if kind else [])
 
 
+def test_a_row_carries_the_words_that_it_uses_and_no_others(desk):
+    """Also those of a study's own rules, which its first worker notes when it already listens."""
+    own = {"rule.rushing": ["rushed", "спешка"], "rushing.fast": ["too fast", "слишком быстро"]}
+    desk.started()
+    desk.study.set_user_attr("words", {**own, "rule.other": ["x", "y"], "measure.dwell": ["time", "время"]})
+    seen = replace(
+        REPAIR, rule="rushing", reason="fast", evidence={}, before={"dwell/a": 1.0}, after={"dwell/a": 2.0}
+    )
+    desk.alerted.repaired(replace(seen, seq=1))
+    [row] = desk.rows()
+    assert row["facts"]["words"] == own | {"measure.dwell": ["time", "время"]}
+    assert "Почему: слишком быстро" in message("fix", "ru", row["facts"])
+
+
 def test_a_verdict_names_the_message_that_it_answers(desk):
     desk.started()
     desk.alerted.repaired(replace(REPAIR, seq=1))

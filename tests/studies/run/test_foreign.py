@@ -17,6 +17,7 @@ import run_study
 from dashboards.pages.records import Records
 from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.repair.rule import Entry
+from smart_tuner.store import attributes
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.storage import open_storage
 from studies.callbacks import dashboard
@@ -39,7 +40,17 @@ MEASURED = {
     "longest": 1.1,
     "mel_l1": math.nan,
 }
-OF_TRIALS = ["measures", "repairs", "fresh_of", "reason", "settings", "effective", "ended_by", "grace_until"]
+OF_TRIALS = [
+    "measures",
+    "repairs",
+    "fresh_of",
+    "reason",
+    "settings",
+    "effective",
+    "ended_by",
+    "ended",
+    "grace_until",
+]
 OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words"]
 KEYS = st.text(max_size=9) | st.sampled_from(["[/b]", "[red]", "a\x1b[31mb", "a|b\nc", "<script>", "{0}", ""])
 TEXTS = KEYS | st.just("\ud800")  # half a character, which a database takes within JSON alone
@@ -50,6 +61,14 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.sampled_from(OBJECTIVE), inner, max_size=3)
     ),
     max_leaves=5,
+)
+CODES = st.sampled_from(["given_up", "behind", "no_value", "x"])
+ENDED = st.fixed_dictionaries(
+    {"code": CODES | VALUES, "values": st.dictionaries(KEYS, VALUES, max_size=2) | VALUES}
+)
+SAID = st.dictionaries(
+    KEYS | st.sampled_from(["rule.poor_alignment", "poor_alignment.seen", "setting.width", "measure.value"]),
+    st.lists(TEXTS, max_size=3),
 )
 ROWS = st.fixed_dictionaries({}, optional={name: VALUES for name in MEASURED})
 CHANGED = st.builds(lambda row: {**MEASURED, **row}, ROWS)
@@ -74,6 +93,8 @@ def foreign_trials(draw):
     attributes = draw(ATTRIBUTES)
     if draw(st.booleans()):
         attributes["measures"] = draw(st.lists(CHANGED | VALUES, max_size=3))
+    if draw(st.booleans()):
+        attributes |= {"reason": draw(TEXTS), "ended": draw(ENDED)}
     return create_trial(
         state=state,
         value=draw(st.floats(allow_nan=False)) if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
@@ -139,7 +160,7 @@ def readings(storage, workdir, study, spec):
 @settings(max_examples=6)
 @given(
     st.lists(foreign_trials(), max_size=5),
-    st.dictionaries(KEYS | st.sampled_from(OF_STUDIES), VALUES, max_size=4),
+    st.dictionaries(KEYS | st.sampled_from(OF_STUDIES), VALUES | SAID, max_size=4),
 )
 def test_whatever_others_write_into_a_study_everything_is_still_told(storage, workdir, found, written):
     study, spec = ours(storage, uuid.uuid4().hex)
@@ -299,3 +320,12 @@ def test_a_trial_from_outside_that_no_trial_of_ours_could_follow_is_named(storag
     study.add_trial(create_trial(value=1.0, params={"learning_rate": 1e-3}, distributions=other))
     with pytest.raises(StudyError, match=r"Its trial 0 drew learning_rate from Categorical"):
         open_study(spec, storage)
+
+
+def test_words_are_taken_only_as_this_program_writes_them(storage):
+    study, _ = ours(storage, "words")
+    good = {"measure.pace": ["pace", "темп"]}
+    study.set_user_attr("words", {**good, "rule.x": ["\x1b[31m", "x"], "x": "yz", "setting.a": ["one"]})
+    assert attributes.words(study) == good
+    study.set_user_attr("words", "x")
+    assert attributes.words(study) == {}
