@@ -1,7 +1,9 @@
 """What tests share: the cores, PostgreSQL, and a language that a tiny network can learn, a bump a letter."""
 
+import fcntl
 import os
-from contextlib import closing
+import shutil
+from contextlib import closing, contextmanager
 
 import hypothesis
 import numpy as np
@@ -14,6 +16,7 @@ from model.data.preflight import Report
 from model.settings import SIZES, Settings
 from model.speech.audio import SILENCE, MelSettings
 from model.speech.text import FRONT_ENDS
+from smart_tuner.store import storage as store
 from smart_tuner.store.storage import open_storage
 
 LONG = {
@@ -84,17 +87,78 @@ def postgres():
         yield server
 
 
-@pytest.fixture
-def postgres_url(postgres):
-    """The URL of an empty database on PostgreSQL."""
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Fills a folder by a function: for all processes of this run the one that asks first does it."""
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name, fill):
+        folder, done = place / name, place / f"{name}.done"
+        with (place / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tables_file(tmp_path_factory):
+    """SQLite's file with all tables and no row."""
+    file = tmp_path_factory.mktemp("tables") / "study.db"
+    open_storage(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def optunas_version(tables_file):
+    """The version of its tables: Optuna reads all its migrations to tell."""
+    with closing(open_storage(f"sqlite:///{tables_file}")) as storage:
+        return storage.get_head_version()
+
+
+@pytest.fixture(scope="session")
+def tables_database(postgres):
+    """The name of a PostgreSQL database with all tables and no row."""
     name = postgres.fresh()
+    open_storage(postgres.url(name)).close()
+    return name
+
+
+@pytest.fixture(autouse=True)
+def new_files_have_tables(tables_file, optunas_version, monkeypatch):
+    """Where a test opens an SQLite file that is not there, it begins as a copy: its tables take long to make.
+
+    How they are made is tested in smart_tuner/store, where this is not done.
+    """
+
+    @contextmanager
+    def locked(address, original=store.locked):
+        with original(address) as engine:
+            if address.file is not None and not address.file.exists():
+                shutil.copyfile(tables_file, address.file)
+            yield engine
+
+    monkeypatch.setattr(store, "locked", locked)
+    monkeypatch.setattr(store.Storage, "get_head_version", lambda _: optunas_version)
+
+
+@pytest.fixture
+def postgres_url(postgres, tables_database):
+    """The URL of a database with all tables and no row."""
+    name = postgres.fresh(tables_database)
     yield postgres.url(name)
     postgres.drop(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request, tmp_path):
-    """The URL of an empty database, on each backend."""
+    """The URL of a database without a row, on each backend."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'study.db'}"
     return request.getfixturevalue("postgres_url")

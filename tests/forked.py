@@ -3,53 +3,93 @@
 import multiprocessing
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 
 LIBRARIES = [
     *("boto3", "librosa.core.spectrum", "librosa.filters", "matplotlib.backends.backend_agg", "psycopg"),
     *("rich.live", "soundfile", "torch._dynamo"),  # the last is what an optimizer imports
+    *("httpx", "hypothesis", "pytest"),  # which modules of tests import
 ]
-OURS = {"benchmarks", "dashboards", "model", "objectives", "run_study", "smart_tuner", "studies"}
+OURS = [
+    *(
+        "run_study",
+        "benchmarks.chaos",
+        "dashboards.server",
+        "objectives.tacotron2",
+        "smart_tuner.notify.sender",
+    ),
+    *("studies.callbacks.terminal", "studies.callbacks.trackers", "studies.commands.doctor"),
+    *("studies.commands.notify", "studies.report.single_page", "studies.report.voices"),
+    *("studies.run.data", "studies.run.training", "studies.run.worker"),
+]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["run_study", "benchmarks.chaos", *LIBRARIES])
+CONTEXT.set_forkserver_preload([*OURS, *LIBRARIES])
 
 
-def begin(program, arguments, folder, environment, paths):
-    """As `python program arguments` does in a folder: only the libraries are there already.
+class Begun:
+    """`python program arguments` in a folder, as Popen has it; but its modules are there already."""
 
-    What it says on its standard output and its standard error goes to the ends of the two files.
-    """
-    process = CONTEXT.Process(target=_live, args=(str(program), arguments, folder, environment, paths))
-    process.start()
-    return process
+    def __init__(self, program, arguments, folder, environment):
+        kept = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, kept)
+        self._paths = [kept / name for name in ("out", "err")]
+        for path in self._paths:
+            path.touch()
+        self._process = CONTEXT.Process(
+            target=_live, args=(str(program), arguments, folder, environment, self._paths)
+        )
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self, seconds=None):
+        self._process.join(seconds)
+        assert self.returncode is not None, f"it does not end: {self.said()}"
+        return self.returncode
+
+    def said(self):
+        """Until now, on its standard output and its standard error."""
+        return tuple(path.read_text("utf-8") for path in self._paths)
+
+    def communicate(self, timeout=None):
+        self.wait(timeout)
+        return self.said()
 
 
 def run(program, arguments, folder, **environment):
     """The same to its end."""
-    with tempfile.TemporaryDirectory() as said:
-        paths = [Path(said) / name for name in ("out", "err")]
-        process = begin(program, arguments, folder, {**os.environ, **environment}, paths)
-        try:
-            process.join()
-        finally:
-            process.kill()
-            process.join()
-        return subprocess.CompletedProcess(
-            [program, *arguments], process.exitcode, *(path.read_text("utf-8") for path in paths)
-        )
+    begun = Begun(program, arguments, folder, {**os.environ, **environment})
+    try:
+        begun.wait()
+    finally:
+        begun.kill()
+    return subprocess.CompletedProcess([program, *arguments], begun.returncode, *begun.said())
 
 
 def _live(program, arguments, folder, environment, paths):
     os.chdir(folder)
+    kept = {"PGTZ": os.environ["PGTZ"]}  # as importing smart_tuner.store.storage set it
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(environment | kept)
     for number, path in enumerate(paths, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-        del sys.modules[name]
     sys.path.insert(0, str(Path(program).parent))
     sys.argv = [program, *arguments]
     runpy.run_path(program, run_name="__main__")

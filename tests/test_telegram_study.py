@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -16,7 +15,7 @@ import forked
 import pytest
 import soundfile
 from bot_api import TOKEN, serving
-from test_end_to_end import SICK, STUDY
+from test_end_to_end import QUICK, SICK, STUDY
 from test_end_to_end import finished as finished_study
 
 from smart_tuner.store.storage import open_storage
@@ -28,7 +27,6 @@ SECRET = TOKEN.partition(":")[2]
 PATIENCE_SECONDS = 200
 LONG = STUDY.replace("steps = 12", "steps = 4000").replace("measure_every = 6", "measure_every = 400")
 pytestmark = pytest.mark.timeout(600)
-SHORT = SICK.replace("steps = 200", "steps = 80").replace("measure_every = 40", "measure_every = 20")
 
 
 class Home:
@@ -49,25 +47,15 @@ class Home:
     @contextmanager
     def running(self, *arguments):
         """Asked to end with the context."""
-        environment = {**os.environ, **self.api.environment}
-        output = (self.folder / "said.log").open("w")
-        with (
-            output,
-            subprocess.Popen(
-                [sys.executable, PROGRAM, *arguments],
-                cwd=self.folder,
-                env=environment,
-                stdout=output,
-                stderr=output,
-            ) as process,
-        ):
-            try:
-                yield process
+        process = forked.Begun(PROGRAM, arguments, self.folder, {**os.environ, **self.api.environment})
+        try:
+            yield process
+            if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.wait(PATIENCE_SECONDS)
-            finally:
-                process.kill()
-        self.said.append((self.folder / "said.log").read_text())
+            process.wait(PATIENCE_SECONDS)
+        finally:
+            process.kill()
+            self.said += process.said()
 
     def desired_state(self):
         with closing(open_storage(f"sqlite:///{self.runs}/study.db")) as storage:
@@ -84,14 +72,15 @@ def wait_until(true, what):
         time.sleep(0.1)
 
 
+def command_line(number):
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:  # it has ended
+        return ""
+
+
 def command_lines():
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found.append((process / "cmdline").read_bytes().decode(errors="replace"))
-        except OSError:
-            continue
-    return found
+    return [command_line(process.name) for process in Path("/proc").glob("[0-9]*")]
 
 
 finished = finished_study  # a fixture: under this name tests find it here
@@ -118,7 +107,7 @@ def repaired(request, tmp_path_factory, corpora):
     """A study whose only trial is repaired, with its chat in one language."""
     notify = f'\n[notify]\nlanguage = "{request.param}"\n'
     with serving() as api:
-        workdir = Home(tmp_path_factory.mktemp("repaired"), corpora, api, SHORT, notify)
+        workdir = Home(tmp_path_factory.mktemp("repaired"), corpora, api, SICK, notify)
         workdir.language, workdir.processes = request.param, []
         with workdir.running("start", "sick.toml") as process:
             while process.poll() is None:
@@ -160,6 +149,22 @@ def test_a_study_with_repairs_is_told_in_order_and_in_its_language(repaired):
     assert messages[0].id < fix.id < verdict.id < best.id < messages[-1].id
 
 
+def test_a_repaired_trial_tells_what_was_seen_changed_and_came_of_it(repaired):
+    assert any("repair poor_alignment: diagonal score" in said for said in repaired.said)
+    rows = json.loads(repaired.run("fixes", "sick", "-f", "json").stdout)
+    assert (rows[0]["kind"], rows[0]["rule"]) == ("repair", "poor_alignment")
+    assert rows[0]["changes"] == "guided_attention_weight 0 → 4"
+    story = repaired.run("fixes", "sick", "--trial", "0", "--explain").stdout
+    for part in ("Trial 0", "diagonal score", "guided_attention_weight 0 → 4", "warms up over 50", "Verdict"):
+        assert part in story, part
+    [trial] = json.loads(repaired.run("trials", "sick", "-f", "json").stdout)
+    assert trial["user_attrs"]["repairs"] >= 1
+    assert trial["user_attrs"]["effective"]["guided_attention_weight"] >= 1.0
+    assert "## Repairs" in repaired.run("report", "sick").stdout
+    best = json.loads(repaired.run("best", "sick", "-f", "json").stdout)
+    assert (best["best_assisted"], best["best_unassisted"]) == (0, None)
+
+
 def test_each_message_comes_once(repaired):
     texts = [message.text for message in repaired.api.messages if message.text]
     assert len(texts) == len(set(texts))
@@ -181,14 +186,30 @@ def test_the_token_is_in_no_file_output_or_command_line(repaired):
     assert not [file for file in files if SECRET.encode() in file.read_bytes()]
 
 
-def test_two_workers_tell_a_study_s_start_and_end_once(workdir):
-    workdir.run("start", "small.toml", "--workers", "2")
+def test_two_workers_share_a_study_one_that_is_killed_is_started_again_and_all_is_told_once(workdir):
+    with workdir.running("start", "small.toml", "--workers", "2") as running:
+        wait_until(lambda: list(workdir.runs.glob("studies/small/trial-0001/ckpt-*[0-9]")), "a second trial")
+        told = subprocess.run(
+            ["ps", "--ppid", str(running.pid), "-o", "pid="], capture_output=True, text=True
+        )
+        workers = [int(line) for line in told.stdout.split() if "worker" in command_line(line)]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        assert running.wait(PATIENCE_SECONDS) == 0
+    shown, said = running.said()
+    assert "worker 1: " in said and "worker 2: " in said
+    assert "was killed by signal 9; starting it again" in said
+    assert "Best: trial" in shown
+    states = [row["state"] for row in json.loads(workdir.run("trials", "small", "-f", "json").stdout)]
+    assert states == ["COMPLETE", "COMPLETE"]
+    workdir.run("worker", "small")  # nothing is left to do
     texts = workdir.api.says()
     assert sum("started" in text for text in texts) == 1 and "started" in texts[0]
     assert sum("finished" in text for text in texts) == 1 and "finished" in texts[-1]
 
 
 def test_while_the_server_is_away_nothing_is_lost(workdir):
+    (workdir.folder / "small.toml").write_text(QUICK)
     workdir.api.down = True
     workdir.run("start", "small.toml")
     assert workdir.api.says() == []
@@ -200,6 +221,7 @@ def test_while_the_server_is_away_nothing_is_lost(workdir):
 
 
 def test_a_refused_token_costs_one_warning_and_doctor_says_so(workdir):
+    (workdir.folder / "small.toml").write_text(QUICK)
     workdir.api.environment["TELEGRAM_BOT_TOKEN"] = "123456:another-token"
     done = workdir.run("start", "small.toml")
     assert done.stderr.count("Telegram is switched off") == 1
@@ -228,6 +250,7 @@ def test_a_set_up_is_tried_looked_at_and_examined(workdir):
 
 
 def test_without_a_set_up_nothing_is_kept_to_be_told(workdir):
+    (workdir.folder / "small.toml").write_text(QUICK)
     environment = dict.fromkeys(workdir.api.environment, "")
     workdir.run("start", "small.toml", **environment)
     assert workdir.api.calls == []

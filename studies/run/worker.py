@@ -163,9 +163,7 @@ class Worker:
 
         def find() -> optuna.Trial | None:
             found = self._found(lease.number)
-            return (
-                None if found is None or _is_over(found) else optuna.trial.Trial(self.study, id_of(found))
-            )
+            return None if found is None or _is_over(found) else optuna.trial.Trial(self.study, id_of(found))
 
         return self._outage.wait_for(find)
 

@@ -17,18 +17,9 @@ from studies.report import summary as report
 from studies.run.study import load_study, open_study
 
 
-@pytest.fixture(scope="module")
-def filled(postgres):
-    """A database with all tables, to be copied."""
-    name = postgres.fresh()
-    open_storage(postgres.url(name)).close()
-    yield name
-    postgres.drop(name)
-
-
 @pytest.fixture
-def storage(postgres, filled):
-    name = postgres.fresh(filled)
+def storage(postgres, tables_database):
+    name = postgres.fresh(tables_database)
     storage = open_storage(postgres.url(name))
     yield storage
     storage.remove_session()
@@ -142,9 +133,9 @@ def plain_role(postgres):
 
 @pytest.mark.parametrize("made", ["nothing", "all tables"])
 def test_a_role_that_may_create_no_schema_is_told_the_statements_by_which_it_can_work(
-    postgres, filled, plain_role, made
+    postgres, tables_database, plain_role, made
 ):
-    name = postgres.fresh(filled if made == "all tables" else "template1")
+    name = postgres.fresh(tables_database if made == "all tables" else "template1")
     url = f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}"
     try:
         with pytest.raises(StoreError, match="a right is missing") as refused:
@@ -172,8 +163,8 @@ def test_tables_that_are_gone_are_not_waited_for(storage, postgres, lost):
     assert told == []
 
 
-def test_who_may_only_read_can_look(postgres, filled, plain_role):
-    name = postgres.fresh(filled)
+def test_who_may_only_read_can_look(postgres, tables_database, plain_role):
+    name = postgres.fresh(tables_database)
     url = f"postgresql://plain:plain@127.0.0.1:{postgres.port}/{name}"
     try:
         with closing(open_storage(postgres.url(name))) as storage:

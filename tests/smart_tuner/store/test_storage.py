@@ -1,5 +1,6 @@
 import ctypes
 import pickle
+import shutil
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -29,7 +30,8 @@ CAP_DAC_OVERRIDE = 1  # by which root writes where nobody may
 
 class TestOptunasOwnContract(StorageTestCase):
     @pytest.fixture
-    def storage(self, tmp_path):
+    def storage(self, tmp_path, tables_file):
+        shutil.copyfile(tables_file, tmp_path / "study.db")
         return open_storage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
