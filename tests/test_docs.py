@@ -20,12 +20,6 @@ ROOMS = ("model", "smart_tuner", "objectives", "studies", "dashboards", "benchma
 TOP = {*ROOMS, "docs", "examples"}
 FOREIGN = {"--array", "--signal", "--requeue", "--output", "--error", "--open-mode", "--export=ALL"}
 FOREIGN |= {"--dry-run", "--earlier"}  # those above are of sbatch
-AWAITED = {"docs/search.md", "docs/objectives.md", "examples/own_objective"}
-LEFT = [  # docstrings in files that others are changing now
-    "objectives/monitored.py: diagonal_score",
-    "benchmarks/faults/jobs.py: identity",
-]
-AWAITED |= {"--use"}
 SOURCES = [path for top in ROOMS for path in sorted((ROOT / top).rglob("*.py"))] + [ROOT / "run_study.py"]
 
 
@@ -91,8 +85,6 @@ def test_every_relative_link_leads_somewhere(page):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if str(target.relative_to(ROOT)) in AWAITED:
-            continue
         assert target.exists(), f"{name_of(page)}: {link}"
         assert not anchor or anchor in anchors(target), f"{name_of(page)}: {link}"
 
@@ -102,13 +94,9 @@ def test_every_path_of_the_tree_that_is_named_is_there(page):
     """A path with capitals, such as studies/NAME, is one of a workdir."""
     for code in inline(page.read_text("utf-8")):
         path, _, test = code.partition("::")
-        if path.split("/")[0] in TOP and re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?", path) and path not in AWAITED:
+        if path.split("/")[0] in TOP and re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?", path):
             assert (ROOT / path).exists() or re.search("[A-Z]{2}", path), f"{name_of(page)}: {path}"
             assert not test or test in (ROOT / path).read_text("utf-8"), f"{name_of(page)}: {code}"
-
-
-def test_nothing_is_awaited_that_is_there():
-    assert [it for it in sorted(AWAITED) if (ROOT / it).exists() or it in ALL_FLAGS] == [], "take them out"
 
 
 def test_every_module_that_is_called_is_there():
@@ -134,7 +122,7 @@ def test_every_flag_that_a_sentence_names_is_one_of_the_program(page):
     for code in inline(page.read_text("utf-8")):
         words = code.split()
         if words[0].startswith("--"):
-            assert words[0] in ALL_FLAGS | FOREIGN | AWAITED, f"{name_of(page)}: {code}"
+            assert words[0] in ALL_FLAGS | FOREIGN, f"{name_of(page)}: {code}"
         elif (command := called(words)) and len(words) > 1:
             given = {word for word in words if word.startswith("--")}
             assert given <= flags(command), f"{name_of(page)}: {code}"
@@ -198,7 +186,7 @@ def test_code_is_not_wider_than_a_screen(page):
 def test_the_program_names_pages_that_are_there():
     for path in SOURCES:
         for page in re.findall(r"\bdocs/[\w-]+\.md\b", path.read_text("utf-8")):
-            assert (ROOT / page).exists() or page in AWAITED, f"{name_of(path)}: {page}"
+            assert (ROOT / page).exists(), f"{name_of(path)}: {page}"
 
 
 def test_no_docstring_leaves_out_what_it_speaks_of():
@@ -210,4 +198,4 @@ def test_no_docstring_leaves_out_what_it_speaks_of():
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and re.match(r"Of\b", ast.get_docstring(node) or "")
     ]
-    assert found == LEFT
+    assert found == []

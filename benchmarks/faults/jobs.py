@@ -62,7 +62,7 @@ def ground(stage: Stage) -> str:
 
 
 def identity(stage: Stage) -> str:
-    """Of rules, cases and stage: results of others do not mix."""
+    """A short hash of rules, cases and stage: results of others do not mix with these."""
     return hashlib.sha256((ground(stage) + policy_hash(RULES, SIGNALS)).encode()).hexdigest()[:8]
 
 

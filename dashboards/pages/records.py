@@ -57,7 +57,7 @@ class Records:
         return study, stored_spec(study)
 
     def folder(self, name: str, number: int) -> Path:
-        """Of a trial's newest attempt; `name` is that of a study of ours, and so names a folder."""
+        """Where a trial's newest attempt is; `name` is that of a study of ours, and so names a folder."""
         return trial_folder(self._workdir / "studies" / name, number)
 
     def studies(self) -> list[Record]:

@@ -85,7 +85,7 @@ class _Held:
             self._storage.set_trial_system_attr(trial_id, key, value)
 
     def write(self, attributes: Mapping[str, Any]) -> None:
-        """Of the trial, one after the other."""
+        """Set the trial's attributes, one after the other."""
         for key, value in attributes.items():
             self._storage.set_trial_system_attr(self._trial_id, key, value)
 

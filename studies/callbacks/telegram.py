@@ -87,18 +87,14 @@ class Telegram(Callback):
         self._rows.flush()
         leases = Leases(self._engine, self._uid).counts()
         wanted = desired_state(self._study)
-        left = self._spec.budget.trials > sum(leases.values()) and history.training_left(
-            self._study, self._spec
-        )
+        left = history.left_to_do(self._study, self._spec, leases)
         stopped = why or (wanted if wanted != "run" else "")
-        if any(leases.get(state) for state in ("held", "asking", "decided")) or (
-            (left or leases.get("released")) and not stopped
-        ):
+        if any(leases.get(state) for state in ("held", "asking", "decided")) or (left and not stopped):
             return  # others work on it, or this worker has only done its part
         if self._chat_state.take(f"{RUNNING}{self._uid}") is None:
             return
         told = facts.of_study(self._study, self._spec)
-        if left or leases.get("released") or why == "failures":
+        if left or why == "failures":
             resume = f"run_study.py resume {self._study.study_name}"
             told |= {"why": stopped, "detail": detail, "command": resume}
             self._rows.tell("study_stop", None, _now(), told)

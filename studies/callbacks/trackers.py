@@ -41,8 +41,8 @@ class Trackers(Callback):
         with suppress(*UNREACHABLE):
             counts = Leases(self._study.engine, self._study.uid).counts()
             if not counts.get("held"):
-                left = spec.budget.trials > sum(counts.values()) and history.training_left(study, spec)
-                self._study.rests("SCHEDULED" if left or counts.get("released") else "FINISHED")
+                left = history.left_to_do(study, spec, counts)
+                self._study.rests("SCHEDULED" if left else "FINISHED")
 
     def started(self, start: Start) -> None:
         self._close()

@@ -1,6 +1,7 @@
 """What a study's past adds up to, asked of the database: its trials are not built one by one."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -131,6 +132,13 @@ def training_left(study: optuna.Study, spec: Spec) -> bool:
         return True
     steps, hours = consumed(study)
     return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
+
+
+def left_to_do(study: optuna.Study, spec: Spec, leases: Mapping[str, int]) -> bool:
+    """Whether a worker would find something to do. Args: leases: how many there are in each state."""
+    return bool(leases.get("released")) or (
+        spec.budget.trials > sum(leases.values()) and training_left(study, spec)
+    )
 
 
 def unfinished(study: optuna.Study) -> list[tuple[int, int]]:

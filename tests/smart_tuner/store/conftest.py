@@ -10,7 +10,7 @@ def new_files_have_tables():
 
 @pytest.fixture
 def postgres_url(postgres):
-    """Of a database without tables."""
+    """The URL of a database without tables."""
     name = postgres.fresh()
     yield postgres.url(name)
     postgres.drop(name)
