@@ -18,7 +18,6 @@ import numpy as np
 from model.data.corpus import Utterance
 from model.network.alignment import AlignmentMeasures, measure
 from model.speech.audio import MelSettings, mel_spectrogram
-from model.speech.text import FrontEnd
 from model.speech.vocoder import griffin_lim
 from model.speech.voice import Speech, Voice
 from objectives.distance import mel_cepstral_distance
@@ -129,8 +128,3 @@ def _seed(study_seed: int, sentence: str, draw: int) -> int:
     """Masks depend on (study seed, sentence, draw) and on nothing else."""
     digest = hashlib.sha256(f"{study_seed}/{sentence}/{draw}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
-
-
-def spoken_mask(symbols: Sequence[int], front_end: FrontEnd) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """True where a symbol is heard (letters; not spaces, punctuation, stress or the end)."""
-    return np.isin(np.asarray(symbols), list(front_end.spoken()))

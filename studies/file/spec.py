@@ -199,12 +199,6 @@ class Spec(Table):
         refuse([*faults, *_warmup_faults(objective, info)])
         return objective
 
-    @property
-    def space_hash(self) -> str:
-        """SHA-256 of the search space; 1 counts as 1.0, and the order of keys counts for nothing."""
-        space = json.loads(self.model_dump_json(include={"space"}), parse_int=float)
-        return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()
-
     def differences(self, other: "Spec") -> list[str]:
         """The dotted keys that must be equal for one study to go on as the other, and are not.
 
