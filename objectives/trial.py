@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 from pathlib import Path
 
 import optuna
@@ -217,4 +218,5 @@ class Trial:
 
 
 def best(history: list[Measured]) -> Measured:
-    return min(history, key=lambda measured: measured.value)
+    """The one of the smallest value; NaN is worse than all."""
+    return min(history, key=lambda measured: (math.isnan(measured.value), measured.value))

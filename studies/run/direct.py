@@ -72,21 +72,28 @@ def run_study(
     spec = Spec.parse(data, "this study", own=objective)
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    opened = open_storage(storage or f"sqlite:///{workdir / 'study.db'}")
+    url = storage or f"sqlite:///{workdir / 'study.db'}"
+    opened = open_storage(url)
     try:
-        study = open_study(spec, opened, spec.code)
+        study = open_study(spec, opened, spec.code, objective)
         refuse_undesired(study)
         check_device(device)
         with Terminal(Console(stderr=True)) as terminal:
             told = [terminal, *callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else [])]
             each, plan = Callbacks(told), plan_of(spec, spec.code)
             job = trials(spec, study, objective, plan, device, each)
-            Worker(spec, study, job, workdir / "studies" / spec.name, each).work()
+            folder = workdir / "studies" / spec.name
+
+            def hangs(seconds: float) -> None:
+                """A process that is not ours to start again is left alone."""
+                terminal.warned(
+                    f"a step hangs for {seconds:.0f} s; stop it, and call again: the trial goes on"
+                )
+
+            Worker(spec, study, job, folder, each, on_stall=hangs).work()
     finally:
         opened.close()
-    return optuna.load_study(
-        study_name=spec.name, storage=open_storage(storage or f"sqlite:///{workdir / 'study.db'}", True)
-    )
+    return optuna.load_study(study_name=spec.name, storage=open_storage(url, looking=True))
 
 
 def _table(source: BaseDistribution) -> dict[str, Any]:

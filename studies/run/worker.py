@@ -1,7 +1,7 @@
 """Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +51,7 @@ class Worker:
         folder: the study's, for checkpoints and samples; all workers of a study share it, or `artifacts`.
         linger: wait for trials that other workers may leave behind.
         patience: seconds for which the database may be away.
+        on_stall: called where a step hangs, with the seconds for which it did.
         artifacts: where checkpoints are kept, too, if workers do not share the folder.
     """
 
@@ -62,6 +63,7 @@ class Worker:
     linger: bool = False
     patience: float = BUDGET_SECONDS
     artifacts: Artifacts | None = None
+    on_stall: Callable[[float], None] = start_again
 
     def __post_init__(self) -> None:
         self._uid: str = self.study.user_attrs["uid"]
@@ -276,7 +278,7 @@ class Worker:
             failpoint("row-written")
             send()
 
-        with renewal, Watchdog(start_again) as watchdog:
+        with renewal, Watchdog(self.on_stall) as watchdog:
             self._stop.beat = watchdog.beat
             if lease.attempt_no > 1:
                 self._bring_here(trial.number, folder)

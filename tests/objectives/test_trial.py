@@ -1,6 +1,7 @@
 """A trial of a made-up run, stopped at any step and taken up again: nothing is lost or doubled."""
 
 import json
+import math
 from contextlib import closing
 
 import optuna
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.attempt import Attempt, Callback, Plan, Start
+from objectives.attempt import Attempt, Callback, Measured, Plan, Start
 from objectives.base import Objective, Parameter, Run
-from objectives.trial import Interrupted, Trial
+from objectives.trial import Interrupted, Trial, best
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import TrialRepairs
 from smart_tuner.store.storage import open_storage
@@ -43,6 +44,13 @@ class Walks(Objective):
 
 
 PLAN = Plan(steps=20, measure_every=6, validate_every=5, rules=(), searched=frozenset(), checkpoint_every=4)
+
+
+@given(st.lists(st.floats(), min_size=1))
+def test_a_value_that_is_no_number_is_never_the_best_of_several(values):
+    found = best([Measured(step, value, 0.0) for step, value in enumerate(values)]).value
+    numbers = [value for value in values if not math.isnan(value)]
+    assert found == min(numbers) if numbers else math.isnan(found)
 
 
 @pytest.fixture(scope="module")
