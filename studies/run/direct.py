@@ -87,7 +87,7 @@ def run_study(
             def hangs(seconds: float) -> None:
                 """A process that is not ours to start again is left alone."""
                 terminal.warned(
-                    f"a step hangs for {seconds:.0f} s; stop it, and call again: the trial goes on"
+                    f"a step hangs for {seconds:.0f} s; stop it and call again, the trial goes on"
                 )
 
             Worker(spec, study, job, folder, each, on_stall=hangs).work()

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from objectives.attempt import Attempt, Callback, Measured, Plan, Start
@@ -46,6 +46,7 @@ class Walks(Objective):
 PLAN = Plan(steps=20, measure_every=6, validate_every=5, rules=(), searched=frozenset(), checkpoint_every=4)
 
 
+@example([math.nan, 1.0])
 @given(st.lists(st.floats(), min_size=1))
 def test_a_value_that_is_no_number_is_never_the_best_of_several(values):
     found = best([Measured(step, value, 0.0) for step, value in enumerate(values)]).value
