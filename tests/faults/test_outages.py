@@ -51,7 +51,7 @@ def test_a_database_that_is_started_again_or_read_only_disturbs_nothing(
     begin_study, postgres_url, server, number, seconds, capsys
 ):
     """While workers report, tell and renew. Read-only is what a server becomes when another takes over."""
-    toy = begin_study(postgres_url, trials=6)
+    toy = begin_study(postgres_url, trials=6, pruner={"name": "none"})
     workers = [toy.begin(renew=0.05, seconds=0.02) for _ in range(2)]
 
     def takes_writes_again():
