@@ -55,6 +55,7 @@ SIGNALS = {
 
 # English and Russian of measures and settings, as smart_tuner/repair/words.py knows them.
 WORDS: dict[str, tuple[str, str]] = {
+    "unit.value": ("dB", "дБ"),
     "measure.diagonal_score": ("diagonal score", "диагональность"),
     "measure.penalty": ("attention off the diagonal", "внимание вне диагонали"),
     "measure.guided": ("attention off the diagonal", "внимание вне диагонали"),

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from objectives.progress import ALIGNMENT, LIVE, SAMPLE
 from smart_tuner.notify.telegram.format import bold, escaped, lines
 from smart_tuner.notify.telegram.listener import Reply
-from smart_tuner.notify.telegram.messages import Words, decibels, message, summary
+from smart_tuner.notify.telegram.messages import Words, message, summary
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.leases import Leases
@@ -139,7 +139,7 @@ class StudyCommands:
         best, better = history.best_trial(study), history.best_from_elsewhere(study)
         note = None
         if better is not None:
-            note = words("without_voice", number=better.number, value=decibels(better.value or 0.0))
+            note = words("without_voice", number=better.number, value=words.value(better.value or 0.0))
         if best is None:
             return Reply(lines(bold(study.study_name), words("no_best"), note))
         told = facts.of_new_best(study, best.number)
@@ -151,7 +151,7 @@ class StudyCommands:
             files.append(("photo", ALIGNMENT, (folder / ALIGNMENT).read_bytes()))
         sound = any(kind == "voice" for kind, *_ in files)
         head = {"study": study.study_name, "trial": best.number, "sound": sound}
-        text = message("best", spec.notify.language, {**told, **head})
+        text = message("best", spec.notify.language, {**told, **head, "words": words_of(study)})
         return Reply(lines(text, note), tuple(files))
 
     def _trials(self, words: Words, study: optuna.Study, _: Spec, __: str) -> Reply:
@@ -159,7 +159,7 @@ class StudyCommands:
         rows = []
         for trial in trials[-NEWEST_TRIALS:][::-1]:
             complete = trial.state == TrialState.COMPLETE and trial.value is not None
-            value = words("decibels", value=decibels(trial.value or 0.0)) if complete else ""
+            value = words.value(trial.value or 0.0) if complete else ""
             state = words(trial.state.name)
             rows.append(words("trial_row", number=trial.number, state=state, value=value).rstrip())
         left = max(0, len(trials) - NEWEST_TRIALS)

@@ -18,7 +18,7 @@ from studies.run.study import rdb
 Facts = dict[str, Any]
 ENTRY = {"step", "rule", "priority", "reason", "evidence", "action", "action_values", "changes", "back_to"}
 ENTRY |= {"ramp", "clips", "remedy", "verify_at", "verdict", "before", "after"}
-KINDS = {"rule", "measure", "setting"}  # of words
+KINDS = {"unit", "rule", "measure", "setting"}  # of words
 
 
 def entries(study: optuna.Study) -> list[tuple[int, Entry]]:

@@ -91,7 +91,8 @@ def _describe(study: optuna.Study, objective: Objective, rules: Sequence[Rule]) 
     found = {name: getattr(objective, name) for name in ("unit", "curves", "measures")}
     found = {name: value if isinstance(value, str) else list(value) for name, value in found.items()}
     own = {key: said for key, said in of_rules(rules).items() if key not in BUILT_IN}
-    words = {key: list(pair) for key, pair in {**objective.words, **own}.items()}
+    unit = {"unit.value": (objective.unit, objective.unit)}
+    words = {key: list(pair) for key, pair in {**unit, **objective.words, **own}.items()}
     for name, value in (("objective", found), ("words", words)):
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)

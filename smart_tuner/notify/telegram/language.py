@@ -36,20 +36,20 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Завершено {complete}, отсечено {pruned}, сбоев {fail}, исправлялось {repaired}; {hours} ч обучения.",
     ),
     "best_line": (
-        "Best: {value} dB (trial {number}, fixes: {repairs}).",
-        "Лучшее: {value} дБ (испытание {number}, исправлений: {repairs}).",
+        "Best: {value} (trial {number}, fixes: {repairs}).",
+        "Лучшее: {value} (испытание {number}, исправлений: {repairs}).",
     ),
     "unassisted_line": (
-        "Without repairs: {value} dB (trial {number}).",
-        "Без вмешательств: {value} дБ (испытание {number}).",
+        "Without repairs: {value} (trial {number}).",
+        "Без вмешательств: {value} (испытание {number}).",
     ),
     "fresh_line": (
-        "Begun anew with repaired values: {value} dB (trial {number}).",
-        "Заново с исправленными значениями: {value} дБ (испытание {number}).",
+        "Begun anew with repaired values: {value} (trial {number}).",
+        "Заново с исправленными значениями: {value} (испытание {number}).",
     ),
     "without_voice": (
-        "Trial {number} ({value} dB) has no voice: it was not trained here.",
-        "У испытания {number} ({value} дБ) нет голоса: оно обучалось не здесь.",
+        "Trial {number} ({value}) has no voice: it was not trained here.",
+        "У испытания {number} ({value}) нет голоса: оно обучалось не здесь.",
     ),
     "no_speech": (
         "No speech yet: that is hardly nearer than a different sentence.",
@@ -57,11 +57,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "no_best": ("No trial has completed yet.", "Пока ни одно испытание не завершено."),
     "copy_synthesis": (
-        "Copy-synthesis, the best there can be: {copy_synthesis} dB.",
-        "Ресинтез записи, лучшее из возможного: {copy_synthesis} дБ.",
+        "Copy-synthesis, the best there can be: {copy_synthesis}.",
+        "Ресинтез записи, лучшее из возможного: {copy_synthesis}.",
     ),
     # a trial
-    "best": ("New best: {value} dB{was}, step {step}.", "Новое лучшее: {value} дБ{was}, шаг {step}."),
+    "best": ("New best: {value}{was}, step {step}.", "Новое лучшее: {value}{was}, шаг {step}."),
     "best_was": (" (was {was})", " (было {was})"),
     "best_fixes": ("Fixes: {repairs}.", "Исправлений: {repairs}."),
     "listen": ("Listen:", "Послушайте:"),
@@ -94,8 +94,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     "trial_bad_PRUNED": ("Pruned: {reason}.", "Отсечено: {reason}."),
     "trial_bad_FAIL": ("Failed: {reason}.", "Сбой: {reason}."),
     "last_value": (
-        "Last measure {value} dB; median of the others {median} dB.",
-        "Последняя оценка {value} дБ; медиана остальных {median} дБ.",
+        "Last measure {value}; median of the others {median}.",
+        "Последняя оценка {value}; медиана остальных {median}.",
     ),
     "held": (
         "Before this, of the same kind and not told: {count}.",
@@ -164,7 +164,6 @@ PHRASES: dict[str, tuple[str, str]] = {
     "no_study": ("There is no study yet.", "Пока нет ни одного поиска."),
     "no_trials": ("There are no trials yet.", "Пока нет испытаний."),
     "no_fixes": ("Nothing was repaired.", "Ничего не исправлялось."),
-    "decibels": ("{value} dB", "{value} дБ"),
     "trial_row": ("{number}: {state} {value}", "{number}: {state} {value}"),
     "COMPLETE": ("completed", "завершено"),
     "PRUNED": ("pruned", "отсечено"),

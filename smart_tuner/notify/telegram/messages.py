@@ -31,6 +31,11 @@ class Words(catalogue.Words):
         both = [name for name in before if name in after][:MOST_NAMES]
         return ", ".join(f"{self.measure(n)} {number(before[n])} → {number(after[n])}" for n in both)
 
+    def value(self, value: float | str) -> str:
+        """A trial's, with its unit; rows of version 0.1 do not say it."""
+        unit = self._known.get("unit.value", ("dB", "дБ"))[self._at]
+        return f"{value if isinstance(value, str) else format(value, '.2f')} {unit}".rstrip()
+
     def why(self, facts: Facts) -> str:
         """What a rule saw."""
         return self.seen(facts["rule"], facts["reason"], facts.get("evidence", {}))
@@ -38,10 +43,6 @@ class Words(catalogue.Words):
     def did(self, facts: Facts) -> str:
         """What was done, or why nothing was."""
         return self.done(facts["rule"], facts["action"], facts.get("action_values", {}))
-
-
-def decibels(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}"
 
 
 def message(kind: str, language: str, facts: Facts, held: int = 0) -> str:
@@ -93,11 +94,11 @@ def summary(words: Words, facts: Facts) -> str:
     return lines(
         words("states", **{**facts["states"], "repaired": facts["repaired"], "hours": hours}),
         _best_line(words, best),
-        words("unassisted_line", number=alone["number"], value=decibels(alone["value"]))
+        words("unassisted_line", number=alone["number"], value=words.value(alone["value"]))
         if alone and best and alone["number"] != best["number"]
         else None,
-        words("fresh_line", number=fresh["number"], value=decibels(fresh["value"])) if fresh else None,
-        words("copy_synthesis", copy_synthesis=decibels(facts["copy_synthesis"]))
+        words("fresh_line", number=fresh["number"], value=words.value(fresh["value"])) if fresh else None,
+        words("copy_synthesis", copy_synthesis=words.value(facts["copy_synthesis"]))
         if facts.get("copy_synthesis") is not None
         else None,
     )
@@ -106,14 +107,14 @@ def summary(words: Words, facts: Facts) -> str:
 def _best_line(words: Words, best: Facts | None) -> str:
     if not best:
         return words("no_best")
-    told = words("best_line", **{**best, "value": decibels(best["value"])})
+    told = words("best_line", **{**best, "value": words.value(best["value"])})
     return lines(told, words("no_speech") if best.get("no_speech_yet") else None)
 
 
 def _best(words: Words, facts: Facts) -> str:
-    was = words("best_was", was=decibels(facts["was"])) if facts.get("was") is not None else ""
+    was = words("best_was", was=words.value(facts["was"])) if facts.get("was") is not None else ""
     return lines(
-        words("best", value=decibels(facts["value"]), was=was, step=facts["at_step"]),
+        words("best", value=words.value(facts["value"]), was=was, step=facts["at_step"]),
         words("no_speech") if facts.get("no_speech_yet") else None,
         words("best_fixes", repairs=facts["repairs"]) if facts.get("repairs") else None,
         words("listen") if facts.get("sound") else None,
@@ -180,7 +181,7 @@ def _trial_bad(words: Words, facts: Facts) -> str:
     both = facts.get("value") is not None and facts.get("median") is not None
     return lines(
         words(f"trial_bad_{facts['state']}", reason=reason),
-        words("last_value", value=decibels(facts["value"]), median=decibels(facts["median"]))
+        words("last_value", value=words.value(facts["value"]), median=words.value(facts["median"]))
         if both
         else None,
     )
