@@ -16,7 +16,9 @@ MAX_SHOWN = 60  # characters of a wrong value
 FREE = ("settings", "model", "space")  # tables whose keys are names of settings and dimensions
 
 
-def described(error: ValidationError, root: type[Table], data: Mapping[str, Any]) -> dict[str, str]:
+def described(
+    error: ValidationError, root: type[Table], data: Mapping[str, Any], context: Mapping[str, Any]
+) -> dict[str, str]:
     """What is wrong at each dotted key of `data`; a value that fits none of several types gets one line.
 
     Checks across a table of free names need all of its entries to be sound, so they are repeated on the
@@ -33,9 +35,9 @@ def described(error: ValidationError, root: type[Table], data: Mapping[str, Any]
     }
     if sound != data:
         try:
-            root.model_validate_json(json.dumps(sound, default=str))
+            root.model_validate_json(json.dumps(sound, default=str), context=context)
         except ValidationError as rest:
-            more = described(rest, root, sound)
+            more = described(rest, root, sound, context)
             lines |= {k: text for k, text in more.items() if k not in lines and not _about(k, broken)}
     return lines
 

@@ -98,10 +98,13 @@ class Spec(Table):
         Args:
             stored: it was checked when its study began, perhaps by a program that refused less.
         """
+        context = {"stored": stored}
         try:  # as JSON, so that files and stored studies are checked alike
-            return cls.model_validate_json(json.dumps(data, default=str), context={"stored": stored})
+            return cls.model_validate_json(json.dumps(data, default=str), context=context)
         except ValidationError as error:
-            wrong = "\n".join(f"  {key}: {text}" for key, text in described(error, cls, data).items())
+            wrong = "\n".join(
+                f"  {key}: {text}" for key, text in described(error, cls, data, context).items()
+            )
             raise SpecError(f"Cannot use {source}.\n{wrong}\nCorrect these keys; {_examples()}.") from error
 
     @classmethod
