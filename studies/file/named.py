@@ -18,6 +18,7 @@ from studies.file.parameters import AnyParameter, nearest
 from studies.file.table import Fault, Key, Table
 
 SEED = "seed"  # the argument that no file may give
+NO_BUSINESS_HERE = re.compile(r"optuna(?!hub:|\.samplers\b|\.pruners\b)\b")
 SIMPLE = {"int", "float", "bool", "str", "None", "Optional"}
 MATCHES = {
     bool: {"bool"},
@@ -140,6 +141,8 @@ def _is_table(value: Any) -> bool:
 
 
 def _class(name: str, base: type, group: str, allowed: Collection[str], key: Key) -> type:
+    if NO_BUSINESS_HERE.match(name):  # such as a storage, which would write where the database says
+        raise Unbuildable([((*key, "use"), f'"{name}" is not in optuna.samplers or optuna.pruners')])
     try:
         found = load(name, allowed, group)
     except CodeError as error:

@@ -207,13 +207,23 @@ def test_the_first_step_that_counts_is_the_first_measure_unless_the_file_says_an
         ({"sampler": {"use": "no_such_module:Sampler"}}, "sampler.use", "Install its package"),
         ({"sampler": {"use": "optuna.samplers:TPESampler", "arg": {}}}, "sampler.arg", "sampler.args"),
         ({"sampler": {"use": 3}}, "sampler.use", "string"),
+        ({"sampler": {"use": "optuna:samplers"}}, "sampler.use", "is not in optuna.samplers"),
+        (
+            by_use("sampler", "GPSampler", {"independent_sampler": {"use": "optuna.storages:RDBStorage"}}),
+            "sampler.args.independent_sampler.use",
+            "is not in optuna.samplers",
+        ),
         ({"sampler": {"name": "use"}}, "sampler.name", "'use = \"module:Class\"'"),
         (by_use("pruner", "PercentilePruner"), "pruner.args", "lacks percentile"),
         (by_use("pruner", "MedianPruner", {"n_startup_trials": -1}), "pruner.args", "negative"),
         (by_use("pruner", "ThresholdPruner"), "pruner.args", "lower or upper"),
         (by_use("sampler", "GridSampler"), "sampler.args", "lacks values for learning_rate"),
         (
-            by_use("pruner", "PatientPruner", {"patience": 1, "wrapped_pruner": {"use": "optuna:Nothing"}}),
+            by_use(
+                "pruner",
+                "PatientPruner",
+                {"patience": 1, "wrapped_pruner": {"use": "optuna.pruners:Nothing"}},
+            ),
             "pruner.args.wrapped_pruner.use",
             "cannot be imported",
         ),
@@ -292,6 +302,14 @@ def test_ones_own_sampler_is_not_imported_because_the_database_names_it(own, tmp
     assert "odd_samplers" not in sys.modules
     open_study(stored, storage, ["odd_samplers:Odd"])
     storage.close()
+
+
+def test_nor_where_the_database_holds_a_study_that_is_refused_for_something_else(own):
+    del sys.modules["odd_samplers"]
+    broken = json.loads(own.model_dump_json()) | {"settings": {"learning_rate": 7.0}}
+    with pytest.raises(SpecError, match=r"settings\.learning_rate"):
+        Spec.parse_json(json.dumps(broken))
+    assert "odd_samplers" not in sys.modules
 
 
 # OptunaHub
