@@ -7,10 +7,9 @@ import math
 import sys
 from pathlib import Path
 
-import optuna
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import objectives.trial
 import run_study
 from objectives.base import NonFinite
 from objectives.trial import Trial
@@ -32,5 +31,5 @@ def breaks(trial):
 
 if __name__ == "__main__":
     Trial._train = breaks
-    optuna.Trial.should_prune = lambda trial: trial.number == PRUNED
+    objectives.trial.should_prune = lambda trial: trial.number == PRUNED
     sys.exit(run_study.main())

@@ -18,7 +18,7 @@ from model.checkpoint import DamagedCheckpoint
 from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
 from smart_tuner.store.storage import open_storage
-from studies.report.voices import best_checkpoint
+from studies.report.voices import voice_checkpoint
 from studies.run.study import StudyError, load_study
 
 VOICES = 3
@@ -39,7 +39,7 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
             except EOFError:
                 return
             try:
-                number, path = best_checkpoint(load_study(name, storage), number, workdir / "studies" / name)
+                number, path = voice_checkpoint(load_study(name, storage), number, workdir / "studies" / name)
                 pipe.send(_said(_voice(voices, path), number, path, text))
             except TextError as error:
                 pipe.send(_unspeakable(error))

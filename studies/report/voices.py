@@ -70,6 +70,14 @@ def best_checkpoint(
             "Run this where the study ran, or give its folder with --home, or its store with --artifacts."
         )
     checkpoint.verify(path)
+    return number, path
+
+
+def voice_checkpoint(
+    study: optuna.Study, number: int | None, folder: Path, artifacts: Artifacts | None = None
+) -> tuple[int, Path]:
+    """The same, of a trial that trained a voice. Raises StudyError, too, where it trained something else."""
+    number, path = best_checkpoint(study, number, folder, artifacts)
     if not (path / DESCRIPTION).is_file():
         raise StudyError(
             f'Study "{study.study_name}" trains no voice.\n'
@@ -82,7 +90,7 @@ def best_checkpoint(
 def voice_of(
     study: optuna.Study, number: int | None, folder: Path, device: str, artifacts: Artifacts | None = None
 ) -> tuple[int, Voice]:
-    number, path = best_checkpoint(study, number, folder, artifacts)
+    number, path = voice_checkpoint(study, number, folder, artifacts)
     return number, load_voice(path, device)
 
 
@@ -113,7 +121,7 @@ def export(
         why = "A voice is several files" if target == STDOUT else "It exists already"
         raise StudyError(f"Cannot export to {target}.\n{why}.\nGive a new folder with -o.")
     with being_made(target) as part:
-        number, path = best_checkpoint(study, number, folder, artifacts)
+        number, path = voice_checkpoint(study, number, folder, artifacts)
         _fill(part, study, number, path)
         part.rename(target)
     return target

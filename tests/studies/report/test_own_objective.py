@@ -80,7 +80,7 @@ def test_its_checkpoint_is_not_made_to_speak(storage, tmp_path, monkeypatch):
     monkeypatch.setattr(voices.checkpoint, "at", lambda folder, _: folder / "step-000000100")
     monkeypatch.setattr(voices.checkpoint, "verify", lambda _: None)
     with pytest.raises(StudyError, match="trains no voice"):
-        voices.best_checkpoint(study, None, tmp_path)
+        voices.voice_checkpoint(study, None, tmp_path)
 
 
 def test_a_study_of_version_0_1_says_nothing_and_was_tacotrons(storage):
