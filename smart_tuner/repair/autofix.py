@@ -153,7 +153,7 @@ class AutoFix:
     def saved(self, step: int) -> None:
         """A checkpoint of `step` is written."""
         self.changed = False
-        self._choice.saved(step, self._undo_steps())
+        self._choice.saved(step)
 
     def _undo_steps(self) -> set[int]:
         pending = self._pending()

@@ -24,11 +24,11 @@ class CheckpointChoice:
         self._troubles: list[int] = []
         self._milestone_at: int | None = None  # the newest validation, if it found the milestone reached
 
-    def saved(self, step: int, needed: set[int]) -> None:
-        """A checkpoint of `step` is written; those that are neither `needed` nor kept will be removed."""
+    def saved(self, step: int) -> None:
+        """A checkpoint of `step` is written; those that are not kept will be removed."""
         marks = {"calm": self._is_calm(), "milestone": self._milestone_at == step}
         self._marks[step] = {name for name, true in marks.items() if true}
-        kept = self.kept() | needed
+        kept = self.kept()
         self._marks = {s: m for s, m in self._marks.items() if s in kept}
 
     def kept(self) -> set[int]:

@@ -188,12 +188,12 @@ def settings_at(
 ) -> Hyperparameters:
     """The settings in force for the step that follows `step` consumed ones: those of the start, with every
     change of `entries` (in their order, none void) up to there, and the learning rate of a ramp, which does
-    not begin below `least_rate`. What is an integer at the start stays one."""
+    not begin below `least_rate`."""
     values, warmth = dict(start), 1.0
     for entry in entries:
         if entry.step > step:
             break
-        values |= {name: type(start[name])(new) for name, (_, new) in entry.changes.items()}
+        values |= {name: new for name, (_, new) in entry.changes.items()}
         if entry.ramp:
             done = min(1.0, (step - entry.step) / entry.ramp)
             warmth = REWARM_FROM + (1.0 - REWARM_FROM) * done

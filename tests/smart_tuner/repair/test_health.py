@@ -111,6 +111,17 @@ def test_the_best_is_that_of_the_signals_direction_and_never_nan():
     assert health.best == {"value": 0.5}
 
 
+def test_a_start_over_forgets_the_best_of_the_run():
+    signals = {"gain": Signal("larger", of_run=True), "kept": Signal("larger")}
+    health = Health(PACE, signals)
+    for name in signals:
+        health.improve(name, 1.0)
+    health.forget_weights()
+    assert health.best == {"gain": 1.0, "kept": 1.0}
+    health.start_over()
+    assert health.best == {"kept": 1.0}
+
+
 def test_without_a_milestone_a_run_is_there_from_its_start():
     health, aiming = Health(PACE), Health(PACE, milestone="aligned")
     assert (health.milestone_at, aiming.milestone_at) == (0, None)

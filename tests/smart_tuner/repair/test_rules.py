@@ -20,6 +20,8 @@ from smart_tuner.repair.rules import (
     GateSoon,
     Integrity,
     NarrowBatch,
+    NonFinite,
+    OutOfMemory,
     OverbearingGate,
     OverbearingGuide,
     Overfit,
@@ -93,6 +95,11 @@ SIDES = [
         {"unweighted_loss": [*flat(1.0), *[2.1] * 4]},
     ),
     (Divergence(), {"unweighted_loss": flat(1.32), "best": CALM}, {"unweighted_loss": flat(1.28)}),
+    (  # what leaps is no part of what it leaps from
+        Divergence(),
+        {"unweighted_loss": [*[1.0] * 52, *[1.5] * 48, *[2.9] * 5], "best": {"unweighted_loss": 1.5}},
+        {"unweighted_loss": [*[1.0] * 52, *[1.5] * 48, *[1.9] * 5]},
+    ),
     (
         VanishingGradients(),
         {"gradient__encoder": 2.9e-8, "unweighted_loss": flat(1.0), "eps": 1e-9},
@@ -118,6 +125,11 @@ SIDES = [
         },
         {"gradient__b": 3.1e-6},
     ),
+    (
+        VanishingGradients(),
+        {"gradient__a": 2.9e-6, "gradient__b": 1e-3, "unweighted_loss": falling(1.2, 1.0)},
+        {"gradient__a": 3.1e-6},
+    ),
     (DeadModule(), {"update__encoder": -4.6, "planned": 50_000}, {"update__encoder": -4.4}),
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"text_gain": 0.051}),
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"steps": 199}),
@@ -125,6 +137,11 @@ SIDES = [
         TextIgnored(),
         {"text_gain": [0.004, 0.006, 0.005, 0.006, 0.005, 0.006], "aligned": 1, "planned": 12},
         {"text_gain": [0.004, 0.006, 0.005, 0.014, 0.019, 0.018]},  # begins to listen, by and large
+    ),
+    (  # a gain that is no more than noise has not grown
+        TextIgnored(),
+        {"text_gain": [0.0, 0.0004, 0.0008, 0.0012, 0.0016, 0.002], "aligned": 1, "planned": 12},
+        {"text_gain": [0.0, 0.001, 0.002, 0.003, 0.004, 0.005]},
     ),
     (TextIgnored(), {"text_gain": 0.049, "aligned": 1, "steps": 200}, {"aligned": 0}),
     (OverbearingGuide(), {"guided": flat(0.51), "loss": flat(1.0), "aligned": 1}, {"guided": flat(0.49)}),
@@ -253,6 +270,61 @@ def test_an_alarm_clears_only_beyond_a_looser_bound(rule):
     assert rule.sees(health, S) is not None
 
 
+@pytest.mark.parametrize("accuracy", [0.2, 0.6, 0.69])
+def test_a_gate_that_is_wrong_opens_either_late_or_soon(accuracy):
+    for late in (0.0, 0.5 * (1 - accuracy), 1 - accuracy):
+        health = chart(gate_accuracy=accuracy, gate_late=late, aligned=1.0)
+        assert [rule.sees(health, S) is None for rule in (GateNever(), GateSoon())].count(True) == 1
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0])
+def test_the_share_of_a_part_of_the_loss_is_with_its_weight(weight):
+    for share, seen in ((0.49, False), (0.51, True)):
+        health = chart(guided=flat(share / weight), loss=flat(1.0), aligned=1)
+        assert (OverbearingGuide().sees(health, having(guided_attention_weight=weight)) is not None) == seen
+
+
+def test_a_loss_that_is_not_known_is_no_sign_that_attention_is_done_without():
+    health = chart(diagonal_score=0.29, penalty=[0.5] * 3, steps=100)
+    assert PoorAlignment().sees(health, S) is None
+
+
+ANEW = {"guided_attention_weight": 2.0, "n_frames_per_step": 1000}
+REMEDIES = {  # of a rule, from the default settings
+    Overfit: [{"p_decoder_dropout": pytest.approx(0.2)}, {"weight_decay": pytest.approx(1e-5)}],
+    OutOfMemory: [{"micro_batches": 2}] * 3,
+    StuckAttention: [ANEW, {"guided_attention_weight": 4.0}, {}],
+    PoorAlignment: [ANEW, {"guided_attention_weight": 4.0}, {"p_frame_dropout": 0.2}, {}],
+    GateSoon: [{"gate_weight": 1.0}, *[{"gate_positive_weight": 2.5}] * 3],
+    UnstableLoss: [
+        {"batch_size": 64, "micro_batches": 2},
+        {"learning_rate": pytest.approx(7e-4)},
+        {"adam_beta2": 0.99},
+    ],
+    VanishingGradients: [{"adam_eps": pytest.approx(eps)} for eps in (1e-8, 1e-10, 1e-12)],
+    NonFinite: [{"learning_rate": 5e-4}, {"grad_clip_thresh": 0.5}],
+    OverbearingGate: [{"gate_positive_weight": 5.0, "gate_weight": 1.0}, {"gate_weight": 0.25}],
+    Plateau: [{"learning_rate": 5e-4}] * 3,
+}
+
+
+@pytest.mark.parametrize("kind", REMEDIES, ids=lambda kind: kind.__name__)
+def test_what_a_rule_would_change(kind):
+    assert [action.changes for action in kind().remedies(S)] == REMEDIES[kind]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "change"),
+    [
+        (OutOfMemory(), {"batch_size": 3, "micro_batches": 2}, {"micro_batches": 3}),  # no part is empty
+        (VanishingGradients(), {"adam_eps": 1e-12}, {"adam_eps": 1e-12}),
+        (Overfit(), {"p_decoder_dropout": 0.88}, {"p_decoder_dropout": 0.9}),
+    ],
+)
+def test_a_change_goes_no_further_than_makes_sense(rule, settings, change):
+    assert rule.remedies(having(**settings))[0].changes == change
+
+
 def test_a_run_that_nothing_guides_is_not_only_slow():
     health = chart(**(SLOW | {"steps": 100}))
     assert PoorAlignment().sees(health, S) is None
@@ -333,7 +405,7 @@ def test_a_rate_that_is_far_too_low_is_raised_by_two_decades_and_a_half_up_to_a_
 
 
 @pytest.mark.parametrize(
-    ("update", "steps", "seen"), [(-0.9, 15, True), (-1.1, 15, False), (-0.9, 21, False)]
+    ("update", "steps", "seen"), [(-0.9, 20, True), (-0.9, 15, True), (-1.1, 15, False), (-0.9, 21, False)]
 )
 def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
     others = {"update__a": [-2.0], "update__b": [-1.9], "update__c": [-2.4], "update__d": [-2.0]}
