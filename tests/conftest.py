@@ -178,6 +178,14 @@ def empty_url(request, tmp_path):
 
 
 @pytest.fixture
+def some_url(request, tmp_path):
+    """The same on SQLite, but on each backend for a test that uses `empty_url` besides."""
+    if "empty_url" in request.fixturenames:
+        return request.getfixturevalue("empty_url")
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+@pytest.fixture
 def engine(empty_url):
     """Of our tables, empty ones, on each backend."""
     with closing(open_storage(empty_url)) as storage:
