@@ -130,6 +130,19 @@ def tables_database(postgres):
     return name
 
 
+@pytest.fixture(scope="session")
+def mlflow_file(once):
+    """MLflow's file with all its tables and no run of ours."""
+
+    def fill(folder):
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        from mlflow import MlflowClient
+
+        MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_experiments()
+
+    return once("mlflow", fill) / "mlflow.db"
+
+
 @pytest.fixture(autouse=True)
 def new_files_have_tables(tables_file, optunas_version, monkeypatch):
     """Where a test opens an SQLite file that is not there, it begins as a copy: its tables take long to make.
@@ -162,6 +175,14 @@ def empty_url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'study.db'}"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def some_url(request, tmp_path):
+    """The same on SQLite, but on each backend for a test that uses `empty_url` besides."""
+    if "empty_url" in request.fixturenames:
+        return request.getfixturevalue("empty_url")
+    return f"sqlite:///{tmp_path / 'study.db'}"
 
 
 @pytest.fixture

@@ -12,49 +12,9 @@ import forked
 import numpy as np
 import pytest
 import soundfile
+from small_study import QUICK, STUDY, changed
 
 PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
-STUDY = """
-name = "small"
-question = "Does the whole chain hold?"
-seed = 3
-[corpus]
-source = "espeak"
-language = "en"
-clips = 60
-held_out = 6
-[model]
-size = "tiny"
-[settings]
-n_frames_per_step = 4
-batch_size = 12
-[space.learning_rate]
-type = "float"
-low = 1e-3
-high = 4e-3
-log = true
-[space.gate_positive_weight]
-type = "float"
-low = 1.0
-high = 10.0
-log = true
-[budget]
-trials = 2
-[objective]
-steps = 12
-measure_every = 6
-validate_every = 6
-checkpoint_every = 2
-sentences = 3
-draws = 1
-speak = "the small dog sees a house"
-"""
-
-QUICK = (
-    STUDY.replace("trials = 2", "trials = 1")
-    .replace("steps = 12", "steps = 2")
-    .replace("every = 6", "every = 2")
-)
 
 
 class Home:
@@ -213,7 +173,7 @@ def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(workdir, f
 
 
 def test_a_study_is_paused_and_stopped_through_the_database(workdir, finished):
-    (workdir.folder / "small.toml").write_text(STUDY.replace("trials = 2", "trials = 3"))
+    (workdir.folder / "small.toml").write_text(changed(STUDY, trials=3))
     running = workdir.begin("start", "small.toml")
     wait_for(workdir, running, lambda: list(workdir.folder.glob("runs/studies/small/trial-*/ckpt-*[0-9]")))
     assert "resume small" in workdir.run("pause", "small").stdout
@@ -247,19 +207,6 @@ def test_a_healthy_study_has_no_repairs_and_says_so(finished):
     best = json.loads(finished.run("best", "small", "-f", "json").stdout)
     assert best["best_unassisted"] == best["number"]
     assert best["best_assisted"] is None
-
-
-SICK = (
-    STUDY.replace('"small"', '"sick"', 1)
-    .replace("trials = 2", "trials = 1")
-    .replace(
-        "n_frames_per_step = 4", "n_frames_per_step = 4\nguided_attention_weight = 0.0\nlearning_rate = 2e-3"
-    )
-)
-SICK = SICK[: SICK.index("[space.learning_rate]")] + SICK[SICK.index("[space.gate_positive_weight]") :]
-SICK = SICK.replace("steps = 12", "steps = 80").replace("validate_every = 6", "validate_every = 5")
-SICK = SICK.replace("measure_every = 6", "measure_every = 20")
-SICK += "[rules.thresholds.poor_alignment]\nmax_loss = 2.0\nlate_loss = 2.0\n"  # it is not waited for
 
 
 def test_a_study_without_fixes_is_another_study(workdir):

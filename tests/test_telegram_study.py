@@ -15,7 +15,7 @@ import forked
 import pytest
 import soundfile
 from bot_api import TOKEN, serving
-from test_end_to_end import QUICK, SICK, STUDY
+from small_study import LONG, QUICK, SICK, STUDY
 from test_end_to_end import finished as finished_study
 
 from smart_tuner.store.storage import open_storage
@@ -25,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "run_study.py"
 SECRET = TOKEN.partition(":")[2]
 PATIENCE_SECONDS = 200
-LONG = STUDY.replace("steps = 12", "steps = 4000").replace("measure_every = 6", "measure_every = 400")
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import urllib.request
 from contextlib import closing
@@ -17,20 +18,19 @@ import uvicorn
 from optuna.artifacts import get_all_artifact_meta
 from PIL import Image
 from ports import free_ports
-from sqlalchemy import select, update
+from small_study import PATIENCE_SECONDS, QUICK, STUDY, changed, send_all
+from sqlalchemy import select
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_end_to_end import QUICK, STUDY
 
 from model.failpoint import VARIABLE
 from smart_tuner.notify.outbox import counts
 from smart_tuner.store.storage import mlflow_url, open_storage
-from smart_tuner.store.tables import LEASES, OUTBOX
+from smart_tuner.store.tables import LEASES
 
 ROOT = Path(__file__).parent.parent
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 UNLUCKY = STUDY.replace("trials = 2", 'trials = 3\n[rules]\nmode = "off"')
 TRACKED = {"SMART_TUNER_TRACKING": "1"}
-PATIENCE_SECONDS = 240
 
 
 class Home:
@@ -52,24 +52,21 @@ class Home:
         return said
 
     def send_all(self, **environment):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (said := self.run("track", **environment).strip()) != "Nothing waits.":
-            assert time.monotonic() < deadline, said
-            time.sleep(0.5)
+        send_all(self.url, lambda: self.run("track", **environment))
 
     def storage(self):
         return closing(open_storage(self.url))
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
+def tracked(tmp_path_factory, mlflow_file):
     """A finished study of a killed and resumed, a pruned and a failed trial."""
     workdir = Home(tmp_path_factory.mktemp("tracked"), UNLUCKY)
+    workdir.runs.mkdir()
+    shutil.copy(mlflow_file, workdir.runs)
     options = {"program": "tests/unlucky.py"}
     workdir.run("start", "small.toml", code=-9, **options, **{VARIABLE: "ckpt-written:kill:5"})
     workdir.run("resume", "small", **options)
-    with workdir.storage() as storage, storage.ours.begin() as connection:
-        connection.execute(update(OUTBOX).values(due_at=0.0))  # what its sender died with waits for minutes
     workdir.send_all()
     return workdir
 
@@ -252,7 +249,7 @@ def server(tmp_path):
 
 @pytest.mark.timeout(900)  # MLflow's server is started twice
 def test_a_server_that_is_away_for_a_while_has_everything_once_in_the_end(tmp_path, tracked, server, client):
-    workdir = Home(tmp_path, STUDY.replace("steps = 12", "steps = 48").replace("every = 6", "every = 24"))
+    workdir = Home(tmp_path, changed(STUDY, steps=48, measure_every=24, validate_every=24))
     workdir.runs.mkdir()
     (workdir.runs / "corpora").symlink_to(tracked.runs / "corpora")
     running = workdir.begin("start", "small.toml", MLFLOW_TRACKING_URI=server.uri)

@@ -33,8 +33,8 @@ REFUSED = ("/mlflow/users/current", "/mlflow/assistant/", "/mlflow/gateway-proxy
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    served = Served(small_study(tmp_path_factory.mktemp("browser")))
+def served(tmp_path_factory, mlflow_file):
+    served = Served(small_study(tmp_path_factory.mktemp("browser"), mlflow_file))
     yield served.wait()
     served.end()
 

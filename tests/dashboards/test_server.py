@@ -13,12 +13,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import forked
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pages_running import PAGES, PROGRAM, ROOT, STUDY, Served, state
+from pages_running import PAGES, PROGRAM, ROOT, Served, ServedAnew, state
 from ports import free_ports
+from small_study import LONG
 from sqlalchemy import make_url
 
 from benchmarks import history as made_up
@@ -44,7 +46,7 @@ def served(tmp_path_factory):
     with pytest.MonkeyPatch.context() as surroundings:
         for name, secret in SECRETS.items():
             surroundings.setenv(name, secret)
-        served = Served(tmp_path_factory.mktemp("pages"))
+        served = ServedAnew(tmp_path_factory.mktemp("pages"))
     until(lambda: (served.folder / "runs" / "pages.json").exists())
     served.taken_before_mlflow_answers = [taken(port) for port in served.ports.values()]
     served.mlflow_answered = "running on" in served.mlflow_said()
@@ -300,27 +302,27 @@ def test_a_password_of_the_environment_opens_all_pages_and_makes_no_keys(tmp_pat
 
 
 def test_pages_run_beside_a_study_and_end_with_it(tmp_path):
-    (tmp_path / "small.toml").write_text(STUDY)
+    (tmp_path / "small.toml").write_text(LONG)
     ports = dict(zip(PAGES, free_ports(4), strict=True))
     told = " ".join(f"{page}={port}" for page, port in ports.items())
-    with subprocess.Popen(
-        [sys.executable, PROGRAM, "start", "small.toml", "--with-pages"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"SMART_TUNER_PORTS": told},
-    ) as begun:
-        seen = set()
-        while begun.poll() is None:
-            with contextlib.suppress(httpx.HTTPError, KeyError, FileNotFoundError):
-                key = state(tmp_path)["addresses"]["home"].partition("key=")[2]
-                url = f"http://localhost:{ports['home']}/api/study/small"
-                found = httpx.get(url, auth=("", key), timeout=5, trust_env=False).json()
-                seen |= {trial["state"] for trial in found["running"] if trial["live"]}
-            time.sleep(0.5)
-        said = begun.stderr.read()
-    assert begun.returncode == 0, said
-    assert seen == {"running"}, said
+    environment = {**os.environ, "SMART_TUNER_PORTS": told}
+    begun = forked.Begun(PROGRAM, ["start", "small.toml", "--with-pages"], tmp_path, environment)
+
+    def seen_running():
+        assert begun.poll() is None, begun.said()
+        with contextlib.suppress(httpx.HTTPError, KeyError, FileNotFoundError):
+            key = state(tmp_path)["addresses"]["home"].partition("key=")[2]
+            url = f"http://localhost:{ports['home']}/api/study/small"
+            found = httpx.get(url, auth=("", key), timeout=5, trust_env=False).json()
+            return [trial for trial in found["running"] if trial["live"] and trial["state"] == "running"]
+
+    try:
+        until(seen_running)
+        begun.send_signal(signal.SIGTERM)
+        assert begun.wait(120) == 128 + signal.SIGTERM
+    finally:
+        begun.kill()
+    _, said = begun.said()
     assert f"http://127.0.0.1:{ports['home']}/" in said
     assert not (tmp_path / "runs" / "pages.json").exists()
 

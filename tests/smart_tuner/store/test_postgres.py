@@ -27,10 +27,21 @@ def storage(postgres, tables_database):
     postgres.drop(name)
 
 
+@pytest.fixture(scope="class")
+def opened(postgres, tables_database):
+    name = postgres.fresh(tables_database)
+    with closing(open_storage(postgres.url(name))) as storage:
+        yield storage
+    postgres.drop(name)
+
+
 class TestOptunasOwnContract(StorageTestCase):
     @pytest.fixture
-    def storage(self, storage):
-        return storage
+    def storage(self, opened):
+        yield opened
+        opened.remove_session()
+        with opened.engine.begin() as connection:
+            connection.exec_driver_sql("TRUNCATE studies RESTART IDENTITY CASCADE")
 
     def test_pickle_storage(self, storage):
         """Optuna's own leaves the copy's connections open."""

@@ -61,8 +61,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(empty_url, tmp_path):
-    with closing(open_storage(empty_url)) as storage:
+def desk(some_url, tmp_path):
+    with closing(open_storage(some_url)) as storage:
         yield Desk(storage, tmp_path)
 
 
@@ -135,6 +135,7 @@ def away(*_):
     raise OperationalError("SELECT 1", {}, Exception("gone"))
 
 
+@pytest.mark.usefixtures("empty_url")  # on each backend
 def test_a_start_and_an_end_are_told_once_by_however_many_workers(desk):
     both = [desk.again(), desk.again()]
     for alerted in both:

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from benchmarks.chaos import Quiet
+from benchmarks.chaos import Warnings
 from smart_tuner.store.storage import open_storage
 from studies.file.space import suggest
 from studies.file.spec import Spec, load
@@ -49,7 +49,7 @@ SPEC = Spec.parse(DATA | {"budget": {"trials": 4}}, "here")
 
 
 def worked(storage, folder, most):
-    Worker(SPEC, open_study(SPEC, storage), job, folder, Quiet()).work(most)
+    Worker(SPEC, open_study(SPEC, storage), job, folder, Warnings()).work(most)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])

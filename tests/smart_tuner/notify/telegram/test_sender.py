@@ -111,11 +111,15 @@ FIXES = dict.fromkeys(("fixes", "improved", "undone", "pending"), 0)
 STATES = dict.fromkeys(("complete", "pruned", "fail", "running"), 0)
 
 
+# Of what asks the database in its own way; all else is tried on SQLite.
+on_each_backend = pytest.mark.usefixtures("empty_url")
+
+
 @pytest.fixture
-def chat(empty_url, tmp_path):
+def chat(some_url, tmp_path):
     workdir = tmp_path / "home"
     workdir.mkdir()
-    with serving() as api, closing(open_storage(empty_url)) as storage:
+    with serving() as api, closing(open_storage(some_url)) as storage:
         found = Chat(api, storage, workdir)
         yield found
 
@@ -131,6 +135,7 @@ def sound(chat, name="a.wav"):
     return "voice", name
 
 
+@on_each_backend
 def test_all_is_told_in_order(chat):
     for _ in range(5):
         chat.tell()
@@ -138,6 +143,7 @@ def test_all_is_told_in_order(chat):
     assert chat.said() == ["1", "2", "3", "4", "5"]
 
 
+@on_each_backend
 def test_an_event_is_told_once(chat):
     chat.tell(name="same")
     chat.tell(name="same")
@@ -150,6 +156,7 @@ def test_an_event_is_told_once(chat):
 # Not too often
 
 
+@on_each_backend
 def test_of_a_group_the_first_is_told_at_once_and_then_the_newest(chat):
     for _ in range(4):
         chat.tell("fix", "7-collapse", 7)
@@ -180,6 +187,7 @@ def test_what_is_held_back_lets_others_pass(chat):
     assert chat.said()[-1] == "2"
 
 
+@on_each_backend
 def test_a_study_s_end_comes_after_what_was_held_back(chat):
     for number in (1, 2, 3):
         chat.tell("trial_bad", "all", number)
@@ -190,6 +198,7 @@ def test_a_study_s_end_comes_after_what_was_held_back(chat):
     assert chat.said() == ["1", "3", "4"]
 
 
+@on_each_backend
 def test_last_words_are_not_held_back(chat):
     for number in (1, 2):
         chat.tell("trial_bad", "all", number)
@@ -200,6 +209,7 @@ def test_last_words_are_not_held_back(chat):
     assert chat.said() == ["1", "2"]
 
 
+@on_each_backend
 def test_a_cooldown_outlives_the_process(chat):
     chat.tell("fix", "a", 1)
     chat.send()
@@ -361,6 +371,7 @@ def test_a_text_that_telegram_finds_too_long_is_cut(chat):
     assert "".join(chat.api.says()).count("ж") == 9000
 
 
+@on_each_backend
 def test_the_queue_of_minor_rows_is_bounded_and_that_of_grave_ones_is_not(chat, monkeypatch):
     monkeypatch.setattr("smart_tuner.notify.telegram.sender.MOST", 3)
     for number in range(5):
@@ -392,6 +403,7 @@ def test_a_database_that_fails_after_telegram_s_answer_doubles_nothing(chat, mon
     assert chat.said() == ["1"] and chat.states() == ["sent"]
 
 
+@on_each_backend
 def test_workers_of_two_homes_tell_an_event_once(chat, tmp_path):
     chat.tell(name="same")
     chat.workdir = tmp_path / "other"
@@ -399,6 +411,7 @@ def test_workers_of_two_homes_tell_an_event_once(chat, tmp_path):
     assert chat.states() == ["waiting"]
 
 
+@on_each_backend
 def test_a_verdict_waits_for_its_repair_that_is_held_back(chat):
     chat.tell("fix", "a", 7, name="7-1")
     chat.tell("fix", "a", 7, name="7-3")
@@ -419,6 +432,7 @@ def test_a_picture_is_found_where_the_next_attempt_has_put_it(chat):
     assert [message.method for message in chat.api.messages] == ["sendPhoto"]
 
 
+@on_each_backend
 def test_what_a_process_had_claimed_when_it_ended_waits_for_nobody(chat):
     chat.tell()
     with chat.storage.ours.begin() as connection:
