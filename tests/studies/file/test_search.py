@@ -106,7 +106,7 @@ def run(path, study, trials, killed=False):
         trial = found.ask()
         if killed:
             name, parameter = next(iter(study.space.items()))
-            source = distribution(name, parameter)
+            source = distribution(parameter)
             trial.suggest_float(name, source.low, source.high, step=source.step)
             found = opened(path, study)
             trial = Trial(found, trial._trial_id)
