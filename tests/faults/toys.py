@@ -16,7 +16,7 @@ from forked import CONTEXT
 from sqlalchemy import select, update
 
 import run_study
-from benchmarks.chaos import STEP_SECONDS, check, one_worker, toy_spec
+from benchmarks.chaos import check, one_worker, toy_spec
 from model.failpoint import VARIABLE
 from smart_tuner.store import leases
 from smart_tuner.store.outage import BUDGET_SECONDS
@@ -26,6 +26,7 @@ from studies.run import worker
 from studies.run.study import open_study
 
 PATIENCE_SECONDS = 200
+TOY_SECONDS = 0.002  # a step
 
 
 def live(url, workdir, environment, options):
@@ -63,7 +64,7 @@ class ToyStudy:
     def begin(
         self,
         failpoint="",
-        seconds=STEP_SECONDS,
+        seconds=TOY_SECONDS,
         linger=False,
         patience=BUDGET_SECONDS,
         watched=leases.WATCHED_SECONDS,
