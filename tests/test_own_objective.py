@@ -149,3 +149,42 @@ def test_a_study_file_is_held_against_the_objective(tmp_path, changed, named):
     (tmp_path / "blobs.py").write_text((EXAMPLE / "blobs.py").read_text())
     said = Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), code=2, PYTHONPATH=str(ROOT))
     assert named in said and "Traceback" not in said
+
+
+TOLD = """
+from pathlib import Path
+
+from smart_tuner import Callback
+
+
+class Told(Callback):
+    def note(self, text):
+        with Path(__file__).with_name("told.txt").open("a") as file:
+            file.write(f"{text}\\n")
+
+    def started(self, start):
+        self.note(f"started {start.attempt.trial.number}")
+
+    def measured(self, measured):
+        self.note(f"measured {measured.step}")
+
+    def ended(self, number, state, value, reason):
+        self.note(f"ended {number} {state}")
+"""
+
+
+def test_a_callback_that_a_study_file_names_is_told(tmp_path):
+    text = (EXAMPLE / "study.toml").read_text()
+    for old, new in (("seed = 11", 'seed = 11\ncallbacks = ["told:Told"]'), ("steps = 200", "steps = 40")):
+        text = text.replace(old, new)
+    text = text.replace("trials = 6", "trials = 2").replace("min_resource = 100", "min_resource = 30")
+    for name, content in (
+        ("study.toml", text),
+        ("told.py", TOLD),
+        ("blobs.py", (EXAMPLE / "blobs.py").read_text()),
+    ):
+        (tmp_path / name).write_text(content)
+    Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), "--no-tracking", PYTHONPATH=str(ROOT))
+    told = (tmp_path / "told.txt").read_text().split("\n")
+    assert told[:3] == ["started 0", "measured 20", "measured 40"]
+    assert "ended 0 COMPLETE" in told
