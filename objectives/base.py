@@ -82,6 +82,7 @@ class Run(ABC):
         limits: of settings whose limits are narrower in this run than the objective's.
         shows: files that a person would look at or listen to, by name with their kind, such as
             {"sample.wav": "audio/wav"}; see `show`.
+        titles: what trackers call them, if not by the file's name.
     """
 
     step: int = 0
@@ -91,6 +92,7 @@ class Run(ABC):
     n_clips: int = 0
     limits: Mapping[str, tuple[float, float]] = {}
     shows: Mapping[str, str] = {}
+    titles: Mapping[str, str] = {}
 
     @abstractmethod
     def advance(self) -> Mapping[str, float]:

@@ -77,6 +77,7 @@ class Tacotron2Run(Run):
     """
 
     shows = MappingProxyType({SAMPLE: "audio/wav", ALIGNMENT: "image/png", MELS: "image/png"})
+    titles = MappingProxyType({ALIGNMENT: "alignment"})
 
     def __init__(
         self, training: Training, judge: Judge, sample_text: str = "", text_is_used: float = 0.0

@@ -108,7 +108,7 @@ class _Attempt:
         self._attempt, self._study, self._workdir = start.attempt, study, workdir
         self._machine, self._warned = machine, warned
         self._number: int = start.attempt.trial.number
-        self._shows = start.run.shows
+        self._shows, self._titles = start.run.shows, start.run.titles
         self._drawn: Curves | None = None
         self._entries_so_far: list[Entry] | None = None
         self._thinned = Thinned(start.plan.steps)
@@ -154,10 +154,11 @@ class _Attempt:
     def shown(self, step: int) -> None:
         folder, curves = self._attempt.folder, self._curves(step)
         for name, kind in self._shows.items():
+            title = self._titles.get(name, Path(name).stem)
             if kind.startswith("audio/"):
-                curves.sound(step, Path(name).stem, folder / name)
+                curves.sound(step, title, folder / name)
             elif kind == "image/png":
-                curves.picture(step, Path(name).stem, folder / name)
+                curves.picture(step, title, folder / name)
 
     def released(self) -> None:
         self._rows.released()

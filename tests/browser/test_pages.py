@@ -298,7 +298,7 @@ def test_tensorboard_shows_the_alignment_of_each_trial(browser, served):
         until(lambda: pictures_shown(browser) >= 2)
         shown = text(browser, "body")
         assert "small/trial-0000" in shown and "small/trial-0001" in shown
-        assert "sample" in shown
+        assert "alignment" in shown
 
 
 def test_mlflow_shows_the_study_as_a_run_with_a_run_for_each_trial(browser, served):
