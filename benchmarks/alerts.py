@@ -25,7 +25,6 @@ from rich.progress import track
 
 import run_study
 from benchmarks.train_step import CASES, timed, training
-from smart_tuner.notify.telegram.client import Account
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store.storage import open_storage
 from studies.callbacks.telegram import Telegram
@@ -45,7 +44,7 @@ def compare(blocks: int) -> dict[str, Any]:
         workdir, url = Path(place), f"sqlite:///{place}/study.db"
         with closing(open_storage(url)) as storage, sender(workdir, url, base) as process:
             spec = load("quickstart")
-            chat = Telegram(Account("1:a", "1", frozenset()), open_study(spec, storage), workdir, click.echo)
+            chat = Telegram(open_study(spec, storage), workdir)
             begun: Any = SimpleNamespace(attempt=SimpleNamespace(trial=SimpleNamespace(number=0)))
             chat.started(begun)
             for number in track(range(blocks + 1), "blocks", console=Console(stderr=True), transient=True):

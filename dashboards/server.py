@@ -286,6 +286,7 @@ class Pages:
         """Serve until a signal comes; the exit code. Raises PagesError for a port that is taken."""
         with state.alone(self._workdir) as write, self._ports():
             before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             try:
                 for page in self._options.only:
                     self._start(page)

@@ -145,6 +145,7 @@ class Following:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while time.monotonic() < self._until:
             with alone(self._workdir) as first:
                 if first:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,6 @@ from objectives.progress import ALIGNMENT, SAMPLE
 from objectives.trial import Interrupted
 from smart_tuner.notify.outbox import Payload
 from smart_tuner.notify.telegram import sender
-from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.notify.tracking import milliseconds
 from smart_tuner.repair.rule import Entry, in_force
@@ -48,12 +47,10 @@ RUNNING = "running:"  # of a study by its uid: its start was told, and its end w
 class Telegram(Callback):
     """What a worker has told to a chat; at its start and end the chat is told of the study."""
 
-    def __init__(
-        self, account: Account, study: optuna.Study, workdir: Path, warned: Callable[[str], None]
-    ) -> None:
-        self._account, self._study, self._workdir, self._warned = account, study, workdir, warned
+    def __init__(self, study: optuna.Study, workdir: Path) -> None:
+        self._study, self._workdir = study, workdir
         self._engine, self._uid = rdb(study).ours, study.user_attrs["uid"]
-        self._spec = stored_spec(study)
+        self._spec, self._leases = stored_spec(study), Leases(self._engine, self._uid)
         self._rows, self._chat_state = Rows(study, self._spec, workdir), ChatState(self._engine)
         self._trial: int | None = None
         self._steps: dict[int, int] = {}  # of the trial's repairs, by their numbers
@@ -70,13 +67,13 @@ class Telegram(Callback):
             if isinstance(error, StudyGone):
                 self.gone()
             self.ends(*_why(error))
-            if off := self._chat_state.get(self._account.off):
-                self._warned(f"Telegram is switched off: {off}")
 
     # The study
 
     def begins(self) -> None:
-        """Raises what the database raises."""
+        """Where there is something to do. Raises what the database raises."""
+        if not self._left(self._leases.counts()):
+            return
         if self._chat_state.once(f"{RUNNING}{self._uid}", self._spec.notify.digest_minutes):
             done, budget = history.started(self._study), self._spec.budget.trials
             told = {"done": done, "budget": budget, "searched": list(self._spec.space)}
@@ -85,9 +82,8 @@ class Telegram(Callback):
     def ends(self, why: str, detail: str) -> None:
         """Where no other worker goes on. Raises what the database raises."""
         self._rows.flush()
-        leases = Leases(self._engine, self._uid).counts()
-        wanted = desired_state(self._study)
-        left = history.left_to_do(self._study, self._spec, leases)
+        leases = self._leases.counts()
+        wanted, left = desired_state(self._study), self._left(leases)
         stopped = why or (wanted if wanted != "run" else "")
         if any(leases.get(state) for state in ("held", "asking", "decided")) or (left and not stopped):
             return  # others work on it, or this worker has only done its part
@@ -101,6 +97,9 @@ class Telegram(Callback):
         else:
             self._rows.tell("study_end", None, _now(), told)
         sender.due_now(self._engine, sender.channel(self._workdir), "held")
+
+    def _left(self, leases: Mapping[str, int]) -> bool:
+        return history.left_to_do(self._study, self._spec, leases)
 
     def gone(self) -> None:
         """Deleted or renamed. Raises what the database raises."""

@@ -3,8 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +15,8 @@ from objectives.attempt import Callback, Callbacks
 from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account
+from smart_tuner.notify.telegram.state import ChatState
+from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
 from studies.file.code import load as load_code
@@ -120,7 +122,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored), place.allowed)
     training.check_device(device)
-    with display.Terminal(place.console) as terminal, _publisher(place):
+    with display.Terminal(place.console) as terminal, _publisher(place, study, terminal.warned):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
 
@@ -190,7 +192,7 @@ def _work(
 ) -> None:
     refuse_undesired(study)
     training.check_device(device)
-    with display.Terminal(place.console) as terminal, _publisher(place):
+    with display.Terminal(place.console) as terminal, _publisher(place, study, terminal.warned):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
@@ -201,15 +203,21 @@ def _work(
 
 
 @contextmanager
-def _publisher(place: Place) -> Iterator[None]:
+def _publisher(place: Place, study: optuna.Study, warned: Callable[[str], None]) -> Iterator[None]:
     """Beside the workers, one process that sends what they put into the outbox, and hears commands."""
-    if pool.PARENT in os.environ or not (place.tracking or account()):
+    chat = account()
+    if pool.PARENT in os.environ or not (place.tracking or chat):
         yield
         return
     place.share()
     command = [sys.executable, PROGRAM, "track", "--follow"]
-    with pool.beside(command, publishing.END_SECONDS, place.workdir / "track.log"):
-        yield
+    try:
+        with pool.beside(command, publishing.END_SECONDS, place.workdir / "track.log"):
+            yield
+    finally:  # what that process finds out it can only log
+        with suppress(*UNREACHABLE, DatabaseGone):
+            if chat is not None and (off := ChatState(rdb(study).ours).get(chat.off)):
+                warned(f"Telegram is switched off: {off}")
 
 
 def _run_trials(
@@ -237,8 +245,8 @@ def _run_trials(
 
 def _told(place: Place, study: optuna.Study, spec: Spec, terminal: "display.Terminal") -> Iterator[Callback]:
     """Who hears how trials go, beside the terminal."""
-    if (chat := account()) is not None:
-        yield telegram.Telegram(chat, study, place.workdir, terminal.warned)
+    if account() is not None:
+        yield telegram.Telegram(study, place.workdir)
     if place.tracking:
         yield trackers.Trackers(study, place.workdir, terminal.warned)
     for named in spec.callbacks:

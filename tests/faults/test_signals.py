@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults.toys import is_stopped, wait_for
+from faults.toys import PATIENCE_SECONDS, is_stopped, wait_for
 
 from smart_tuner.store.leases import _started
 from studies.report.history import consumed
-from studies.run.pool import PARENT
+from studies.run.pool import PARENT, beside
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -118,6 +118,22 @@ def test_a_signal_to_a_pool_reaches_its_workers(pool, tmp_path, number):
     pool.send_signal(number)
     assert pool.wait(60) == 128 + number
     wait_for(lambda: gone(tmp_path))
+
+
+LATE = """
+import sys, time
+from pathlib import Path
+from smart_tuner.notify.sender import Following
+time.sleep(1.0)
+Following(Path(sys.argv[1]), []).run()
+print("sent", flush=True)
+"""
+
+
+def test_what_runs_beside_sends_also_where_it_is_asked_to_end_before_it_is_ready(tmp_path):
+    with beside([sys.executable, "-c", LATE, str(tmp_path)], PATIENCE_SECONDS, tmp_path / "log"):
+        pass
+    assert (tmp_path / "log").read_text() == "sent\n"
 
 
 def test_a_killed_worker_of_a_pool_is_replaced(pool, tmp_path):

@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from smart_tuner.notify.telegram import messages
-from smart_tuner.notify.telegram.client import Account
 from smart_tuner.notify.telegram.messages import message
 from smart_tuner.repair import words
 from smart_tuner.repair.autofix import GivenUp
@@ -32,9 +31,6 @@ REPAIR = Entry(
 )
 
 
-CHAT = Account("1:a", "1", frozenset())
-
-
 class Desk:
     def __init__(self, storage, workdir):
         self.storage, self.workdir, self.spec = storage, workdir, load("quickstart")
@@ -44,7 +40,7 @@ class Desk:
         self.leases = Leases(storage.ours, self.uid)
 
     def again(self):
-        return Telegram(CHAT, self.study, self.workdir, print)
+        return Telegram(self.study, self.workdir)
 
     def started(self, alerted=None):
         begun = SimpleNamespace(attempt=SimpleNamespace(trial=SimpleNamespace(number=0)))
@@ -155,6 +151,14 @@ def test_a_worker_that_has_done_its_part_ends_no_study(desk):
     desk.alerted.begins()
     desk.alerted.ends("", "")
     assert desk.kinds() == ["study_start"]
+
+
+def test_a_worker_that_finds_nothing_to_do_tells_nothing(desk):
+    for number in range(desk.spec.budget.trials):
+        desk.leases.close(desk.leases.bind(desk.leases.reserve(100), number))
+    with desk.again():
+        pass
+    assert desk.kinds() == []
 
 
 def test_a_resumed_study_goes_on(desk):
