@@ -80,7 +80,7 @@ def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, E
 @click.command()
 @click.argument("name")
 @click.option("--trial", type=click.IntRange(min=0), help="Only this one.")
-@click.option("--explain", is_flag=True, help="As a story instead of a table.")
+@click.option("--explain", is_flag=True, help="In sentences instead of a table.")
 @FORMATS
 @click.pass_obj
 def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: str) -> None:

@@ -6,19 +6,19 @@ said of rules, repairs and ends of trials is in smart_tuner/repair/words.py.
 
 PHRASES: dict[str, tuple[str, str]] = {
     # a study
-    "study_start": ("The study has started. Trials: {budget}.", "Поиск начат. Испытаний: {budget}."),
+    "study_start": ("The study has started. Trials: {budget}.", "Исследование начато. Испытаний: {budget}."),
     "study_goes_on": (
         "The study goes on. Trials begun: {done} of {budget}.",
-        "Поиск продолжается. Начато испытаний: {done} из {budget}.",
+        "Исследование продолжается. Начато испытаний: {done} из {budget}.",
     ),
     "searched": ("Searched: {names}.", "Подбираются: {names}."),
     "study_end": (
         "The study has finished. Trials: {done} of {budget}.",
-        "Поиск завершён. Испытаний: {done} из {budget}.",
+        "Исследование завершено. Испытаний: {done} из {budget}.",
     ),
     "study_stop": (
         "The study has stopped ({why}). Trials begun: {done} of {budget}.",
-        "Поиск остановлен ({why}). Начато испытаний: {done} из {budget}.",
+        "Исследование остановлено ({why}). Начато испытаний: {done} из {budget}.",
     ),
     "why_stop": ("asked to stop", "по просьбе"),
     "why_pause": ("paused", "пауза"),
@@ -28,7 +28,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "why_fault": ("a fault of the program or the machine", "сбой программы или машины"),
     "study_gone": (
         "The study was deleted or renamed while it ran; its workers have stopped. Its files are kept.",
-        "Поиск удалили или переименовали во время работы; исполнители остановились. Файлы сохранены.",
+        "Исследование удалили или переименовали во время работы; исполнители остановились. Файлы сохранены.",
     ),
     "go_on": ("Go on with: {command}", "Продолжить: {command}"),
     "states": (
@@ -95,7 +95,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "trial_bad_FAIL": ("Failed: {reason}.", "Сбой: {reason}."),
     "last_value": (
         "Last measure {value}; median of the others {median}.",
-        "Последняя оценка {value}; медиана остальных {median}.",
+        "Последнее измерение {value}; медиана остальных {median}.",
     ),
     "held": (
         "Before this, of the same kind and not told: {count}.",
@@ -109,7 +109,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "advice_tried": (
         "Its repairs in this study: helped {improved}, no gain {no_effect}, harm {harm}.",
-        "Его исправления в этом поиске: помогло {improved}, без пользы {no_effect}, во вред {harm}.",
+        "Его исправления в этом исследовании: помогло {improved}, без пользы {no_effect}, во вред {harm}.",
     ),
     "advice_above": (
         "All {bad} of them began with {name} from {bad_bound} up, all {good} completed ones with at most "
@@ -161,7 +161,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Stopped: workers save and end.",
         "Остановлено: состояние сохраняется, работа прекращается.",
     ),
-    "no_study": ("There is no study yet.", "Пока нет ни одного поиска."),
+    "no_study": ("There is no study yet.", "Пока нет ни одного исследования."),
     "no_trials": ("There are no trials yet.", "Пока нет испытаний."),
     "no_fixes": ("Nothing was repaired.", "Ничего не исправлялось."),
     "trial_row": ("{number}: {state} {value}", "{number}: {state} {value}"),
@@ -222,12 +222,12 @@ PHRASES: dict[str, tuple[str, str]] = {
         "/status  how far the study is\n/best  the best voice, to listen to\n/trials  the newest trials\n"
         "/fixes  what was repaired\n/say TEXT  the best voice says it\n"
         "/pause /resume /stop  after you confirm",
-        "/status  как идёт поиск\n/best  лучший голос, послушать\n/trials  последние испытания\n"
+        "/status  как идёт исследование\n/best  лучший голос, послушать\n/trials  последние испытания\n"
         "/fixes  что исправлялось\n/say ТЕКСТ  лучший голос произнесёт\n"
         "/pause /resume /stop  после подтверждения",
     ),
     "test": (
         "Smart Tuner can write to this chat. Studies tell it what matters.",
-        "Smart Tuner может писать в этот чат. Поиски сообщат сюда о важном.",
+        "Smart Tuner может писать в этот чат. Исследования сообщат сюда о важном.",
     ),
 }
