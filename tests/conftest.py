@@ -31,8 +31,9 @@ LONG = {
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("other", deadline=None)  # other examples at each run
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is no failure
+hypothesis.settings.load_profile("same")
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -23,7 +23,7 @@ from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
 
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial
-MAX_REDONE = 0.3  # of the planned steps
+MAX_REDONE = 0.3  # of the planned steps; what did harm is taken back beyond it, too
 MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared

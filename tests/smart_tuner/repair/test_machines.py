@@ -293,6 +293,8 @@ class Arbitrating(RuleBasedStateMachine):
         assert tried == sorted(set(tried))
         assert max(tried, default=0) < kind.max_remedies
         assert row.changes or row.back_to is not None or row.fresh or row.clips
+        if row.back_to is not None:  # what did harm is always taken back, so that a verdict may cost more
+            assert self.fix.redone <= -(-MAX_REDONE * 800 // 25) * 25
 
     def check_end(self, state, entry):
         kind = BY_NAME[entry.rule]
@@ -394,7 +396,6 @@ class Arbitrating(RuleBasedStateMachine):
     @invariant()
     def budgets_are_kept(self):
         assert len(self.judged()) <= MAX_REPAIRS
-        assert self.fix.redone <= -(-MAX_REDONE * 800 // 25) * 25
         clips = {clip for row in self.fix.repairs() for clip in row.clips}
         assert len(clips) <= MAX_EXCLUDED * 60
 
