@@ -133,6 +133,9 @@ class Callback:
     def left(self, end: End | None) -> None:
         """An attempt is over: how its trial will end, or None where somebody goes on with it."""
 
+    def lost(self) -> None:
+        """An attempt is over that was thought dead: its trial is another one's, and not to be touched."""
+
     def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         """A trial ended, whoever ran it. What this raises of the database's errors lets it be told again."""
 

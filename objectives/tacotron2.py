@@ -50,7 +50,7 @@ class Tacotron2(Objective):
     milestone = MILESTONE
     unit = "dB"
     curves = ("unweighted_loss", "guided")
-    measures = ("aligned_share", "failure_share", "diagonal_score", "gate_accuracy")
+    measures = ("aligned_share", "failure_share", "diagonal_score", "gate_accuracy", "shortest", "longest")
     words = WORDS
 
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> "Tacotron2Run":

@@ -24,7 +24,7 @@ class Detected(Exception):
     """A rule would act: an arm that repairs in its own way takes over."""
 
     def __init__(self, entry: Entry) -> None:
-        super().__init__(ENGLISH.seen(entry.rule, entry.reason, entry.evidence))
+        super().__init__(ENGLISH.sentence(entry.rule, entry.reason, entry.evidence))
         self.entry = entry
 
 

@@ -1,7 +1,7 @@
 """A made-up language: each letter is a spectral pattern of its own length, so the alignment is known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,6 @@ def speak(shape: Shape) -> Spoken:
     report = Report((), (), 0, {}, None)
     training, held_out = tuple(items[HELD_OUT:]), tuple(items[:HELD_OUT])
     return Spoken(Corpus(training, held_out, front_end, MELS, f"made up {shape}", report), durations)
-
-
-def with_clips(corpus: Corpus, items: Sequence[Utterance]) -> Corpus:
-    return replace(corpus, training=tuple(items))
 
 
 def true_symbols(durations: Sequence[int], r: int, steps: int) -> NDArray[np.int64]:

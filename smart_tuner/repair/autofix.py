@@ -58,8 +58,8 @@ class GivenUp(Exception):
     """A rule ended the trial: `state` is PRUNED, FAIL or COMPLETE, `entry` says why."""
 
     def __init__(self, state: str, entry: Entry, words: Words = ENGLISH) -> None:
-        seen = words.seen(entry.rule, entry.reason, entry.evidence)
-        why = words.done(entry.rule, entry.action, entry.action_values)
+        seen = words.sentence(entry.rule, entry.reason, entry.evidence)
+        why = words.sentence(entry.rule, entry.action, entry.action_values)
         super().__init__(f"step {entry.step}: {entry.rule}: {seen}; {why}")
         self.state, self.entry = state, entry
 

@@ -162,16 +162,9 @@ class Words:
         first, _, part = name.partition("/")
         return f"{self._name('measure', first)} {part}".strip()
 
-    def seen(self, rule: str, code: str, evidence: Mapping[str, Value]) -> str:
-        """What a rule saw. An entry of version 0.1 has an English sentence for a code; Russian makes do with
-        the rule and its numbers."""
-        if (made := self._made(evidence, f"{rule}.{code}", code)) is not None:
-            return made
-        numbers = "; ".join(f"{self.measure(name)}: {number(value)}" for name, value in evidence.items())
-        return f"{self.rule(rule)} ({numbers})" if self._at and numbers else code
-
-    def done(self, rule: str, code: str, values: Mapping[str, Value]) -> str:
-        """What was done, or why nothing was."""
+    def sentence(self, rule: str, code: str, values: Mapping[str, Value]) -> str:
+        """What a rule saw, what was done, or why nothing was. An entry of version 0.1 has an English sentence
+        for a code, which stands as it is."""
         made = self._made(values, f"{rule}.{code}", code)
         return code if made is None else made
 
@@ -179,7 +172,7 @@ class Words:
         """Why a trial ended."""
         if reason.rule is not None:
             action = str(reason.values.get("action"))
-            return f"{self.rule(reason.rule)}: {self.done(reason.rule, action, reason.values)}"
+            return f"{self.rule(reason.rule)}: {self.sentence(reason.rule, action, reason.values)}"
         made = self._made(reason.values, f"end.{reason.code}")
         return reason.text if made is None else made
 

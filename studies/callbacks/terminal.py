@@ -16,14 +16,19 @@ from objectives.attempt import Callback, Measured, Start, Step
 from objectives.base import Objective
 from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import ENGLISH, Words, of_rules
+from smart_tuner.store.attributes import with_unit
 from studies.report.fixes import told
 
 
 class Terminal(Callback):
-    """Live lines on a terminal; plain lines at each event where there is none."""
+    """Live lines on a terminal; plain lines at each event where there is none.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Args:
+        unit: of values, until a trial begins here.
+    """
+
+    def __init__(self, console: Console, unit: str = "") -> None:
+        self._console, self._unit = console, unit
         fixed = Column(no_wrap=True)
         self._bars = Progress(
             TextColumn("[bold]{task.fields[name]}", table_column=fixed),
@@ -71,7 +76,7 @@ class Terminal(Callback):
         self._show("study", f"{found}: {escape(study)}", done, trials)
 
     def started(self, start: Start) -> None:
-        self._start, self._last = start, ""
+        self._start, self._unit, self._last = start, start.objective.unit, ""
         self._words = Words("en", {**start.objective.words, **of_rules(start.plan.rules)})
         self._steps.clear()
         shown = ", ".join(f"{name} {_short(value)}" for name, value in start.parameters.items())
@@ -108,7 +113,7 @@ class Terminal(Callback):
 
     def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._hide("trial")
-        shown = "" if value is None else f" {_with_unit(value, self._start)}"
+        shown = "" if value is None else f" {with_unit(value, self._unit)}"
         self._line(f"trial {number} {state}{shown}{': ' if reason else ''}{reason}")
 
     def warned(self, text: str) -> None:
@@ -132,10 +137,6 @@ class Terminal(Callback):
 
 def _name(objective: Objective, measure: str) -> str:
     return objective.words.get(f"measure.{measure}", (measure, measure))[0]
-
-
-def _with_unit(value: float, start: Start | None) -> str:
-    return f"{value:.2f}" if start is None else start.objective.shown(value)
 
 
 def _short(value: object) -> str:

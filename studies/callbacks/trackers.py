@@ -32,16 +32,15 @@ class Trackers(Callback):
         engine, uid = rdb(study).ours, study.user_attrs["uid"]
         self._whole, self._study = study, OfStudy(engine, study.study_name, uid)
         self._workdir, self._warned = workdir, warned
-        self._machine = Machine()
+        self._spec, self._machine = stored_spec(study), Machine()
         self._attempt: _Attempt | None = None
 
     def __exit__(self, *ended_by: object) -> None:
         self._close()
-        study, spec = self._whole, stored_spec(self._whole)
-        with suppress(*UNREACHABLE):
+        with suppress(*UNREACHABLE, KeyError):  # of a study that is gone
             counts = Leases(self._study.engine, self._study.uid).counts()
             if not counts.get("held"):
-                left = history.left_to_do(study, spec, counts)
+                left = history.left_to_do(self._whole, self._spec, counts)
                 self._study.rests("SCHEDULED" if left else "FINISHED")
 
     def started(self, start: Start) -> None:
@@ -78,6 +77,9 @@ class Trackers(Callback):
                 self._attempt.conclude(end[-1].text)
         finally:
             self._close()
+
+    def lost(self) -> None:
+        self._close()
 
     def ended(self, number: int, state: str, value: float | None, reason: str) -> None:
         self._study.ended(number, state, value, reason)

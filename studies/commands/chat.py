@@ -205,7 +205,7 @@ class StudyCommands:
 
 def _fix(words: Words, number: int, entry: Entry, verdict: Entry | None) -> str:
     where = f"{words('trial', number=number)}, {words('step', step=entry.step)}"
-    did = words.changes(entry.changes) or words.done(entry.rule, entry.action, entry.action_values)
+    did = words.changes(entry.changes) or words.sentence(entry.rule, entry.action, entry.action_values)
     what = "gave_up" if entry.kind == "end" else "fix"
     came = words(str(verdict.verdict)) if verdict is not None else ""
     return f"{where}. {words(what, what=words.rule(entry.rule))} {escaped(did)}. {came}".strip()

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from sqlalchemy import func, select
@@ -25,9 +25,6 @@ from studies.callbacks import telegram
 from studies.commands.chat import Speak, StudyCommands
 from studies.commands.place import FORMATS, Place
 from studies.report.summary import formatted
-
-if TYPE_CHECKING:
-    pass
 
 SET_UP = "docs/telegram.md says how to set it up."
 

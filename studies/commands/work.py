@@ -22,6 +22,7 @@ from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
 from studies.file.code import load as load_code
 from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary
+from studies.report.described import Described
 from studies.run import pool
 from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
 
@@ -122,7 +123,8 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored), place.allowed)
     training.check_device(device)
-    with display.Terminal(place.console) as terminal, _publisher(place, study, terminal.warned):
+    unit = Described.of(study).unit
+    with display.Terminal(place.console, unit) as terminal, _publisher(place, study, terminal.warned):
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
 
@@ -192,7 +194,8 @@ def _work(
 ) -> None:
     refuse_undesired(study)
     training.check_device(device)
-    with display.Terminal(place.console) as terminal, _publisher(place, study, terminal.warned):
+    unit = Described.of(study).unit
+    with display.Terminal(place.console, unit) as terminal, _publisher(place, study, terminal.warned):
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
@@ -229,22 +232,22 @@ def _run_trials(
     max_trials: int | None = None,
     linger: bool = False,
 ) -> None:
-    objective = training.objective_of(
-        spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
-    )
-    plan = training.plan_of(spec, place.allowed)
-    callbacks = Callbacks([terminal, *_told(place, study, spec, terminal)])
-    job = training.trials(spec, study, objective, plan, device, callbacks)
     folder, store = place.folder(spec.name), place.store()
     try:
-        worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)
+        with Callbacks([*_told(place, study, spec, terminal), terminal]) as callbacks:
+            objective = training.objective_of(
+                spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
+            )
+            plan = training.plan_of(spec, place.allowed)
+            job = training.trials(spec, study, objective, plan, device, callbacks)
+            worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)
     except trial.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}{_used(spec)}")
         raise
 
 
 def _told(place: Place, study: optuna.Study, spec: Spec, terminal: "display.Terminal") -> Iterator[Callback]:
-    """Who hears how trials go, beside the terminal."""
+    """Who hears how trials go, before the terminal: what they write may have to be told again."""
     if account() is not None:
         yield telegram.Telegram(study, place.workdir)
     if place.tracking:

@@ -55,6 +55,7 @@ from studies.file.table import Fault, Table, refuse
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks"}  # when a study goes on
+NEWER = {"objective": ("use", "args"), "rules": ("extra",)}  # keys
 PATHS = (("corpus", "path"), ("model", "warm_start"))  # keys
 
 
@@ -335,13 +336,22 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
     data["budget"]["trials"] = 1
     if warm_start is not None:
+        if spec.model is None:
+            raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')
         data["model"]["warm_start"] = os.path.abspath(os.path.expanduser(warm_start))
     for param in params:
         key, _, text = param.partition("=")
         data["model" if spec.model and key in DIMENSIONS else "settings"][key] = _number(param, text)
-    content = json.dumps({key: value for key, value in data.items() if key not in MAY_DIFFER}, sort_keys=True)
+    known = {key: _of_before(key, table) for key, table in data.items() if key not in MAY_DIFFER}
+    content = json.dumps(known, sort_keys=True)
     data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
     return Spec.parse(data, f'study "{spec.name}" with these parameters')
+
+
+def _of_before(key: str, table: Any) -> Any:
+    """Without the keys that version 0.1 did not have, where they are empty: so names stay what they were."""
+    newer = NEWER.get(key)
+    return {name: value for name, value in table.items() if value or name not in newer} if newer else table
 
 
 def derived_name(name: str, ending: str) -> str:

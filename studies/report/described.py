@@ -15,7 +15,7 @@ from smart_tuner.store.attributes import text, texts, with_unit
 BEFORE: dict[str, Any] = {
     "unit": "dB",
     "curves": ["unweighted_loss", "guided"],
-    "measures": ["aligned_share", "failure_share", "shortest", "longest"],
+    "measures": ["aligned_share", "failure_share", "diagonal_score", "gate_accuracy", "shortest", "longest"],
 }
 
 

@@ -14,12 +14,12 @@ KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "giv
 
 def seen(entry: Entry, words: Words = ENGLISH) -> str:
     """What a rule saw."""
-    return words.seen(entry.rule, entry.reason, entry.evidence)
+    return words.sentence(entry.rule, entry.reason, entry.evidence)
 
 
 def done(entry: Entry, words: Words = ENGLISH) -> str:
     """What was done, or why nothing was."""
-    return words.done(entry.rule, entry.action, entry.action_values)
+    return words.sentence(entry.rule, entry.action, entry.action_values)
 
 
 def told(entry: Entry, words: Words = ENGLISH) -> str:
@@ -177,7 +177,7 @@ def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters) 
     }[rule.tier]
     votes = f", fires on {m} of {n}" if n > 1 and rule.tier != "event" else ""
     words, remedies = Words("en", of_rules([rule])), rule.remedies(settings)[: rule.max_remedies]
-    tries = [words.done(rule.name, action.code, action.values) for action in remedies]
+    tries = [words.sentence(rule.name, action.code, action.values) for action in remedies]
     shown = "; ".join(f"{k}. {what}" for k, what in enumerate(tries, 1)) or "nothing"
     ends = {None: "is only reported", "PRUNED": "prunes the trial", "FAIL": "fails the trial"}
     end = ends.get(rule.gives_up, "ends the trial as complete")

@@ -87,6 +87,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "hours": round(hours, 3),
         "best_value": best.value if best else None,
         "best_trial": best.number if best else None,
+        **({"copy_synthesis": None, "mismatch": None} if spec.objective.use is None else {}),
         **attributes.yardstick(study),
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,

@@ -78,10 +78,10 @@ def run_study(
         study = open_study(spec, opened, spec.code, objective)
         refuse_undesired(study)
         check_device(device)
-        with Terminal(Console(stderr=True)) as terminal:
-            told = [terminal, *callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else [])]
-            each, plan = Callbacks(told), plan_of(spec, spec.code)
-            job = trials(spec, study, objective, plan, device, each)
+        terminal = Terminal(Console(stderr=True), objective.unit)
+        told = [*callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else []), terminal]
+        with Callbacks(told) as each:
+            job = trials(spec, study, objective, plan_of(spec, spec.code), device, each)
             folder = workdir / "studies" / spec.name
 
             def hangs(seconds: float) -> None:

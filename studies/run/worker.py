@@ -48,6 +48,7 @@ class Worker:
     """One process that works on a study.
 
     Args:
+        callback: told how trials go; whoever makes the worker enters it, as a context, before.
         folder: the study's, for checkpoints and samples; all workers of a study share it, or `artifacts`.
         linger: wait for trials that other workers may leave behind.
         patience: seconds for which the database may be away.
@@ -86,35 +87,35 @@ class Worker:
             TooManyFailures, StudyGone: see there.
             Other exceptions are faults of the machine or of this program; the running trial can go on.
         """
-        try:
-            self._work(max_trials)
-        except KeyError:  # so Optuna says that a study, or its trial, is not in the database
-            self._desired_state()
-            raise
+        with heard_by(self._stop):
+            try:
+                self._work(max_trials)
+            except KeyError:  # so Optuna says that a study, or its trial, is not in the database
+                self._desired_state()
+                raise
 
     def _work(self, max_trials: int | None) -> None:
-        with heard_by(self._stop), self.callback:
-            ran = 0
-            while max_trials is None or ran < max_trials:
-                if self._stop.received is not None:
-                    raise Interrupted(self._stop.received)
-                if (wanted := self._outage.wait_for(self._desired_state)) != "run":
-                    self.callback.warned(f"the study was asked to {wanted}")
-                    return
-                self._outage.wait_for(self._look_after)
-                self._check_failures()
-                self._show()
-                try:
-                    taken = self._take()
-                except AskedInVain:
-                    time.sleep(AGAIN_SECONDS)
-                    continue  # what was made, but never heard of, is found when trials are looked after
-                if taken is not None:
-                    ran += self._run(*taken)
-                elif self.linger and self._outage.wait_for(self._leases.counts).get("held"):
-                    time.sleep(LINGER_SECONDS)
-                else:
-                    return
+        ran = 0
+        while max_trials is None or ran < max_trials:
+            if self._stop.received is not None:
+                raise Interrupted(self._stop.received)
+            if (wanted := self._outage.wait_for(self._desired_state)) != "run":
+                self.callback.warned(f"the study was asked to {wanted}")
+                return
+            self._outage.wait_for(self._look_after)
+            self._check_failures()
+            self._show()
+            try:
+                taken = self._take()
+            except AskedInVain:
+                time.sleep(AGAIN_SECONDS)
+                continue  # what was made, but never heard of, is found when trials are looked after
+            if taken is not None:
+                ran += self._run(*taken)
+            elif self.linger and self._outage.wait_for(self._leases.counts).get("held"):
+                time.sleep(LINGER_SECONDS)
+            else:
+                return
 
     def _desired_state(self) -> str:
         try:
@@ -196,6 +197,7 @@ class Worker:
             self._outage.wait_for(lambda: self._accept(lease))
             return True
         except Fenced as fenced:
+            self.callback.lost()
             self.callback.warned(str(fenced))
             return False
         failpoint("decided")
@@ -381,10 +383,12 @@ class Worker:
 
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
-        best = self._outage.wait_for(lambda: best_trial(self.study))
-        value = best.value if best else None
-        shown = "" if value is None else Described.of(self.study).shown(value)
-        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, shown)
+        best = self._outage.wait_for(self._best)
+        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, best)
+
+    def _best(self) -> str:
+        value = best.value if (best := best_trial(self.study)) else None
+        return "" if value is None else Described.of(self.study).shown(value)
 
     def _check_failures(self) -> None:
         limit = self.spec.budget.failures

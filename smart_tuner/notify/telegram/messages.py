@@ -10,6 +10,7 @@ from smart_tuner.notify.telegram.format import bold, escaped, lines
 from smart_tuner.notify.telegram.language import PHRASES
 from smart_tuner.repair import words as catalogue
 from smart_tuner.repair.words import Reason, number
+from smart_tuner.store.attributes import with_unit
 
 Facts = Mapping[str, Any]
 MOST_NAMES = 5  # of clips, measures or parts in one line
@@ -34,15 +35,15 @@ class Words(catalogue.Words):
     def value(self, value: float | str) -> str:
         """A trial's, with its unit; rows of version 0.1 do not say it."""
         unit = self._known.get("unit.value", ("dB", "дБ"))[self._at]
-        return f"{value if isinstance(value, str) else format(value, '.2f')} {unit}".rstrip()
+        return f"{value} {unit}".rstrip() if isinstance(value, str) else with_unit(value, unit)
 
     def why(self, facts: Facts) -> str:
         """What a rule saw."""
-        return self.seen(facts["rule"], facts["reason"], facts.get("evidence", {}))
+        return self.sentence(facts["rule"], facts["reason"], facts.get("evidence", {}))
 
     def did(self, facts: Facts) -> str:
         """What was done, or why nothing was."""
-        return self.done(facts["rule"], facts["action"], facts.get("action_values", {}))
+        return self.sentence(facts["rule"], facts["action"], facts.get("action_values", {}))
 
 
 def message(kind: str, language: str, facts: Facts, held: int = 0) -> str:
@@ -91,6 +92,7 @@ def summary(words: Words, facts: Facts) -> str:
     """How a study is: its trials and its bests."""
     best, alone, fresh = facts.get("best"), facts.get("unassisted"), facts.get("fresh")
     hours = number(facts["hours"])
+    least = facts.get("copy_synthesis", facts.get("ceiling"))  # which version 0.1 called it
     return lines(
         words("states", **{**facts["states"], "repaired": facts["repaired"], "hours": hours}),
         _best_line(words, best),
@@ -98,9 +100,7 @@ def summary(words: Words, facts: Facts) -> str:
         if alone and best and alone["number"] != best["number"]
         else None,
         words("fresh_line", number=fresh["number"], value=words.value(fresh["value"])) if fresh else None,
-        words("copy_synthesis", copy_synthesis=words.value(facts["copy_synthesis"]))
-        if facts.get("copy_synthesis") is not None
-        else None,
+        words("copy_synthesis", copy_synthesis=words.value(least)) if least is not None else None,
     )
 
 

@@ -54,7 +54,7 @@ class Patient:
 
     def record(self, entry):
         if entry.kind != "repair":  # whose words are the arbiter's own
-            said = ENGLISH.done(entry.rule, entry.action, entry.action_values)
+            said = ENGLISH.sentence(entry.rule, entry.action, entry.action_values)
             assert said != entry.action or entry.action == "kept"
             assert "?" not in said
         self.rows.append(replace(entry, seq=len(self.rows) + 1))

@@ -242,7 +242,7 @@ def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(ru
     alarm = rule.sees(chart(**sick), settings)
     assert alarm is not None
     for language in LANGUAGES:
-        assert "?" not in (told := Words(language).seen(rule.name, alarm.code, alarm.evidence))
+        assert "?" not in (told := Words(language).sentence(rule.name, alarm.code, alarm.evidence))
         assert told != alarm.code
     assert rule.sees(chart(**(sick | cure)), settings) is None
 
@@ -371,7 +371,7 @@ def test_ladders_name_known_settings_and_every_rung_does_something(rule):
         assert action.changes.keys() <= LIMITS.keys()
         assert action.changes or action.back_to or action.fresh or action.exclude or action.renew
         for language in LANGUAGES:
-            assert "?" not in (told := Words(language).done(rule.name, action.code, action.values))
+            assert "?" not in (told := Words(language).sentence(rule.name, action.code, action.values))
             assert told != action.code
 
 

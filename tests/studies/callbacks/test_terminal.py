@@ -52,6 +52,14 @@ class Screen:
         return {row.split()[0]: row for row in found if row.strip()}
 
 
+def test_a_value_has_its_unit_also_before_a_trial_begins_here():
+    file = io.StringIO()
+    terminal = Terminal(Console(file=file), "dB")
+    terminal.ended(3, "COMPLETE", 4.2, "")
+    terminal.ended(4, "COMPLETE", 0.00042, "")
+    assert file.getvalue().splitlines() == ["trial 3 COMPLETE 4.20 dB", "trial 4 COMPLETE 0.00042 dB"]
+
+
 @pytest.mark.parametrize("width", [120, 80, 60, 44])
 def test_step_plan_and_time_left_of_the_trial_and_of_the_study_are_there_at_any_width(width):
     screen = Screen(width)

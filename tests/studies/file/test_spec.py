@@ -650,6 +650,18 @@ def test_a_warm_start_is_part_of_the_study():
     assert spec.differences(single_training(Spec.parse(SMALL, "here.toml"), [], None)) == ["model.warm_start"]
 
 
+def test_a_single_training_is_called_as_version_0_1_called_it():
+    """Else the same command would begin it anew after the upgrade."""
+    spec = single_training(load("quickstart"), ["learning_rate=0.002"], None)
+    assert spec.name == "quickstart-train-9e6b16"
+
+
+def test_a_warm_start_is_refused_where_no_voice_is_trained():
+    own = load(str(FOLDER.parent / "examples" / "own_objective" / "study.toml"))
+    with pytest.raises(SpecError, match="--warm-start is for Tacotron 2"):
+        single_training(own, [], "nvidia.pt")
+
+
 def test_single_trainings_with_other_values_or_seeds_have_other_names():
     spec = Spec.parse(SMALL, "here.toml")
     variants = [

@@ -10,24 +10,28 @@ import optuna
 import pytest
 import torch
 from limits import files_of_at_most
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy import delete, select, update
 
 from model import checkpoint
-from objectives.attempt import Callback
+from objectives.attempt import Callback, Callbacks
 from objectives.base import NonFinite
 from objectives.quality import Yardstick
 from objectives.trial import Interrupted, Unrepairable
 from smart_tuner.store.leases import Leases, Renewal
 from smart_tuner.store.loading import TRIALS
-from smart_tuner.store.outage import DatabaseGone, StorageLost
+from smart_tuner.store.outage import DatabaseGone, Fenced, StorageLost
 from smart_tuner.store.storage import open_storage
-from smart_tuner.store.tables import LEASES
+from smart_tuner.store.tables import LEASES, OUTBOX
+from studies.callbacks.telegram import Telegram
+from studies.callbacks.trackers import Trackers
 from studies.file.spec import Spec, load
+from studies.report.described import Described
 from studies.run import worker
 from studies.run.asking import ASKED, ask
 from studies.run.ending import MachineFault, end_by
-from studies.run.study import StudyError, open_study
+from studies.run.study import StudyError, StudyGone, open_study
 from studies.run.tacotron2 import voices_of
 from studies.run.training import plan_of, trials
 
@@ -86,6 +90,74 @@ def desk(tmp_path):
 
 def well(attempt):
     return 5.0 + attempt.trial.number
+
+
+def broken_reads(count):
+    """Of a study's attributes, the first ones that come once there is a best trial."""
+    left = [count]
+
+    def read(study):
+        if left[0]:
+            left[0] -= 1
+            raise StorageInternalError("server closed the connection")
+        return Described("dB", (), (), {})
+
+    return read
+
+
+def test_a_moments_outage_between_two_trials_is_waited_for(desk, monkeypatch):
+    def measured(attempt):
+        attempt.trial.set_user_attr("measures", [{"step": 1, "value": 5.0}])
+        return 5.0
+
+    monkeypatch.setattr(Described, "of", broken_reads(1))
+    desk.work(measured)
+    assert desk.states() == ["COMPLETE"] * 3
+
+
+class Lost(Heard):
+    """Notes what an attempt was told at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def left(self, end):
+        self.told.append("left")
+
+    def lost(self):
+        self.told.append("lost")
+
+
+def test_an_attempt_whose_trial_is_anothers_is_told_as_lost(desk):
+    desk.heard = Lost()
+    with pytest.raises(Interrupted):
+        desk.work(raising(Interrupted(15)))
+
+    def fenced_once(attempt):
+        if desk.heard.told == ["left"]:
+            raise Fenced("another one has it")
+        return well(attempt)
+
+    desk.work(fenced_once, 2)
+    assert desk.heard.told[:3] == ["left", "lost", "left"]
+
+
+def test_a_study_that_is_deleted_between_two_trials_is_told_as_gone_by_all_that_listen(desk):
+    def last(attempt):
+        optuna.delete_study(study_name="desk", storage=desk.url)
+        return 1.0
+
+    study = open_study(desk.spec, desk.storage)
+    with (
+        pytest.raises(StudyGone),
+        Callbacks([Telegram(study, desk.folder), Trackers(study, desk.folder, print)]) as each,
+    ):
+        desk.heard = each
+        desk.work(last)
+    with desk.storage.ours.connect() as connection:
+        rows = connection.execute(select(OUTBOX.c.payload).where(OUTBOX.c.key.startswith("study_"))).scalars()
+        assert [row["kind"] for row in rows] == ["study_start", "study_gone"]
 
 
 def raising(error, number=0):

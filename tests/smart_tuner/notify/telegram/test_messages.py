@@ -14,6 +14,7 @@ from objectives.signals import WORDS
 from smart_tuner.notify.telegram.format import LONGEST_CAPTION, plain, split, units
 from smart_tuner.notify.telegram.language import PHRASES
 from smart_tuner.notify.telegram.messages import KINDS, Words, message
+from smart_tuner.repair.words import LANGUAGES
 
 ROOT = Path(__file__).parents[4]
 CYRILLIC = re.compile("[А-Яа-яЁё]")
@@ -209,10 +210,16 @@ def test_a_row_of_version_0_1_is_told_with_its_sentences():
     old = {name: value for name, value in REPAIR.items() if name not in ("action_values", "remedy")}
     old |= {"reason": "diagonal score 0.24 is below 0.3", "action": "guide the attention", "rung": 1}
     bad = {"state": "PRUNED", "reason": "step 3: behind the other trials", "value": None, "median": None}
-    for language, seen in (("en", "is below 0.3"), ("ru", "внимание не выравнивается (")):
+    end = {name: value for name, value in WHOLE.items() if name != "copy_synthesis"} | {"ceiling": 3.21}
+    for language in LANGUAGES:
+        assert "3.21" in message("study_end", language, {"study": "old", **end})
         text = plain(message("fix", language, {"study": "old", "trial": 1, **old}))
-        assert seen in text and "guide the attention" in text and "2" in text.partition("1900")[0]
+        assert "is below 0.3" in text and "guide the attention" in text and "2" in text.partition("1900")[0]
         assert bad["reason"] in message("trial_bad", language, {"study": "old", "trial": 1, **bad})
+
+
+def test_a_small_value_is_told_with_the_digits_that_tell_it_from_another():
+    assert Words("en", {"unit.value": ("", "")}).value(0.00042) == "0.00042"
 
 
 @pytest.mark.parametrize("value", [math.pi, "nan", 0, 1e-9])
