@@ -20,6 +20,7 @@ from model.checkpoint import DamagedCheckpoint
 from model.data.corpora import CorpusError
 from model.data.preflight import DataError
 from model.speech.text import TextError
+from objectives.base import ObjectiveError
 from smart_tuner.lazy import LazyModule
 from smart_tuner.notify.telegram.client import ChatError
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
@@ -114,6 +115,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     SpecError: 2,
     CodeError: 2,
     LaunchError: 2,
+    ObjectiveError: 2,
     TextError: 2,
     DamagedCheckpoint: 1,
     ForeignTables: 2,

@@ -32,6 +32,19 @@ class OutOfMemory(MemoryError):
     """A step needs more memory than there is, and was not taken: all is as before it."""
 
 
+class ObjectiveError(ValueError):
+    """A run does not do what `Run` asks of it; the message says what, and what is expected. Its trial goes on
+    from its checkpoint when the code is mended."""
+
+
+def finite_or_not(told: object, by: str) -> dict[str, float]:
+    """Signals as plain numbers, from whatever counts as one. Raises ObjectiveError. Args: by: the method."""
+    try:
+        return {str(name): float(value) for name, value in dict(told).items()}  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise ObjectiveError(f"{by}() returned {told!r}: numbers by name are expected ({error}).") from error
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A number that a study may fix or search.

@@ -9,7 +9,7 @@ from typing import Any
 
 from model import checkpoint
 from objectives.attempt import Ledger, Step
-from objectives.base import NonFinite, Objective, OutOfMemory, Run
+from objectives.base import NonFinite, Objective, ObjectiveError, OutOfMemory, Run, finite_or_not
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
@@ -55,6 +55,8 @@ class Monitored:
         path = checkpoint.at(self._folder, step)
         checkpoint.verify(path)
         self.run.roll_back(path)
+        if self.autofix is not None and (excluded := self.autofix.excluded):  # since that was saved, too
+            self.run.exclude(excluded)
 
     def reinitialise(self, part: str) -> None:
         self.run.reinitialise(part)
@@ -90,18 +92,16 @@ class Monitored:
                 run.probing = step in EARLY_PROBES or step % fix.probe_every == 0
             started = time.monotonic()
             try:
-                signals = run.advance()
-            except NonFinite:
-                if fix is None:
-                    raise
-                if (again := self._once_more()) is None:
-                    continue
-                signals = again
+                signals = self._taken()
             except OutOfMemory as error:
                 if fix is None:
                     raise
                 fix.out_of_memory(str(error))
                 continue
+            if signals is None:
+                continue
+            if run.step != step:
+                raise ObjectiveError(f"advance() left `step` at {run.step}: it must add 1, to {step}.")
             whole = {name: value for name, value in signals.items() if "/" not in name}
             done = Step(step, time.monotonic() - started, whole)
             if fix is not None:
@@ -116,18 +116,29 @@ class Monitored:
             fix.health.note_clips(self.run.clips)
         fix.stepped(done.step, {"unweighted_loss": done.signals["loss"], **done.signals}, parts or None)
         if done.step % self._pace.validate_every == 0:
-            self._validated = self.run.validate(fix.health)
+            self._validated = finite_or_not(self.run.validate(fix.health), "validate")
             self._seen = bool(self._validated)
             fix.validated(done.step, self._validated)
 
-    def _once_more(self) -> Mapping[str, float] | None:
-        """The batch that failed, again: if it passes, the machine slipped; else it is left behind."""
-        assert self.autofix is not None
+    def _taken(self) -> Mapping[str, float] | None:
+        """What a step measured. A batch that failed is tried again: if it passes, the machine slipped; else
+        it is left behind, and there is None."""
         try:
-            return self.run.advance()
+            return self._advanced()
+        except NonFinite:
+            if self.autofix is None:
+                raise
+        try:
+            return self._advanced()
         except NonFinite as again:
             self.autofix.not_finite(again.measures, tuple(self.run.skip()))
             return None
+
+    def _advanced(self) -> Mapping[str, float]:
+        signals = finite_or_not(self.run.advance(), "advance")
+        if "loss" not in signals:
+            raise ObjectiveError(f'advance() returned {signals}: a number called "loss" is expected.')
+        return signals
 
     def judged(self, value: float) -> None:
         """The measure of the trial, which is dear and comes seldom."""

@@ -4,12 +4,14 @@ import errno
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 from model import checkpoint
 from model.failpoint import failpoint
 from objectives.attempt import Callback, Measured, Start, Step
+from objectives.base import ObjectiveError
 from objectives.monitored import Monitored
 from objectives.progress import Progress
 from smart_tuner.repair.autofix import GivenUp
@@ -86,6 +88,8 @@ class Trial:
                     self._attempt.outage.wait_for(self._report)
                     return best(history).value
                 if self._falls_behind():
+                    if math.isnan(value := history[-1].value):
+                        raise optuna.TrialPruned(reason("no_value", value=value))
                     raise optuna.TrialPruned(reason("behind", step=run.step))
             if not self._measure_is_due():
                 self._train_to_next_measure(live)
@@ -145,8 +149,8 @@ class Trial:
             raise optuna.TrialPruned(reason("impure", step=self._run.step, names=", ".join(names)))
 
     def _measure(self) -> Measured:
-        found = dict(self._run.measure())
-        measured = Measured(self._run.step, float(found.pop("value")), self._seconds, found)
+        found = _plain(self._run.measure())
+        measured = Measured(self._run.step, found.pop("value"), self._seconds, found)
         self._callback.measured(measured)
         self._watch.judged(measured.value)
         return measured
@@ -181,6 +185,10 @@ class Trial:
         checkpoint.set_aside(folder, -1 if newest is None else checkpoint.step_of(newest))
         if newest is not None:
             self._run.restore(newest)
+            if self._run.step != (saved := checkpoint.step_of(newest)):
+                raise ObjectiveError(
+                    f"restore() left `step` at {self._run.step}: it must be {saved}, as `save` had it."
+                )
             state = json.loads((newest / STATE).read_text())
             self._history += [Measured.from_record(row) for row in state["measures"]]
             before = self._history[-1].seconds if self._history else 0.0  # as version 0.1 kept it
@@ -215,6 +223,21 @@ class Trial:
             self._callback.warned(f"the sample of step {measured.step} is not kept: {error}")
         else:
             self._callback.shown(measured.step)
+
+
+def _plain(told: object) -> dict[str, Any]:
+    """A measure as JSON keeps it, so that a trial that was killed has the same. Raises ObjectiveError."""
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(told), default=float))  # type: ignore[call-overload]
+        found["value"] = float(found["value"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ObjectiveError(
+            f'measure() returned {told!r}: a number called "value" is expected, and beside it only what JSON '
+            f"knows ({error})."
+        ) from error
+    if taken := sorted({"step", "seconds"} & found.keys()):
+        raise ObjectiveError(f"measure() returned {', '.join(taken)}, which is kept anyway: rename it.")
+    return found
 
 
 def best(history: list[Measured]) -> Measured:

@@ -365,13 +365,18 @@ class AutoFix:
             self.health.start_over()
 
     def _exclude(self, rule: Rule, alarm: Alarm, code: str, index: int | None) -> None:
-        excluded = {clip for entry in self.repairs() for clip in entry.clips} | set(alarm.clips)
+        excluded = self.excluded | set(alarm.clips)
         if len(excluded) > MAX_EXCLUDED * self._n_clips:
             self._end("FAIL", rule, alarm, "many_clips", {"excluded": len(excluded), "clips": self._n_clips})
         self._note("repair", rule, alarm, action=code, clips=alarm.clips, remedy=index)
         self._run.exclude(alarm.clips)
         for clip in alarm.clips:
             self.health.clips.pop(clip, None)
+
+    @property
+    def excluded(self) -> set[str]:
+        """The clips that repairs left out."""
+        return {clip for entry in self.repairs() for clip in entry.clips}
 
     def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         if rule.gives_up is None:

@@ -1,6 +1,7 @@
 """From a study's search space to Optuna: what is drawn, and from what."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -38,7 +39,14 @@ def check_given(trial: FrozenTrial, spec: Spec) -> None:
     given, known = {**trial.params, **trial.system_attrs.get("fixed_params", {})}, distributions(spec)
     if unknown := sorted(set(given) - set(known)):
         raise Unrunnable(f"it was given {', '.join(unknown)}; the study's parameters are {', '.join(known)}")
-    for name, value in given.items():
+    check_drawn(given, spec)
+
+
+def check_drawn(values: Mapping[str, Any], spec: Spec) -> None:
+    """Some samplers draw what lies outside the space: also where nothing is killed, and its params are read
+    again, the trial cannot run. Raises Unrunnable."""
+    known = distributions(spec)
+    for name, value in values.items():
         if not _contains(known[name], value):
             raise Unrunnable(f"it was given {name} = {value!r}, which must be {_limits(known[name])}")
 

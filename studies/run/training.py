@@ -14,7 +14,7 @@ from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store.optuna_private import id_of, latest, storage_of
 from smart_tuner.store.outage import first_line
-from studies.file.space import check_given, derived, suggest
+from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
 from studies.run import data, tacotron2
 from studies.run.study import StudyError
@@ -101,13 +101,15 @@ def _describe(study: optuna.Study, objective: Objective, rules: Sequence[Rule]) 
 def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
     check_given(latest(trial), spec)
     try:
-        return suggest(trial, spec)
+        drawn = suggest(trial, spec)
     except ValueError as error:
         raise StudyError(
             f'Cannot draw parameters in study "{trial.study.study_name}".\n{error}\n'
             "Trials that were added from elsewhere use a parameter's name for something else: "
             "start the study anew under another name."
         ) from error
+    check_drawn(drawn, spec)
+    return drawn
 
 
 def _note_start(trial: optuna.Trial, settings: Mapping[str, float]) -> None:

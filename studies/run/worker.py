@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
@@ -413,13 +414,16 @@ def _is_of_the_search(trial: FrozenTrial) -> bool:
 
 
 def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
-    """Let a new trial begin with the values that repairs led to: only then are they known to be good."""
+    """Let a new trial begin with the values that repairs led to: only then are they known to be good.
+    What is among no choices of the space is not tried."""
     trials = study.get_trials(deepcopy=False)
     trial, known = next(t for t in trials if t.number == number), distributions(spec)
-    effective = attributes.effective(trial).items()
-    repaired = {name: nearest_in(known[name], value) for name, value in effective if name in known}
+    effective = {name: v for name, v in attributes.effective(trial).items() if name in known}
+    repaired = {name: nearest_in(known[name], value) for name, value in effective.items()}
+    if any(repaired[n] != effective[n] for n in repaired if isinstance(known[n], CategoricalDistribution)):
+        return
     params = {**trial.params, **repaired}
     fresh = [of for t in trials if (of := attributes.fresh_of(t)) is not None]
-    room = len(fresh) < spec.rules.fresh_share * spec.budget.trials
+    room = len(fresh) + 1 <= spec.rules.fresh_share * spec.budget.trials
     if params != trial.params and number not in fresh and room:
         study.enqueue_trial(params, user_attrs={"fresh_of": number}, skip_if_exists=True)

@@ -22,7 +22,7 @@ class FaultyClips(Rule):
     words: ClassVar[Templates] = {
         "title": ("clips that do not fit their texts", "записи, не подходящие к своему тексту"),
         "stand_out": (
-            "in their last {passes} passes {clips} clips stood out: mel loss up to {times:.1f} times, "
+            "in their last {passes} passes {clips} clips stood out: loss up to {times:.1f} times, "
             "attention off the diagonal {away:+.2f} beside their batches: {names}",
             "в последних проходах ({passes}) выделяются записи ({clips}): потери до {times:.1f} раз больше, "
             "внимание вне диагонали {away:+.2f} против их пакетов: {names}",

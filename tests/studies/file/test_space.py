@@ -13,8 +13,9 @@ from optuna.trial import FixedTrial, TrialState
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file.search import pruner, sampler
-from studies.file.space import distributions, suggest
+from studies.file.space import Unrunnable, distributions, suggest
 from studies.file.spec import Spec, load
+from studies.run.training import _suggested
 
 SHIPPED = ["ljspeech", "quickstart", "russian"]
 DATA = {
@@ -274,3 +275,14 @@ def test_the_reduction_factor_says_how_many_go_on(tmp_path):
 def test_without_a_pruner_the_worst_curve_goes_on(tmp_path):
     study = opened(spec(pruner={"name": "none"}), tmp_path / "study.db")
     assert [curve(study, [value] * 5) for value in (1, 2, 90)] == [5, 5, 5]
+
+
+@pytest.mark.filterwarnings("ignore:The value `0.7` is out of range")
+def test_what_a_sampler_draws_outside_the_space_fails_its_trial_also_where_it_was_killed(tmp_path):
+    outside = optuna.samplers.GridSampler({"learning_rate": [0.7]})
+    study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/study.db"), sampler=outside)
+    narrow = spec(space={"learning_rate": DATA["space"]["learning_rate"]})
+    trial = study.ask()
+    for _ in range(2):  # the second finds what the first drew
+        with pytest.raises(Unrunnable, match=r"learning_rate = 0\.7, which must be"):
+            _suggested(trial, narrow)

@@ -12,6 +12,7 @@ from smart_tuner.repair.autofix import offered
 from smart_tuner.repair.rule import WAYS, Entry
 from smart_tuner.repair.rules import RULES
 from smart_tuner.store.storage import open_storage
+from studies.file.parameters import Choice
 from studies.file.space import suggest
 from studies.file.spec import Spec, load
 from studies.report import fixes
@@ -149,7 +150,17 @@ def test_fresh_trials_take_a_fifth_of_the_budget_at_most(study):
         suggest(trial, spec)
         study.tell(trial, 5.0)
     fresh = [t for t in study.trials if "fresh_of" in t.user_attrs]
-    assert len(fresh) == 2  # of 8 trials
+    assert len(fresh) == 1  # of 8 trials: two would be a quarter
+
+
+def test_what_is_among_no_choices_of_the_space_is_not_tried(study):
+    """The nearest choice may be the one that failed."""
+    study, spec = study
+    spec.space["batch_size"] = Choice(type="categorical", choices=(8, 16, 32))
+    worker._enqueue_fresh(study, spec, finished(study, spec, repairs=1, effective={"batch_size": 28}))
+    assert waiting(study) == []
+    worker._enqueue_fresh(study, spec, finished(study, spec, repairs=1, effective={"batch_size": 32}))
+    assert len(waiting(study)) == 1
 
 
 def test_three_bests_are_told_apart(study):

@@ -93,7 +93,7 @@ def well(attempt):
 
 
 def broken_reads(count):
-    """Of a study's attributes, the first ones that come once there is a best trial."""
+    """In place of Described.of: so many reads fail before one works."""
     left = [count]
 
     def read(study):
