@@ -90,6 +90,9 @@ def _live(program, arguments, folder, environment, paths):
     os.environ.update(environment | kept)
     for number, path in enumerate(paths, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.path.insert(0, str(Path(program).parent))
+    sys.path[:0] = [
+        str(Path(program).parent),
+        *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)),
+    ]
     sys.argv = [program, *arguments]
     runpy.run_path(program, run_name="__main__")

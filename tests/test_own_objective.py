@@ -1,13 +1,11 @@
 """An objective of a user's own, as examples/own_objective has it: by the command line and from a notebook."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
+import forked
 import optuna
 import pytest
 
@@ -18,7 +16,8 @@ from smart_tuner.store.storage import open_storage
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "own_objective"
 CELL = """
-import json, pathlib
+import json, os, pathlib, sys
+sys.path.insert(0, os.getcwd())  # as a kernel does
 cells = json.loads(pathlib.Path("notebook.ipynb").read_text())["cells"]
 [code] = [cell for cell in cells if cell["cell_type"] == "code"]
 exec("".join(code["source"]))
@@ -31,16 +30,13 @@ class Home:
     def __init__(self, folder):
         self.folder = folder
 
-    def call(self, *command, cwd=ROOT, code=0, **environment):
-        told = {**os.environ, "PYTHONPATH": f"{EXAMPLE}{os.pathsep}{ROOT}", **environment}
-        done = subprocess.run(
-            [sys.executable, *command], cwd=cwd, env=told, capture_output=True, text=True, check=False
-        )
+    def call(self, program, *arguments, cwd=ROOT, code=0, **environment):
+        done = forked.run(program, arguments, cwd, **{"PYTHONPATH": str(EXAMPLE), **environment})
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 
     def run(self, *arguments, **more):
-        return self.call(str(ROOT / "run_study.py"), "--home", str(self.folder), *arguments, **more)
+        return self.call(ROOT / "run_study.py", "--home", str(self.folder), *arguments, **more)
 
     def start(self, **more):
         return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", **more)
@@ -49,7 +45,8 @@ class Home:
         """The notebook's cell, in a folder that holds it."""
         for name in ("notebook.ipynb", "blobs.py"):
             (self.folder / name).write_text((EXAMPLE / name).read_text())
-        return self.call("-c", CELL, cwd=self.folder, **more)
+        (self.folder / "cell.py").write_text(CELL)
+        return self.call(self.folder / "cell.py", cwd=self.folder, **more)
 
     def found(self, database="study.db"):
         """What came of each trial that ended, and the rows of its repairs."""
@@ -147,7 +144,7 @@ def test_a_study_file_is_held_against_the_objective(tmp_path, changed, named):
     assert changed[0] in text
     (tmp_path / "study.toml").write_text(text.replace(*changed))
     (tmp_path / "blobs.py").write_text((EXAMPLE / "blobs.py").read_text())
-    said = Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), code=2, PYTHONPATH=str(ROOT))
+    said = Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), code=2, PYTHONPATH="")
     assert named in said and "Traceback" not in said
 
 
@@ -184,7 +181,7 @@ def test_a_callback_that_a_study_file_names_is_told(tmp_path):
         ("blobs.py", (EXAMPLE / "blobs.py").read_text()),
     ):
         (tmp_path / name).write_text(content)
-    Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), "--no-tracking", PYTHONPATH=str(ROOT))
+    Home(tmp_path / "runs").run("start", str(tmp_path / "study.toml"), "--no-tracking", PYTHONPATH="")
     told = (tmp_path / "told.txt").read_text().split("\n")
     assert told[:3] == ["started 0", "measured 20", "measured 40"]
     assert "ended 0 COMPLETE" in told
