@@ -175,7 +175,8 @@ class Objective(ABC):
         milestone: the signal, 0 or 1, that a sound run reaches before it is judged by how well it does.
         unit: of a run's value, such as "dB".
         curves: signals of a step that a page draws while a trial runs.
-        measures: numbers of a measure that lines and tables show beside its value.
+        measures: numbers of a measure that are shown beside its value, the weightiest first: tables in a
+            terminal have room for two, its lines for four, pages and reports for all.
         words: English and Russian of what it measures ("measure.NAME") and its parameters ("setting.NAME").
     """
 

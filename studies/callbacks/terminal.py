@@ -19,6 +19,8 @@ from smart_tuner.repair.words import ENGLISH, Words, of_rules
 from smart_tuner.store.attributes import with_unit
 from studies.report.fixes import told
 
+IN_LINE = 4  # measures beside a value
+
 
 class Terminal(Callback):
     """Live lines on a terminal; plain lines at each event where there is none.
@@ -104,7 +106,7 @@ class Terminal(Callback):
         objective, more = self._start.objective, measured.more
         self._last = objective.shown(measured.value)
         spread = f" (± {more['spread']:.2f})" if more.get("spread") is not None else ""
-        numbers = [f"{_name(objective, k)} {more[k]:.2f}" for k in objective.measures if k in more]
+        numbers = [f"{_name(objective, k)} {more[k]:.2f}" for k in objective.measures[:IN_LINE] if k in more]
         failed = [f"{count} {kind}" for kind, count in more.get("failures", {}).items()]
         self._line(f"  step {measured.step}: {', '.join([self._last + spread, *numbers, *failed])}")
 

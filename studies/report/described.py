@@ -26,7 +26,7 @@ class Described:
     Args:
         unit: of a value; may be empty.
         curves: the signals of a step that are plotted while a trial runs.
-        measures: the numbers of a measure that are shown beside its value, in order.
+        measures: the numbers of a measure that are shown beside its value, the weightiest first.
         words: English and Russian, of "measure.NAME", "setting.NAME" and the like.
     """
 
@@ -44,6 +44,11 @@ class Described:
             texts(found.get("measures")),
             words_of(study),
         )
+
+    @property
+    def weightiest(self) -> tuple[str, ...]:
+        """The measures for which a table has room."""
+        return self.measures[:2]
 
     def shown(self, value: float) -> str:
         """A value of the objective, with its unit."""

@@ -166,7 +166,7 @@ def trials_table(study: optuna.Study) -> str:
     """The trials as a person reads them at the end of a run."""
     trials = study.get_trials(deepcopy=False)
     params, described = columns([trial.params for trial in trials]), Described.of(study)
-    measures = [described.name(measure) for measure in described.measures]
+    measures = [described.name(measure) for measure in described.weightiest]
     names = ["trial", "state", described.unit or "value", "steps", *measures, "repairs", *params]
     return rendered(names, [_trial_row(trial, described, params) for trial in trials])
 
@@ -179,7 +179,7 @@ def _trial_row(trial: FrozenTrial, described: Described, params: list[str]) -> l
         trial.state.name,
         "" if trial.value is None else attributes.with_unit(trial.value, ""),
         str(measures[-1]["step"]) if measures else "",
-        *(_number(name, best) for name in described.measures),
+        *(_number(name, best) for name in described.weightiest),
         str(attributes.repairs(trial) or ""),
         *(f"{value:.4g}" if isinstance(value, float) else shown(value) for value in values),
     ]
