@@ -19,6 +19,8 @@ from studies.file.table import Fault, Key, Table
 
 SEED = "seed"  # the argument that no file may give
 NO_BUSINESS_HERE = re.compile(r"optuna(?!hub:|\.samplers\b|\.pruners\b)\b")
+OPTUNAS = re.compile(r"optuna\.(samplers|pruners)\b")  # where a class is that is open to all
+NOT_OPTUNAS = "is not in optuna.samplers or optuna.pruners"
 SIMPLE = {"int", "float", "bool", "str", "None", "Optional"}
 MATCHES = {
     bool: {"bool"},
@@ -142,13 +144,15 @@ def _is_table(value: Any) -> bool:
 
 def _class(name: str, base: type, group: str, allowed: Collection[str], key: Key) -> type:
     if NO_BUSINESS_HERE.match(name):  # such as a storage, which would write where the database says
-        raise Unbuildable([((*key, "use"), f'"{name}" is not in optuna.samplers or optuna.pruners')])
+        raise Unbuildable([((*key, "use"), f'"{name}" {NOT_OPTUNAS}')])
     try:
         found = load(name, allowed, group)
     except CodeError as error:
         near = " or ".join(nearest(name.partition(":")[2], _offered(name.partition(":")[0], base)))
         text = " ".join(str(error).split()) + (f" Nearest: {near}." if near else "")
         raise Unbuildable([((*key, "use"), text)]) from error
+    if name.startswith("optuna.") and not OPTUNAS.match(getattr(found, "__module__", "")):
+        raise Unbuildable([((*key, "use"), f'"{name}" {NOT_OPTUNAS}')])
     if isinstance(found, type) and issubclass(found, base):
         return found
     wanted = "no class" if base is object else f"no {group}"

@@ -21,8 +21,7 @@ from model.settings import SIZES, Dimensions
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
 from objectives.signals import PARAMETERS
-from studies.file.code import CodeError, look_in
-from studies.file.code import load as load_code
+from studies.file.code import CodeError, load_class, look_in
 from studies.file.faults import described
 from studies.file.named import Named, Unbuildable, names_in, pruner_recipe, sampler_recipe
 from studies.file.parameters import (
@@ -302,10 +301,7 @@ def _own_objective(data: Mapping[str, Any], path: Path) -> type[OwnObjective] | 
 
 def objective_class(used: str, allowed: Collection[str]) -> type[OwnObjective]:
     """Raises CodeError: it may not be imported, is not there, or is no Objective."""
-    found = load_code(used, allowed, "objective")
-    if not (isinstance(found, type) and issubclass(found, OwnObjective)):
-        raise CodeError(f'"{used}" is no subclass of smart_tuner.Objective.')
-    return found
+    return load_class(used, allowed, "objective", OwnObjective)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Samplers and pruners by name: built as the file says, refused by key, and as resumable as the docs say."""
 
+import itertools
 import json
 import re
 import sys
@@ -265,6 +266,8 @@ def test_values_for_the_grid_may_be_given_where_the_space_has_no_steps(tmp_path)
 # Code of one's own
 
 
+NUMBERS = itertools.count()
+PASSED_ON = "optuna.samplers.nsgaii._elite_population_selection_strategy:defaultdict"
 OWN = """
 from optuna.samplers import RandomSampler
 
@@ -312,6 +315,38 @@ def test_nor_where_the_database_holds_a_study_that_is_refused_for_something_else
     assert "odd_samplers" not in sys.modules
 
 
+@pytest.mark.parametrize("group", ["objective", "rule", "callback"])
+def test_what_optuna_has_is_open_for_samplers_and_pruners_alone(group):
+    for named in ("optuna.cli:main", "optunahub:samplers/auto_sampler:AutoSampler"):
+        with pytest.raises(code.CodeError, match=f"--use {named}"):
+            code.load(named, (), group)
+
+
+def test_no_class_is_had_by_way_of_a_module_of_optuna_that_only_imports_it():
+    lines = refused(**by_use("sampler", "GPSampler", {"independent_sampler": {"use": PASSED_ON}}))
+    assert lines[1].startswith("  sampler.args.independent_sampler.use: ") and "is not in optuna" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x = 1\ndef (:\n", r"broken_\d+\.py, line 2: SyntaxError: invalid syntax"),
+        ("x = 1\ny = z\n", r"broken_\d+\.py, line 2: NameError: name 'z' is not defined"),
+        ("import math\nmath.no\n", r"broken_\d+\.py, line 2: AttributeError: "),
+        ("import no_such_package\n", r"broken_\d+\.py, line 1: ModuleNotFoundError: No module named"),
+        ("def f():\n  raise SystemExit(3)\nf()\n", r"broken_\d+\.py, line 2: SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_line_to_blame(
+    tmp_path, monkeypatch, content, words
+):
+    name = f"broken_{next(NUMBERS)}"
+    (tmp_path / f"{name}.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    [_, line, _] = refused(sampler={"use": f"{name}:Sampler"})
+    assert line.startswith("  sampler.use: ") and re.search(words, line), line
+
+
 # OptunaHub
 
 
@@ -333,8 +368,14 @@ def test_a_package_of_optunahub_that_was_fetched_is_used(monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text(OWN)
     study = spec(**HUB)
-    assert suggest(optuna.create_study(sampler=sampler(study)).ask(), study).keys() == FREE.keys()
-    assert sampler(Spec.parse_json(study.model_dump_json()))  # everybody may use the registry
+    drawn = suggest(optuna.create_study(sampler=sampler(study, study.code)).ask(), study)
+    assert drawn.keys() == FREE.keys()
+    stored = Spec.parse_json(study.model_dump_json())
+    with pytest.raises(
+        SpecError, match="--use optunahub:samplers/odd:Odd"
+    ):  # anybody may add to the registry
+        sampler(stored)
+    assert sampler(stored, stored.code)
     lines = refused(sampler={"use": "optunahub:samplers/odd:Even"})
     assert "Check both names" in lines[1]
 
