@@ -124,7 +124,7 @@ def _read(
 ) -> Recipe:
     made = _class(table["use"], base, group, allowed, key)
     args = table.get("args", {})
-    if faults := list(_faults(made, args, given, (*key, "args"))):
+    if faults := list(argument_faults(made, args, given, (*key, "args"), SEED)):
         raise Unbuildable(faults)
     inner = {
         name: _read(value, object, group, allowed, given, (*key, "args", name))
@@ -165,23 +165,34 @@ def _offered(module: str, base: type) -> list[str]:
     return [name for name, value in known.items() if isinstance(value, type) and issubclass(value, base)]
 
 
-def _faults(made: type, args: Mapping[str, Any], given: Mapping[str, Any], key: Key) -> Iterator[Fault]:
+def argument_faults(
+    made: type, args: Mapping[str, Any], given: Collection[str], key: Key, ours: str | None = None
+) -> Iterator[Fault]:
+    """What is wrong with arguments of a class, as its signature has it.
+
+    Args:
+        given: names of further arguments that the program gives.
+        key: where `args` stand.
+        ours: the argument that no file may give.
+    """
     known = signature(made).parameters
     free = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
     named = [
         n for n, p in known.items() if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     ]
-    accepted = [name for name in named if name != SEED]
+    accepted = [name for name in named if name != ours]
     for name, value in args.items():
-        if name == SEED:
+        if name == ours:
             yield (*key, name), "is not given here: it follows from the study's seed and the trial's number"
         elif name in named:
             if text := _type_fault(value, known[name].annotation):
                 yield (*key, name), text
         elif not free:
             near = " or ".join(nearest(name, accepted))
-            text = f"is not known{f'; nearest: {near}' if near else ''}; accepted are {', '.join(accepted)}"
-            yield (*key, name), text
+            known_here = (
+                f"accepted are {', '.join(accepted)}" if accepted else f"{made.__name__} takes no arguments"
+            )
+            yield (*key, name), f"is not known{f'; nearest: {near}' if near else ''}; {known_here}"
     for name in accepted:
         if known[name].default is Parameter.empty and name not in args and name not in given:
             yield key, f"lacks {name}, which {made.__name__} needs"
