@@ -170,7 +170,7 @@ class Spec(Table):
             allowed = set(names_in(chosen.model_dump()))
             try:
                 if info.field_name == "sampler":
-                    sampler_recipe(chosen, info.data.get("space", {}), allowed)
+                    sampler_recipe(chosen, info.data.get("space"), allowed)
                 else:
                     pruner_recipe(chosen, allowed)
             except Unbuildable as error:

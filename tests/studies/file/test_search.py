@@ -8,12 +8,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import Trial, TrialState
 
 from smart_tuner.store.storage import open_storage
 from studies.file import code
+from studies.file.distributions import contains, distribution
 from studies.file.search import pruner, sampler
-from studies.file.space import distribution, suggest
+from studies.file.space import suggest
 from studies.file.spec import Spec, SpecError
 from studies.run.study import load_study, open_study, stored_spec
 
@@ -246,6 +249,129 @@ def test_a_wrong_name_or_argument_is_refused_by_file_and_key(table, key, words):
     assert len(lines) == 3, lines
     assert lines[1].startswith(f"  {key}: ")
     assert words in lines[1]
+
+
+def fixed(**values):
+    return {"fixed_params": values, "base_sampler": {"use": "optuna.samplers:RandomSampler"}}
+
+
+def grid(**values):
+    return {"search_space": {**{name: [GRID[name].get("low", 8)] for name in GRID}, **values}}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "line"),
+    [
+        (
+            "PartialFixedSampler",
+            fixed(learning_rate=99.0),
+            "sampler.args.fixed_params.learning_rate: has 99.0, which [space] lacks: it must be a number "
+            "from 0.0001 to 0.01",
+        ),
+        (
+            "PartialFixedSampler",
+            fixed(lerning_rate=1e-3),
+            "sampler.args.fixed_params.lerning_rate: is not in [space], which has guided_attention_weight, "
+            "warmup_steps, batch_size, learning_rate",
+        ),
+        ("PartialFixedSampler", fixed(batch_size=12), "sampler.args.fixed_params.batch_size: has 12, which "),
+        (
+            "PartialFixedSampler",
+            {"fixed_params": 3, "base_sampler": {"use": "optuna.samplers:RandomSampler"}},
+            "sampler.args.fixed_params: is 3, but must be a table by the names of parameters",
+        ),
+        (
+            "PartialFixedSampler",
+            {"fixed_params": {}, "base_sampler": "optuna.samplers:RandomSampler"},
+            "sampler.args.base_sampler: found 'optuna.samplers:RandomSampler', expected a table such as",
+        ),
+        (
+            "PartialFixedSampler",
+            {
+                "fixed_params": {},
+                "base_sampler": {
+                    "use": "optuna.samplers:CmaEsSampler",
+                    "args": {"x0": {"learning_rate": "a"}},
+                },
+            },
+            "sampler.args.base_sampler.args.x0.learning_rate: has 'a', which [space] lacks",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=[1e-3, 5.0]),
+            "sampler.args.search_space.learning_rate: has 5.0, which [space] lacks: it must be a number from "
+            "0.0001 to 0.01",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=[1e-3], warmup_steps=[10, 11]),
+            "sampler.args.search_space.warmup_steps: has 11, which [space] lacks: it must be a whole number "
+            "from 10 to 90 in steps of 20",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=1e-3),
+            "sampler.args.search_space.learning_rate: is 0.001, but must",
+        ),
+        ("GridSampler", grid(learning_rate=[1e-3], x=[1]), "sampler.args.search_space.x: is not in [space]"),
+        ("CmaEsSampler", {"x0": {"learning_rate": "a"}}, "sampler.args.x0.learning_rate: has 'a', which [sp"),
+        ("CmaEsSampler", {"x0": {"learning_rate": 1e-3}}, "sampler.args.x0: lacks guided_attention_weight, "),
+        (
+            "CmaEsSampler",
+            {"sigma0": float("nan")},
+            "sampler.args.sigma0: found nan, expected numbers that are",
+        ),
+        (
+            "TPESampler",
+            {"gamma": [1, {"a": float("inf")}]},
+            "sampler.args.gamma: found [1, {'a': inf}], expect",
+        ),
+    ],
+)
+def test_values_that_a_sampler_is_told_to_draw_are_held_against_the_space(name, args, line):
+    assert any(found.startswith(f"  {line}") for found in refused(**by_use("sampler", name, args)))
+
+
+@given(st.floats(allow_nan=False) | st.integers() | st.booleans() | st.text(), st.sampled_from(sorted(FREE)))
+def test_a_fixed_value_is_taken_where_optuna_could_draw_it_and_refused_elsewhere(value, name):
+    table = by_use("sampler", "PartialFixedSampler", fixed(**{name: value}))
+    source = distribution(spec().space[name])
+    try:
+        study = spec(**table)
+    except SpecError as error:
+        assert f"sampler.args.fixed_params.{name}: " in str(error) and not contains(source, value)
+    else:
+        drawn = suggest(optuna.create_study(sampler=sampler(study)).ask(), study)
+        assert drawn[name] == value and contains(source, value)
+
+
+def test_values_of_a_parameter_that_is_itself_wrong_are_not_blamed_for_it():
+    space = FREE | {"learning_rate": {"type": "float", "low": 1.0, "high": 0.5}}
+    lines = refused(space=space, **by_use("sampler", "PartialFixedSampler", fixed(learning_rate=1e-3, y=1)))
+    assert [line.split(":")[0] for line in lines[1:-1]] == [
+        "  space.learning_rate.low",
+        "  sampler.args.fixed_params.y",
+    ]
+
+
+@pytest.mark.parametrize("table", ["sampler", "pruner"])
+def test_a_name_and_a_use_at_once_are_refused_in_words(table):
+    lines = refused(
+        **{
+            table: by_use(table, {"sampler": "GPSampler", "pruner": "NopPruner"}[table])[table]
+            | {"name": "tpe"}
+        }
+    )
+    assert lines[1:-1] == [f"  {table}.name: stands beside use; give either name or use"]
+
+
+def test_whatever_a_constructor_raises_is_said_by_the_key(own, tmp_path):
+    (tmp_path / "odd_raisers.py").write_text(
+        OWN.replace("super().__init__(seed=seed)", "raise [LookupError, OSError, AssertionError][twice]()")
+    )
+    for twice, word in enumerate(("LookupError", "OSError", "AssertionError")):
+        [_, line, _] = refused(sampler={"use": "odd_raisers:Odd", "args": {"twice": twice}})
+        assert line == f"  sampler.args: Odd refuses them: {word}"
 
 
 def test_all_wrong_arguments_are_named_at_once():
