@@ -79,7 +79,7 @@ def _imported(named: str, module: str, name: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        if _place(error) is None:
+        if place_of(error) is None:
             raise CodeError(
                 f'"{named}" cannot be imported: {error}.\n'
                 "Install its package, or start from the folder that holds its module."
@@ -92,13 +92,13 @@ def _imported(named: str, module: str, name: str) -> Any:
 def _broken(named: str, error: BaseException) -> CodeError:
     said = error.msg if isinstance(error, SyntaxError) else error
     return CodeError(
-        f'"{named}" cannot be imported: {_place(error)}: {type(error).__name__}: {said}.\n'
+        f'"{named}" cannot be imported: {place_of(error)}: {type(error).__name__}: {said}.\n'
         "Correct it there, or install what it needs."
     )
 
 
-def _place(error: BaseException) -> str | None:
-    """The file and line that raised it; None where that was no line of the module, but its import by us."""
+def place_of(error: BaseException) -> str | None:
+    """The file and line that raised it; None where no line of a module was reached by an import."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}"
     frames = [f for f in extract_tb(error.__traceback__) if "importlib" not in f.filename]

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import Trial, TrialState
 
+from smart_tuner.repair.pruning import should_prune
 from smart_tuner.store.storage import open_storage
 from studies.file import code
 from studies.file.distributions import contains, distribution
 from studies.file.search import pruner, sampler
 from studies.file.space import suggest
 from studies.file.spec import Spec, SpecError
-from studies.run.study import load_study, open_study, stored_spec
+from studies.run.study import StudyError, load_study, open_study, stored_spec
 
 DOCS = Path(__file__).parents[3] / "docs" / "search.md"
 GRID = {
@@ -363,6 +364,79 @@ def test_a_name_and_a_use_at_once_are_refused_in_words(table):
         }
     )
     assert lines[1:-1] == [f"  {table}.name: stands beside use; give either name or use"]
+
+
+LATER = """
+from optuna.pruners import BasePruner
+from optuna.samplers import RandomSampler
+
+
+class Late(RandomSampler):
+    def __init__(self, seed=None, when="never"):
+        super().__init__(seed=seed)
+        self.when = when
+
+    def before_trial(self, study, trial):
+        return 1 / (self.when != "before")
+
+    def sample_independent(self, *given):
+        return 1 / (self.when != "draw") and super().sample_independent(*given)
+
+    def after_trial(self, *given):
+        return 1 / (self.when != "after")
+
+
+class Strict(BasePruner):
+    def __init__(self, min_resource, max_resource):
+        assert max_resource < 900, "is too much"
+
+    def prune(self, study, trial):
+        return False
+"""
+
+
+@pytest.fixture
+def later(tmp_path, monkeypatch):
+    """The name of a module whose classes fail once they are at work."""
+    name = f"late_{next(NUMBERS)}"
+    (tmp_path / f"{name}.py").write_text(LATER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def worked_on(study, tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    found = open_study(study, storage, study.code)
+    trial = found.ask()
+    suggest(trial, study)
+    trial.report(1.0, 100)
+    should_prune(trial)
+    found.tell(trial, 1.0)
+    storage.close()
+
+
+@pytest.mark.parametrize("when", ["before", "draw", "after"])
+def test_what_a_sampler_raises_at_work_is_told_with_its_arguments(later, tmp_path, when):
+    worked_on(spec(name="sound", sampler={"use": f"{later}:Late"}), tmp_path)
+    study = spec(sampler={"use": f"{later}:Late", "args": {"when": when}})
+    with pytest.raises(StudyError, match="ZeroDivisionError: division by zero") as error:
+        worked_on(study, tmp_path)
+    assert f'sampler {later}:Late, made with [sampler.args] {{"when": "{when}"}}' in str(error.value)
+    assert re.search(rf"{later}\.py, line \d+", str(error.value))
+
+
+def test_what_a_pruner_raises_at_work_is_told_with_its_arguments(tmp_path):
+    study = spec(**by_use("pruner", "HyperbandPruner", {"reduction_factor": 0}))
+    with pytest.raises(StudyError, match="ValueError: ") as error:
+        worked_on(study, tmp_path)
+    assert 'HyperbandPruner, made with [pruner.args] {"reduction_factor": 0}, failed' in str(error.value)
+
+
+def test_a_pruner_that_does_not_go_with_the_plan_is_refused_before_anything_runs(later, tmp_path):
+    study = spec(pruner={"use": f"{later}:Strict"})
+    with pytest.raises(SpecError, match=r"pruner\.args: Strict refuses them .*is too much"):
+        worked_on(study, tmp_path)
+    assert not optuna.get_all_study_names(open_storage(f"sqlite:///{tmp_path}/study.db"))
 
 
 def test_whatever_a_constructor_raises_is_said_by_the_key(own, tmp_path):
