@@ -139,8 +139,14 @@ def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight,
         (("blobs:Blobs", "blobs:Classifier"), "no subclass of smart_tuner.Objective"),
         (("steps = 200", "steps = 200\nspeak = 'Hello.'"), "is of a voice, not of an own objective"),
         (("steps = 200", "steps = 200\nargs = {size = 3}"), "takes no arguments"),
-        (("seed = 11", 'seed = 11\ncallbacks = ["blobs:Blobs"]'), "no subclass of smart_tuner.Callback"),
-        (("seed = 11", 'seed = 11\ncallbacks = ["smart_tuner:run_study"]'), "of smart_tuner.Callback"),
+        (
+            ("seed = 11", 'seed = 11\ncallbacks = ["blobs:Blobs"]'),
+            'callbacks.0: "blobs:Blobs" is no subclass of',
+        ),
+        (
+            ("seed = 11", 'seed = 11\ncallbacks = ["smart_tuner:run_study"]'),
+            "is no subclass of smart_tuner.Callback",
+        ),
     ],
     ids=["name", "limits", "class", "kind", "voice", "arguments", "callback", "function"],
 )

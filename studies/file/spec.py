@@ -19,6 +19,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo,
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES, Dimensions
+from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
 from objectives.signals import PARAMETERS
@@ -161,6 +162,17 @@ class Spec(Table):
         refuse([*space_faults(space, _known(info)), *twice, *_frames_faults(model, largest)])
         known = _known(info) or {}
         return {name: _typed(parameter, known.get(name)) for name, parameter in space.items()}
+
+    @field_validator("callbacks")
+    @classmethod
+    def _check_callbacks(cls, callbacks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """As `_check_named`."""
+        for index, named in enumerate(() if (info.context or {}).get("stored") else callbacks):
+            try:
+                load_class(named, callbacks, "callback", Callback)
+            except CodeError as error:
+                refuse([((index,), " ".join(str(error).split()))])
+        return callbacks
 
     @field_validator("sampler", "pruner")
     @classmethod

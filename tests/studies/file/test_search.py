@@ -522,6 +522,18 @@ def test_what_optuna_has_is_open_for_samplers_and_pruners_alone(group):
             code.load(named, (), group)
 
 
+def test_a_callback_is_looked_at_where_the_user_named_it_and_not_where_the_database_does(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "odd_callbacks.py").write_text("class Odd: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {"callbacks": ["odd_callbacks:Odd"]}
+    Spec.parse_json(json.dumps(DATA | table))
+    assert "odd_callbacks" not in sys.modules
+    line = '  callbacks.0: "odd_callbacks:Odd" is no subclass of smart_tuner.Callback.'
+    assert refused(**table)[1:-1] == [line]
+
+
 def test_no_class_is_had_by_way_of_a_module_of_optuna_that_only_imports_it():
     lines = refused(**by_use("sampler", "GPSampler", {"independent_sampler": {"use": PASSED_ON}}))
     assert lines[1].startswith("  sampler.args.independent_sampler.use: ") and "is not in optuna" in lines[1]

@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution
 
 from smart_tuner import Callback, Objective, Parameter, Run, run_study
 from smart_tuner.store.storage import open_storage
-from studies.file.spec import SpecError
+from studies.file.spec import Spec, SpecError
 from studies.run.direct import _arguments
 from studies.run.study import StudyError, load_study, stored_spec
 from studies.run.training import objective_of
@@ -67,6 +67,18 @@ class Derived(Unkept):
 
     def __init__(self, depth):
         self.depth = depth
+
+
+class Picky(Unkept):
+    def __init__(self, width):
+        if width < 0:
+            raise ValueError("width is below 0")
+
+
+def spec_of(made_by, **more):
+    objective = {"use": f"{__name__}:{made_by.__name__}", "steps": 4, "measure_every": 2, **more}
+    data = {"name": "own", "question": "?", "seed": 1, "budget": {"trials": 1}, "objective": objective}
+    return Spec.parse(data, "", stored=True)
 
 
 class Listening(Callback):
@@ -131,6 +143,13 @@ def test_of_one_whose_arguments_cannot_be_kept_it_is_said_once(tmp_path, objecti
     [text] = [text for text in said.said if "arguments" in text]
     assert "not kept" in text and "resume would make it with its defaults" in text
     assert stored(tmp_path, type(objective).__name__.lower())[1].objective.args == {}
+
+
+def test_a_value_that_its_constructor_refuses_is_told_with_the_table():
+    said = spec_of(Plain, args={"width": 3}), spec_of(Picky, args={"width": -1})
+    for spec, words in zip(said, ("takes no arguments", "is below 0"), strict=True):
+        with pytest.raises(StudyError, match=rf"{words}[^.]*\.?\nGive what it takes in \[objective.args\]"):
+            objective_of(spec, None, None, print, print, spec.code)
 
 
 def test_arguments_that_are_given_in_words_are_kept_for_any_objective(tmp_path):
