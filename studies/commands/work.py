@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
-from studies.file.code import load as load_code
+from studies.file.code import CodeError, load_class
 from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary
 from studies.report.described import Described
@@ -253,7 +253,19 @@ def _told(place: Place, study: optuna.Study, spec: Spec, terminal: "display.Term
     if place.tracking:
         yield trackers.Trackers(study, place.workdir, terminal.warned)
     for named in spec.callbacks:
-        yield load_code(named, place.allowed, "callback")()
+        yield _callback(named, place.allowed)
+
+
+def _callback(named: str, allowed: Collection[str]) -> Callback:
+    """Raises CodeError: it may not be imported, is no Callback, or cannot be made without arguments."""
+    kind = load_class(named, allowed, "callback", Callback)
+    try:
+        made: Callback = kind()
+    except TypeError as error:
+        raise CodeError(
+            f'"{named}" cannot be made: {error}; a callback is made without arguments.'
+        ) from error
+    return made
 
 
 def _used(spec: Spec) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 GROUPS = {
@@ -21,7 +22,7 @@ GROUPS = {
 HUB = re.compile(
     r"optunahub:(\w[\w-]*(?:/\w[\w-]*)*):(\w+)"
 )  # a package of OptunaHub's registry and its class
-OPEN_TO_ALL = {"optuna", "optunahub", "objectives"}  # packages that only do what they are known for
+OPEN_TO_ALL = {"sampler": "optuna", "pruner": "optuna", "objective": "objectives"}  # packages that do no harm
 
 
 class CodeError(ValueError):
@@ -40,23 +41,29 @@ def load(named: str, allowed: Collection[str], group: str) -> Any:
     Raises:
         CodeError: nobody here allowed it, or it is not there.
     """
-    if hub := HUB.fullmatch(named):
-        return _from_hub(named, *hub.groups())
+    hub = HUB.fullmatch(named)
     module, _, name = named.partition(":")
-    if not re.fullmatch(r"[\w.]+:\w+", named):
+    if not (hub or re.fullmatch(r"[\w.]+:\w+", named)):
         raise CodeError(f'"{named}" is not of the form "module:Name".')
-    if module.split(".")[0] not in OPEN_TO_ALL and named not in allowed and not _offered(named, group):
+    open_to_all = module.split(".")[0] == OPEN_TO_ALL.get(group)
+    if not open_to_all and named not in allowed and not _offered(named, group):
         raise CodeError(
             f'"{named}" is named by the database alone, so that it is not imported.\n'
             f"If you trust this code, say so: --use {named}"
         )
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CodeError(
-            f'"{named}" cannot be imported: {error}.\n'
-            "Install its package, or start from the folder that holds its module."
-        ) from error
+    return _from_hub(named, *hub.groups()) if hub else _imported(named, module, name)
+
+
+def load_class(named: str, allowed: Collection[str], group: str, base: type) -> type:
+    """As `load`, of a class of ours that a user's must be derived from.
+
+    Raises:
+        CodeError: as there, and where it is no such class.
+    """
+    found = load(named, allowed, group)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise CodeError(f'"{named}" is no subclass of smart_tuner.{base.__name__}.')
+    return found
 
 
 def look_in(folder: Path) -> None:
@@ -65,6 +72,37 @@ def look_in(folder: Path) -> None:
     if place not in sys.path:
         sys.path.insert(0, place)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [place, os.environ.get("PYTHONPATH")]))
+
+
+def _imported(named: str, module: str, name: str) -> Any:
+    """Raises CodeError, with the file and line where the module fails."""
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        if place_of(error) is None:
+            raise CodeError(
+                f'"{named}" cannot be imported: {error}.\n'
+                "Install its package, or start from the folder that holds its module."
+            ) from error
+        raise _broken(named, error) from error
+    except (Exception, SystemExit) as error:  # whatever its lines do when they are run
+        raise _broken(named, error) from error
+
+
+def _broken(named: str, error: BaseException) -> CodeError:
+    said = error.msg if isinstance(error, SyntaxError) else error
+    return CodeError(
+        f'"{named}" cannot be imported: {place_of(error)}: {type(error).__name__}: {said}.\n'
+        "Correct it there, or install what it needs."
+    )
+
+
+def place_of(error: BaseException) -> str | None:
+    """The file and line that raised it; None where no line of a module was reached by an import."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames = [f for f in extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames[1:] else None
 
 
 def _from_hub(named: str, package: str, name: str) -> Any:

@@ -47,8 +47,9 @@ def _without(table: Any, names: set[str]) -> Any:
 
 
 def _about(key: str, broken: set[tuple[str, ...]]) -> bool:
-    """Whether a condition only fails because the parameter that it names was set aside."""
-    return any(key.endswith(f".when.{path[1]}") for path in broken)
+    """Whether a condition, or a sampler's value, only fails because the parameter it names was set aside."""
+    sampler = key.startswith("sampler.")
+    return any(key.endswith(f".{'' if sampler else 'when.'}{path[1]}") for path in broken if path[1:])
 
 
 def known_keys(root: type[Table], loc: Key) -> list[str]:
@@ -80,6 +81,8 @@ def _line(fault: ErrorDetails, root: type[Table], data: object) -> tuple[list[st
     path = _path(fault["loc"], data, keep_last=kind in ("missing", "fault"))
     if kind == "fault":
         return path, "", fault["msg"]
+    if kind == "extra_forbidden" and path in (["sampler", "name"], ["pruner", "name"]):
+        return path, "", "stands beside use; give either name or use"
     if kind == "extra_forbidden":
         return path, "", _unknown(path, known_keys(root, fault["loc"][:-1]))
     if kind == "missing":

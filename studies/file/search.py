@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smart_tuner.repair.pruning import SuccessiveHalving
 from smart_tuner.store.optuna_private import id_of, stops, storage_of, study_id_of
-from studies.file.named import Named, Unbuildable, pruner_recipe, sampler_recipe
+from studies.file.named import Named, Recipe, Unbuildable, pruner_recipe, sampler_recipe
 from studies.file.sections import Asha, Random
 from studies.file.space import derived
 from studies.file.spec import Spec, SpecError
@@ -112,11 +112,20 @@ def pruner(spec: Spec, allowed: Collection[str] = ()) -> BasePruner:
             found = pruner_recipe(chosen, allowed)
         except Unbuildable as error:
             raise _refusal(spec, error) from error
-        made: BasePruner = found.make({"min_resource": plan.measure_every, "max_resource": plan.steps})
-        return made
+        return _made(spec, found, {"min_resource": plan.measure_every, "max_resource": plan.steps})
     if isinstance(chosen, Asha):
         return SuccessiveHalving(chosen.min_resource or plan.measure_every, chosen.reduction_factor)
     return NopPruner()
+
+
+def _made(spec: Spec, found: Recipe, given: dict[str, Any]) -> BasePruner:
+    """Raises SpecError: what it took when the file was checked does not go with the study's plan."""
+    try:
+        made: BasePruner = found.make(given)
+    except Exception as error:  # whatever its class makes of it
+        fault = ("pruner", "args"), f"{found.made.__name__} refuses them with {given}: {error!r}"
+        raise _refusal(spec, Unbuildable([fault])) from error
+    return made
 
 
 def _refusal(spec: Spec, error: Unbuildable) -> SpecError:

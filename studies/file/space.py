@@ -13,8 +13,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from smart_tuner.store.optuna_private import holds
-from studies.file.parameters import AnyParameter, Choice, FloatRange
+from studies.file.distributions import contains, distribution, limits
 from studies.file.spec import Spec
 
 
@@ -47,37 +46,13 @@ def check_drawn(values: Mapping[str, Any], spec: Spec) -> None:
     again, the trial cannot run. Raises Unrunnable."""
     known = distributions(spec)
     for name, value in values.items():
-        if not _contains(known[name], value):
-            raise Unrunnable(f"it was given {name} = {value!r}, which must be {_limits(known[name])}")
-
-
-def _contains(source: BaseDistribution, value: Any) -> bool:
-    truth = isinstance(value, bool)  # which Python counts among the numbers
-    if isinstance(source, CategoricalDistribution):
-        return any(value == choice and truth == isinstance(choice, bool) for choice in source.choices)
-    return isinstance(value, int | float) and not truth and holds(source, value)
-
-
-def _limits(source: BaseDistribution) -> str:
-    if isinstance(source, CategoricalDistribution):
-        return f"one of {', '.join(map(repr, source.choices))}"
-    assert isinstance(source, FloatDistribution | IntDistribution)
-    kind = "a whole number" if isinstance(source, IntDistribution) else "a number"
-    steps = "" if source.step in (None, 1) else f" in steps of {source.step}"
-    return f"{kind} from {source.low} to {source.high}{steps}"
+        if not contains(known[name], value):
+            raise Unrunnable(f"it was given {name} = {value!r}, which must be {limits(known[name])}")
 
 
 def distributions(spec: Spec) -> dict[str, BaseDistribution]:
     """What each parameter of the space is drawn from, conditional ones included."""
     return {name: distribution(parameter) for name, parameter in spec.space.items()}
-
-
-def distribution(parameter: AnyParameter) -> BaseDistribution:
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.choices)
-    if isinstance(parameter, FloatRange):
-        return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
-    return IntDistribution(parameter.low, parameter.high, parameter.log, parameter.step or 1)
 
 
 def _drawn(trial: optuna.Trial, name: str, source: BaseDistribution) -> Any:

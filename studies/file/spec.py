@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import isabstract
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,13 +19,13 @@ from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo,
 
 from model.data.preflight import CorpusSettings
 from model.settings import SIZES, Dimensions
+from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
 from objectives.signals import PARAMETERS
-from studies.file.code import CodeError, look_in
-from studies.file.code import load as load_code
+from studies.file.code import CodeError, load_class, look_in
 from studies.file.faults import described
-from studies.file.named import Named, Unbuildable, names_in, pruner_recipe, sampler_recipe
+from studies.file.named import Named, Unbuildable, argument_faults, names_in, pruner_recipe, sampler_recipe
 from studies.file.parameters import (
     AnyParameter,
     Choice,
@@ -114,8 +115,8 @@ class Spec(Table):
         """
         table = data.get("objective")
         uses = table.get("use") if isinstance(table, Mapping) else None
-        known = own.parameters if own else None if uses is not None else PARAMETERS
-        context = {"stored": stored, "known": known}
+        known = _parameters_of(own, source) if own else None if uses is not None else PARAMETERS
+        context = {"stored": stored, "known": known, "own": own}
         try:  # as JSON, so that files and stored studies are checked alike
             return cls.model_validate_json(json.dumps(data, default=str), context=context)
         except ValidationError as error:
@@ -162,6 +163,17 @@ class Spec(Table):
         known = _known(info) or {}
         return {name: _typed(parameter, known.get(name)) for name, parameter in space.items()}
 
+    @field_validator("callbacks")
+    @classmethod
+    def _check_callbacks(cls, callbacks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """As `_check_named`."""
+        for index, named in enumerate(() if (info.context or {}).get("stored") else callbacks):
+            try:
+                load_class(named, callbacks, "callback", Callback)
+            except CodeError as error:
+                refuse([((index,), " ".join(str(error).split()))])
+        return callbacks
+
     @field_validator("sampler", "pruner")
     @classmethod
     def _check_named(cls, chosen: Table, info: ValidationInfo) -> Table:
@@ -170,7 +182,7 @@ class Spec(Table):
             allowed = set(names_in(chosen.model_dump()))
             try:
                 if info.field_name == "sampler":
-                    sampler_recipe(chosen, info.data.get("space", {}), allowed)
+                    sampler_recipe(chosen, info.data.get("space"), allowed)
                 else:
                     pruner_recipe(chosen, allowed)
             except Unbuildable as error:
@@ -197,6 +209,8 @@ class Spec(Table):
         if isinstance(pruner, Asha) and (pruner.min_resource or 0) >= objective.steps:
             text = f"is {objective.steps}, so that pruner.min_resource = {pruner.min_resource} never prunes"
             faults.append((("steps",), text))
+        if isinstance(own := (info.context or {}).get("own"), type):
+            faults += argument_faults(own, objective.args, (), ("args",))
         refuse([*faults, *_warmup_faults(objective, info)])
         return objective
 
@@ -302,10 +316,7 @@ def _own_objective(data: Mapping[str, Any], path: Path) -> type[OwnObjective] | 
 
 def objective_class(used: str, allowed: Collection[str]) -> type[OwnObjective]:
     """Raises CodeError: it may not be imported, is not there, or is no Objective."""
-    found = load_code(used, allowed, "objective")
-    if not (isinstance(found, type) and issubclass(found, OwnObjective)):
-        raise CodeError(f'"{used}" is no subclass of smart_tuner.Objective.')
-    return found
+    return load_class(used, allowed, "objective", OwnObjective)
 
 
 @dataclass(frozen=True)
@@ -331,7 +342,13 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     """The study as one trial with nothing searched; each of `params` is KEY=NUMBER.
 
     Searched values that are not given are the defaults. The name tells the study it came from, and
-    differs for different settings and seeds. Raises SpecError.
+    differs for different settings and seeds.
+
+    Args:
+        spec: as the user gave it: an objective that it names is imported.
+
+    Raises:
+        SpecError: a parameter is unknown or beyond its limits.
     """
     data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
     data["budget"]["trials"] = 1
@@ -345,7 +362,8 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     known = {key: _of_before(key, table) for key, table in data.items() if key not in MAY_DIFFER}
     content = json.dumps(known, sort_keys=True)
     data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
-    return Spec.parse(data, f'study "{spec.name}" with these parameters')
+    own = objective_class(spec.objective.use, spec.code) if spec.objective.use else None
+    return Spec.parse(data, f'study "{spec.name}" with these parameters', own=own)
 
 
 def _of_before(key: str, table: Any) -> Any:
@@ -412,6 +430,21 @@ def _typed(parameter: AnyParameter, known: Known | None) -> AnyParameter:
     if known is None or not isinstance(parameter, Choice):
         return parameter
     return parameter.model_copy(update={"choices": tuple(map(known.type, parameter.choices))})
+
+
+def _parameters_of(own: OwnObjective | type[OwnObjective], source: str) -> Mapping[str, Known]:
+    """Raises SpecError: the class does not say what may be fixed or searched, or cannot be made."""
+    made_by = own if isinstance(own, type) else type(own)
+    found = getattr(own, "parameters", None)
+    if not (isinstance(found, Mapping) and all(isinstance(known, Known) for known in found.values())):
+        wrong = "has no `parameters`: a table of smart_tuner.Parameter by name"
+    elif isabstract(made_by):
+        wrong = f"has no {' and no '.join(sorted(made_by.__abstractmethods__))}, which an objective needs"
+    else:
+        return found
+    raise SpecError(
+        f"Cannot use {source}.\n  objective.use: {made_by.__name__} {wrong}.\nAdd it to the class."
+    )
 
 
 def _known(info: ValidationInfo) -> Mapping[str, Known] | None:

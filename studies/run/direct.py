@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import Field, fields, is_dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ from studies.run.training import check_device, plan_of, trials
 from studies.run.worker import Worker
 
 KINDS = {"FloatDistribution": "float", "IntDistribution": "int", "CategoricalDistribution": "categorical"}
+NOT_KEPT = (
+    "the arguments of {name}, which is no dataclass of plain values, are not kept with the study: "
+    "resume would make it with its defaults"
+)
 
 
 def run_study(
     objective: Objective,
-    space: Mapping[str, BaseDistribution],
+    space: Mapping[str, BaseDistribution | Mapping[str, Any]],
+    /,
     *,
     steps: int,
     measure_every: int,
@@ -41,7 +48,10 @@ def run_study(
     """Run a study until it has so many trials, or go on with the one of this name; Ctrl-C saves its trial.
 
     Args:
-        space: what is searched, as Optuna's distributions, by the objective's parameters.
+        objective: a dataclass of plain values is stored with them, and others count as another objective.
+            Of any other that takes arguments you are warned, unless objective={"args": {...}} gives them.
+        space: what is searched, by the objective's parameters: Optuna's distributions, or tables as a study
+            file has them, such as {"type": "float", "low": 0.1, "high": 1.0}.
         steps: of a trial.
         measure_every: steps from one measure, at which a trial may be pruned, to the next.
         name: default: that of the objective's class.
@@ -59,7 +69,8 @@ def run_study(
     """
     made_by = type(objective)
     used = f"{made_by.__module__}:{made_by.__qualname__}"
-    given = tables.pop("objective", {})
+    kept = _arguments(objective)
+    given = {"args": kept or {}, **tables.pop("objective", {})}
     data = {
         "name": name or made_by.__name__.lower(),
         "question": f"Which of these make {made_by.__name__} best?",
@@ -83,6 +94,8 @@ def run_study(
         with Callbacks(told) as each:
             job = trials(spec, study, objective, plan_of(spec, spec.code), device, each)
             folder = workdir / "studies" / spec.name
+            if kept is None and not spec.objective.args:
+                each.warned(NOT_KEPT.format(name=made_by.__name__))
 
             def hangs(seconds: float) -> None:
                 """A process that is not ours to start again is left alone."""
@@ -96,8 +109,24 @@ def run_study(
     return optuna.load_study(study_name=spec.name, storage=open_storage(url, looking=True))
 
 
-def _table(source: BaseDistribution) -> dict[str, Any]:
+def _arguments(objective: Objective) -> dict[str, Any] | None:
+    """What makes the same objective again; None where that is not known, or JSON cannot say it."""
+    names = signature(type(objective)).parameters
+    stored: tuple[Field[Any], ...] = fields(objective) if is_dataclass(objective) else ()
+    if not names.keys() <= {field.name for field in stored if field.init}:
+        return None
+    values = {name: getattr(objective, name) for name in names}
+    try:
+        same = json.loads(json.dumps(values, allow_nan=False)) == values
+    except (TypeError, ValueError):
+        same = False
+    return values if same else None
+
+
+def _table(source: BaseDistribution | Mapping[str, Any]) -> dict[str, Any]:
     """A distribution as a study file has it."""
+    if isinstance(source, Mapping):
+        return dict(source)
     found = json.loads(distribution_to_json(source))
     values = {key: value for key, value in found["attributes"].items() if value is not None}
     if found["name"] == "IntDistribution" and values["log"]:

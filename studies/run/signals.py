@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any, TextIO, cast
 
@@ -20,8 +21,12 @@ def _stopping() -> list[int]:
 
 @contextmanager
 def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """The signals that ask for a stop go to `handler`; afterwards, to whoever had them before."""
-    before = {number: signal.signal(number, handler) for number in _stopping()}
+    """The signals that ask for a stop go to `handler`; afterwards, to whoever had them before.
+
+    Only a process's main thread can listen to signals; in any other one nothing is changed.
+    """
+    listening = current_thread() is main_thread()
+    before = {number: signal.signal(number, handler) for number in _stopping() if listening}
     try:
         yield
     finally:

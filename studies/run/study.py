@@ -2,12 +2,16 @@
 
 import json
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from functools import wraps
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.exceptions import DuplicatedStudyError
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 
 from objectives.base import Objective
@@ -16,10 +20,22 @@ from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.store.attributes import is_ours
 from smart_tuner.store.optuna_private import below_cache, storage_of, study_id_of
 from smart_tuner.store.storage import Storage
+from studies.file.code import place_of
+from studies.file.named import Named
 from studies.file.search import pruner, sampler
 from studies.file.space import distributions
 from studies.file.spec import Spec, SpecError, objective_class
 
+SAMPLING = (
+    "before_trial",
+    "infer_relative_search_space",
+    "sample_relative",
+    "sample_independent",
+    "after_trial",
+)
+# What arguments lead to that a class was not made for; a database, and Optuna itself, raise other errors.
+FAULTY = (TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, IndexError)
+Made = TypeVar("Made", BaseSampler, BasePruner)
 WISHES = ("run", "pause", "stop")
 
 
@@ -49,7 +65,8 @@ def open_study(
         StudyError: the stored study is not ours, or searches something else; says which keys differ.
         CodeError: a rule of the user's may not be, or cannot be, imported.
     """
-    draws, prunes = sampler(spec, allowed), pruner(spec, allowed)
+    draws = _in_words(spec, "sampler", sampler(spec, allowed), SAMPLING)
+    prunes = _in_words(spec, "pruner", pruner(spec, allowed), ("prune",))
     policy = _policy(spec, allowed, own)
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
@@ -73,6 +90,33 @@ def open_study(
     study.set_user_attr("policy", policy)
     study.set_user_attr("spec", spec.model_dump_json())
     return study
+
+
+def _in_words(spec: Spec, table: str, made: Made, methods: Collection[str]) -> Made:
+    """Let a sampler or pruner of the file's choice say what its arguments lead to as a StudyError.
+
+    It stays the object that it is: Optuna asks of what class it is.
+    """
+    if isinstance(chosen := getattr(spec, table), Named):
+        for method in methods:
+            setattr(made, method, _asked(spec.name, table, chosen, getattr(made, method)))
+    return made
+
+
+def _asked(study: str, table: str, chosen: Named, method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def asked(*given: Any, **named: Any) -> Any:
+        try:
+            return method(*given, **named)
+        except FAULTY as error:
+            raise StudyError(
+                f'Cannot go on with study "{study}".\n'
+                f"Its {table} {chosen.use}, made with [{table}.args] {json.dumps(chosen.args)}, failed: "
+                f"{type(error).__name__}: {error} ({place_of(error)}).\n"
+                "Start it under another name with other arguments; if the class is yours, correct it there."
+            ) from error
+
+    return asked
 
 
 def _policy(spec: Spec, allowed: Collection[str], own: Objective | None) -> str:

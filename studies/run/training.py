@@ -59,7 +59,7 @@ def objective_of(
     made = objective_class(spec.objective.use, allowed)
     try:
         return made(**spec.objective.args)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise StudyError(
             f'Cannot make the objective of study "{spec.name}".\n{spec.objective.use}: {error}\n'
             "Give what it takes in [objective.args]."

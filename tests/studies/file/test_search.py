@@ -1,5 +1,6 @@
 """Samplers and pruners by name: built as the file says, refused by key, and as resumable as the docs say."""
 
+import itertools
 import json
 import re
 import sys
@@ -7,14 +8,18 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import Trial, TrialState
 
+from smart_tuner.repair.pruning import should_prune
 from smart_tuner.store.storage import open_storage
 from studies.file import code
+from studies.file.distributions import contains, distribution
 from studies.file.search import pruner, sampler
-from studies.file.space import distribution, suggest
+from studies.file.space import suggest
 from studies.file.spec import Spec, SpecError
-from studies.run.study import load_study, open_study, stored_spec
+from studies.run.study import StudyError, load_study, open_study, stored_spec
 
 DOCS = Path(__file__).parents[3] / "docs" / "search.md"
 GRID = {
@@ -247,6 +252,202 @@ def test_a_wrong_name_or_argument_is_refused_by_file_and_key(table, key, words):
     assert words in lines[1]
 
 
+def fixed(**values):
+    return {"fixed_params": values, "base_sampler": {"use": "optuna.samplers:RandomSampler"}}
+
+
+def grid(**values):
+    return {"search_space": {**{name: [GRID[name].get("low", 8)] for name in GRID}, **values}}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "line"),
+    [
+        (
+            "PartialFixedSampler",
+            fixed(learning_rate=99.0),
+            "sampler.args.fixed_params.learning_rate: has 99.0, which [space] lacks: it must be a number "
+            "from 0.0001 to 0.01",
+        ),
+        (
+            "PartialFixedSampler",
+            fixed(lerning_rate=1e-3),
+            "sampler.args.fixed_params.lerning_rate: is not in [space], which has guided_attention_weight, "
+            "warmup_steps, batch_size, learning_rate",
+        ),
+        ("PartialFixedSampler", fixed(batch_size=12), "sampler.args.fixed_params.batch_size: has 12, which "),
+        (
+            "PartialFixedSampler",
+            {"fixed_params": 3, "base_sampler": {"use": "optuna.samplers:RandomSampler"}},
+            "sampler.args.fixed_params: is 3, but must be a table by the names of parameters",
+        ),
+        (
+            "PartialFixedSampler",
+            {"fixed_params": {}, "base_sampler": "optuna.samplers:RandomSampler"},
+            "sampler.args.base_sampler: found 'optuna.samplers:RandomSampler', expected a table such as",
+        ),
+        (
+            "PartialFixedSampler",
+            {
+                "fixed_params": {},
+                "base_sampler": {
+                    "use": "optuna.samplers:CmaEsSampler",
+                    "args": {"x0": {"learning_rate": "a"}},
+                },
+            },
+            "sampler.args.base_sampler.args.x0.learning_rate: has 'a', which [space] lacks",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=[1e-3, 5.0]),
+            "sampler.args.search_space.learning_rate: has 5.0, which [space] lacks: it must be a number from "
+            "0.0001 to 0.01",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=[1e-3], warmup_steps=[10, 11]),
+            "sampler.args.search_space.warmup_steps: has 11, which [space] lacks: it must be a whole number "
+            "from 10 to 90 in steps of 20",
+        ),
+        (
+            "GridSampler",
+            grid(learning_rate=1e-3),
+            "sampler.args.search_space.learning_rate: is 0.001, but must",
+        ),
+        ("GridSampler", grid(learning_rate=[1e-3], x=[1]), "sampler.args.search_space.x: is not in [space]"),
+        ("CmaEsSampler", {"x0": {"learning_rate": "a"}}, "sampler.args.x0.learning_rate: has 'a', which [sp"),
+        ("CmaEsSampler", {"x0": {"learning_rate": 1e-3}}, "sampler.args.x0: lacks guided_attention_weight, "),
+        (
+            "CmaEsSampler",
+            {"sigma0": float("nan")},
+            "sampler.args.sigma0: found nan, expected numbers that are",
+        ),
+        (
+            "TPESampler",
+            {"gamma": [1, {"a": float("inf")}]},
+            "sampler.args.gamma: found [1, {'a': inf}], expect",
+        ),
+    ],
+)
+def test_values_that_a_sampler_is_told_to_draw_are_held_against_the_space(name, args, line):
+    assert any(found.startswith(f"  {line}") for found in refused(**by_use("sampler", name, args)))
+
+
+@given(st.floats(allow_nan=False) | st.integers() | st.booleans() | st.text(), st.sampled_from(sorted(FREE)))
+def test_a_fixed_value_is_taken_where_optuna_could_draw_it_and_refused_elsewhere(value, name):
+    table = by_use("sampler", "PartialFixedSampler", fixed(**{name: value}))
+    source = distribution(spec().space[name])
+    try:
+        study = spec(**table)
+    except SpecError as error:
+        assert f"sampler.args.fixed_params.{name}: " in str(error) and not contains(source, value)
+    else:
+        drawn = suggest(optuna.create_study(sampler=sampler(study)).ask(), study)
+        assert drawn[name] == value and contains(source, value)
+
+
+def test_values_of_a_parameter_that_is_itself_wrong_are_not_blamed_for_it():
+    space = FREE | {"learning_rate": {"type": "float", "low": 1.0, "high": 0.5}}
+    lines = refused(space=space, **by_use("sampler", "PartialFixedSampler", fixed(learning_rate=1e-3, y=1)))
+    assert [line.split(":")[0] for line in lines[1:-1]] == [
+        "  space.learning_rate.low",
+        "  sampler.args.fixed_params.y",
+    ]
+
+
+@pytest.mark.parametrize("table", ["sampler", "pruner"])
+def test_a_name_and_a_use_at_once_are_refused_in_words(table):
+    lines = refused(
+        **{
+            table: by_use(table, {"sampler": "GPSampler", "pruner": "NopPruner"}[table])[table]
+            | {"name": "tpe"}
+        }
+    )
+    assert lines[1:-1] == [f"  {table}.name: stands beside use; give either name or use"]
+
+
+LATER = """
+from optuna.pruners import BasePruner
+from optuna.samplers import RandomSampler
+
+
+class Late(RandomSampler):
+    def __init__(self, seed=None, when="never"):
+        super().__init__(seed=seed)
+        self.when = when
+
+    def before_trial(self, study, trial):
+        return 1 / (self.when != "before")
+
+    def sample_independent(self, *given):
+        return 1 / (self.when != "draw") and super().sample_independent(*given)
+
+    def after_trial(self, *given):
+        return 1 / (self.when != "after")
+
+
+class Strict(BasePruner):
+    def __init__(self, min_resource, max_resource):
+        assert max_resource < 900, "is too much"
+
+    def prune(self, study, trial):
+        return False
+"""
+
+
+@pytest.fixture
+def later(tmp_path, monkeypatch):
+    """The name of a module whose classes fail once they are at work."""
+    name = f"late_{next(NUMBERS)}"
+    (tmp_path / f"{name}.py").write_text(LATER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def worked_on(study, tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    found = open_study(study, storage, study.code)
+    trial = found.ask()
+    suggest(trial, study)
+    trial.report(1.0, 100)
+    should_prune(trial)
+    found.tell(trial, 1.0)
+    storage.close()
+
+
+@pytest.mark.parametrize("when", ["before", "draw", "after"])
+def test_what_a_sampler_raises_at_work_is_told_with_its_arguments(later, tmp_path, when):
+    worked_on(spec(name="sound", sampler={"use": f"{later}:Late"}), tmp_path)
+    study = spec(sampler={"use": f"{later}:Late", "args": {"when": when}})
+    with pytest.raises(StudyError, match="ZeroDivisionError: division by zero") as error:
+        worked_on(study, tmp_path)
+    assert f'sampler {later}:Late, made with [sampler.args] {{"when": "{when}"}}' in str(error.value)
+    assert re.search(rf"{later}\.py, line \d+", str(error.value))
+
+
+def test_what_a_pruner_raises_at_work_is_told_with_its_arguments(tmp_path):
+    study = spec(**by_use("pruner", "HyperbandPruner", {"reduction_factor": 0}))
+    with pytest.raises(StudyError, match="ValueError: ") as error:
+        worked_on(study, tmp_path)
+    assert 'HyperbandPruner, made with [pruner.args] {"reduction_factor": 0}, failed' in str(error.value)
+
+
+def test_a_pruner_that_does_not_go_with_the_plan_is_refused_before_anything_runs(later, tmp_path):
+    study = spec(pruner={"use": f"{later}:Strict"})
+    with pytest.raises(SpecError, match=r"pruner\.args: Strict refuses them .*is too much"):
+        worked_on(study, tmp_path)
+    assert not optuna.get_all_study_names(open_storage(f"sqlite:///{tmp_path}/study.db"))
+
+
+def test_whatever_a_constructor_raises_is_said_by_the_key(own, tmp_path):
+    (tmp_path / "odd_raisers.py").write_text(
+        OWN.replace("super().__init__(seed=seed)", "raise [LookupError, OSError, AssertionError][twice]()")
+    )
+    for twice, word in enumerate(("LookupError", "OSError", "AssertionError")):
+        [_, line, _] = refused(sampler={"use": "odd_raisers:Odd", "args": {"twice": twice}})
+        assert line == f"  sampler.args: Odd refuses them: {word}"
+
+
 def test_all_wrong_arguments_are_named_at_once():
     lines = refused(**by_use("pruner", "MedianPruner", {"a": 1, "b": 2}), name="../x")
     assert [line.split(":")[0] for line in lines[1:-1]] == ["  name", "  pruner.args.a", "  pruner.args.b"]
@@ -265,6 +466,8 @@ def test_values_for_the_grid_may_be_given_where_the_space_has_no_steps(tmp_path)
 # Code of one's own
 
 
+NUMBERS = itertools.count()
+PASSED_ON = "optuna.samplers.nsgaii._elite_population_selection_strategy:defaultdict"
 OWN = """
 from optuna.samplers import RandomSampler
 
@@ -312,6 +515,50 @@ def test_nor_where_the_database_holds_a_study_that_is_refused_for_something_else
     assert "odd_samplers" not in sys.modules
 
 
+@pytest.mark.parametrize("group", ["objective", "rule", "callback"])
+def test_what_optuna_has_is_open_for_samplers_and_pruners_alone(group):
+    for named in ("optuna.cli:main", "optunahub:samplers/auto_sampler:AutoSampler"):
+        with pytest.raises(code.CodeError, match=f"--use {named}"):
+            code.load(named, (), group)
+
+
+def test_a_callback_is_looked_at_where_the_user_named_it_and_not_where_the_database_does(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "odd_callbacks.py").write_text("class Odd: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {"callbacks": ["odd_callbacks:Odd"]}
+    Spec.parse_json(json.dumps(DATA | table))
+    assert "odd_callbacks" not in sys.modules
+    line = '  callbacks.0: "odd_callbacks:Odd" is no subclass of smart_tuner.Callback.'
+    assert refused(**table)[1:-1] == [line]
+
+
+def test_no_class_is_had_by_way_of_a_module_of_optuna_that_only_imports_it():
+    lines = refused(**by_use("sampler", "GPSampler", {"independent_sampler": {"use": PASSED_ON}}))
+    assert lines[1].startswith("  sampler.args.independent_sampler.use: ") and "is not in optuna" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x = 1\ndef (:\n", r"broken_\d+\.py, line 2: SyntaxError: invalid syntax"),
+        ("x = 1\ny = z\n", r"broken_\d+\.py, line 2: NameError: name 'z' is not defined"),
+        ("import math\nmath.no\n", r"broken_\d+\.py, line 2: AttributeError: "),
+        ("import no_such_package\n", r"broken_\d+\.py, line 1: ModuleNotFoundError: No module named"),
+        ("def f():\n  raise SystemExit(3)\nf()\n", r"broken_\d+\.py, line 2: SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_line_to_blame(
+    tmp_path, monkeypatch, content, words
+):
+    name = f"broken_{next(NUMBERS)}"
+    (tmp_path / f"{name}.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    [_, line, _] = refused(sampler={"use": f"{name}:Sampler"})
+    assert line.startswith("  sampler.use: ") and re.search(words, line), line
+
+
 # OptunaHub
 
 
@@ -333,8 +580,14 @@ def test_a_package_of_optunahub_that_was_fetched_is_used(monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text(OWN)
     study = spec(**HUB)
-    assert suggest(optuna.create_study(sampler=sampler(study)).ask(), study).keys() == FREE.keys()
-    assert sampler(Spec.parse_json(study.model_dump_json()))  # everybody may use the registry
+    drawn = suggest(optuna.create_study(sampler=sampler(study, study.code)).ask(), study)
+    assert drawn.keys() == FREE.keys()
+    stored = Spec.parse_json(study.model_dump_json())
+    with pytest.raises(
+        SpecError, match="--use optunahub:samplers/odd:Odd"
+    ):  # anybody may add to the registry
+        sampler(stored)
+    assert sampler(stored, stored.code)
     lines = refused(sampler={"use": "optunahub:samplers/odd:Even"})
     assert "Check both names" in lines[1]
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import get_args
+from typing import ClassVar, get_args
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from model.data.preflight import CorpusSettings
 from model.network.warm_start import WarmStartError
 from model.settings import LIMITS, SIZES, Settings
 from model.speech.text import FRONT_ENDS
+from objectives.base import Objective, Parameter
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file import parameters, sections
@@ -681,6 +682,86 @@ def test_single_trainings_with_other_values_or_seeds_have_other_names():
 def test_a_wrong_parameter_on_the_command_line_is_named(param):
     with pytest.raises(SpecError, match=param.partition("=")[0]):
         single_training(Spec.parse(SMALL, "here.toml"), [param], None)
+
+
+@pytest.fixture(scope="module")
+def own():
+    return load(str(FOLDER.parent / "examples" / "own_objective" / "study.toml"))
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [
+        ("lerning_rate=3", "settings.lerning_rate: is not known; nearest: settings.learning_rate"),
+        ("learning_rate=1e9", "settings.learning_rate: learning_rate must lie between 1e-06 and 1e+06"),
+    ],
+)
+def test_a_parameter_of_an_own_objective_is_held_against_it_as_in_a_file(own, param, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        single_training(own, [param], None)
+
+
+@given(st.floats(allow_nan=False))
+def test_a_parameter_of_the_command_line_lies_within_the_limits_of_an_own_objective(own, value):
+    try:
+        assert 1e-6 <= single_training(own, [f"learning_rate={value!r}"], None).fixed["learning_rate"] <= 1e6
+    except SpecError as error:
+        assert not 1e-6 <= value <= 1e6 and "settings.learning_rate" in str(error)
+
+
+class Sized(Objective):
+    """An objective with arguments. They are checked in a file, and may be called as Optuna's seed."""
+
+    parameters: ClassVar = {"rate": Parameter(0.1, low=0.0, high=1.0)}
+
+    def __init__(self, size: int, seed: int = 0, name="x"): ...
+
+    def run(self, parameters, seed, device): ...
+
+
+class Unnamed(Objective):
+    def run(self, parameters, seed, device): ...
+
+
+class Listing(Unnamed):
+    parameters: ClassVar = ["rate"]
+
+
+class Unfinished(Objective):
+    parameters: ClassVar = {}
+
+
+def of_class(own, **args):
+    objective = {"use": f"here:{own.__name__}", "steps": 10, "measure_every": 5, "args": args}
+    data = {"name": "own", "question": "?", "seed": 1, "budget": {"trials": 1}, "objective": objective}
+    return Spec.parse(data, "here.toml", own=own)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"sise": 3, "size": 3}, "objective.args.sise: is not known; nearest: size; accepted are size, seed"),
+        ({"size": 3, "seed": "1"}, "objective.args.seed: found '1', expected int"),
+        ({}, "objective.args: lacks size, which Sized needs"),
+    ],
+)
+def test_arguments_of_an_own_objective_are_held_against_its_signature(args, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        of_class(Sized, **args)
+    assert of_class(Sized, size=3, seed=4, name=[1]).objective.args["seed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (Unnamed, "Unnamed has no `parameters`"),
+        (Listing, "Listing has no `parameters`: a table"),
+        (Unfinished, "Unfinished has no run"),
+    ],
+)
+def test_an_objective_that_lacks_a_part_is_refused_with_its_name(own, words):
+    with pytest.raises(SpecError, match=words):
+        of_class(own)
 
 
 # Nothing in a study file is for show
