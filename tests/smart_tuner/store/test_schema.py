@@ -118,6 +118,7 @@ def test_the_state_between_is_upgraded_too(old_url):
     with closing(raw_storage(parse(old_url), engine)) as storage, storage.ours.begin() as connection:
         schema.command.upgrade(schema._config(connection), "0005")
         connection.exec_driver_sql("UPDATE st_lease SET steps = 7, seconds = 1.5")
+    engine.dispose()
     assert maintenance.upgrade(old_url, None)["smart_tuner"] == f"0005 to {NEWEST}"
     leases = [{**row, "steps": 7, "seconds": 1.5} for row in ROWS["st_lease"]]
     assert kept(old_url, maintenance.ALL_TABLES) == {**renamed(ROWS), "st_lease": leases}
