@@ -15,7 +15,7 @@ from model.network.tacotron2 import Tacotron2
 from model.settings import Dimensions, Settings
 from model.speech.audio import MelSettings
 from model.speech.text import FrontEnd
-from model.speech.vocoder import griffin_lim
+from model.speech.vocoder import GriffinLim, Vocoder
 
 # Free running may take this many mel frames a symbol, and never fewer than these in all. Speech
 # has about 6 frames a symbol (LJSpeech 5.7).
@@ -35,10 +35,13 @@ class Speech:
 
 @dataclass(frozen=True)
 class Voice:
+    """Args: vocoder: makes sound of mels; None: Griffin-Lim."""
+
     model: Tacotron2
     front_end: FrontEnd
     mel_settings: MelSettings
     settings: Settings
+    vocoder: Vocoder | None = None
 
     @property
     def device(self) -> torch.device:
@@ -84,8 +87,8 @@ class Voice:
         return self.read([self.front_end.encode(text)], [seed], weights)[0]
 
     def sound(self, speech: Speech) -> NDArray[np.float32]:
-        """The wave (N,) of a spoken mel, by Griffin-Lim."""
-        return griffin_lim(speech.mel, self.mel_settings)
+        """The wave (N,) of a spoken mel."""
+        return (self.vocoder or GriffinLim(self.mel_settings))(speech.mel)
 
     def _prenet_masks(self, seeds: Sequence[int], steps: int) -> torch.Tensor:
         """(T, 2, B, P) scaled; drawn on the CPU, so every device speaks with the same masks."""

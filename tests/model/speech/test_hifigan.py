@@ -1,0 +1,149 @@
+"""A trained vocoder is read from a public checkpoint, safely, and refused where it does not fit."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.utils.parametrizations import weight_norm
+
+from model.speech.audio import MelSettings, mel_spectrogram
+from model.speech.hifigan import MEL_KEYS, Generator, Shape, VocoderError, folded, load_hifigan
+from model.speech.vocoder import GriffinLim, vocoder_of
+
+SMALL = Shape("1", (8, 8, 4), (16, 16, 8), 16, (3, 5), ((1, 3), (1, 3)))
+CPU = torch.device("cpu")
+
+
+def config(shape, mels=MelSettings()):
+    return asdict(shape) | {theirs: getattr(mels, ours) for ours, theirs in MEL_KEYS.items()}
+
+
+def public(shape, seed=0):
+    """A checkpoint as HiFi-GAN's authors save it, and the generator whose weights it holds."""
+    torch.manual_seed(seed)
+    generator = Generator(shape, 80)
+    weights = {}
+    for name, value in generator.state_dict().items():
+        if not name.endswith(".weight"):
+            weights[name] = value
+            continue
+        length = value.norm(dim=tuple(range(1, value.dim())), keepdim=True)
+        weights |= {f"{name}_g": length, f"{name}_v": value * 3.0}  # its length does not matter
+    return {"generator": weights}, generator
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    weights, _ = public(SMALL)
+    torch.save(weights, tmp_path / "generator")
+    (tmp_path / "config.json").write_text(json.dumps(config(SMALL)))
+    return tmp_path / "generator"
+
+
+@settings(max_examples=20)
+@given(st.sampled_from(["1", "2"]), st.integers(0, 99), st.integers(1, 20))
+def test_the_factors_of_weight_normalisation_are_multiplied(kind, seed, frames):
+    weights, generator = public(replace(SMALL, resblock=kind), seed)
+    again = Generator(replace(SMALL, resblock=kind), 80)
+    again.load_state_dict(folded(weights["generator"]))
+    mels = torch.randn(1, 80, frames)
+    assert torch.allclose(again(mels), generator(mels), atol=1e-5)
+
+
+def test_torchs_own_weight_normalisation_says_the_same():
+    torch.manual_seed(0)
+    layer = weight_norm(torch.nn.ConvTranspose1d(6, 4, 8, 4), dim=0)
+    with torch.no_grad():
+        layer.parametrizations.weight.original0 *= 2.0
+    found = folded(
+        {
+            "up.weight_g": layer.parametrizations.weight.original0,
+            "up.weight_v": layer.parametrizations.weight.original1,
+            "up.bias": layer.bias,
+        }
+    )
+    assert torch.allclose(found["up.weight"], layer.weight) and found["up.bias"] is layer.bias
+
+
+@pytest.mark.parametrize("frames", [1, 2, 50])
+def test_a_wave_has_as_many_frames_as_its_mel_and_is_no_louder_than_it_may_be(checkpoint, frames):
+    spoken = load_hifigan(checkpoint, MelSettings(), CPU)(np.full((frames, 80), -3.0, np.float32))
+    assert spoken.shape == (frames * 256,) and spoken.dtype == np.float32
+    assert np.abs(spoken).max() <= 1.0
+    assert abs(len(mel_spectrogram(spoken, MelSettings())) - frames) <= 1 or frames < 4
+
+
+def test_weights_are_read_from_safetensors_as_well(checkpoint):
+    weights, _ = public(SMALL)
+    file = checkpoint.with_name("generator.safetensors")
+    safetensors.torch.save_file({k: v.contiguous() for k, v in weights["generator"].items()}, file)
+    mel = np.full((4, 80), -3.0, np.float32)
+    assert np.array_equal(
+        load_hifigan(file, MelSettings(), CPU)(mel), load_hifigan(checkpoint, MelSettings(), CPU)(mel)
+    )
+
+
+def test_another_mel_is_refused_with_both_values(checkpoint):
+    with pytest.raises(
+        VocoderError, match=r"sample_rate: 22050 there, 24000 here\n  mel_fmax: 8000.0 there, 12000"
+    ):
+        load_hifigan(checkpoint, replace(MelSettings(), sample_rate=24000, mel_fmax=12000.0), CPU)
+
+
+class Runs:
+    def __reduce__(self):
+        return (print, ("it ran",))
+
+
+def spoiled(kind, file):
+    described = file.parent / "config.json"
+    if kind == "missing":
+        file.unlink()
+    elif kind == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif kind == "text":
+        file.write_text("not weights")
+    elif kind == "code":
+        torch.save({"generator": Runs()}, file)
+    elif kind == "tensor":
+        torch.save(torch.zeros(3), file)
+    elif kind == "other weights":
+        torch.save(public(replace(SMALL, resblock="2"))[0], file)
+    elif kind == "no config":
+        described.unlink()
+    elif kind == "config of something else":
+        described.write_text('{"fmin": 0}')
+    else:
+        described.write_text("[")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "cut",
+        "text",
+        "code",
+        "tensor",
+        "other weights",
+        "no config",
+        "config of something else",
+        "json",
+    ],
+)
+def test_what_is_no_vocoder_is_refused_in_words_and_runs_nothing(checkpoint, capsys, kind):
+    spoiled(kind, checkpoint)
+    with pytest.raises(VocoderError, match="Cannot use the vocoder"):
+        load_hifigan(checkpoint, MelSettings(), CPU)
+    assert "it ran" not in capsys.readouterr().out
+
+
+def test_griffin_lim_speaks_where_it_is_asked_for_or_nothing_fits(checkpoint):
+    assert isinstance(vocoder_of("griffin-lim", MelSettings(), CPU), GriffinLim)
+    assert isinstance(vocoder_of(None, replace(MelSettings(), sample_rate=24000), CPU), GriffinLim)
+    assert vocoder_of(str(checkpoint), MelSettings(), CPU).name == "generator"
