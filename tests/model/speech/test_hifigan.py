@@ -19,8 +19,8 @@ SMALL = Shape("1", (8, 8, 4), (16, 16, 8), 16, (3, 5), ((1, 3), (1, 3)))
 CPU = torch.device("cpu")
 
 
-def config(shape, mels=MelSettings()):
-    return asdict(shape) | {theirs: getattr(mels, ours) for ours, theirs in MEL_KEYS.items()}
+def config(shape):
+    return asdict(shape) | {theirs: getattr(MelSettings(), ours) for ours, theirs in MEL_KEYS.items()}
 
 
 def public(shape, seed=0):
