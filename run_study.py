@@ -7,6 +7,7 @@
 """
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from dashboards.state import PagesError
 from model.checkpoint import DamagedCheckpoint
 from model.data.corpora import CorpusError
 from model.data.preflight import DataError
+from model.settings import GRIFFIN_LIM, VOCODER
 from model.speech.text import TextError
 from objectives.base import ObjectiveError
 from smart_tuner.lazy import LazyModule
@@ -37,11 +39,13 @@ from studies.run.study import StudyError, StudyGone, TooManyFailures
 
 if TYPE_CHECKING:
     from model.network import warm_start
+    from model.speech import hifigan
     from objectives import trial
     from studies.run import artifacts
     from studies.run import ending as blame
 else:  # they load torch, which takes longer than all that a command needs which only reads
     warm_start, trial = LazyModule("model.network.warm_start"), LazyModule("objectives.trial")
+    hifigan = LazyModule("model.speech.hifigan")
     artifacts, blame = LazyModule("studies.run.artifacts"), LazyModule("studies.run.ending")
 
 
@@ -92,14 +96,29 @@ VERBS = {
     envvar="SMART_TUNER_ARTIFACTS",
     help="Keep checkpoints there, too: s3://bucket/prefix or file:///folder.",
 )
+@click.option(
+    "--vocoder",
+    envvar=VOCODER,
+    metavar="FILE",
+    help="A HiFi-GAN checkpoint, with its config.json beside it, or griffin-lim; default: the installed one.",
+)
 @click.option("--no-color", is_flag=True, help="Plain text; so does the variable NO_COLOR.")
 @click.option("--debug", is_flag=True, help="Show the trace of an error.")
 @click.version_option(package_name="smart-tuner")
 @click.pass_context
 def cli(
-    context: click.Context, storage: str | None, workdir: Path, store: str | None, no_color: bool, debug: bool
+    context: click.Context,
+    storage: str | None,
+    workdir: Path,
+    store: str | None,
+    vocoder: str | None,
+    no_color: bool,
+    debug: bool,
 ) -> None:
     caches.keep_in(workdir)
+    if vocoder is not None:  # for child processes, too
+        given = vocoder == GRIFFIN_LIM
+        os.environ[VOCODER] = vocoder if given else os.path.abspath(os.path.expanduser(vocoder))
     console = Console(file=aside(sys.stderr), no_color=no_color or None)  # else as NO_COLOR says
     context.obj = Place(workdir, storage or f"sqlite:///{workdir / 'study.db'}", console, store, pages.beside)
     if context.invoked_subcommand is None:
@@ -145,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(error, _exit_code(error), arguments)
     except trial.Interrupted as interrupted:
         return 128 + interrupted.signal if interrupted.signal else 0
-    except (warm_start.WarmStartError, artifacts.ArtifactsError) as error:
+    except (warm_start.WarmStartError, artifacts.ArtifactsError, hifigan.VocoderError) as error:
         return _told(error, 2, arguments)
     except artifacts.ArtifactsLost as error:
         return _told(error, 4, arguments)

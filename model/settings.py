@@ -6,6 +6,9 @@ the weights and never change; Settings are read anew at every step, and only rep
 
 from dataclasses import dataclass, fields
 
+VOCODER = "SMART_TUNER_VOCODER"  # in the environment: comes before that of a study
+GRIFFIN_LIM = "griffin-lim"  # what the vocoder is called that needs no weights (model/speech/vocoder.py)
+
 
 @dataclass(frozen=True)
 class Dimensions:

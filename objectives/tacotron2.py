@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -10,12 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 
 from model import training
 from model.data.corpus import Corpus
 from model.network.warm_start import PublicWeights, warm_start
 from model.settings import Dimensions, Settings
 from model.speech.audio import write_wave
+from model.speech.vocoder import Vocoder
 from model.speech.voice import Voice
 from model.training import StepMeasures, Training, Validation
 from objectives.base import NonFinite, Objective, OutOfMemory, Run
@@ -36,6 +38,7 @@ class Tacotron2(Objective):
         sample_text: what each trial's sample says.
         text_is_used: once text_gain came so far, a run's use of its text is not measured again.
         warned: told what became of the public weights.
+        vocoder: what samples are spoken with on a device; None: Griffin-Lim.
     """
 
     corpus: Corpus
@@ -44,6 +47,7 @@ class Tacotron2(Objective):
     public: PublicWeights | None = None
     text_is_used: float = 0.0
     warned: Callable[[str], None] = lambda _: None
+    vocoder: Callable[[torch.device], Vocoder | None] = lambda _: None
 
     parameters = PARAMETERS
     signals = SIGNALS
@@ -66,7 +70,7 @@ class Tacotron2(Objective):
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
             counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
             self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
-        return Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used)
+        return Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used, self.vocoder(made.device))
 
 
 class Tacotron2Run(Run):
@@ -80,9 +84,14 @@ class Tacotron2Run(Run):
     titles = MappingProxyType({ALIGNMENT: "alignment"})
 
     def __init__(
-        self, training: Training, judge: Judge, sample_text: str = "", text_is_used: float = 0.0
+        self,
+        training: Training,
+        judge: Judge,
+        sample_text: str = "",
+        text_is_used: float = 0.0,
+        vocoder: Vocoder | None = None,
     ) -> None:
-        self.training, self._judge = training, judge
+        self.training, self._judge, self._vocoder = training, judge, vocoder
         self._sample_text, self._text_is_used = sample_text, text_is_used
         self.n_clips = len(training.corpus.training)
         self.limits = {"n_frames_per_step": (1, training.model.dimensions.max_frames_per_step)}
@@ -156,7 +165,7 @@ class Tacotron2Run(Run):
 
     def show(self, folder: Path, title: str) -> None:
         """A spoken sample, its alignment, and a held-out sentence beside its recording."""
-        voice, item = self.training.voice(), self._judge.items[0]
+        voice, item = replace(self.training.voice(), vocoder=self._vocoder), self._judge.items[0]
         save_sample(voice, self._sample_text, folder / SAMPLE, title)
         spoken = voice.read([item.symbols.tolist()], [0])[0]
         save_mels(folder / MELS, item.mel, spoken.mel, f"{item.text}\n{title}")

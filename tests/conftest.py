@@ -29,6 +29,7 @@ LONG = {
     "test_tracking.py",
 }
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
+os.environ["SMART_TUNER_VOCODER"] = "griffin-lim"  # else each process would load 56 MB of weights
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("other", deadline=None)  # other examples at each run

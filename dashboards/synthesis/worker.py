@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import soundfile
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from model.checkpoint import DamagedCheckpoint
 from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
 from smart_tuner.store.storage import open_storage
-from studies.report.voices import voice_checkpoint
+from studies.report.voices import voice_checkpoint, with_sound
 from studies.run.study import StudyError, load_study
 
 VOICES = 3
@@ -39,8 +40,9 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
             except EOFError:
                 return
             try:
-                number, path = voice_checkpoint(load_study(name, storage), number, workdir / "studies" / name)
-                pipe.send(_said(_voice(voices, path), number, path, text))
+                study = load_study(name, storage)
+                number, path = voice_checkpoint(study, number, workdir / "studies" / name)
+                pipe.send(_said(_voice(voices, path, study), number, path, text))
             except TextError as error:
                 pipe.send(_unspeakable(error))
             except StudyError as error:
@@ -57,8 +59,8 @@ def _unspeakable(error: TextError) -> dict[str, Any]:
     }
 
 
-def _voice(voices: "OrderedDict[Path, Voice]", path: Path) -> Voice:
-    voices[path] = voices.pop(path) if path in voices else load_voice(path)
+def _voice(voices: "OrderedDict[Path, Voice]", path: Path, study: optuna.Study) -> Voice:
+    voices[path] = voices.pop(path) if path in voices else with_sound(load_voice(path), study)
     while len(voices) > VOICES:
         voices.popitem(last=False)
     return voices[path]
@@ -78,6 +80,7 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
         "step": checkpoint.step_of(path),
         "digest": checkpoint.digest(path),
         "stop": speech.stop,
+        "vocoder": voice.sounds_by,
         "words": voice.front_end.in_words(text),
         "seconds": len(sound) / rate,
         "wave": file.getvalue(),

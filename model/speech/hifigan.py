@@ -5,6 +5,7 @@ multiplied when they are read.
 """
 
 import json
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -118,16 +119,27 @@ def folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class HifiGan:
-    """A vocoder: log-mels (F, n_mels) to waves (F * hop,). Args: name: what it is called where it spoke."""
+    """A vocoder: log-mels (F, n_mels) to waves of as many frames.
+
+    Its frames begin where ours have their middle, so that the first half of a hop is left out.
+
+    Args:
+        hop: samples of a frame.
+        name: what it is called where it spoke.
+    """
 
     generator: Generator
+    hop: int
     name: str
 
     def __call__(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not len(mel):
+            return np.zeros(0, np.float32)
         weight = self.generator.conv_pre.weight
         with torch.inference_mode():
-            wave = self.generator(torch.from_numpy(mel.T.copy()).to(weight)[None])
-        return wave[0, 0].float().cpu().numpy()  # type: ignore[no-any-return]
+            waves = self.generator(torch.from_numpy(mel.T.copy()).to(weight)[None])
+        found: NDArray[np.float32] = waves[0, 0, self.hop // 2 :].float().cpu().numpy()
+        return found
 
 
 def load_hifigan(path: Path, settings: MelSettings, device: torch.device) -> HifiGan:
@@ -152,6 +164,10 @@ def load_hifigan(path: Path, settings: MelSettings, device: torch.device) -> Hif
             "Give the weights of a public checkpoint, with its own config.json in the same folder."
         ) from error
     ours = asdict(settings)
+    if math.prod(shape.upsample_rates) != theirs["hop_length"]:
+        raise VocoderError(
+            f"Cannot use the vocoder {path}.\nIts layers make other frames than {described} says."
+        )
     if differing := [name for name in ours if theirs[name] != ours[name]]:
         lines = "\n".join(f"  {name}: {theirs[name]} there, {ours[name]} here" for name in differing)
         raise VocoderError(
@@ -166,7 +182,8 @@ def load_hifigan(path: Path, settings: MelSettings, device: torch.device) -> Hif
             f"Cannot use the vocoder {path}.\nIt holds no weights that its config.json describes: "
             f"{str(error).splitlines()[0]}\nGive the generator's weights, as torch or safetensors saved them."
         ) from error
-    return HifiGan(generator.to(device, speaking_weights(device)).eval(), path.name)
+    spoken_with = generator.to(device, speaking_weights(device)).eval()
+    return HifiGan(spoken_with, settings.hop_length, f"HiFi-GAN ({path.name})")
 
 
 def _weights(path: Path) -> Mapping[str, Tensor]:

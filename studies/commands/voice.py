@@ -77,6 +77,7 @@ def speak(
     for written in (None if to_stdout else output, picture):
         if written is not None:
             click.echo(written, err=to_stdout)
+    click.echo(f"Sound: {voice.sounds_by}.", err=True)
     if words := voice.front_end.in_words(text):
         click.echo(f"Numbers are spoken by rule: {words}", err=True)
     if speech.stop == "limit":

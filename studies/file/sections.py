@@ -232,6 +232,16 @@ class Objective(Table):
         return self
 
 
+class Sound(Table):
+    """How mel spectrograms become sound.
+
+    Args:
+        vocoder: "griffin-lim", or a HiFi-GAN checkpoint beside its config.json; None: the installed one.
+    """
+
+    vocoder: str | None = None
+
+
 class Notify(Table):
     """What is sent to a chat, and how; to which chat is in the environment (docs/telegram.md)."""
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
 
 from model.data.preflight import CorpusSettings
-from model.settings import SIZES, Dimensions
+from model.settings import GRIFFIN_LIM, SIZES, Dimensions
 from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
@@ -47,6 +47,7 @@ from studies.file.sections import (
     Objective,
     Random,
     Rules,
+    Sound,
     Speech,
     Tpe,
     fixed_faults,
@@ -55,9 +56,9 @@ from studies.file.table import Fault, Table, refuse
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
-MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks"}  # when a study goes on
+MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech"}  # when a study goes on
 NEWER = {"objective": ("use", "args"), "rules": ("extra",)}  # keys
-PATHS = (("corpus", "path"), ("model", "warm_start"))  # keys
+PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
 class SpecError(ValueError):
@@ -94,6 +95,7 @@ class Spec(Table):
     ] = Asha()
     rules: Rules = Rules()
     budget: Budget
+    speech: Sound = Sound()
     notify: Notify = Field(default_factory=Notify)
     callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
     objective: Objective
@@ -238,7 +240,7 @@ class Spec(Table):
         tables = {}
         for table, key in PATHS:
             content = getattr(self, table)
-            if (path := getattr(content, key, None)) is not None:
+            if (path := getattr(content, key, None)) not in (None, GRIFFIN_LIM):
                 tables[table] = content.model_copy(update={key: changed(path)})
         return self.model_copy(update=tables)
 

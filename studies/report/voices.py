@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,6 +12,7 @@ import soundfile
 
 from model import checkpoint
 from model.data.staging import being_made
+from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
@@ -21,7 +23,7 @@ from studies.report.outputs import SOUNDS, STDOUT
 from studies.report.summary import untrained
 from studies.run.artifacts import Artifacts, TrialArtifacts
 from studies.run.folders import trial_folder
-from studies.run.study import StudyError, rdb
+from studies.run.study import StudyError, rdb, stored_spec
 
 BLOCK = 2**16  # samples written at once: more of them overflow the stack of some encoders
 
@@ -91,7 +93,13 @@ def voice_of(
     study: optuna.Study, number: int | None, folder: Path, device: str, artifacts: Artifacts | None = None
 ) -> tuple[int, Voice]:
     number, path = voice_checkpoint(study, number, folder, artifacts)
-    return number, load_voice(path, device)
+    return number, with_sound(load_voice(path, device), study)
+
+
+def with_sound(voice: Voice, study: optuna.Study) -> Voice:
+    """The voice with the vocoder that its study asks for. Raises VocoderError."""
+    chosen = stored_spec(study).speech.vocoder
+    return replace(voice, vocoder=vocoder_of(chosen, voice.mel_settings, voice.device))
 
 
 def encoded(voice: Voice, speech: Speech, ending: str) -> bytes:

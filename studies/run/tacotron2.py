@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from functools import cache, partial
 from pathlib import Path
 
 import optuna
+import torch
 
 from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
 from model.network.warm_start import PublicWeights, check_mels, read
 from model.speech.text import FRONT_ENDS
+from model.speech.vocoder import vocoder_of
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.repair.rule import Rule
@@ -48,6 +51,8 @@ def voices_of(
     """The same, of a corpus that is loaded."""
     _check_corpus(study, corpus)
     used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
+    vocoder = cache(partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings))
+    vocoder(torch.device("cpu"))  # what cannot be used is said before a trial begins
     return Tacotron2(
         corpus=corpus,
         judge=_judge(spec, study, corpus),
@@ -55,6 +60,7 @@ def voices_of(
         public=public_weights(study, spec),
         text_is_used=max(used, default=0.0),
         warned=warned,
+        vocoder=vocoder,
     )
 
 
