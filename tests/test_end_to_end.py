@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 from small_study import QUICK, STUDY, changed
+from small_vocoder import small_vocoder
+
+from model.settings import VOCODER
 
 PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
 
@@ -132,6 +135,36 @@ def test_the_best_voice_speaks_a_new_text(finished, tmp_path):
     refused = finished.run("speak", "small", "привет", "-o", str(out), code=2)
     assert "U+043F" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_voice_sounds_by_the_vocoder_that_is_named_and_says_which(again, tmp_path):
+    generator = small_vocoder(tmp_path / "public")
+    for named, vocoder in (("griffin-lim", "Griffin-Lim"), (str(generator), "HiFi-GAN (generator)")):
+        said = again.run(
+            "--vocoder", named, "speak", "small", "a dog", "-o", str(tmp_path / f"{vocoder}.wav")
+        )
+        assert f"Sound: {vocoder}." in said.stderr
+    one, other = (soundfile.read(tmp_path / f"{n}.wav")[0] for n in ("Griffin-Lim", "HiFi-GAN (generator)"))
+    assert len(one) == len(other) and not np.allclose(one, other)
+    (generator.parent / "config.json").unlink()
+    refused = again.run("--vocoder", str(generator), "speak", "small", "a dog", code=2)
+    assert "config.json" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_study_names_its_vocoder_and_a_wrong_one_is_refused_before_a_trial(workdir, monkeypatch):
+    monkeypatch.delenv(VOCODER)
+    generator = small_vocoder(workdir.folder / "public")
+    file = workdir.folder / "small.toml"
+    file.write_text(f'{QUICK}\n[speech]\nvocoder = "public/generator"\n')
+    (generator.parent / "config.json").rename(generator.parent / "other.json")
+    refused = workdir.run("start", "small.toml", code=2)
+    assert f"Cannot use the vocoder {generator}." in refused.stderr and "Traceback" not in refused.stderr
+    assert json.loads(workdir.run("trials", "small", "-f", "json").stdout) == []
+    (generator.parent / "other.json").rename(generator.parent / "config.json")
+    workdir.run("start", "small.toml")
+    assert "Sound: HiFi-GAN (generator)." in workdir.run("speak", "small", "a dog").stderr
+    file.write_text(QUICK)  # it may change
+    workdir.run("start", "small.toml")
 
 
 def test_an_exported_voice_speaks_without_its_study(finished, tmp_path):

@@ -1,7 +1,6 @@
 """A trained vocoder is read from a public checkpoint, safely, and refused where it does not fit."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,33 +8,15 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_vocoder import SMALL, public, small_vocoder
 from torch.nn.utils.parametrizations import weight_norm
 
 from model.settings import VOCODER
 from model.speech.audio import MelSettings, mel_spectrogram
-from model.speech.hifigan import MEL_KEYS, Generator, Shape, VocoderError, folded, load_hifigan
+from model.speech.hifigan import Generator, VocoderError, folded, load_hifigan
 from model.speech.vocoder import GriffinLim, vocoder_of
 
-SMALL = Shape("1", (8, 8, 4), (16, 16, 8), 16, (3, 5), ((1, 3), (1, 3)))
 CPU = torch.device("cpu")
-
-
-def config(shape):
-    return asdict(shape) | {theirs: getattr(MelSettings(), ours) for ours, theirs in MEL_KEYS.items()}
-
-
-def public(shape, seed=0):
-    """A checkpoint as HiFi-GAN's authors save it, and the generator whose weights it holds."""
-    torch.manual_seed(seed)
-    generator = Generator(shape, 80)
-    weights = {}
-    for name, value in generator.state_dict().items():
-        if not name.endswith(".weight"):
-            weights[name] = value
-            continue
-        length = value.norm(dim=tuple(range(1, value.dim())), keepdim=True)
-        weights |= {f"{name}_g": length, f"{name}_v": value * 3.0}  # its length does not matter
-    return {"generator": weights}, generator
 
 
 def syllables():
@@ -49,10 +30,7 @@ def syllables():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    weights, _ = public(SMALL)
-    torch.save(weights, tmp_path / "generator")
-    (tmp_path / "config.json").write_text(json.dumps(config(SMALL)))
-    return tmp_path / "generator"
+    return small_vocoder(tmp_path / "public")
 
 
 @settings(max_examples=20)
@@ -109,7 +87,7 @@ def test_the_installed_one_says_what_it_is_given_and_when(monkeypatch, weights):
 
 
 def test_weights_are_read_from_safetensors_as_well(checkpoint):
-    weights, _ = public(SMALL)
+    weights, _ = public()
     file = checkpoint.with_name("generator.safetensors")
     safetensors.torch.save_file({k: v.contiguous() for k, v in weights["generator"].items()}, file)
     mel = np.full((4, 80), -3.0, np.float32)
