@@ -161,7 +161,8 @@ def test_a_study_names_its_vocoder_and_a_wrong_one_is_refused_before_a_trial(wor
     assert f"Cannot use the vocoder {generator}." in refused.stderr and "Traceback" not in refused.stderr
     assert json.loads(workdir.run("trials", "small", "-f", "json").stdout) == []
     (generator.parent / "other.json").rename(generator.parent / "config.json")
-    workdir.run("start", "small.toml")
+    begun = workdir.run("start", "small.toml")
+    assert "samples get their sound by HiFi-GAN (generator)" in begun.stderr
     assert "Sound: HiFi-GAN (generator)." in workdir.run("speak", "small", "a dog").stderr
     file.write_text(QUICK)  # it may change
     workdir.run("start", "small.toml")

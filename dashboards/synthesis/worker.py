@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
+from model.speech.hifigan import VocoderError
 from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
 from smart_tuner.store.storage import open_storage
@@ -47,6 +48,8 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
                 pipe.send(_unspeakable(error))
             except StudyError as error:
                 pipe.send({"error": "no_voice", "why": str(error)})
+            except VocoderError as error:
+                pipe.send({"error": "no_vocoder", "why": str(error)})
             except (DamagedCheckpoint, OSError, ValueError) as error:
                 pipe.send({"error": "damaged_voice", "why": str(error)})
 

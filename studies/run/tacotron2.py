@@ -52,7 +52,7 @@ def voices_of(
     _check_corpus(study, corpus)
     used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
     vocoder = cache(partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings))
-    vocoder(torch.device("cpu"))  # what cannot be used is said before a trial begins
+    warned(f"samples get their sound by {vocoder(torch.device('cpu')).name}")  # or why not, before a trial
     return Tacotron2(
         corpus=corpus,
         judge=_judge(spec, study, corpus),
