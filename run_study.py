@@ -40,12 +40,12 @@ from studies.run.study import StudyError, StudyGone, TooManyFailures
 if TYPE_CHECKING:
     from model.network import warm_start
     from model.speech import hifigan
-    from objectives import trial
+    from objectives import ear, trial
     from studies.run import artifacts
     from studies.run import ending as blame
 else:  # they load torch, which takes longer than all that a command needs which only reads
     warm_start, trial = LazyModule("model.network.warm_start"), LazyModule("objectives.trial")
-    hifigan = LazyModule("model.speech.hifigan")
+    hifigan, ear = LazyModule("model.speech.hifigan"), LazyModule("objectives.ear")
     artifacts, blame = LazyModule("studies.run.artifacts"), LazyModule("studies.run.ending")
 
 
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(error, _exit_code(error), arguments)
     except trial.Interrupted as interrupted:
         return 128 + interrupted.signal if interrupted.signal else 0
-    except (warm_start.WarmStartError, artifacts.ArtifactsError, hifigan.VocoderError) as error:
+    except (warm_start.WarmStartError, artifacts.ArtifactsError, hifigan.VocoderError, ear.EarError) as error:
         return _told(error, 2, arguments)
     except artifacts.ArtifactsLost as error:
         return _told(error, 4, arguments)

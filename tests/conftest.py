@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from postgres import Server, programs
+from recognizer import joined
 
 from model.data.corpus import Corpus, Utterance
 from model.data.preflight import Report
@@ -30,6 +31,7 @@ LONG = {
 }
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
 os.environ["SMART_TUNER_VOCODER"] = "griffin-lim"  # else each process would load 56 MB of weights
+os.environ["SMART_TUNER_EAR"] = "none"  # else a recognizer would be fetched
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("other", deadline=None)  # other examples at each run
@@ -107,6 +109,12 @@ def once(tmp_path_factory):
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session")
+def whisper(once):
+    """The folder of a speech recognizer: Whisper base, which lies in two packages."""
+    return once("whisper", joined)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from small_study import QUICK, STUDY, changed
 from small_vocoder import small_vocoder
 
 from model.settings import VOCODER
+from objectives.ear import VARIABLE as EAR
 
 PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
 
@@ -166,6 +168,27 @@ def test_a_study_names_its_vocoder_and_a_wrong_one_is_refused_before_a_trial(wor
     assert "Sound: HiFi-GAN (generator)." in workdir.run("speak", "small", "a dog").stderr
     file.write_text(QUICK)  # it may change
     workdir.run("start", "small.toml")
+
+
+def test_the_best_voice_is_listened_to_at_the_end_and_whenever_asked(workdir, whisper, monkeypatch):
+    """It was hardly trained, so nobody understands it, and that is said."""
+    monkeypatch.setenv(EAR, "/no/recognizer")
+    (workdir.folder / "small.toml").write_text(QUICK)
+    unheard = workdir.run("start", "small.toml")
+    assert "Nothing can be heard" in unheard.stderr and "Understood" not in unheard.stdout
+    monkeypatch.setenv(EAR, str(whisper))
+    heard = workdir.run("start", "small.toml").stdout
+    assert re.search(r"Understood: \d+ of 100 letters \(recordings: \d+\); not intelligible yet", heard)
+    best = json.loads(workdir.run("best", "small", "-f", "json").stdout)
+    assert best["intelligible"] is False and best["cer"] > best["recordings_cer"] + 0.15
+    assert 0.0 <= best["recordings_cer"] < 0.5
+    monkeypatch.setenv(EAR, "/no/recognizer")  # what is known is not listened to again
+    assert "Nothing can be heard" not in workdir.run("start", "small.toml").stderr
+    assert workdir.run("speak", "small", "a dog", "--check", code=2).stderr.startswith("Nothing can be heard")
+    monkeypatch.setenv(EAR, str(whisper))
+    said = workdir.run("speak", "small", "a dog sees a house", "--check", "-o", "a.wav").stderr
+    assert "of 100 letters" in said and "Not heard: " in said and "the best of 4 readings" in said
+    assert (workdir.folder / "a.wav").is_file()
 
 
 def test_an_exported_voice_speaks_without_its_study(finished, tmp_path):

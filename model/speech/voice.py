@@ -97,7 +97,11 @@ class Voice:
 
     def sound(self, speech: Speech) -> NDArray[np.float32]:
         """The wave (N,) of a spoken mel."""
-        return self._vocoder(speech.mel)
+        return self.vocoded(speech.mel)
+
+    def vocoded(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The wave (N,) of any log-mel (F, n_mels)."""
+        return self._vocoder(mel)
 
     def _prenet_masks(self, seeds: Sequence[int], steps: int) -> torch.Tensor:
         """(T, 2, B, P) scaled; drawn on the CPU, so every device speaks with the same masks."""

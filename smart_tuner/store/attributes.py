@@ -5,6 +5,7 @@ program writes it is as if it were not there.
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 from smart_tuner.repair.words import LANGUAGES, Reason
 
 Record = dict[str, Any]
+WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
 
 
@@ -80,6 +82,37 @@ def yardstick(study: optuna.Study) -> dict[str, float]:
     """Distances in dB ("mismatch", "copy_synthesis": objectives/quality.py), once they were measured."""
     found = numbers(study.user_attrs.get("yardstick"))
     return {NAMES_BEFORE.get(name, name): value for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was understood of a trial's voice on held-out sentences, and of their recordings: error rates of
+    letters and words, 0 to 1 (objectives/ear.py)."""
+
+    trial: int
+    cer: float
+    wer: float
+    recordings_cer: float
+    recordings_wer: float
+
+    @property
+    def understood(self) -> str:
+        """In letters of a hundred."""
+        ours, theirs = (round(100 * (1 - rate)) for rate in (self.cer, self.recordings_cer))
+        return f"{ours} of 100 letters (recordings: {theirs})"
+
+    @property
+    def intelligible(self) -> bool:
+        return self.cer <= self.recordings_cer + WORST_CER
+
+
+def heard(study: optuna.Study, trial: FrozenTrial) -> Heard | None:
+    """What is known of the trial; None where nobody listened to it."""
+    found = numbers(study.user_attrs.get("heard"))
+    names = [field.name for field in fields(Heard)]
+    if not found.keys() >= set(names) or found["trial"] != trial.number:
+        return None
+    return Heard(trial.number, *(found[name] for name in names[1:]))
 
 
 def skipped(study: optuna.Study) -> str | None:

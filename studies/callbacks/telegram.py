@@ -85,7 +85,7 @@ class Telegram(Callback):
         leases = self._leases.counts()
         wanted, left = desired_state(self._study), self._left(leases)
         stopped = why or (wanted if wanted != "run" else "")
-        if any(leases.get(state) for state in ("held", "asking", "decided")) or (left and not stopped):
+        if history.is_worked_on(leases) or (left and not stopped):
             return  # others work on it, or this worker has only done its part
         if self._chat_state.take(f"{RUNNING}{self._uid}") is None:
             return

@@ -13,11 +13,15 @@ from studies.commands.place import DEVICE, Place
 from studies.report import history, outputs
 from studies.report import summary as report
 from studies.report.outputs import PICTURES, SOUNDS, OutputFile, UserPath
+from studies.run.study import stored_spec
 
 if TYPE_CHECKING:
+    from model.speech.voice import Speech, Voice
+    from objectives import ear
     from studies.report import voices
     from studies.run import training
 else:
+    ear = LazyModule("objectives.ear")
     training, voices = LazyModule("studies.run.training"), LazyModule("studies.report.voices")
 
 OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][\w-]*(=.*)?|-o\S+", re.DOTALL)
@@ -60,16 +64,24 @@ def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
     help=f"A file that ends with {', '.join(SOUNDS)}; - is stdout, as WAV.",
 )
 @click.option("--picture", type=OutputFile(PICTURES, allow_dash=False), help="The alignment, as PNG.")
+@click.option("--check", is_flag=True, help="Listen to it; what is not understood is spoken again.")
 @DEVICE
 @click.pass_obj
 def speak(
-    place: Place, name: str, text: str, trial: int | None, output: Path, picture: Path | None, device: str
+    place: Place,
+    name: str,
+    text: str,
+    trial: int | None,
+    output: Path,
+    picture: Path | None,
+    check: bool,
+    device: str,
 ) -> None:
     """Let a voice of study NAME say TEXT."""
     training.check_device(device)
     study = _heard(place, name, trial)
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
-    speech = voice.speak(text)
+    speech, told = _listened(voice, study, text, device) if check else (voice.speak(text), None)
     outputs.write(output, voices.encoded(voice, speech, output.suffix.lower() or ".wav"))
     if picture is not None:
         voices.draw(voice, speech, text, picture, f"{text}\n{name}, trial {number}")
@@ -78,10 +90,26 @@ def speak(
         if written is not None:
             click.echo(written, err=to_stdout)
     click.echo(f"Sound: {voice.sounds_by}.", err=True)
+    if told:
+        click.echo(told, err=True)
     if words := voice.front_end.in_words(text):
         click.echo(f"Numbers are spoken by rule: {words}", err=True)
     if speech.stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
+
+
+def _listened(voice: "Voice", study: optuna.Study, text: str, device: str) -> tuple["Speech", str]:
+    """The reading that is understood best, and what to say of it. Raises EarError."""
+    recognizer = ear.recognizer_of(stored_spec(study).ear.recognizer)
+    if recognizer is None:
+        raise click.UsageError('--check needs a recognizer, and the study says [ear] recognizer = "none".')
+    hears = ear.Ear(recognizer, voice.front_end.name, device)
+    speech, heard, readings = voices.checked(voice, text, hears)
+    lines = [f"Understood: {100 * (1 - heard.cer):.0f} of 100 letters: {heard.texts[0]}"]
+    lines += [f"Not heard: {', '.join(heard.lost)}"] if heard.lost else []
+    lines += [f"Heard in their place: {', '.join(heard.added)}"] if heard.added else []
+    lines += [f"It is the best of {readings} readings."] if readings > 1 else []
+    return speech, "\n".join(lines)
 
 
 @click.command()

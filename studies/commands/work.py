@@ -27,13 +27,15 @@ from studies.run import pool
 from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
 
 if TYPE_CHECKING:
+    from objectives import tacotron2
     from studies.callbacks import telegram, trackers
     from studies.callbacks import terminal as display
-    from studies.run import data, training, worker
+    from studies.run import data, hearing, training, worker
 else:  # they load torch, which takes longer than all that a command needs which only reads
     data, training = LazyModule("studies.run.data"), LazyModule("studies.run.training")
     display, trackers = LazyModule("studies.callbacks.terminal"), LazyModule("studies.callbacks.trackers")
     telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
+    tacotron2, hearing = LazyModule("objectives.tacotron2"), LazyModule("studies.run.hearing")
 
 NO_FIXES = click.option(
     "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
@@ -241,6 +243,8 @@ def _run_trials(
             plan = training.plan_of(spec, place.allowed)
             job = training.trials(spec, study, objective, plan, device, callbacks)
             worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)
+            if isinstance(objective, tacotron2.Tacotron2):
+                hearing.hear_best(study, spec, objective, folder, device, store, callbacks.warned)
     except trial.Interrupted:
         terminal.warned(f"saved; go on with: run_study.py resume {spec.name}{_used(spec)}")
         raise

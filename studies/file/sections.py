@@ -242,6 +242,16 @@ class Sound(Table):
     vocoder: str | None = None
 
 
+class Ear(Table):
+    """What listens to the best voice of a study.
+
+    Args:
+        recognizer: the name of a Whisper model, the folder of one in CTranslate2's format, or "none".
+    """
+
+    recognizer: Annotated[str, Field(min_length=1)] = "base"
+
+
 class Notify(Table):
     """What is sent to a chat, and how; to which chat is in the environment (docs/telegram.md)."""
 

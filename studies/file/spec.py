@@ -38,6 +38,7 @@ from studies.file.sections import (
     DIMENSIONS,
     Asha,
     Budget,
+    Ear,
     Espeak,
     FestvoxRu,
     Folder,
@@ -56,7 +57,7 @@ from studies.file.table import Fault, Table, refuse
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
-MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech"}  # when a study goes on
+MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech", "ear"}  # when a study goes on
 NEWER = {"objective": ("use", "args"), "rules": ("extra",)}  # keys
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
@@ -96,6 +97,7 @@ class Spec(Table):
     rules: Rules = Rules()
     budget: Budget
     speech: Sound = Sound()
+    ear: Ear = Ear()
     notify: Notify = Field(default_factory=Notify)
     callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
     objective: Objective

@@ -67,7 +67,9 @@ def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
     if trial is None:
         return None
     found = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
-    return {**found, "no_speech_yet": history.no_speech_yet(study, trial)}
+    heard = attributes.heard(study, trial)
+    said = {"cer": heard.cer, "recordings_cer": heard.recordings_cer} if heard else {}
+    return {**found, **said, "no_speech_yet": history.no_speech_yet(study, trial)}
 
 
 def of_repairs(study: optuna.Study) -> dict[str, int]:

@@ -141,6 +141,11 @@ def left_to_do(study: optuna.Study, spec: Spec, leases: Mapping[str, int]) -> bo
     )
 
 
+def is_worked_on(leases: Mapping[str, int]) -> bool:
+    """Whether a trial is being asked for, run or told. Args: leases: as above."""
+    return any(leases.get(state) for state in ("held", "asking", "decided"))
+
+
 def unfinished(study: optuna.Study) -> list[tuple[int, int]]:
     """Number of each trial that runs, or was interrupted, and the last step at which it was measured."""
     query = (

@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -71,6 +72,9 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     told: Record = {"repairs": attributes.repairs(best)}
     if "mismatch" in attributes.yardstick(study):
         told["no_speech_yet"] = history.no_speech_yet(study, best)
+    if heard := attributes.heard(study, best):
+        told |= {name: value for name, value in asdict(heard).items() if name != "trial"}
+        told["intelligible"] = heard.intelligible
     return {**trial_record(best), **told, **numbers, **values}
 
 
@@ -263,6 +267,9 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
     line = ", ".join([line, *(f"{name} {number}" for name, number in numbers.items() if number)])
     if history.no_speech_yet(study, best):
         line += ". That is hardly nearer than a different sentence: no speech yet, whatever did not fail"
+    if heard := attributes.heard(study, best):
+        line += f". Understood: {heard.understood}"
+        line += "" if heard.intelligible else "; not intelligible yet, train it longer"
     return printable(f"{line}.")
 
 

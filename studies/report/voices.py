@@ -14,6 +14,7 @@ from model import checkpoint
 from model.data.staging import being_made
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
+from objectives.ear import Ear, Heard
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.store import attributes
@@ -25,6 +26,7 @@ from studies.run.artifacts import Artifacts, TrialArtifacts
 from studies.run.folders import trial_folder
 from studies.run.study import StudyError, rdb, stored_spec
 
+READINGS, UNDERSTOOD_CER = 4, 0.1
 BLOCK = 2**16  # samples written at once: more of them overflow the stack of some encoders
 
 
@@ -100,6 +102,17 @@ def with_sound(voice: Voice, study: optuna.Study) -> Voice:
     """The voice with the vocoder that its study asks for. Raises VocoderError."""
     chosen = stored_spec(study).speech.vocoder
     return replace(voice, vocoder=vocoder_of(chosen, voice.mel_settings, voice.device))
+
+
+def checked(voice: Voice, text: str, ear: Ear) -> tuple[Speech, Heard, int]:
+    """The reading of a text that is understood best, of at most four with other masks of the prenet: the
+    first one that is understood will do. With what was heard of it, and how many were spoken."""
+    found: list[tuple[Speech, Heard]] = []
+    while len(found) < READINGS and not any(heard.cer <= UNDERSTOOD_CER for _, heard in found):
+        speech = voice.speak(text, seed=len(found))
+        found.append((speech, ear([voice.sound(speech)], voice.mel_settings.sample_rate, [text])))
+    speech, heard = min(found, key=lambda reading: reading[1].cer)
+    return speech, heard, len(found)
 
 
 def encoded(voice: Voice, speech: Speech, ending: str) -> bytes:

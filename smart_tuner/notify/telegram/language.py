@@ -6,6 +6,10 @@ said of rules, repairs and ends of trials is in smart_tuner/repair/words.py.
 
 PHRASES: dict[str, tuple[str, str]] = {
     # a study
+    "understood": (
+        "Understood: {letters} of 100 letters; of the recordings {recordings}.",
+        "Разборчиво букв из 100: {letters}; в записях {recordings}.",
+    ),
     "study_start": ("The study has started. Trials: {budget}.", "Исследование начато. Испытаний: {budget}."),
     "study_goes_on": (
         "The study goes on. Trials begun: {done} of {budget}.",
