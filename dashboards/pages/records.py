@@ -255,6 +255,18 @@ def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
         "value": _finite(trial.value),
         "repairs": attributes.repairs(trial),
         "no_speech_yet": history.no_speech_yet(study, trial),
+        "heard": _heard(study, trial),
+    }
+
+
+def _heard(study: optuna.Study, trial: FrozenTrial) -> Record | None:
+    """Letters of a hundred that were understood of the voice and of the recordings."""
+    if (heard := attributes.heard(study, trial)) is None:
+        return None
+    return {
+        "letters": heard.letters,
+        "recordings": heard.recordings_letters,
+        "intelligible": heard.intelligible,
     }
 
 

@@ -96,10 +96,14 @@ class Heard:
     recordings_wer: float
 
     @property
-    def understood(self) -> str:
-        """In letters of a hundred."""
-        ours, theirs = (round(100 * (1 - rate)) for rate in (self.cer, self.recordings_cer))
-        return f"{ours} of 100 letters (recordings: {theirs})"
+    def letters(self) -> int:
+        """Understood of a hundred."""
+        return round(100 * (1 - self.cer))
+
+    @property
+    def recordings_letters(self) -> int:
+        """The same of the recordings."""
+        return round(100 * (1 - self.recordings_cer))
 
     @property
     def intelligible(self) -> bool:

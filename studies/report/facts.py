@@ -68,7 +68,7 @@ def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
         return None
     found = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
     heard = attributes.heard(study, trial)
-    said = {"cer": heard.cer, "recordings_cer": heard.recordings_cer} if heard else {}
+    said = {"letters": heard.letters, "recordings": heard.recordings_letters} if heard else {}
     return {**found, **said, "no_speech_yet": history.no_speech_yet(study, trial)}
 
 

@@ -268,7 +268,7 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
     if history.no_speech_yet(study, best):
         line += ". That is hardly nearer than a different sentence: no speech yet, whatever did not fail"
     if heard := attributes.heard(study, best):
-        line += f". Understood: {heard.understood}"
+        line += f". Understood: {heard.letters} of 100 letters (recordings: {heard.recordings_letters})"
         line += "" if heard.intelligible else "; not intelligible yet, train it longer"
     return printable(f"{line}.")
 

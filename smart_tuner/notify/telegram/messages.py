@@ -13,7 +13,6 @@ from smart_tuner.repair.words import Reason, number
 from smart_tuner.store.attributes import with_unit
 
 Facts = Mapping[str, Any]
-LETTERS = {"letters": "cer", "recordings": "recordings_cer"}  # understood of a hundred: 1 - error rate
 MOST_NAMES = 5  # of clips, measures or parts in one line
 
 
@@ -109,11 +108,10 @@ def _best_line(words: Words, best: Facts | None) -> str:
     if not best:
         return words("no_best")
     told = words("best_line", **{**best, "value": words.value(best["value"])})
-    letters = {name: round(100 * (1 - best[key])) for name, key in LETTERS.items() if key in best}
     return lines(
         told,
         words("no_speech") if best.get("no_speech_yet") else None,
-        words("understood", **letters) if letters else None,
+        words("understood", **best) if "letters" in best else None,
     )
 
 

@@ -131,6 +131,18 @@ def test_a_study_is_told_with_its_trials_bests_and_budget(client):
     assert len(table["trials"][0]["rungs"]) == made_up.RUNGS
     assert client.get("/api/study/history/importance").json()["importance"]
     assert client.get("/api/study/history/trial/3").json()["measures"]
+    assert found["best"]["heard"] is None  # nobody listened
+
+
+def test_what_was_heard_of_the_best_voice_is_told_with_it_and_of_no_other(client, workdir):
+    study = optuna.load_study(study_name="history", storage=workdir[2])
+    best = client.get("/api/study/history").json()["best"]["number"]
+    heard = {"cer": 0.664, "wer": 0.9, "recordings_cer": 0.12, "recordings_wer": 0.2}
+    study.set_user_attr("heard", {"trial": best, **heard})
+    told = client.get("/api/study/history").json()["best"]["heard"]
+    assert told == {"letters": 34, "recordings": 88, "intelligible": False}
+    study.set_user_attr("heard", {"trial": best + 1, **heard})
+    assert client.get("/api/study/history").json()["best"]["heard"] is None
 
 
 def test_the_version_changes_with_trials_repairs_and_ratings(client, workdir):

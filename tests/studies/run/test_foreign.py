@@ -4,6 +4,7 @@ import json
 import math
 import uuid
 from contextlib import closing, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import optuna
@@ -18,6 +19,7 @@ from dashboards.pages.records import Records
 from smart_tuner.notify.telegram.messages import Words
 from smart_tuner.repair.rule import Entry
 from smart_tuner.store import attributes
+from smart_tuner.store.attributes import Heard
 from smart_tuner.store.leases import Leases
 from smart_tuner.store.storage import open_storage
 from studies.callbacks import dashboard
@@ -51,10 +53,11 @@ OF_TRIALS = [
     "ended",
     "grace_until",
 ]
-OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words"]
+OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words", "heard"]
 KEYS = st.text(max_size=9) | st.sampled_from(["[/b]", "[red]", "a\x1b[31mb", "a|b\nc", "<script>", "{0}", ""])
 TEXTS = KEYS | st.just("\ud800")  # half a character, which a database takes within JSON alone
 OBJECTIVE = ["unit", "curves", "measures", "measure.value", "measure.aligned_share"]
+OBJECTIVE += [field.name for field in fields(Heard)]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS,
     lambda inner: (
