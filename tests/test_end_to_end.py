@@ -285,6 +285,23 @@ def test_the_rules_of_a_study_are_shown_with_its_thresholds(workdir):
     assert "poor_alignment" in refused.stderr
 
 
+def test_what_a_study_found_is_trained_for_longer(again, finished):
+    assert (
+        "run_study.py train small.toml --best --steps 72    train the best values for longer"
+        in finished.stdout
+    )
+    again.run("train", "small.toml", "--best", "--steps", "8", "--param", "batch_size=8")
+    names = [row["name"] for row in json.loads(again.run("list", "-f", "json").stdout)]
+    [name] = [name for name in names if name.startswith("small-train-")]
+    best = json.loads(again.run("best", "small", "-f", "json").stdout)
+    [trial] = json.loads(again.run("trials", name, "-f", "json").stdout)
+    settings = trial["user_attrs"]["settings"]
+    assert best["params"].items() <= settings.items() and settings["batch_size"] == 8
+    assert [m["step"] for m in trial["user_attrs"]["measures"]] == [6, 8]
+    (again.folder / "new.toml").write_text(changed(STUDY, name='"new"'))
+    assert "new" in again.run("train", "new.toml", "--best", code=2).stderr
+
+
 def test_one_training_takes_its_parameters_from_the_command_line(workdir):
     (workdir.folder / "small.toml").write_text(QUICK)
     shown = workdir.run(

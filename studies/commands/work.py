@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account
 from smart_tuner.notify.telegram.state import ChatState
+from smart_tuner.store import attributes
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
@@ -24,7 +25,7 @@ from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary
 from studies.report.described import Described
 from studies.run import pool
-from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
+from studies.run.study import StudyError, open_study, rdb, refuse_undesired, set_desired_state
 
 if TYPE_CHECKING:
     from objectives import tacotron2
@@ -37,6 +38,7 @@ else:  # they load torch, which takes longer than all that a command needs which
     telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
     tacotron2, hearing = LazyModule("objectives.tacotron2"), LazyModule("studies.run.hearing")
 
+LONGER = 6  # times the steps of a search's trials
 NO_FIXES = click.option(
     "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
 )
@@ -107,8 +109,9 @@ def resume(
     spec = spec.with_changes(n_trials, None)
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
+    further = [(f"resume {name}{_used(spec)} {_more(spec)}", "search on")]
     with place.pages(place) if with_pages else nullcontext():
-        _work(place, spec, study, device, workers, (f"resume {name}{_used(spec)} {_more(spec)}", "search on"))
+        _work(place, spec, study, device, workers, further)
 
 
 @click.command()
@@ -151,6 +154,8 @@ def stop(place: Place, name: str) -> None:
 @click.command()
 @click.argument("study")
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
+@click.option("--best", is_flag=True, help="With the values to which the study of this name led.")
+@click.option("--steps", type=click.IntRange(min=1), help="Instead of the study file's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
 @NO_FIXES
@@ -161,6 +166,8 @@ def train(
     place: Place,
     study: str,
     param: tuple[str, ...],
+    best: bool,
+    steps: int | None,
     seed: int | None,
     warm_start: str | None,
     no_fixes: bool,
@@ -168,18 +175,31 @@ def train(
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
     whole = load(study)
-    spec = single_training(whole.with_changes(None, seed), param, warm_start)
+    found = _led_to(place, whole.name) if best else ()
+    spec = single_training(whole.with_changes(None, seed), (*found, *param), warm_start, steps)
     spec = _chosen(spec, no_fixes)
     place = place.trusting(spec.code)
-    further = (f"start {shlex.quote(study)}", "search for better values") if whole.space else None
+    further = [(f"start {shlex.quote(study)}", "search for better values")] if whole.space else []
     _work(place, spec, open_study(spec, place.storage(), place.allowed), device, 1, further)
 
 
-def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> tuple[str, str]:
-    """The command as it was given, for more trials: a name may be that of no file."""
+def _led_to(place: Place, name: str) -> list[str]:
+    """The best trial's values, and what repairs made of them, as --param takes them. Raises StudyError."""
+    study = place.study(name, looking=True)[0]
+    if (trial := history.best_trial(study)) is None:
+        raise StudyError(f'Study "{name}" has no best trial.\nNone that was trained here has completed.')
+    found = {**trial.params, **attributes.effective(trial)}
+    return [f"{key}={value!r}" for key, value in found.items()]
+
+
+def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list[tuple[str, str]]:
+    """The command as it was given, for more trials, and one that trains what was found for longer: a name may
+    be that of no file."""
     given = [shlex.quote(study), *(["--no-fixes"] if no_fixes else [])]
     given += [] if seed is None else [f"--seed {seed}"]
-    return f"start {' '.join(given)} {_more(spec)}", "search on"
+    longer = f"train {shlex.quote(study)} --best --steps {LONGER * spec.objective.steps}"
+    trained = [(longer, "train the best values for longer")] if spec.space and not no_fixes else []
+    return [(f"start {' '.join(given)} {_more(spec)}", "search on"), *trained]
 
 
 def _more(spec: Spec) -> str:
@@ -192,7 +212,7 @@ def _work(
     study: optuna.Study,
     device: str,
     workers: int,
-    further: tuple[str, str] | None,
+    further: Iterable[tuple[str, str]],
 ) -> None:
     refuse_undesired(study)
     training.check_device(device)

@@ -342,7 +342,9 @@ class Voice:
         return replace(SIZES[self.model.size], n_symbols=n_symbols, **self.model.overrides)  # type: ignore[arg-type]
 
 
-def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
+def single_training(
+    spec: Spec, params: Sequence[str], warm_start: str | None, steps: int | None = None
+) -> Spec:
     """The study as one trial with nothing searched; each of `params` is KEY=NUMBER.
 
     Searched values that are not given are the defaults. The name tells the study it came from, and
@@ -350,12 +352,14 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
 
     Args:
         spec: as the user gave it: an objective that it names is imported.
+        steps: of the training; None: as many as a trial of the study has.
 
     Raises:
         SpecError: a parameter is unknown or beyond its limits.
     """
     data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
     data["budget"]["trials"] = 1
+    data["objective"]["steps"] = steps or spec.objective.steps
     if warm_start is not None:
         if spec.model is None:
             raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')

@@ -290,11 +290,13 @@ def _markdown_table(records: list[Record]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [names, ["---"] * len(names), *rows]]
 
 
-def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[str, str] | None) -> str:
+def summary(
+    study: optuna.Study, spec: Spec, sample: str | None, further: Iterable[tuple[str, str]] = ()
+) -> str:
     """What a run ends with: the trials, the best one, its sound and picture, what to do next.
 
     Args:
-        further: the command that searches on, and what it does.
+        further: commands that go on from here, and what each does.
     """
     name, best, note = study.study_name, best_trial(study), untrained(study)
     parts = [trials_table(study), *(["", note] if note else [])]
@@ -319,7 +321,7 @@ def summary(study: optuna.Study, spec: Spec, sample: str | None, further: tuple[
         *([f'  run_study.py speak {name} "your own words" -o out.wav'] if speaks else []),
         f"  run_study.py pages    look at it in a browser{', and talk to its voices' if speaks else ''}",
         f"  run_study.py report {name} -o report.html",
-        *([f"  run_study.py {further[0]}    {further[1]}"] if further else []),
+        *(f"  run_study.py {command}    {what}" for command, what in further),
         *([f"  run_study.py export {name} --trial {best.number} -o my_voice"] if speaks else []),
     ]
     return "\n".join(parts)

@@ -657,6 +657,14 @@ def test_a_single_training_is_called_as_version_0_1_called_it():
     assert spec.name == "quickstart-train-9e6b16"
 
 
+def test_a_single_training_may_take_other_steps_under_another_name():
+    spec = Spec.parse(SMALL, "here.toml")
+    longer = single_training(spec, [], None, 5000)
+    assert longer.objective.steps == 5000
+    assert longer.name != single_training(spec, [], None).name
+    assert single_training(spec, [], None, spec.objective.steps).name == single_training(spec, [], None).name
+
+
 def test_a_warm_start_is_refused_where_no_voice_is_trained():
     own = load(str(FOLDER.parent / "examples" / "own_objective" / "study.toml"))
     with pytest.raises(SpecError, match="--warm-start is for Tacotron 2"):

@@ -32,7 +32,7 @@ def test_every_report_of_it_shows_its_own_numbers_and_no_word_of_a_voice(storage
     study, spec = own_study(storage)
     sample = str(tmp_path / "none")
     told = {
-        "summary": report.summary(study, spec, sample, ("start own.toml", "search on")),
+        "summary": report.summary(study, spec, sample, [("start own.toml", "search on")]),
         "report": report.markdown(study, spec, sample, [], []),
         "page": single_page.page(study, spec, sample, [], [], tmp_path),
     }
@@ -50,7 +50,7 @@ def test_every_report_of_it_shows_its_own_numbers_and_no_word_of_a_voice(storage
 
 def test_a_unit_stands_behind_every_value(storage, tmp_path):
     study, spec = own_study(storage, {**OBJECTIVE, "unit": "km/h"}, {"measure.value": ["speed, km/h", "-"]})
-    for text in (report.summary(study, spec, None, None), report.markdown(study, spec, None, [], [])):
+    for text in (report.summary(study, spec, None), report.markdown(study, spec, None, [], [])):
         assert "0.0125 km/h" in text
     shown = single_page.page(study, spec, None, [], [], tmp_path)
     assert "0.0125 km/h" in shown

@@ -141,7 +141,7 @@ def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_fail
     finish(study, value)
     spec, best = load("quickstart"), study.best_trial
     told = {
-        "summary": report.summary(study, spec, None, None),
+        "summary": report.summary(study, spec, None),
         "report": report.markdown(study, spec, None, [], []),
         "page": Page(page(study, spec, None, [], [], tmp_path)).text,
         "best": message("best", "en", {"study": "s", **facts.of_new_best(study, 0)}),
@@ -165,6 +165,6 @@ def test_without_a_mismatch_distance_nothing_is_said_of_speech(study):
 def test_a_run_ends_with_the_command_that_it_was_given(study):
     finish(study, 6.0)
     spec = load("quickstart")
-    told = report.summary(study, spec, None, ("start 'my voices/a.toml' --n-trials 16", "search on"))
+    told = report.summary(study, spec, None, [("start 'my voices/a.toml' --n-trials 16", "search on")])
     assert "  run_study.py start 'my voices/a.toml' --n-trials 16    search on\n" in told
-    assert "search" not in report.summary(study, spec, None, None)
+    assert "search" not in report.summary(study, spec, None)

@@ -142,7 +142,7 @@ def readings(storage, workdir, study, spec):
     found = [report.study_records(storage), report.status_record(study, spec), report.trial_records(study)]
     for form in ("table", "json", "value"):
         yield from (report.formatted(one, form) for one in found)
-    yield report.summary(study, spec, None, None)
+    yield report.summary(study, spec, None)
     yield report.markdown(study, spec, None, [(0, repair)], [])
     yield single_page.page(study, spec, None, [(0, repair)], [], workdir)
     records, name = Records(storage, workdir), study.study_name
@@ -275,7 +275,7 @@ def test_a_known_result_that_is_better_has_no_voice_and_the_best_that_has_one_is
     assert report.untrained(study) == said
     assert report.status_record(study, spec)["best_trial"] == 0
     for text in (
-        report.summary(study, spec, None, None),
+        report.summary(study, spec, None),
         report.markdown(study, spec, None, [], []),
         single_page.page(study, spec, None, [], [], workdir),
     ):
@@ -302,7 +302,7 @@ def test_a_study_of_results_from_outside_alone_says_that_none_has_a_voice(storag
     study = open_study(spec, storage)
     study.add_trial(create_trial(value=4.25))
     said = "Trial 0 (4.25) was not trained here; none that was has completed yet."
-    assert said in report.summary(study, spec, None, None)
+    assert said in report.summary(study, spec, None)
     with pytest.raises(StudyError) as refused:
         voices.best_checkpoint(study, None, workdir)
     assert said in str(refused.value)
