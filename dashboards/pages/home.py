@@ -4,8 +4,10 @@ import base64
 import hashlib
 import re
 import secrets
+import shutil
 import tempfile
 import unicodedata
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
@@ -120,16 +122,17 @@ def app(
     """
     records = Records(storage, workdir)
     synthesis = speaker or SynthesisClient(in_child, (url, workdir))
-    folder = tempfile.TemporaryDirectory(prefix="smart-tuner-")
-    samples = Samples(Path(folder.name))
+    folder = tempfile.mkdtemp(prefix="smart-tuner-")
+    samples = Samples(Path(folder))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> Any:
         yield
         synthesis.close()
-        folder.cleanup()
+        gone()
 
     web = FastAPI(title="Smart Tuner", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
+    gone = weakref.finalize(web, shutil.rmtree, folder, ignore_errors=True)  # also where it never ran
     _errors(web)
     _page(web)
     _others(web, entrances)

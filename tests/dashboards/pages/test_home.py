@@ -1,5 +1,6 @@
 """The home page's application: what it tells of studies, and what it refuses."""
 
+import gc
 import json
 import re
 import threading
@@ -115,6 +116,17 @@ def test_every_refusal_has_words():
     refusals = set(re.findall(r'(?:"error": |Refused\(\d+, )"(\w+)"', sources))
     assert len(refusals) > 10
     assert refusals <= texts.keys()
+
+
+def test_an_application_that_never_ran_leaves_no_folder(workdir, tmp_path, monkeypatch):
+    folder, url, storage = workdir
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    app = home_page.app(storage, url, folder)
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
+    del app
+    gc.collect()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_study_is_told_with_its_trials_bests_and_budget(client):
