@@ -37,7 +37,7 @@ class ObjectiveError(ValueError):
     from its checkpoint when the code is mended."""
 
 
-def finite_or_not(told: object, by: str) -> dict[str, float]:
+def as_numbers(told: object, by: str) -> dict[str, float]:
     """Signals as plain numbers, from whatever counts as one. Raises ObjectiveError. Args: by: the method."""
     try:
         return {str(name): float(value) for name, value in dict(told).items()}  # type: ignore[call-overload]

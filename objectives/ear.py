@@ -30,8 +30,8 @@ class EarError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was understood of some sentences, each error rate between 0 and 1.
+class Transcription:
+    """What a recognizer wrote down of some sentences, held against them: error rates between 0 and 1.
 
     Args:
         texts: as they were written down, in the order of the sentences.
@@ -83,11 +83,13 @@ class Ear:
                 "A name is fetched at its first use, which needs a network; else give the folder of one."
             ) from error
 
-    def __call__(self, waves: Sequence[NDArray[np.float32]], rate: int, texts: Sequence[str]) -> Heard:
+    def __call__(
+        self, waves: Sequence[NDArray[np.float32]], rate: int, texts: Sequence[str]
+    ) -> Transcription:
         """Hear waves (N,) of `rate` Hz that are to say `texts`."""
         import jiwer
 
-        heard = tuple(self._written_down(wave, rate) for wave in waves)
+        heard = tuple(self._transcribed(wave, rate) for wave in waves)
         right = [normalised(text, self._language) for text in texts]
         found = [normalised(text, self._language) for text in heard]
         words = jiwer.process_words(right, found)
@@ -98,9 +100,9 @@ class Ear:
                     lost += said[part.ref_start_idx : part.ref_end_idx]
                     added += got[part.hyp_start_idx : part.hyp_end_idx]
         cer = jiwer.cer(right, found)
-        return Heard(heard, min(1.0, cer), min(1.0, words.wer), tuple(lost), tuple(added))
+        return Transcription(heard, min(1.0, cer), min(1.0, words.wer), tuple(lost), tuple(added))
 
-    def _written_down(self, wave: NDArray[np.float32], rate: int) -> str:
+    def _transcribed(self, wave: NDArray[np.float32], rate: int) -> str:
         if not len(wave):
             return ""
         sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)

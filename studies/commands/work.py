@@ -128,8 +128,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored), place.allowed)
     training.check_device(device)
-    unit = Described.of(study).unit
-    with display.Terminal(place.console, unit) as terminal, _publisher(place, study, terminal.warned):
+    with _terminal(place, study) as terminal:
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
 
@@ -216,8 +215,7 @@ def _work(
 ) -> None:
     refuse_undesired(study)
     training.check_device(device)
-    unit = Described.of(study).unit
-    with display.Terminal(place.console, unit) as terminal, _publisher(place, study, terminal.warned):
+    with _terminal(place, study) as terminal:
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
         else:
@@ -225,6 +223,14 @@ def _work(
     click.echo(summary.summary(study, spec, place.sample(study), further))
     if history.best_trial(study) is None:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _terminal(place: Place, study: optuna.Study) -> Iterator["display.Terminal"]:
+    """What a person sees; messages are sent meanwhile."""
+    unit = Described.of(study).unit
+    with display.Terminal(place.console, unit) as terminal, _publisher(place, study, terminal.warned):
+        yield terminal
 
 
 @contextmanager

@@ -22,7 +22,7 @@ QUIET = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 Count = Annotated[int, Field(ge=1)]
 
 
-class Speech(Table):
+class Recordings(Table):
     """The keys of every corpus; names and defaults are those of CorpusSettings."""
 
     language: Literal["en", "ru"] = "en"
@@ -40,7 +40,7 @@ class Speech(Table):
         return self
 
 
-class Espeak(Speech):
+class Espeak(Recordings):
     """Sentences of our own making, spoken by espeak-ng."""
 
     source: Literal["espeak"]
@@ -49,7 +49,7 @@ class Espeak(Speech):
     seed: int = Field(0, ge=0)
 
 
-class FestvoxRu(Speech):
+class FestvoxRu(Recordings):
     """The Russian voice of Festvox."""
 
     source: Literal["festvox-ru"]
@@ -57,7 +57,7 @@ class FestvoxRu(Speech):
     resample_from: Count | None = 16_000
 
 
-class Folder(Speech):
+class Folder(Recordings):
     """Recordings in LJSpeech layout: metadata.csv and wavs/."""
 
     source: Literal["folder"]
@@ -232,7 +232,7 @@ class Objective(Table):
         return self
 
 
-class Sound(Table):
+class Speech(Table):
     """How mel spectrograms become sound.
 
     Args:

@@ -47,8 +47,8 @@ from studies.file.sections import (
     Notify,
     Objective,
     Random,
+    Recordings,
     Rules,
-    Sound,
     Speech,
     Tpe,
     fixed_faults,
@@ -96,7 +96,7 @@ class Spec(Table):
     ] = Asha()
     rules: Rules = Rules()
     budget: Budget
-    speech: Sound = Sound()
+    speech: Speech = Speech()
     ear: Ear = Ear()
     notify: Notify = Field(default_factory=Notify)
     callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
@@ -332,7 +332,7 @@ class Voice:
     speak: str  # the sample sentence
 
     def corpus_settings(self) -> CorpusSettings:
-        values = {name: getattr(self.corpus, name) for name in Speech.model_fields}
+        values = {name: getattr(self.corpus, name) for name in Recordings.model_fields}
         if self.corpus.trim_db == "none":
             values["trim_db"] = None
         return CorpusSettings(**values, n_frames_per_step=_max_frames(self.model))

@@ -14,7 +14,7 @@ from model import checkpoint
 from model.data.staging import being_made
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
-from objectives.ear import Ear, Heard
+from objectives.ear import Ear, Transcription
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.store import attributes
@@ -104,10 +104,10 @@ def with_sound(voice: Voice, study: optuna.Study) -> Voice:
     return replace(voice, vocoder=vocoder_of(chosen, voice.mel_settings, voice.device))
 
 
-def checked(voice: Voice, text: str, ear: Ear) -> tuple[Speech, Heard, int]:
+def checked(voice: Voice, text: str, ear: Ear) -> tuple[Speech, Transcription, int]:
     """The reading of a text that is understood best, of at most four with other masks of the prenet: the
     first one that is understood will do. With what was heard of it, and how many were spoken."""
-    found: list[tuple[Speech, Heard]] = []
+    found: list[tuple[Speech, Transcription]] = []
     while len(found) < READINGS and not any(heard.cer <= UNDERSTOOD_CER for _, heard in found):
         speech = voice.speak(text, seed=len(found))
         found.append((speech, ear([voice.sound(speech)], voice.mel_settings.sample_rate, [text])))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -51,7 +51,7 @@ def voices_of(
     """The same, of a corpus that is loaded."""
     _check_corpus(study, corpus)
     used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
-    vocoder = cache(partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings))
+    vocoder = partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings)
     warned(f"samples get their sound by {vocoder(torch.device('cpu')).name}")  # or why not, before a trial
     return Tacotron2(
         corpus=corpus,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.data.corpora.espeak import EspeakVoice
 from objectives import ear
-from objectives.ear import Ear, EarError, Heard, normalised, recognizer_of
+from objectives.ear import Ear, EarError, Transcription, normalised, recognizer_of
 from studies.report.voices import READINGS, UNDERSTOOD_CER, checked
 
 TEXTS = st.text(string.ascii_letters + "абвгдеё 0123456789 ,.!?'-\u0301+\u4e00")
@@ -110,7 +110,7 @@ class Reader:
 
 
 def hears_as_told(waves, rate, texts):
-    return Heard(tuple(texts), waves[0], waves[0], (), ())
+    return Transcription(tuple(texts), waves[0], waves[0], (), ())
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=READINGS, max_size=READINGS))

@@ -71,6 +71,7 @@ def test_the_installed_one_says_what_it_is_given_and_when(monkeypatch, weights):
     """Its SHA-256 is checked, too."""
     monkeypatch.delenv(VOCODER)
     monkeypatch.setattr("model.speech.hifigan.speaking_weights", lambda _: weights)
+    monkeypatch.setattr("model.speech.vocoder._loaded", load_hifigan)  # not the one of other weights
     installed = vocoder_of(None, MelSettings(), CPU)
     if isinstance(installed, GriffinLim):
         pytest.skip("the extra vocoder is not installed")

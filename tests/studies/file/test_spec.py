@@ -545,7 +545,7 @@ def test_the_russian_corpus_brings_its_language_and_its_sample_rate():
 
 
 def test_the_languages_are_those_that_have_a_front_end():
-    assert set(get_args(sections.Speech.model_fields["language"].annotation)) == set(FRONT_ENDS)
+    assert set(get_args(sections.Recordings.model_fields["language"].annotation)) == set(FRONT_ENDS)
 
 
 def test_names_that_are_alike_in_their_first_letters_stay_apart():
@@ -832,7 +832,7 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
     # Handed on as a whole: every field of the dataclass that takes them counts below.
     copied = {("corpus", field.name) for field in fields(CorpusSettings)}
     copied |= {("spec", "corpus"), ("spec", "model"), ("spec", "fixed")}
-    assert keys("corpus", sections.Speech) <= copied
+    assert keys("corpus", sections.Recordings) <= copied
     assert sorted(".".join(key) for key in wanted - copied - used) == []
 
 
@@ -846,5 +846,5 @@ def test_every_key_of_a_condition_and_of_the_model_is_read_by_the_code():
 def test_every_field_that_takes_a_key_of_a_study_file_is_read_by_the_model():
     files = [path for path in folders("model") if path.name != "settings.py"]
     used = {name for path in files for _, name in reads(path)}
-    taken = {*PARAMETERS, *sections.Speech.model_fields, "n_frames_per_step"}
+    taken = {*PARAMETERS, *sections.Recordings.model_fields, "n_frames_per_step"}
     assert sorted(taken - used) == []
