@@ -16,7 +16,7 @@ from model.data.preflight import CorpusSettings, DataError, Progress, Report, Ro
 from model.data.split import sha256
 from model.data.staging import being_made
 from model.speech.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
-from model.speech.text import FRONT_ENDS, FrontEnd
+from model.speech.text import LETTERS, FrontEnd, front_end_of
 
 NVIDIA_MELS = MelSettings()
 MELS, INDEX = "mels.npy", "index.json"
@@ -63,7 +63,7 @@ def load_corpus(
     report = check(folder, settings, progress)
     if report.refusal:
         raise DataError(report.refusal, report)
-    front_end = FRONT_ENDS[settings.language]
+    front_end = front_end_of(settings.language, settings.input)
     mels = _mels(report.rows, settings, cache, mel_settings, progress)
     items = [
         Utterance(row.id, row.text, np.array(front_end.encode(row.text), np.int64), mel)
@@ -88,7 +88,10 @@ def _fingerprint(
     mel_settings: MelSettings,
 ) -> str:
     clips = [(row.id, row.text, row.sha256, row.id in held_out) for row in rows]
-    return sha256([asdict(settings), asdict(mel_settings), asdict(front_end), clips])
+    parts = [asdict(settings), asdict(mel_settings), asdict(front_end)]
+    if settings.input == LETTERS:  # as version 0.1 had it, which knew nothing else
+        del parts[0]["input"], parts[2]["espeak"]
+    return sha256([*parts, clips])
 
 
 def _mels(

@@ -20,7 +20,7 @@ from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, pri
 from model.data.pairing import find_shift
 from model.data.split import choose_held_out
 from model.speech.audio import AudioError, MelSettings, read_wave, trimmed
-from model.speech.text import FRONT_ENDS, REMOVE, WRITE_OUT, TextError, advice
+from model.speech.text import FRONT_ENDS, LETTERS, REMOVE, WRITE_OUT, TextError, advice, front_end_of
 
 Progress = Callable[[int, int], None]  # called with what is done and what there is
 
@@ -65,6 +65,7 @@ class CorpusSettings:
     """What a corpus must be like. Raises ValueError for settings that nothing could meet."""
 
     language: str = "en"
+    input: str = LETTERS  # or "phonemes": what the network reads
     sample_rate: int = 22050
     resample_from: int | None = None  # Hz, if the files have another rate
     min_seconds: float = 0.4
@@ -209,7 +210,7 @@ class _Survey:
     ) -> None:
         self._folder, self._settings = folder, settings
         self._recordings, self._layout = recordings, layout
-        self._front_end = FRONT_ENDS[settings.language]
+        self._front_end = front_end_of(settings.language, settings.input)
         self._spoken = self._front_end.spoken()
         self._clips: list[_Clip] = []
         self._pairs: list[_Pair] = []
@@ -289,7 +290,8 @@ class _Survey:
         try:
             symbols = self._front_end.encode(text)
         except TextError as error:
-            raise BadRow("empty text", str(error)) from error
+            reason = "empty text" if "is empty" in str(error) else "unknown phonemes"
+            raise BadRow(reason, str(error)) from error
         if words := self._front_end.in_words(text):
             self._numbers.append(
                 f"line {line}: {name}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}"

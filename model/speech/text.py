@@ -1,4 +1,7 @@
-"""Turn written English or Russian into symbol ids, refusing whatever would be lost."""
+"""Turn written English or Russian into symbol ids, refusing whatever would be lost.
+
+A front end reads letters, or the phonemes that espeak-ng makes of them.
+"""
 
 import re
 import unicodedata
@@ -6,10 +9,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from string import ascii_lowercase
+from threading import Lock
 from types import MappingProxyType
 
 from num2words import num2words
+
+from model.speech.espeak import VOICES, EspeakError, EspeakVoice
 
 PADDING = "_"
 END = "~"
@@ -18,6 +25,9 @@ ACUTE = "\u0301"
 PUNCTUATION = " !\"'(),-.:;?"
 RUSSIAN_LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 RUSSIAN_VOWELS = "аеёиоуыэюя"
+PHONEMES = "abdefhijklmnoprstuvwxyzæçðŋɐɑɔɕəɚɛɜɡɪɬɭɵɹɾʃʉʊʌʑʒʔθᵻ"  # that espeak-ng gives for both languages
+MARKS = "ˈˌːʲ\u0329"  # of stress, length, palatal and syllabic consonants
+LETTERS, PHONEME_INPUT = "letters", "phonemes"  # what a front end reads
 
 VERSIONS = {"en": 1, "ru": 1}  # raise one when its rules change: a checkpoint is only read by its own rules
 VARIANTS = {
@@ -44,6 +54,12 @@ LOOK_ALIKES = {
     "ru": dict(zip(_LATIN, _CYRILLIC, strict=True)),
 }
 REMOVE, WRITE_OUT = "remove", "write out"
+_GIVEN = re.compile(r"(\[\[[^\[\]\ue000]*\]\])")  # phonemes by hand, such as [[həlˈoʊ]]
+_HELD = "\ue000"  # in the place of those, for private use, while the rest is normalised
+_WORDS = re.compile(r"[\w+]+(?:['\- ][\w+]+)*")  # between punctuation
+_RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
+_STRESSED = dict(zip(RUSSIAN_VOWELS, "ɑeɵiouyɛuɑ", strict=True))
+_UNSTRESSED = {"ɑ": "ʌ", "o": "ʌ", "e": "i", "ɛ": "i", "ɵ": "i"}
 _ACUTE_VOWEL = re.compile(rf"\+?([{RUSSIAN_VOWELS}]){ACUTE}")
 _STRAY_STRESS = re.compile(rf"\S*(?:\+(?![{RUSSIAN_VOWELS}])|{ACUTE})\S*")
 
@@ -62,11 +78,15 @@ class FrontEnd:
 
     One rebuilt from a checkpoint encodes with the checkpoint's symbols. Raises TextError for a
     name or version whose rules this code does not have.
+
+    Args:
+        espeak: the version of espeak-ng whose phonemes are the symbols; empty: letters are.
     """
 
     name: str
     version: int
     symbols: tuple[str, ...]
+    espeak: str = ""
 
     def __post_init__(self) -> None:
         if VERSIONS.get(self.name) != self.version:
@@ -83,8 +103,12 @@ class FrontEnd:
     def normalise(self, text: str) -> str:
         """Text as it is spoken: NFC, numbers as words, lower case, plain punctuation, stress before vowels.
 
-        Unknown characters are kept. Raises TextError for a stress mark that belongs to no vowel.
+        Unknown characters are kept, and phonemes that were given by hand. Raises TextError for a stress mark
+        that belongs to no vowel.
         """
+        if self.espeak and (given := _GIVEN.findall(text)):
+            held = self.normalise(_GIVEN.sub(_HELD, text))
+            return re.sub(_HELD, lambda _: given.pop(0), held)
         plain = self._plain(text)
         if self.name == "ru" and (stray := _STRAY_STRESS.search(plain)):
             raise TextError(
@@ -97,19 +121,42 @@ class FrontEnd:
         """Ids of the normalised text and of the end symbol; raises TextError rather than drop anything."""
         if unknown := self.unknown(text):
             raise TextError(self._unknown_message(text, unknown), unknown)
-        normalised = self.normalise(text)
-        if not any(character.isalpha() for character in normalised):
+        read = self.read(text)
+        if not any(character.isalpha() for character in read):
             raise TextError(f"the text is empty: {text!r} has no letters or numbers to speak")
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
-        return [ids[character] for character in normalised + END]
+        if strange := sorted(set(read) - ids.keys()):
+            raise TextError(
+                f"{text!r} is read {read!r}, where {', '.join(strange)} is no phoneme of this front end; "
+                f"it knows {''.join(self.symbols[2:])!r}: give other phonemes by hand, as in [[həlˈoʊ]]"
+            )
+        return [ids[character] for character in read + END]
+
+    def read(self, text: str) -> str:
+        """The symbols of a text without unknown characters: normalised letters, or the phonemes of them.
+
+        Phonemes may be given by hand, between [[ and ]]. Raises TextError where espeak-ng is not installed.
+        """
+        normalised = self.normalise(text)
+        if not self.espeak:
+            return normalised
+        parts = (
+            part[2:-2] if _GIVEN.fullmatch(part) else _WORDS.sub(self._in_phonemes, part)
+            for part in _GIVEN.split(normalised)
+        )
+        return " ".join("".join(parts).split())
 
     def unknown(self, text: str) -> dict[str, int]:
         """Characters of the text that have no symbol, counted, in the order of their first appearance."""
+        if self.espeak:
+            return FRONT_ENDS[self.name].unknown(_GIVEN.sub(" ", text))
         known = set(self.symbols) - {PADDING, END} | ({ACUTE} if self.name == "ru" else set())
         return dict(Counter(character for character in self._plain(text) if character not in known))
 
     def mends(self, text: str) -> dict[str, str]:
         """What to do about each unknown character: REMOVE, the letter that it looks like, or WRITE_OUT."""
+        if self.espeak:
+            return FRONT_ENDS[self.name].mends(_GIVEN.sub(" ", text))
         mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in self.unknown(text)}
         alike = LOOK_ALIKES[self.name]
         words = [word for word in re.findall(r"\w+", self._plain(text)) if not mends.keys().isdisjoint(word)]
@@ -133,8 +180,22 @@ class FrontEnd:
         return self.normalise(text) if has_numbers else None
 
     def spoken(self) -> frozenset[int]:
-        """Ids of the letters: what is heard, unlike spaces, punctuation, stress, end and padding."""
-        return frozenset(index for index, symbol in enumerate(self.symbols) if symbol.isalpha())
+        """Ids of letters or phonemes: what is heard, unlike spaces, punctuation, marks, end and padding."""
+        return frozenset(
+            index
+            for index, symbol in enumerate(self.symbols)
+            if symbol.isalpha() and symbol not in (MARKS if self.espeak else ())
+        )
+
+    def _in_phonemes(self, words: re.Match[str]) -> str:
+        """Words without punctuation; espeak-ng knows nothing of stress marks in Russian."""
+        written = words.group().split()
+        found = _phonemes(self.name, words.group().replace(STRESS, "")).split()
+        if STRESS not in words.group() or self.name != "ru":
+            return " ".join(found)
+        if len(found) != len(written):
+            found = [_phonemes(self.name, word.replace(STRESS, "")) for word in written]
+        return " ".join(map(_with_stress, written, found))
 
     def _plain(self, text: str) -> str:
         text = unicodedata.normalize("NFC", text)
@@ -160,7 +221,8 @@ class FrontEnd:
             f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}) {count} x"
             for character, count in unknown.items()
         )
-        known = "".join(symbol for symbol in self.symbols if symbol not in (PADDING, END))
+        written = FRONT_ENDS[self.name].symbols if self.espeak else self.symbols
+        known = "".join(symbol for symbol in written if symbol not in (PADDING, END))
         mends = advice(self.mends(text), "choose the front end of the text's language")
         return f"front end {self.name!r} has no symbol for {named} in {text!r}; it knows {known!r}: {mends}"
 
@@ -191,3 +253,53 @@ FRONT_ENDS = {
     "en": FrontEnd("en", 1, (PADDING, END, *PUNCTUATION, *ascii_lowercase)),
     "ru": FrontEnd("ru", 1, (PADDING, END, *PUNCTUATION, STRESS, *RUSSIAN_LETTERS)),
 }
+
+
+def front_end_of(language: str, read: str) -> FrontEnd:
+    """The front end of a language. Args: read: LETTERS or PHONEME_INPUT.
+
+    Raises TextError where phonemes are wanted and espeak-ng is not installed.
+    """
+    if read == LETTERS:
+        return FRONT_ENDS[language]
+    symbols = (PADDING, END, *PUNCTUATION, *MARKS, *PHONEMES)
+    return FrontEnd(language, VERSIONS[language], symbols, espeak_version(language))
+
+
+def espeak_version(language: str) -> str:
+    """Of the espeak-ng that is installed. Raises TextError."""
+    return _espeak(language).version
+
+
+def _phonemes(language: str, words: str) -> str:
+    espeak = _espeak(language)
+    with _ONE_AT_A_TIME:
+        return espeak.phonemes(words)
+
+
+@lru_cache
+def _espeak(language: str) -> EspeakVoice:
+    try:
+        return EspeakVoice(VOICES[language])
+    except (ImportError, EspeakError) as error:
+        raise TextError(f"Phonemes cannot be read: {error}") from error
+
+
+_ONE_AT_A_TIME = Lock()  # espeak-ng is not made for threads
+
+
+def _with_stress(word: str, phonemes: str) -> str:
+    """A Russian word's phonemes with the stress where the word has its mark, if it is known which vowel is
+    which; a vowel that loses its stress is reduced."""
+    before, mark, rest = word.partition(STRESS)
+    plain = phonemes.replace("ˈ", "").replace("ˌ", "")
+    vowels = [vowel.start() for vowel in _RUSSIAN_VOWEL_PHONEMES.finditer(plain)]
+    if not mark or len(vowels) != sum(letter in RUSSIAN_VOWELS for letter in word):
+        return phonemes
+    wanted = vowels[sum(letter in RUSSIAN_VOWELS for letter in before)]
+    unstressed = len(_RUSSIAN_VOWEL_PHONEMES.findall(phonemes.partition("ˈ")[0]))
+    found = list(plain)
+    if "ˈ" in phonemes and unstressed < len(vowels) and vowels[unstressed] != wanted:
+        found[vowels[unstressed]] = _UNSTRESSED.get(plain[vowels[unstressed]], plain[vowels[unstressed]])
+        found[wanted] = _STRESSED[rest[0]]
+    return "".join(found[:wanted]) + "ˈ" + "".join(found[wanted:])

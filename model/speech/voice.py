@@ -133,7 +133,12 @@ def load_voice(folder: Path, device: str = "cpu") -> Voice:
     front_end = found["front_end"]
     return Voice(
         model.to(device).eval(),
-        FrontEnd(front_end["name"], front_end["version"], tuple(front_end["symbols"])),
+        FrontEnd(
+            front_end["name"],
+            front_end["version"],
+            tuple(front_end["symbols"]),
+            front_end.get("espeak", ""),  # which version 0.1 did not have
+        ),
         MelSettings(**found["mel_settings"]),
         Settings(**found["settings"]),
     )

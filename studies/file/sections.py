@@ -26,6 +26,7 @@ class Recordings(Table):
     """The keys of every corpus; names and defaults are those of CorpusSettings."""
 
     language: Literal["en", "ru"] = "en"
+    input: Literal["letters", "phonemes"] = "letters"  # what the network reads
     resample_from: Count | None = CorpusSettings.resample_from
     min_seconds: float = Field(CorpusSettings.min_seconds, gt=0)
     max_seconds: float = Field(CorpusSettings.max_seconds, gt=0)

@@ -58,7 +58,11 @@ from studies.file.table import Fault, Table, refuse
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech", "ear"}  # when a study goes on
-NEWER = {"objective": ("use", "args"), "rules": ("extra",)}  # keys
+NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
+    "corpus": {"input": "letters"},
+    "objective": {"use": None, "args": {}},
+    "rules": {"extra": []},
+}
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
@@ -375,9 +379,11 @@ def single_training(
 
 
 def _of_before(key: str, table: Any) -> Any:
-    """Without the keys that version 0.1 did not have, where they are empty: so names stay what they were."""
+    """Without newer keys where they have their defaults: so names stay what they were."""
     newer = NEWER.get(key)
-    return {name: value for name, value in table.items() if value or name not in newer} if newer else table
+    if not newer or table is None:
+        return table
+    return {name: value for name, value in table.items() if name not in newer or value != newer[name]}
 
 
 def derived_name(name: str, ending: str) -> str:

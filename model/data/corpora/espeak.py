@@ -1,22 +1,14 @@
 """Make a small corpus without downloads: simple sentences spoken by espeak-ng."""
 
-import ctypes
 import random
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import numpy as np
-from numpy.typing import NDArray
 
 from model.data.corpora import CorpusError, Recipe, build_once
 from model.speech.audio import write_samples
+from model.speech.espeak import SAMPLE_RATE, VOICES, WORDS_PER_MINUTE, EspeakError, EspeakVoice
 
 RECIPE_VERSION = 1  # raise when the sentences or the way they are spoken change
-VOICES = {"en": "en-us", "ru": "ru"}
-WORDS_PER_MINUTE = 165
-SAMPLE_RATE = 22050
 LENGTHS = range(18, 33)  # characters of a sentence, about 1.1 to 2.3 seconds
 
 TEMPLATES = {
@@ -87,17 +79,26 @@ def prepare(
     }
 
     def build(part: Path) -> Recipe:
-        speaker = EspeakVoice(voice or VOICES[language])
-        (part / "wavs").mkdir()
-        with (part / "metadata.csv").open("w", encoding="utf-8") as metadata:
-            for done, text in enumerate(texts, start=1):
-                name = f"{language}_{done:05d}"
-                write_samples(part / "wavs" / f"{name}.wav", speaker.say(text), SAMPLE_RATE)
-                metadata.write(f"{name}|{text}\n")
-                progress(done, clips)
-        return {"espeak_version": speaker.version}
+        try:
+            return _speak(part, texts, language, voice or VOICES[language], progress)
+        except EspeakError as error:
+            raise CorpusError(str(error)) from error
 
     return build_once(folder, recipe, build)
+
+
+def _speak(
+    folder: Path, texts: Sequence[str], language: str, voice: str, progress: Callable[[int, int], None]
+) -> Recipe:
+    speaker = EspeakVoice(voice)
+    (folder / "wavs").mkdir()
+    with (folder / "metadata.csv").open("w", encoding="utf-8") as metadata:
+        for done, text in enumerate(texts, start=1):
+            name = f"{language}_{done:05d}"
+            write_samples(folder / "wavs" / f"{name}.wav", speaker.say(text), SAMPLE_RATE)
+            metadata.write(f"{name}|{text}\n")
+            progress(done, len(texts))
+    return {"espeak_version": speaker.version}
 
 
 def sentences(language: str, count: int, seed: int) -> list[str]:
@@ -118,58 +119,6 @@ def sentences(language: str, count: int, seed: int) -> list[str]:
         elif (fruitless := fruitless + 1) > 1000:
             raise CorpusError(f"only about {len(found)} distinct {language} sentences exist, not {count}")
     return list(found)
-
-
-class EspeakVoice:
-    """One voice of espeak-ng, spoken by its own copy of the library.
-
-    The library carries state from one text to the next (its pitch flutter never restarts), so the same
-    texts sound the same only in the same order from a fresh library.
-    """
-
-    def __init__(self, voice: str) -> None:
-        try:
-            import espeakng_loader
-        except ImportError as error:
-            raise ImportError(
-                "espeak-ng speaks this corpus and is not installed: pip install smart-tuner[espeak]"
-            ) from error
-        with TemporaryDirectory() as temporary:
-            self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), temporary))
-        self._blocks: list[bytes] = []
-        self._callback = _SYNTH_CALLBACK(self._keep)  # the library holds no reference: Python must
-        data = str(espeakng_loader.get_data_path()).encode()
-        rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _DO_NOT_EXIT)
-        if rate != SAMPLE_RATE:
-            raise CorpusError(f"espeak-ng did not start with its data in {data.decode()}: answer {rate}")
-        self._library.espeak_SetSynthCallback(self._callback)
-        if self._library.espeak_SetVoiceByName(voice.encode()) != _OK:
-            raise CorpusError(f"espeak-ng has no voice {voice!r}; those of the languages here: {VOICES}")
-        self._library.espeak_SetParameter(_RATE, WORDS_PER_MINUTE, 0)
-        self._library.espeak_Info.restype = ctypes.c_char_p
-        self.version: str = self._library.espeak_Info(None).decode()
-
-    def say(self, text: str) -> NDArray[np.int16]:
-        """Samples (N,) of the text at SAMPLE_RATE."""
-        self._blocks.clear()
-        encoded = text.encode()
-        status = self._library.espeak_Synth(
-            encoded, ctypes.c_size_t(len(encoded) + 1), 0, _BY_CHARACTER, 0, _UTF8, None, None
-        )
-        samples = np.frombuffer(b"".join(self._blocks), dtype=np.int16)
-        if status != _OK or not samples.any():
-            raise CorpusError(f"espeak-ng did not speak {text!r}: status {status}, {len(samples)} samples")
-        return samples
-
-    def _keep(self, samples: int | None, count: int, events: int | None) -> int:
-        if samples and count > 0:
-            self._blocks.append(ctypes.string_at(samples, 2 * count))
-        return 0  # go on
-
-
-# speak_lib.h of espeak-ng
-_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-_SYNCHRONOUS, _DO_NOT_EXIT, _OK, _RATE, _BY_CHARACTER, _UTF8 = 2, 0x8000, 0, 1, 1, 1
 
 
 class _Decks:
