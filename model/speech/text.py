@@ -122,7 +122,7 @@ class FrontEnd:
         if unknown := self.unknown(text):
             raise TextError(self._unknown_message(text, unknown), unknown)
         read = self.read(text)
-        if not any(character.isalpha() for character in read):
+        if not any(character.isalpha() and character not in MARKS for character in read):
             raise TextError(f"the text is empty: {text!r} has no letters or numbers to speak")
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
         if strange := sorted(set(read) - ids.keys()):
@@ -184,7 +184,7 @@ class FrontEnd:
         return frozenset(
             index
             for index, symbol in enumerate(self.symbols)
-            if symbol.isalpha() and symbol not in (MARKS if self.espeak else ())
+            if symbol.isalpha() and symbol not in MARKS
         )
 
     def _in_phonemes(self, words: re.Match[str]) -> str:

@@ -94,6 +94,8 @@ def speak(
         click.echo(told, err=True)
     if words := voice.front_end.in_words(text):
         click.echo(f"Numbers are spoken by rule: {words}", err=True)
+    if voice.front_end.espeak:
+        click.echo(f"Phonemes, by espeak-ng: {voice.front_end.read(text)}", err=True)
     if speech.stop == "limit":
         click.echo("The voice did not find its end and was cut at the step limit.", err=True)
 

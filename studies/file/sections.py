@@ -48,6 +48,7 @@ class Espeak(Recordings):
     clips: int = Field(720, ge=4)
     voice: str = ""
     seed: int = Field(0, ge=0)
+    words: Literal["few", "many"] = "few"  # model/data/corpora/sentences.py
 
 
 class FestvoxRu(Recordings):

@@ -59,7 +59,7 @@ FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech", "ear"}  # when a study goes on
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
-    "corpus": {"input": "letters"},
+    "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}},
     "rules": {"extra": []},
 }

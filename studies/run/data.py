@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.data.corpora import CorpusError, espeak, festvox_ru
+from model.data.corpora import CorpusError, espeak, festvox_ru, sentences
 from model.data.corpus import Corpus, load_corpus
 from model.data.preflight import CorpusSettings, DataError, Problem, Report, by_reason
 from model.settings import SIZES
@@ -24,6 +24,7 @@ def corpus_folder(spec: Spec, workdir: Path, progress: Progress) -> Path:
     corpus = spec.voice.corpus
     if corpus.source == "espeak":
         recipe = f"{corpus.language}/{corpus.voice}/{corpus.clips}/{corpus.seed}"
+        recipe += "" if corpus.words == sentences.FEW else f"/{corpus.words}"
         folder = (
             workdir
             / "corpora"
@@ -35,6 +36,7 @@ def corpus_folder(spec: Spec, workdir: Path, progress: Progress) -> Path:
             corpus.clips,
             corpus.seed,
             corpus.voice,
+            corpus.words,
             lambda done, total: progress("speaking the corpus", done, total),
         )
     if corpus.source == "festvox-ru":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.data.corpora.espeak import EspeakVoice
+from model.speech.espeak import EspeakVoice
 from objectives import ear
 from objectives.ear import Ear, EarError, Transcription, normalised, recognizer_of
 from studies.report.voices import READINGS, UNDERSTOOD_CER, checked

@@ -12,21 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.corpora import CorpusError
-from model.data.corpora.espeak import LENGTHS, SAMPLE_RATE, WORDS, EspeakVoice, prepare, sentences
+from model.data.corpora.espeak import prepare
+from model.data.corpora.sentences import FEW, LENGTHS, MANY, WORDS, sentences
+from model.speech.espeak import SAMPLE_RATE, EspeakError, EspeakVoice
 from model.speech.text import FRONT_ENDS
 
-languages = st.sampled_from(["en", "ru"])
+languages, kinds = st.sampled_from(["en", "ru"]), st.sampled_from([FEW, MANY])
 
 
 def audio(folder):
     return {path.name: path.read_bytes() for path in (folder / "wavs").iterdir()}
 
 
-@given(languages, st.integers(0, 300), st.integers(0, 2**32))
-def test_sentences_are_distinct_short_and_encode(language, count, seed):
-    found = sentences(language, count, seed)
+@given(languages, st.integers(0, 300), st.integers(0, 2**32), kinds)
+def test_sentences_are_distinct_short_and_encode(language, count, seed, kind):
+    found = sentences(language, count, seed, kind)
     assert len(set(found)) == count
-    assert all(len(text) in LENGTHS and FRONT_ENDS[language].encode(text) for text in found)
+    assert all(len(text) in LENGTHS[kind] and FRONT_ENDS[language].encode(text) for text in found)
 
 
 @given(languages, st.integers(0, 50), st.integers(0, 50), st.integers(0, 2**32))
@@ -48,9 +50,17 @@ def test_sentences_use_every_letter_and_no_rare_word(language):
     assert min(words.values()) >= 3
 
 
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_many_words_are_many_and_use_every_letter(language):
+    text = " ".join(sentences(language, 720, 0, MANY)).lower()
+    letters = {symbol for symbol in FRONT_ENDS[language].symbols if symbol.isalpha()}
+    assert letters == {character for character in text if character.isalpha()}
+    assert len(set(re.findall(r"\w+", text))) > 500
+
+
 def test_words_of_a_kind_are_equally_frequent():
     words = Counter(re.findall(r"\w+", " ".join(sentences("ru", 400, 0))))
-    counts = [words[thing] for thing in WORDS["ru"]["thing"].split(", ")]
+    counts = [words[thing] for thing in WORDS[FEW]["ru"]["thing"].split(", ")]
     assert max(counts) - min(counts) <= 2
 
 
@@ -90,6 +100,13 @@ def test_the_recipe_says_how_to_make_it_again(tmp_path):
         "clips": 1,
         "seed": 0,
     }
+
+
+def test_a_recipe_says_which_sentences_only_where_it_must(tmp_path):
+    folder = prepare(tmp_path / "corpus", "en", 2, words=MANY)
+    assert json.loads((folder / "recipe.json").read_text())["words"] == MANY
+    texts = [line.split("|")[1] for line in (folder / "metadata.csv").read_text("utf-8").splitlines()]
+    assert texts == sentences("en", 2, 0, MANY) != sentences("en", 2, 0)
 
 
 def test_the_same_recipe_gives_the_same_audio(tmp_path):
@@ -133,7 +150,7 @@ def test_an_unknown_voice_is_refused(tmp_path):
 
 
 def test_silence_is_an_error():
-    with pytest.raises(CorpusError, match="did not speak ''"):
+    with pytest.raises(EspeakError, match="did not speak ''"):
         EspeakVoice("en-us").say("")
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.data.corpora import espeak
+from model.data.corpora import sentences
 from model.data.pairing import LEAST_ROWS, SHIFTS, find_shift
 
 NOISES = {
@@ -71,7 +71,7 @@ def test_what_is_not_known_counts_for_nothing():
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_sentences_of_like_lengths_are_told_apart_by_many(language):
-    texts = espeak.sentences(language, 400, seed=1)
+    texts = sentences.sentences(language, 400, seed=1)
     symbols = np.array([len(text) for text in texts])
     seconds = symbols / 14 * np.exp(np.random.default_rng(0).normal(size=400) * 0.09)
     assert find_shift(symbols.tolist(), seconds.tolist()) is None
