@@ -35,7 +35,6 @@ class Transcription:
 
     Args:
         texts: as they were written down, in the order of the sentences.
-        lost, added: words of the sentences that were not heard, and those that were heard in their place.
         cer: errors for each letter of all texts together.
         wer: the same for each word.
     """
@@ -43,8 +42,6 @@ class Transcription:
     texts: tuple[str, ...]
     cer: float
     wer: float
-    lost: tuple[str, ...]
-    added: tuple[str, ...]
 
 
 class Ear:
@@ -67,9 +64,9 @@ class Ear:
             )
         from faster_whisper import WhisperModel
 
-        self._language, kind = language, torch.device(device)
+        self.language, kind = language, torch.device(device)
         try:
-            self._model: Any = WhisperModel(
+            self.model: Any = WhisperModel(
                 recognizer,
                 device=kind.type,
                 device_index=kind.index or 0,
@@ -90,25 +87,18 @@ class Ear:
         import jiwer
 
         heard = tuple(self._transcribed(wave, rate) for wave in waves)
-        right = [normalised(text, self._language) for text in texts]
-        found = [normalised(text, self._language) for text in heard]
-        words = jiwer.process_words(right, found)
-        lost, added = list[str](), list[str]()
-        for said, got, parts in zip(words.references, words.hypotheses, words.alignments, strict=True):
-            for part in parts:
-                if part.type != "equal":
-                    lost += said[part.ref_start_idx : part.ref_end_idx]
-                    added += got[part.hyp_start_idx : part.hyp_end_idx]
+        right = [normalised(text, self.language) for text in texts]
+        found = [normalised(text, self.language) for text in heard]
         cer = jiwer.cer(right, found)
-        return Transcription(heard, min(1.0, cer), min(1.0, words.wer), tuple(lost), tuple(added))
+        return Transcription(heard, min(1.0, cer), min(1.0, jiwer.wer(right, found)))
 
     def _transcribed(self, wave: NDArray[np.float32], rate: int) -> str:
         if not len(wave):
             return ""
         sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
-        segments, _ = self._model.transcribe(
+        segments, _ = self.model.transcribe(
             sound,
-            language=self._language,
+            language=self.language,
             temperature=0.0,  # the same sound is always heard alike
             condition_on_previous_text=False,
             without_timestamps=True,

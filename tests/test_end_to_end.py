@@ -187,7 +187,7 @@ def test_the_best_voice_is_listened_to_at_the_end_and_whenever_asked(workdir, wh
     assert workdir.run("speak", "small", "a dog", "--check", code=2).stderr.startswith("Nothing can be heard")
     monkeypatch.setenv(EAR, str(whisper))
     said = workdir.run("speak", "small", "a dog sees a house", "--check", "-o", "a.wav").stderr
-    assert "of 100 letters" in said and "Not heard: " in said and "the best of 4 readings" in said
+    assert "of 100 letters" in said and "Words that were lost: " in said and "the best of 4 readings" in said
     assert (workdir.folder / "a.wav").is_file()
 
 

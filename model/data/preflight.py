@@ -20,7 +20,7 @@ from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, pri
 from model.data.pairing import find_shift
 from model.data.split import choose_held_out
 from model.speech.audio import AudioError, MelSettings, read_wave, trimmed
-from model.speech.text import FRONT_ENDS, LETTERS, REMOVE, WRITE_OUT, TextError, advice, front_end_of
+from model.speech.text import FRONT_ENDS, LETTERS, MARKS, REMOVE, WRITE_OUT, TextError, advice, front_end_of
 
 Progress = Callable[[int, int], None]  # called with what is done and what there is
 
@@ -361,10 +361,11 @@ class _Survey:
         r = self._settings.n_frames_per_step
         frames = 1 + samples // MelSettings().hop_length
         steps = -(-frames // r)
-        if steps < len(symbols):
+        symbols_to_read = [s for s in symbols if self._front_end.symbols[s] not in MARKS]
+        if steps < len(symbols_to_read):
             spoken = f"{steps} decoder steps ({frames} frames, {r} a step)"
             mend = f"Set max_frames_per_step in the study's [model] below {r}, or take these rows out."
-            detail = f"{spoken} for {len(symbols)} symbols"
+            detail = f"{spoken} for {len(symbols_to_read)} symbols"
             raise BadRow("too few frames", detail, mend if r > 1 else "")
         return sum(symbol in self._spoken for symbol in symbols) * self._settings.sample_rate / samples
 

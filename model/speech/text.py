@@ -182,9 +182,7 @@ class FrontEnd:
     def spoken(self) -> frozenset[int]:
         """Ids of letters or phonemes: what is heard, unlike spaces, punctuation, marks, end and padding."""
         return frozenset(
-            index
-            for index, symbol in enumerate(self.symbols)
-            if symbol.isalpha() and symbol not in MARKS
+            index for index, symbol in enumerate(self.symbols) if symbol.isalpha() and symbol not in MARKS
         )
 
     def _in_phonemes(self, words: re.Match[str]) -> str:

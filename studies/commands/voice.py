@@ -106,12 +106,13 @@ def _listened(voice: "Voice", study: optuna.Study, text: str, device: str) -> tu
     if recognizer is None:
         raise click.UsageError('--check needs a recognizer, and the study says [ear] recognizer = "none".')
     hears = ear.Ear(recognizer, voice.front_end.name, device)
-    speech, heard, readings = voices.checked(voice, text, hears)
+    reading, readings = voices.checked(voice, text, hears)
+    heard, wrong = reading.heard, reading.misreading
     lines = [f"Understood: {100 * (1 - heard.cer):.0f} of 100 letters: {heard.texts[0]}"]
-    lines += [f"Not heard: {', '.join(heard.lost)}"] if heard.lost else []
-    lines += [f"Heard in their place: {', '.join(heard.added)}"] if heard.added else []
+    lines += [f"Words that were lost: {', '.join(wrong.lost)}"] if wrong.lost else []
+    lines += [f"Words that were said twice: {', '.join(wrong.repeated)}"] if wrong.repeated else []
     lines += [f"It is the best of {readings} readings."] if readings > 1 else []
-    return speech, "\n".join(lines)
+    return reading.speech, "\n".join(lines)
 
 
 @click.command()

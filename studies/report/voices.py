@@ -4,7 +4,7 @@ import io
 import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -15,6 +15,7 @@ from model.data.staging import being_made
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
 from objectives.ear import Ear, Transcription
+from objectives.misreading import Misreading, misreading
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.store import attributes
@@ -26,7 +27,8 @@ from studies.run.artifacts import Artifacts, TrialArtifacts
 from studies.run.folders import trial_folder
 from studies.run.study import StudyError, rdb, stored_spec
 
-READINGS, UNDERSTOOD_CER = 4, 0.1
+READINGS = 4
+MOST_CER = 0.5  # of a reading that says its text: another text has some 0.85, an accent may cost 0.3
 BLOCK = 2**16  # samples written at once: more of them overflow the stack of some encoders
 
 
@@ -104,15 +106,36 @@ def with_sound(voice: Voice, study: optuna.Study) -> Voice:
     return replace(voice, vocoder=vocoder_of(chosen, voice.mel_settings, voice.device))
 
 
-def checked(voice: Voice, text: str, ear: Ear) -> tuple[Speech, Transcription, int]:
-    """The reading of a text that is understood best, of at most four with other masks of the prenet: the
-    first one that is understood will do. With what was heard of it, and how many were spoken."""
-    found: list[tuple[Speech, Transcription]] = []
-    while len(found) < READINGS and not any(heard.cer <= UNDERSTOOD_CER for _, heard in found):
+@dataclass(frozen=True)
+class Reading:
+    """A text as a voice spoke it, and what was heard of it."""
+
+    speech: Speech
+    heard: Transcription
+    misreading: Misreading
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.misreading and self.heard.cer <= MOST_CER
+
+    @property
+    def faults(self) -> tuple[bool, int, float]:
+        """To be compared: whether it is another text, how many words are wrong, and how well it is heard."""
+        wrong = len(self.misreading.lost) + len(self.misreading.repeated)
+        return self.heard.cer > MOST_CER, wrong, self.heard.cer
+
+
+def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
+    """The best reading of a text, of at most four with other masks of the prenet; the first sound one will do.
+
+    Returns how many were spoken, too.
+    """
+    found: list[Reading] = []
+    while len(found) < READINGS and not any(reading.is_sound for reading in found):
         speech = voice.speak(text, seed=len(found))
-        found.append((speech, ear([voice.sound(speech)], voice.mel_settings.sample_rate, [text])))
-    speech, heard = min(found, key=lambda reading: reading[1].cer)
-    return speech, heard, len(found)
+        wave, rate = voice.sound(speech), voice.mel_settings.sample_rate
+        found.append(Reading(speech, ear([wave], rate, [text]), misreading(ear, wave, rate, text)))
+    return min(found, key=lambda reading: reading.faults), len(found)
 
 
 def encoded(voice: Voice, speech: Speech, ending: str) -> bytes:

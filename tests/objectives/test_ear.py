@@ -1,7 +1,6 @@
 """What a listener would understand: the same words count alike, and real speech is really heard."""
 
 import string
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from hypothesis import strategies as st
 
 from model.speech.espeak import EspeakVoice
 from objectives import ear
-from objectives.ear import Ear, EarError, Transcription, normalised, recognizer_of
-from studies.report.voices import READINGS, UNDERSTOOD_CER, checked
+from objectives.ear import Ear, EarError, normalised, recognizer_of
 
 TEXTS = st.text(string.ascii_letters + "абвгдеё 0123456789 ,.!?'-\u0301+\u4e00")
 
@@ -63,13 +61,8 @@ def test_speech_is_understood_and_another_text_is_not(hears, spoken):
     assert hears(spoken, 22050, SENTENCES) == right  # always alike
 
 
-def test_words_that_are_not_said_are_named(hears, spoken):
-    [text, *_] = SENTENCES
-    longer = f"{text} Umbrella."
-    found = hears(spoken[:1], 22050, [longer])
-    assert "umbrella" in found.lost
-    assert "umbrella" not in hears(spoken[:1], 22050, [text]).lost
-    assert hears([spoken[0][:0]], 22050, [text]).cer == 1.0  # nothing is said
+def test_silence_says_nothing(hears, spoken):
+    assert hears([spoken[0][:0]], 22050, SENTENCES[:1]).cer == 1.0
 
 
 @pytest.mark.parametrize("recognizer", ["/nowhere/at/all", "no such name"])
@@ -91,33 +84,3 @@ def test_the_environment_comes_before_the_study(monkeypatch):
     assert recognizer_of("none") == "/a/folder"
     monkeypatch.delenv(ear.VARIABLE)
     assert (recognizer_of("base"), recognizer_of("none")) == ("base", None)
-
-
-class Reader:
-    """A voice whose readings are understood as badly as it is told."""
-
-    mel_settings = SimpleNamespace(sample_rate=22050)
-
-    def __init__(self, rates):
-        self.rates, self.spoken = rates, []
-
-    def speak(self, text, seed=0):
-        self.spoken.append(seed)
-        return seed
-
-    def sound(self, speech):
-        return self.rates[speech]
-
-
-def hears_as_told(waves, rate, texts):
-    return Transcription(tuple(texts), waves[0], waves[0], (), ())
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=READINGS, max_size=READINGS))
-def test_of_several_readings_the_one_that_is_understood_best_is_kept(rates):
-    voice = Reader(rates)
-    speech, heard, readings = checked(voice, "text", hears_as_told)
-    fine = next((n for n, rate in enumerate(rates) if rate <= UNDERSTOOD_CER), READINGS - 1)
-    assert readings == len(voice.spoken) == fine + 1
-    assert voice.spoken == list(range(readings))
-    assert heard.cer == rates[speech] == min(rates[:readings])

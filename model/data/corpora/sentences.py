@@ -31,21 +31,34 @@ TEMPLATES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     MANY: {
         "en": (
-            "the {adjective} {who} {did} the {thing}.",
-            "{name} {did} the {adjective} {thing}.",
-            "did the {who} {do} the {thing}?",
-            "{number} {plural} {went} {place}.",
-            "we {did} the {thing} {time}.",
-            "{name} and {name} {went} {place}.",
-            "my {who} will {do} your {thing}.",
-            "please {do} the {adjective} {thing}!",
-            "why is the {thing} so {adjective}?",
-            "{time}, the {who} {went} {adverb}.",
-            "they never {do} {plural} {place}.",
-            "it was {adjective} and {adjective} {time}.",
-            "I think {name} {went} {place}.",
-            "{plural} are {adverb} {adjective}.",
-            "her {thing} and his {thing} are {adjective}.",
+            "{person} {ate} the {food} {past}.",
+            "{person} opened the {opens} and {spoke}.",
+            "we took the {vehicle} to the {where}.",
+            "the {animal} is sleeping {near} the {furniture}.",
+            "the weather is {weather} {now}.",
+            "my {family} works at the {where} {now}.",
+            "please close the {opens} {softly}.",
+            "can {person} help me with the {task}?",
+            "{person} will call you {future}.",
+            "how much is the {color} {clothes}?",
+            "she wore a {color} {clothes} {past}.",
+            "it will {rain} {future}.",
+            "the {family} of the {job} is {mood}.",
+            "{person} and {person} are very {mood}.",
+            "{person} has never been to the {where}.",
+            "did you put my {thing} {near} the {furniture}?",
+            "{number} {animal}s were running {outside}.",
+            "he lost his {thing} at the {where}.",
+            "the {job} {spoke} {softly}.",
+            "do you want some {food} or {food}?",
+            "{number} people waited {outside}.",
+            "your {thing} is {near} the {furniture}.",
+            "they have lived {outside} for {number} years.",
+            "{future} I want to {do} {outside}.",
+            "why are you so {mood} {now}?",
+            "her {body} hurt after the long {task}.",
+            "thank you for the {good} {thing}.",
+            "the {good} {job} has a {color} {vehicle}.",
         ),
         "ru": (
             "{adjective}ый {he} {he_did} {thing}.",
@@ -90,58 +103,72 @@ WORDS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     MANY: {
         "en": {
-            "adjective": "old, young, brave, happy, clever, grey, small, funny, large, heavy, light, dark, "
-            "bright, quiet, loud, warm, cold, fresh, sweet, bitter, strange, simple, empty, "
-            "full, narrow, wide, deep, sharp, soft, rough, smooth, dry, wet, clean, dirty, "
-            "cheap, rich, poor, strong, weak, tired, hungry, angry, gentle, famous, useful, "
-            "careful, early, green, yellow, purple, orange, square, round, thick, thin, huge, "
-            "tiny, modern, local",
-            "who": "farmer, doctor, teacher, baker, king, queen, boy, girl, woman, cat, dog, fox, "
-            "horse, bird, zebra, mouse, sheep, judge, child, nurse, uncle, brother, sister, "
-            "mother, father, cousin, neighbor, student, driver, pilot, sailor, soldier, "
-            "painter, writer, singer, dancer, lawyer, butcher, guard, thief, tiger, monkey, "
-            "rabbit, chicken, turkey, eagle, spider, dolphin, guest, captain",
-            "thing": "boat, box, jar, book, cup, door, hat, key, lamp, map, window, garden, kitchen, "
-            "table, chair, bottle, basket, mirror, hammer, ladder, ticket, letter, picture, "
-            "pencil, paper, camera, bridge, church, castle, station, village, river, "
-            "mountain, valley, forest, island, ocean, weather, thunder, shadow, pocket, "
-            "jacket, shirt, glove, shoe, blanket, pillow, button, butter, cheese, bread, "
-            "soup, sugar, coffee, lemon, onion, potato, cherry, orange, engine, wheel, "
-            "machine, question, answer, story, music, dream, future, voice, word, world, "
-            "joke, vision, treasure, measure, bath, thumb, fire, year, hour, tower, oil, toy, "
-            "choice, house, cow",
-            "did": "painted, saw, found, wanted, brought, loved, held, moved, kept, drew, bought, "
-            "sold, lost, carried, opened, closed, broke, fixed, watched, washed, dropped, "
-            "counted, touched, cleaned, covered, followed, changed, chose, caught, threw, "
-            "pushed, pulled, measured, needed, noticed, ordered, packed, reached, remembered, "
-            "showed, shared, stole, taught, used, wrapped, enjoyed",
-            "do": "paint, see, find, want, bring, love, hold, move, keep, draw, buy, sell, lose, "
-            "carry, open, close, break, fix, watch, wash, drop, count, touch, clean, cover, "
-            "follow, change, choose, catch, throw, push, pull, measure, need, notice, order, "
-            "pack, reach, remember, show, share, use, wrap",
-            "went": "slept, ran, sang, waited, jumped, danced, swam, walked, rested, played, worked, "
-            "sat, laughed, cried, smiled, talked, fell, stood, stayed, arrived, hid, "
-            "listened, met, studied, traveled, argued, cooked, froze, shouted, whispered",
-            "plural": "children, people, friends, teachers, horses, birds, windows, doors, houses, "
-            "bridges, flowers, apples, oranges, cherries, glasses, knives, wolves, watches, "
-            "boxes, judges, stories, ships, trucks, clouds, stars, leaves, songs, thoughts, "
-            "months, clothes, fish, women, things, boys, voices, languages",
-            "number": "one hundred, two, three, four, five, six, seven, eight, nine, ten, eleven, "
-            "twelve, thirteen, fifteen, twenty, thirty, forty, sixty, seventy, a thousand, "
-            "some, many, most, both, all, few, other, these, those, our, their, such",
-            "name": "Anna, Ben, Clara, David, Emma, Frank, Grace, Henry, Julia, Kevin, Laura, Martin, "
-            "Nora, Oliver, Peter, Rachel, Sam, Tom, Victor, Wendy, George, Joy, Roy, Hugh, "
-            "Ruth, Keith",
-            "adverb": "often, always, slowly, quickly, quietly, really, hardly, nearly, usually, just, "
-            "too, well, again, together, alone, perhaps, suddenly, still, very, rather",
-            "time": "today, now, then, soon, at noon, all day, at night, last week, this morning, "
-            "tomorrow, on Monday, in July, in winter, for an hour, since August, before "
-            "dinner, after school, once more, by then, this year, every spring, yesterday",
-            "place": "at home, in town, on a hill, in a park, near us, outside, with joy, by the sea, "
-            "up here, under the bridge, behind the house, at the church, in the rain, through "
-            "the woods, with them, without shoes, above the clouds, between two trees, in "
-            "both rooms, along the shore, in front of you, over there, at the airport, on the "
-            "roof, around the fire",
+            "person": "Anna, Ben, Clara, David, Emma, Frank, Grace, Henry, Julia, Kevin, Laura, Martin, "
+            "Nora, Oliver, Peter, Rachel, Sam, Thomas, Victor, Wendy, George, Alice, Robert, "
+            "Susan, Michael, Joyce",
+            "ate": "ate, cooked, bought, tasted, finished, ordered, enjoyed, made, brought, burned, "
+            "sold, smelled, shared, dropped, chose",
+            "food": "bread, soup, cheese, butter, chicken, fish, rice, salad, chocolate, coffee, "
+            "milk, sugar, honey, fruit, juice, lemon cake, apple pie, orange juice, ice "
+            "cream, fresh water, hot tea, potatoes, tomatoes, cherries, onions, eggs",
+            "past": "yesterday, last night, this morning, on Monday, last summer, in July, after "
+            "work, before lunch, two days ago, at noon, for breakfast, on Friday, in August, "
+            "an hour ago",
+            "future": "tomorrow, next week, tonight, on Sunday, next year, in the morning, after "
+            "dinner, in an hour, soon, on Thursday, in January, at five, later, this weekend",
+            "now": "today, now, this week, here, again, outside, in the north, these days, tonight, "
+            "at the moment",
+            "opens": "window, door, box, book, letter, bottle, garage, gate, kitchen, drawer, "
+            "envelope, package, office, suitcase, cupboard, fridge",
+            "spoke": "laughed, smiled, shouted, whispered, sang, listened, answered, waited, looked "
+            "around, said hello, asked a question, told a joke, began to cry, turned around, "
+            "sat down, stood up",
+            "vehicle": "bus, train, boat, taxi, truck, bicycle, car, ship, plane, motorcycle, subway, horse",
+            "where": "station, airport, beach, school, church, market, museum, office, library, "
+            "hospital, bank, garden, village, castle, river, theater, bakery, factory, "
+            "harbor, bridge, zoo, cinema, hotel, university, mountains, forest",
+            "animal": "cat, dog, horse, bird, rabbit, tiger, monkey, chicken, elephant, lion, squirrel, "
+            "puppy, cow, duck, zebra, goat, eagle",
+            "near": "under, behind, near, beside, on, below, in front of, next to",
+            "furniture": "table, chair, bed, sofa, desk, shelf, stove, carpet, mirror, lamp, piano, bench, "
+            "blanket, pillow, fireplace, television",
+            "weather": "nice, cold, warm, terrible, cloudy, rainy, windy, beautiful, hot, dry, foggy, "
+            "strange, better, much worse",
+            "family": "mother, father, sister, brother, uncle, aunt, cousin, daughter, son, wife, "
+            "husband, grandmother, grandfather, neighbor, best friend",
+            "softly": "quietly, slowly, quickly, carefully, right now, once more, for me, at once, very "
+            "loudly, without a word, with a smile, in a low voice",
+            "task": "homework, luggage, journey, dishes, project, question, machine, computer, "
+            "engine, dinner, garden, exercise, meeting, lesson, test, work, race, concert",
+            "color": "red, blue, green, yellow, white, black, brown, purple, grey, pink, golden, dark, "
+            "light, silver, bright orange",
+            "clothes": "shirt, dress, jacket, coat, hat, scarf, sweater, skirt, belt, ring, watch, "
+            "glove, uniform, suit",
+            "rain": "rain, snow, be cold, get dark, be over, be fine, be sunny, freeze, cost more, "
+            "take long, happen, begin",
+            "job": "farmer, doctor, teacher, baker, king, queen, judge, nurse, student, driver, "
+            "pilot, sailor, soldier, painter, writer, singer, lawyer, butcher, captain, "
+            "policeman, thief, boy, girl, child",
+            "mood": "happy, sad, tired, hungry, angry, proud, busy, quiet, nervous, young, old, "
+            "strong, clever, famous, healthy, thirsty, polite, curious, brave, lazy, sleepy, "
+            "honest",
+            "thing": "key, phone, wallet, pencil, ticket, umbrella, camera, newspaper, picture, knife, "
+            "cup, map, toy, guitar, passport, basket, hammer, story, present, advice, music, "
+            "money, glasses, paper, shoes, voice message",
+            "number": "two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, "
+            "fifteen, twenty, thirty, forty, fifty, sixty, seventy, a hundred, many, several, "
+            "a thousand",
+            "outside": "in the park, by the sea, at home, in town, on the hill, in the rain, through the "
+            "woods, near the lake, along the shore, in the street, across the field, at the "
+            "corner, up here, around the house, in the city, between the trees, under the "
+            "bridge, over there",
+            "do": "swim, dance, play chess, sleep, walk, read, run, sing, take pictures, fly a "
+            "kite, ride a horse, watch a movie, drive, fish, rest, meet my friends, sit down, "
+            "paint",
+            "body": "head, back, foot, hand, knee, shoulder, arm, leg, tooth, finger, throat, eyes, "
+            "ears, neck",
+            "good": "good, nice, lovely, wonderful, useful, wise, strange, small, large, new, cheap, "
+            "funny, perfect, rich, kind, great",
         },
         "ru": {
             "adjective": "стар, добр, умн, смел, сер, весёл, хитр, юн, бел, чёрн, красн, нов, быстр, мудр, "
