@@ -23,6 +23,7 @@ from model.speech.text import FRONT_ENDS, TextError
 VARIABLE = "SMART_TUNER_EAR"  # in the environment: a recognizer that comes before that of a study
 NOBODY = "none"  # in place of a recognizer
 HEARD_RATE = 16_000  # Hz, of what Whisper hears
+TOKENS_A_SECOND = 15  # at most: fast speech has 8, where babble is written down without end
 
 
 class EarError(RuntimeError):
@@ -52,11 +53,12 @@ class Ear:
             in CTranslate2's format.
         language: "en" or "ru".
         device: where it runs; on a CPU with 8-bit weights.
+        fetch: whether a model that is not here may be fetched.
 
     Raises EarError.
     """
 
-    def __init__(self, recognizer: str, language: str, device: str = "cpu") -> None:
+    def __init__(self, recognizer: str, language: str, device: str = "cpu", *, fetch: bool = True) -> None:
         if not is_installed():
             raise EarError(
                 "Nothing can be heard: the extra ear is not installed.\n"
@@ -72,6 +74,7 @@ class Ear:
                 device_index=kind.index or 0,
                 compute_type="int8" if kind.type == "cpu" else "float16",
                 cpu_threads=torch.get_num_threads(),
+                local_files_only=not fetch,
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise EarError(
@@ -102,6 +105,7 @@ class Ear:
             temperature=0.0,  # the same sound is always heard alike
             condition_on_previous_text=False,
             without_timestamps=True,
+            max_new_tokens=10 + TOKENS_A_SECOND * -(-len(sound) // HEARD_RATE),
         )
         return " ".join(segment.text.strip() for segment in segments)
 

@@ -41,7 +41,7 @@ def misreading(ear: Ear, wave: NDArray[np.float32], rate: int, text: str) -> Mis
     likelihood = Likelihood(ear, sound)
     left = list(range(len(words)))
     whole = likelihood(words)
-    while len(left) > 1:  # without the likeliest to be lost, until all others were said
+    while 2 * len(left) > len(words):  # without the likeliest to be lost, until the others, or half, are left
         found = {i: likelihood([words[k] for k in left if k != i]) for i in left}
         least = max(left, key=lambda i: found[i])
         if found[least] - whole <= LOST:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import forked
@@ -16,8 +17,10 @@ import soundfile
 from small_study import QUICK, STUDY, changed
 from small_vocoder import small_vocoder
 
+from dashboards.synthesis.client import SynthesisClient, in_child
 from model.settings import VOCODER
 from objectives.ear import VARIABLE as EAR
+from studies.report.voices import READINGS
 
 PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
 
@@ -189,6 +192,14 @@ def test_the_best_voice_is_listened_to_at_the_end_and_whenever_asked(workdir, wh
     said = workdir.run("speak", "small", "a dog sees a house", "--check", "-o", "a.wav").stderr
     assert "of 100 letters" in said and "Words that were lost: " in said and "the best of 4 readings" in said
     assert (workdir.folder / "a.wav").is_file()
+    runs = workdir.folder / "runs"
+    arguments = (f"sqlite:///{runs / 'study.db'}", runs)
+    with closing(SynthesisClient(in_child, arguments)) as pages:
+        heard = pages.speak("small", None, "a dog sees a house")["heard"]
+        assert heard["lost"] and heard["readings"] == READINGS
+    monkeypatch.setenv(EAR, "no-such-name")  # which is not fetched while somebody waits for a sentence
+    with closing(SynthesisClient(in_child, arguments)) as pages:
+        assert pages.speak("small", None, "a dog")["heard"] is None
 
 
 def test_an_exported_voice_speaks_without_its_study(finished, tmp_path):

@@ -17,7 +17,7 @@ else:  # it loads torch, for which only the child has a use
 
 LONGEST_TEXT = 500  # characters of a sentence
 WAITING = 4
-SECONDS = 30.0  # for a sentence
+SECONDS = 60.0  # for a sentence, which may be spoken and listened to four times
 START_SECONDS = 180.0  # to load torch, on a machine that trains
 
 

@@ -1,10 +1,14 @@
-"""The synthesis worker: a process that speaks one text after another, with its last voices in memory."""
+"""The synthesis worker: a process that speaks one text after another, with its last voices in memory.
+
+It listens to what it spoke, where there is a recognizer already: nobody waits here for one to be fetched.
+"""
 
 import io
 import os
 import signal
 from collections import OrderedDict
 from contextlib import closing
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,10 @@ from model.checkpoint import DamagedCheckpoint
 from model.speech.hifigan import VocoderError
 from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
+from objectives.ear import Ear, EarError, recognizer_of
 from smart_tuner.store.storage import open_storage
-from studies.report.voices import voice_checkpoint, with_sound
-from studies.run.study import StudyError, load_study
+from studies.report.voices import checked, voice_checkpoint, with_sound
+from studies.run.study import StudyError, load_study, stored_spec
 
 VOICES = 3
 SYMBOLS = 700  # numbers are spoken as words, so that a short text may be a long speech
@@ -43,7 +48,9 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
             try:
                 study = load_study(name, storage)
                 number, path = voice_checkpoint(study, number, workdir / "studies" / name)
-                pipe.send(_said(_voice(voices, path, study), number, path, text))
+                voice = _voice(voices, path, study)
+                ear = _ear(recognizer_of(stored_spec(study).ear.recognizer), voice.front_end.name)
+                pipe.send(_said(voice, ear, number, path, text))
             except TextError as error:
                 pipe.send(_unspeakable(error))
             except StudyError as error:
@@ -69,11 +76,24 @@ def _voice(voices: "OrderedDict[Path, Voice]", path: Path, study: optuna.Study) 
     return voices[path]
 
 
-def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
+@lru_cache
+def _ear(recognizer: str | None, language: str) -> Ear | None:
+    try:
+        return Ear(recognizer, language, fetch=False) if recognizer else None
+    except EarError:
+        return None
+
+
+def _said(voice: Voice, ear: Ear | None, number: int, path: Path, text: str) -> dict[str, Any]:
     symbols = voice.front_end.encode(text)
     if len(symbols) > SYMBOLS:
         return {"error": "too_long_spoken", "symbols": len(symbols), "limit": SYMBOLS}
-    speech = voice.speak(text)
+    heard = None
+    if ear is None:
+        speech = voice.speak(text)
+    else:
+        reading, readings = checked(voice, text, ear)
+        speech, heard = reading.speech, {**reading.told(), "readings": readings}
     sound, rate = voice.sound(speech), voice.mel_settings.sample_rate
     file = io.BytesIO()
     soundfile.write(file, sound, rate, format="WAV", subtype="PCM_16")
@@ -84,6 +104,7 @@ def _said(voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
         "digest": checkpoint.digest(path),
         "stop": speech.stop,
         "vocoder": voice.sounds_by,
+        "heard": heard,
         "words": voice.front_end.in_words(text),
         "seconds": len(sound) / rate,
         "wave": file.getvalue(),

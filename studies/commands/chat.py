@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ class StudyCommands:
         told = words("said", number=said["trial"], seconds=f"{said['seconds']:.1f}")
         ruled = words("say_words", words=said["words"]) if said.get("words") else None
         sound = as_opus(io.BytesIO(said["wave"]))
-        return Reply(lines(told, ruled, cut), (("voice", "said.ogg", sound),))
+        return Reply(lines(told, *_heard(words, said), ruled, cut), (("voice", "said.ogg", sound),))
 
     def _unsaid(self, words: Words, said: Mapping[str, Any]) -> str:
         error = said["error"]
@@ -201,6 +201,15 @@ class StudyCommands:
 
     def _folder(self, study: optuna.Study, number: int) -> Path:
         return trial_folder(self._workdir / "studies" / study.study_name, number)
+
+
+def _heard(words: Words, said: Mapping[str, Any]) -> Iterator[str]:
+    """What was understood of a spoken text, where somebody listened."""
+    if heard := said.get("heard"):
+        yield words("said_heard", letters=heard["letters"])
+        for key, name in (("lost", "said_lost"), ("repeated", "said_twice")):
+            if heard[key]:
+                yield words(name, words=", ".join(heard[key]))
 
 
 def _fix(words: Words, number: int, entry: Entry, verdict: Entry | None) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import soundfile
@@ -118,6 +119,14 @@ class Reading:
     def is_sound(self) -> bool:
         return not self.misreading and self.heard.cer <= MOST_CER
 
+    def told(self) -> dict[str, Any]:
+        """Letters that were understood, of 100, and the words that are wrong."""
+        return {
+            "letters": round(100 * (1 - self.heard.cer)),
+            "lost": self.misreading.lost,
+            "repeated": self.misreading.repeated,
+        }
+
     @property
     def faults(self) -> tuple[bool, int, float]:
         """To be compared: whether it is another text, how many words are wrong, and how well it is heard."""
@@ -126,7 +135,7 @@ class Reading:
 
 
 def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
-    """The best reading of a text, of at most four with other masks of the prenet; the first sound one will do.
+    """The best reading of a text, of at most four with other masks; the first sound one will do.
 
     Returns how many were spoken, too.
     """

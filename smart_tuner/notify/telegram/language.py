@@ -221,6 +221,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "say_no_voice": ("There is no voice to speak with: {why}", "Говорить пока нечем: {why}"),
     "said": ("Trial {number}, {seconds} s.", "Испытание {number}, {seconds} с."),
+    "said_heard": ("Understood: {letters} of 100 letters.", "Разборчиво букв из 100: {letters}."),
+    "said_lost": ("Words that were lost: {words}.", "Пропущенные слова: {words}."),
+    "said_twice": ("Words that were said twice: {words}.", "Слова, сказанные дважды: {words}."),
     "say_words": ("Numbers are spoken by rule: {words}", "Числа читаются по правилу: {words}"),
     "help": (
         "/status  how far the study is\n/best  the best voice, to listen to\n/trials  the newest trials\n"
