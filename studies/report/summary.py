@@ -269,7 +269,9 @@ def named(study: optuna.Study, best: FrozenTrial) -> str:
     """The best trial, and from which one it goes on, if it does: before and after."""
     before, measured = history.before(study, best), attributes.best_measure(best)
     if before is None or measured is None:
-        return f"trial {best.number}"
+        vain = [on for on in history.going_on(study).values() if on.trial == best.number]
+        longer = f", which was no better when it was trained on to step {vain[-1].steps}" if vain else ""
+        return f"trial {best.number}{longer}"
     value = Described.of(study).shown(before["value"] or 0.0)
     origin = f"goes on from trial {before['number']} ({value} after {before['step']} steps)"
     return f"trial {best.number}, which {origin} to step {measured['step']}"
