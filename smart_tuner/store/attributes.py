@@ -59,7 +59,7 @@ class GoesOn:
 
 
 def goes_on_from(trial: FrozenTrial) -> GoesOn | None:
-    """Of the trial that trains a search's best one on; None of a trial of the search."""
+    """What a trial goes on from; None for a trial of the search."""
     return goes_on_in(trial.user_attrs.get(GOES_ON))
 
 

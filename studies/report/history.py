@@ -112,8 +112,8 @@ def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
-    """Of the search: the best trial that no rule changed, the best that one did, and the best that began with
-    the values to which repairs had led another, and then needed none: only the last proves those values."""
+    """The search's best trial that no rule changed, the best that one did, and the best that began with the
+    values to which repairs had led another, and then needed none: only the last proves those values."""
     repaired, fresh, searched = _has("repairs"), _has("fresh_of"), ~_has(GOES_ON)
     return {
         "unassisted": best_trial(study, searched, ~repaired),

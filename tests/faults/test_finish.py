@@ -128,7 +128,7 @@ def test_what_cannot_be_had_is_not_trained_on_and_can_be_later(toy, undisturbed)
     assert without_seconds(told(toy)) == without_seconds(told(undisturbed))
 
 
-def test_nothing_is_trained_beyond_what_the_search_reached(toy):
+def test_a_finish_may_be_one_step_longer_than_the_search(toy):
     change(toy, steps=STEPS + 1)
     toy.finish()
     assert [on.steps for on in finishing(toy).values()] == [STEPS + 1]
