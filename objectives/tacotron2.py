@@ -60,10 +60,11 @@ class Tacotron2(Objective):
     words = WORDS
 
     def finishing(self, parameters: Mapping[str, int | float], step: int, steps: int) -> dict[str, int]:
-        """A learning rate that is halved `HALVINGS` times on the way, unless it falls already."""
+        """A learning rate that is halved `HALVINGS` times in the second half, unless it falls already."""
         if step > parameters["decay_start_step"]:
             return {}
-        return {"decay_start_step": step, "decay_half_life": max(1, (steps - step) // HALVINGS)}
+        start = (step + steps) // 2
+        return {"decay_start_step": start, "decay_half_life": max(1, (steps - start) // HALVINGS)}
 
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> "Tacotron2Run":
         settings, shapes = (

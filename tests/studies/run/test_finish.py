@@ -94,8 +94,8 @@ def test_a_voice_s_learning_rate_is_halved_on_the_way():
     parameters = {name: known.default for name, known in PARAMETERS.items()}
     found = Tacotron2.finishing(None, parameters, 400, 2400)
     settings = Settings(**found)
-    assert learning_rate_at(400, settings) == settings.learning_rate
-    assert math.log2(learning_rate_at(400, settings) / learning_rate_at(2400, settings)) == pytest.approx(
+    assert learning_rate_at(1400, settings) == settings.learning_rate
+    assert math.log2(learning_rate_at(1400, settings) / learning_rate_at(2400, settings)) == pytest.approx(
         HALVINGS, rel=0.01
     )
     assert Tacotron2.finishing(None, parameters | {"decay_start_step": 300}, 400, 2400) == {}
