@@ -12,6 +12,7 @@ from model.training import learning_rate_at
 from objectives.signals import PARAMETERS
 from objectives.tacotron2 import HALVINGS, Tacotron2
 from smart_tuner import Objective, Parameter, Run, run_study
+from smart_tuner.repair.pruning import SuccessiveHalving
 from studies.report import history
 
 RATES = {"rate": optuna.distributions.CategoricalDistribution((0.1, 0.2, 0.3))}
@@ -67,6 +68,29 @@ def test_it_goes_on_with_the_settings_of_its_objective(tmp_path, mode):
     assert rate == origin.params["rate"] / 2
     assert last.value == pytest.approx(origin.value * (1 - 0.1 * rate) ** 80)
     assert list(last.intermediate_values) == [5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+
+def test_no_pruner_judges_it(tmp_path):
+    pruner = {
+        "use": "optuna.pruners:ThresholdPruner",
+        "args": {"lower": 0.4},
+    }  # which no trial reaches so soon
+    study = studied(tmp_path, finish={"steps": 400}, pruner=pruner)
+    assert study.trials[-1].state.name == "COMPLETE"
+    assert study.trials[-1].value < 0.4
+
+
+def test_no_trial_is_held_against_it():
+    study = optuna.create_study()
+    values, on = (1.0, 3.0, 4.0), {"trial": 0, "step": 1, "steps": 9}
+    study.add_trials([optuna.trial.create_trial(value=v, intermediate_values={1: v}) for v in values])
+    kept = optuna.trial.create_trial(value=2.0, intermediate_values={1: 2.0})
+    kept.number = 9
+    assert not SuccessiveHalving(1, 2).prune(study, kept)
+    study.add_trial(
+        optuna.trial.create_trial(value=1.0, intermediate_values={1: 1.0}, user_attrs={"goes_on_from": on})
+    )
+    assert not SuccessiveHalving(1, 2).prune(study, kept)
 
 
 def test_it_ends_when_its_hours_are_over(tmp_path):
