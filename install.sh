@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 ITEMS=(
   "1|setup|set up .venv with everything the program needs|do_setup"
   "2|data|fetch the recorded Russian corpus, or check a folder: data DIR|do_data"
-  "3|study|run a study (default: quickstart, and train its best values for longer)|do_study"
+  "3|study|run a study (default: quickstart)|do_study"
   "4|train|train one voice with automatic fixes|do_train"
   "5|pages|look at studies in a browser, and talk to their voices|do_pages"
   "6|status|list the studies, or show one: status NAME|do_status"
@@ -52,12 +52,7 @@ do_data() {
   set_up ear,espeak,vocoder
   if [ $# -eq 0 ]; then program data prepare festvox-ru; else program data check "$@"; fi
 }
-do_study() {
-  set_up ear,espeak,vocoder
-  if [ $# -gt 0 ]; then program start "$@"; return; fi
-  program start quickstart
-  program train quickstart --best --steps 2400  # the search compares short trainings, which nobody understands
-}
+do_study() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program start "$@"; }
 do_train() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
 do_pages() { set_up ear,espeak,vocoder; program pages "$@"; }
 do_fixes() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program fixes "$@" --explain; }

@@ -38,7 +38,9 @@ from objectives.base import Objective, Run
 from objectives.signals import PARAMETERS
 from objectives.tacotron2 import Tacotron2Run
 from objectives.trial import Trial
+from smart_tuner.store.attributes import goes_on_from
 from smart_tuner.store.leases import Leases
+from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import BUDGET_SECONDS
 from smart_tuner.store.storage import open_storage
 from studies.file.space import suggest
@@ -47,7 +49,7 @@ from studies.report.summary import formatted
 from studies.run.artifacts import Artifacts
 from studies.run.folders import trial_folder
 from studies.run.study import load_study, open_study, rdb, stored_spec
-from studies.run.training import plan_of
+from studies.run.training import plan_of, trained_on
 from studies.run.worker import Worker
 
 STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
@@ -149,7 +151,7 @@ class Warnings(Callback):
 def toy_spec(trials: int, name: str = TOY, **tables: Any) -> Spec:
     """Args: tables: of the study file, instead of the toy's."""
     data = load("quickstart").model_dump(mode="json")
-    data |= {"name": name, "rules": {"mode": "off"}}
+    data |= {"name": name, "rules": {"mode": "off"}, "finish": {}}
     data["budget"] |= {"trials": trials, "retries": 1_000_000}
     data["pruner"] = {"name": "asha", "min_resource": MEASURE_EVERY, "reduction_factor": 3}
     data["objective"] |= {
@@ -179,7 +181,9 @@ def one_worker(
     def run(attempt: Attempt) -> float:
         params = attempt.outage.wait_for(lambda: suggest(attempt.trial, spec))
         made = network(name, params, workdir / f"steps-{attempt.trial.number}.log", seconds)
-        return NotedTrial(Start(attempt, Toys(), made, params, plan, 0), told).value()
+        goes_on = goes_on_from(latest(attempt.trial))
+        own = plan if goes_on is None else trained_on(plan, goes_on, spec, {})
+        return NotedTrial(Start(attempt, Toys(), made, params, own, 0), told).value()
 
     try:
         Worker(spec, study, run, workdir / name, told, linger, patience, artifacts).work()

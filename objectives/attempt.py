@@ -1,5 +1,6 @@
 """A trial's life in one process: what it is given, what happens in it, and who is told."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -55,7 +56,12 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How every trial of a study is trained, watched and measured."""
+    """How every trial of a study is trained, watched and measured.
+
+    Args:
+        settings: that the run begins with also where its checkpoint has others.
+        seconds: of training, after which it ends with the next measure.
+    """
 
     steps: int
     measure_every: int
@@ -63,6 +69,8 @@ class Plan:
     rules: tuple[Rule, ...]  # none: train only
     searched: frozenset[str]  # settings whose repair ends the trial: with credit = "pure", those searched
     checkpoint_every: int
+    settings: Mapping[str, int | float] = field(default_factory=dict)
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,13 @@ class Objective(ABC):
         """A run's value with its unit."""
         return with_unit(value, self.unit)
 
+    def finishing(
+        self, parameters: Mapping[str, int | float], step: int, steps: int
+    ) -> Mapping[str, int | float]:
+        """Which settings a search's best run shall have when it is trained on, and no longer compared: others
+        than it had, such as a learning rate that falls. Args: step, steps: from where, and to where."""
+        return {}
+
     @abstractmethod
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> Run:
         """A new run. Args: parameters: a value for each, and its `settings` are those that may change."""

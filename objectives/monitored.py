@@ -52,7 +52,10 @@ class Monitored:
     # What AutoFix may do
 
     def roll_back(self, step: int) -> None:
+        """A trial that goes on from another one's checkpoint has none from before: then to that."""
         path = checkpoint.at(self._folder, step)
+        if not path.exists():
+            path = next((p for p in checkpoint.all_in(self._folder) if checkpoint.step_of(p) > step), path)
         checkpoint.verify(path)
         self.run.roll_back(path)
         if self.autofix is not None and (excluded := self.autofix.excluded):  # since that was saved, too

@@ -28,6 +28,8 @@ from objectives.signals import MILESTONE, PARAMETERS, SIGNALS, WORDS
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
 
+HALVINGS = 3  # of the learning rate, while a voice is finished
+
 
 @dataclass(frozen=True)
 class Tacotron2(Objective):
@@ -56,6 +58,13 @@ class Tacotron2(Objective):
     curves = ("unweighted_loss", "guided")
     measures = ("aligned_share", "failure_share", "diagonal_score", "gate_accuracy", "shortest", "longest")
     words = WORDS
+
+    def finishing(self, parameters: Mapping[str, int | float], step: int, steps: int) -> dict[str, int]:
+        """A learning rate that is halved `HALVINGS` times in the second half, unless it falls already."""
+        if step > parameters["decay_start_step"]:
+            return {}
+        start = (step + steps) // 2
+        return {"decay_start_step": start, "decay_half_life": max(1, (steps - start) // HALVINGS)}
 
     def run(self, parameters: Mapping[str, int | float], seed: int, device: str) -> "Tacotron2Run":
         settings, shapes = (

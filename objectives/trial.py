@@ -83,7 +83,7 @@ class Trial:
         run, history, live = self._run, self._history, Progress(self._attempt.folder)
         while True:
             if history and history[-1].step == run.step:  # just measured, here or before a kill
-                if run.step >= self._last_step:
+                if run.step >= self._last_step or self._attempt.consumed.seconds >= self._plan.seconds:
                     self._watch.conclude()
                     self._attempt.outage.wait_for(self._report)
                     return best(history).value
@@ -189,6 +189,8 @@ class Trial:
                 raise ObjectiveError(
                     f"restore() left `step` at {self._run.step}: it must be {saved}, as `save` had it."
                 )
+            if self._plan.settings:
+                self._run.settings = {**self._run.settings, **self._plan.settings}
             state = json.loads((newest / STATE).read_text())
             self._history += [Measured.from_record(row) for row in state["measures"]]
             before = self._history[-1].seconds if self._history else 0.0  # as version 0.1 kept it

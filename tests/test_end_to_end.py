@@ -78,12 +78,16 @@ def workdir(tmp_path, finished):
     return Home(tmp_path, finished.folder / "runs" / "corpora")
 
 
+def copied(home, finished):
+    for name in ("studies", "study.db"):
+        subprocess.run(["cp", "-r", finished.folder / "runs" / name, home.folder / "runs"], check=True)
+    return home
+
+
 @pytest.fixture
 def again(workdir, finished):
     """A copy of the finished study, to go on with."""
-    for name in ("studies", "study.db"):
-        subprocess.run(["cp", "-r", finished.folder / "runs" / name, workdir.folder / "runs"], check=True)
-    return workdir
+    return copied(workdir, finished)
 
 
 def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(finished):
@@ -296,21 +300,46 @@ def test_the_rules_of_a_study_are_shown_with_its_thresholds(workdir):
     assert "poor_alignment" in refused.stderr
 
 
-def test_what_a_study_found_is_trained_for_longer(again, finished):
-    assert (
-        "run_study.py train small.toml --best --steps 72    train the best values for longer"
-        in finished.stdout
-    )
-    again.run("train", "small.toml", "--best", "--steps", "8", "--param", "batch_size=8")
-    names = [row["name"] for row in json.loads(again.run("list", "-f", "json").stdout)]
-    [name] = [name for name in names if name.startswith("small-train-")]
-    best = json.loads(again.run("best", "small", "-f", "json").stdout)
-    [trial] = json.loads(again.run("trials", name, "-f", "json").stdout)
-    settings = trial["user_attrs"]["settings"]
-    assert best["params"].items() <= settings.items() and settings["batch_size"] == 8
-    assert [m["step"] for m in trial["user_attrs"]["measures"]] == [6, 8]
-    (again.folder / "new.toml").write_text(changed(STUDY, name='"new"'))
-    assert "new" in again.run("train", "new.toml", "--best", code=2).stderr
+FINISH = 36  # steps
+
+
+@pytest.fixture(scope="session")
+def trained_on(once, finished):
+    """The finished study, whose best trial is then trained on."""
+
+    def finish_it(folder):
+        home = copied(Home(folder, finished.folder / "runs" / "corpora"), finished)
+        (folder / "out").write_text(home.run("resume", "small", "--finish", str(FINISH)).stdout)
+
+    home = Home(once("trained-on", finish_it), None)
+    home.stdout = (home.folder / "out").read_text()
+    return home
+
+
+def test_the_best_trial_is_trained_on_at_the_end(trained_on, finished):
+    assert "run_study.py start small.toml --finish 72    train the best trial on" in finished.stdout
+    assert "--finish" not in trained_on.stdout
+    before = json.loads(finished.run("best", "small", "-f", "json").stdout)
+    trial = json.loads(trained_on.run("trials", "small", "-f", "json").stdout)[2]
+    begun = min(before["user_attrs"]["measures"], key=lambda row: row["value"])
+    measures, settings = trial["user_attrs"]["measures"], trial["user_attrs"]["settings"]
+    assert (trial["params"], measures[0]) == (before["params"], before["user_attrs"]["measures"][0])
+    assert begun in measures and measures[-1]["step"] == FINISH
+    assert settings["decay_start_step"] >= begun["step"]
+    assert {**settings, **before["params"]} == settings
+    status = json.loads(trained_on.run("status", "small", "-f", "json").stdout)
+    assert (status["trials"], status["complete"], status["running"]) == ("2/2", 2, 0)
+    assert status["consumed_steps"] == 24 + FINISH - begun["step"]
+    assert status["finish"] == f"trial 2 from trial {before['number']} to step {FINISH}: complete"
+
+
+def test_a_voice_that_is_trained_on_survives_a_kill(again, trained_on):
+    running = again.begin("resume", "small", "--finish", str(FINISH))
+    wait_for(again, running, lambda: list(again.folder.glob("runs/studies/small/trial-0002/ckpt-*20")))
+    running.kill()
+    running.communicate()
+    again.run("resume", "small")
+    assert again.values() == trained_on.values()
 
 
 def test_one_training_takes_its_parameters_from_the_command_line(workdir):

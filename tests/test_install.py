@@ -40,6 +40,8 @@ def fresh(tmp_path):
         (["setup"], None),
         (["2"], "data prepare festvox-ru"),
         (["data", "my_voice"], "data check my_voice"),
+        (["3"], "start quickstart"),
+        (["study"], "start quickstart"),
         (["study", "russian", "--n-trials", "1"], "start russian --n-trials 1"),
         (["4"], "train quickstart"),
         (["train", "russian"], "train russian"),
@@ -56,13 +58,6 @@ def test_an_item_sets_up_and_runs_its_command(fresh, item, command):
     said = fresh("--dry-run", *item).stdout.splitlines()
     assert said[0].endswith(SETUP[0])
     assert said[1:] == [SETUP[1], *([f"{PROGRAM} {command}"] if command else [])]
-
-
-@pytest.mark.parametrize("item", ["3", "study"])
-def test_the_quickstart_searches_and_then_trains_what_it_found(fresh, item):
-    said = fresh("--dry-run", item).stdout.splitlines()
-    commands = ["start quickstart", "train quickstart --best --steps 2400"]
-    assert said[1:] == [SETUP[1], *(f"{PROGRAM} {command}" for command in commands)]
 
 
 def test_the_tests_are_set_up_with_what_they_need(fresh):

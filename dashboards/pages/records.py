@@ -83,10 +83,11 @@ class Records:
         """What changes while a study runs."""
         study, spec = self.load(name)
         trials = study.get_trials(deepcopy=False)
-        states, last = history.states(study), [row for t in trials if (row := _last(t))]
+        states = history.states(study)
         running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
         bests = {kind: t and _best(study, t) for kind, t in history.three_bests(study).items()}
-        best = min((b for b in bests.values() if b), key=lambda b: (b["value"], b["number"]), default=None)
+        best = (found := history.best_trial(study)) and _best(study, found)
+        steps, hours = history.consumed(study)
         uid, better = study.user_attrs["uid"], history.best_from_elsewhere(study)
         queues, described = outbox.counts(self._storage.ours, uid), Described.of(study)
         return {
@@ -102,8 +103,8 @@ class Records:
             "states": states,
             "started": sum(n for state, n in states.items() if state != "waiting"),
             "budget": spec.budget.trials,
-            "steps": sum(row["step"] for row in last),
-            "hours": sum(row.get("seconds", 0.0) for row in last) / 3600,
+            "steps": steps,
+            "hours": hours,
             "repaired": history.repaired(study),
             "yardstick": attributes.yardstick(study) or None,
             "skipped": attributes.skipped(study),
@@ -254,6 +255,7 @@ def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
         "number": trial.number,
         "value": _finite(trial.value),
         "repairs": attributes.repairs(trial),
+        "before": history.before(study, trial),
         "no_speech_yet": history.no_speech_yet(study, trial),
         "heard": _heard(study, trial),
     }
@@ -268,11 +270,6 @@ def _heard(study: optuna.Study, trial: FrozenTrial) -> Record | None:
         "recordings": heard.recordings_letters,
         "intelligible": heard.intelligible,
     }
-
-
-def _last(trial: FrozenTrial) -> Record | None:
-    measures = attributes.measures(trial)
-    return measures[-1] if measures else None
 
 
 def _fix(

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from smart_tuner.repair.words import LANGUAGES, Reason
 
 Record = dict[str, Any]
+GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
 
@@ -46,6 +47,27 @@ def repairs(trial: FrozenTrial) -> int:
 def fresh_of(trial: FrozenTrial) -> int | None:
     """The trial whose repaired values this one began with."""
     return count(trial.user_attrs.get("fresh_of"))
+
+
+@dataclass(frozen=True)
+class GoesOn:
+    """From which trial another one goes on, from which of its steps, and to which."""
+
+    trial: int
+    step: int
+    steps: int
+
+
+def goes_on_from(trial: FrozenTrial) -> GoesOn | None:
+    """What a trial goes on from; None for a trial of the search."""
+    return goes_on_in(trial.user_attrs.get(GOES_ON))
+
+
+def goes_on_in(found: Any) -> GoesOn | None:
+    """The same, from the value of the attribute."""
+    values = [count(found.get(field.name)) for field in fields(GoesOn)] if isinstance(found, dict) else [None]
+    numbers = [value for value in values if value is not None]
+    return GoesOn(*numbers) if len(numbers) == len(values) else None
 
 
 def reason(trial: FrozenTrial) -> str | None:

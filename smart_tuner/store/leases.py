@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection, CursorResult, RowMapping
 
 from smart_tuner.repair.words import Reason, reason
@@ -117,8 +117,15 @@ class Leases:
 
     def reserve(self, most: int) -> Lease | None:
         """The right to ask for a new trial, while fewer than `most` were started."""
+        return self._reserved(self._mine, most)
+
+    def reserve_alone(self) -> Lease | None:
+        """The right to ask for a new trial, while none is asked for, run, left behind or to be told."""
+        return self._reserved(and_(self._mine, LEASES.c.state != "done"), 1)
+
+    def _reserved(self, counted: ColumnElement[bool], most: int) -> Lease | None:
         with self._alone() as connection:
-            counting = select(func.count()).select_from(LEASES).where(self._mine)
+            counting = select(func.count()).select_from(LEASES).where(counted)
             if connection.execute(counting).scalar_one() >= most:
                 return None
             attempt_uid = uuid.uuid4().hex
@@ -126,6 +133,11 @@ class Leases:
             inserted = connection.execute(insert(LEASES).values(**row))
             assert inserted.inserted_primary_key is not None
             return Lease(inserted.inserted_primary_key[0], None, attempt_uid, 1, 0)
+
+    def give_up(self, lease: Lease) -> None:
+        """No trial is asked for after all."""
+        asked = LEASES.c.attempt_uid == lease.attempt_uid, LEASES.c.state == "asking"
+        self._changed(delete(LEASES).where(*asked))
 
     def bind(self, lease: Lease, number: int) -> Lease:
         """The trial that was asked for is `number`. Raises Fenced when the right was lost meanwhile."""

@@ -16,7 +16,6 @@ from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account
 from smart_tuner.notify.telegram.state import ChatState
-from smart_tuner.store import attributes
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
@@ -25,7 +24,7 @@ from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary
 from studies.report.described import Described
 from studies.run import pool
-from studies.run.study import StudyError, open_study, rdb, refuse_undesired, set_desired_state
+from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
 
 if TYPE_CHECKING:
     from objectives import tacotron2
@@ -38,7 +37,13 @@ else:  # they load torch, which takes longer than all that a command needs which
     telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
     tacotron2, hearing = LazyModule("objectives.tacotron2"), LazyModule("studies.run.hearing")
 
-LONGER = 6  # times the steps of a search's trials
+LONGER = 6  # times the steps of a search's trials: how far to train on, where nobody said it
+FINISH = click.option(
+    "--finish",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Train the search's best trial on, to so many steps in all.",
+)
 NO_FIXES = click.option(
     "--no-fixes", is_flag=True, help="Without automatic fixes, under the name NAME-no-fixes: a control."
 )
@@ -54,6 +59,7 @@ LINGER = click.option(
 @click.command()
 @click.argument("study")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@FINISH
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @WITH_PAGES
 @NO_FIXES
@@ -66,6 +72,7 @@ def start(
     place: Place,
     study: str,
     n_trials: int | None,
+    finish: int | None,
     seed: int | None,
     with_pages: bool,
     no_fixes: bool,
@@ -74,7 +81,7 @@ def start(
     launching: Launch | None,
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
-    spec = _chosen(load(study).with_changes(n_trials, seed), no_fixes)
+    spec = _chosen(load(study).with_changes(n_trials, seed, finish), no_fixes)
     place = place.trusting(spec.code)
     if launching is not None:
         if with_pages or workers > 1:
@@ -95,6 +102,7 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @click.command()
 @click.argument("name")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
+@FINISH
 @WITH_PAGES
 @WORKERS
 @USE
@@ -102,16 +110,21 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @TRACKING
 @click.pass_obj
 def resume(
-    place: Place, name: str, n_trials: int | None, with_pages: bool, workers: int, device: str
+    place: Place,
+    name: str,
+    n_trials: int | None,
+    finish: int | None,
+    with_pages: bool,
+    workers: int,
+    device: str,
 ) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
-    spec = spec.with_changes(n_trials, None)
+    spec = spec.with_changes(n_trials, None, finish)
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
-    further = [(f"resume {name}{_used(spec)} {_more(spec)}", "search on")]
     with place.pages(place) if with_pages else nullcontext():
-        _work(place, spec, study, device, workers, further)
+        _work(place, spec, study, device, workers, _further(f"resume {name}{_used(spec)}", spec))
 
 
 @click.command()
@@ -153,8 +166,6 @@ def stop(place: Place, name: str) -> None:
 @click.command()
 @click.argument("study")
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
-@click.option("--best", is_flag=True, help="With the values to which the study of this name led.")
-@click.option("--steps", type=click.IntRange(min=1), help="Instead of the study file's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
 @NO_FIXES
@@ -165,8 +176,6 @@ def train(
     place: Place,
     study: str,
     param: tuple[str, ...],
-    best: bool,
-    steps: int | None,
     seed: int | None,
     warm_start: str | None,
     no_fixes: bool,
@@ -174,35 +183,24 @@ def train(
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
     whole = load(study)
-    found = _led_to(place, whole.name) if best else ()
-    spec = single_training(whole.with_changes(None, seed), (*found, *param), warm_start, steps)
+    spec = single_training(whole.with_changes(None, seed), param, warm_start)
     spec = _chosen(spec, no_fixes)
     place = place.trusting(spec.code)
     further = [(f"start {shlex.quote(study)}", "search for better values")] if whole.space else []
     _work(place, spec, open_study(spec, place.storage(), place.allowed), device, 1, further)
 
 
-def _led_to(place: Place, name: str) -> list[str]:
-    """The best trial's values, and what repairs made of them, as --param takes them. Raises StudyError."""
-    study = place.study(name, looking=True)[0]
-    if (trial := history.best_trial(study)) is None:
-        raise StudyError(f'Study "{name}" has no best trial.\nNone that was trained here has completed.')
-    found = {**trial.params, **attributes.effective(trial)}
-    return [f"{key}={value!r}" for key, value in found.items()]
-
-
 def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list[tuple[str, str]]:
-    """The command as it was given, for more trials, and one that trains what was found for longer: a name may
-    be that of no file."""
+    """The command as it was given, to go on with: a name may be that of no file."""
     given = [shlex.quote(study), *(["--no-fixes"] if no_fixes else [])]
     given += [] if seed is None else [f"--seed {seed}"]
-    longer = f"train {shlex.quote(study)} --best --steps {LONGER * spec.objective.steps}"
-    trained = [(longer, "train the best values for longer")] if spec.space and not no_fixes else []
-    return [(f"start {' '.join(given)} {_more(spec)}", "search on"), *trained]
+    return _further(f"start {' '.join(given)}", spec)
 
 
-def _more(spec: Spec) -> str:
-    return f"--n-trials {spec.budget.trials + 8}"
+def _further(command: str, spec: Spec) -> list[tuple[str, str]]:
+    longer = f"{command} --finish {LONGER * spec.objective.steps}"
+    trained = [(longer, "train the best trial on")] if spec.finish.steps is None else []
+    return [(f"{command} --n-trials {spec.budget.trials + 8}", "search on"), *trained]
 
 
 def _work(

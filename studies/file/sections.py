@@ -234,6 +234,18 @@ class Objective(Table):
         return self
 
 
+class Finish(Table):
+    """How far the best trial is trained on when the search is over.
+
+    Args:
+        steps: in all, those of the search included; None: it is not.
+        hours: of this training; then it ends with the next measure.
+    """
+
+    steps: Count | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+
+
 class Speech(Table):
     """How mel spectrograms become sound.
 

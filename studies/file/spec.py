@@ -41,6 +41,7 @@ from studies.file.sections import (
     Ear,
     Espeak,
     FestvoxRu,
+    Finish,
     Folder,
     Model,
     NoPruner,
@@ -57,7 +58,8 @@ from studies.file.table import Fault, Table, refuse
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
-MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech", "ear"}  # when a study goes on
+# When a study goes on.
+MAY_DIFFER = {"name", "question", "budget", "finish", "notify", "callbacks", "speech", "ear"}
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}},
@@ -105,6 +107,7 @@ class Spec(Table):
     notify: Notify = Field(default_factory=Notify)
     callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
     objective: Objective
+    finish: Finish = Finish()
 
     @classmethod
     def parse(
@@ -222,6 +225,15 @@ class Spec(Table):
         refuse([*faults, *_warmup_faults(objective, info)])
         return objective
 
+    @field_validator("finish")
+    @classmethod
+    def _check_finish(cls, finish: Finish, info: ValidationInfo) -> Finish:
+        objective = info.data.get("objective")
+        if objective and finish.steps is not None and finish.steps <= objective.steps:
+            text = f"is {finish.steps}: must be more than the {objective.steps} of objective.steps"
+            refuse([(("steps",), text)])
+        return finish
+
     def differences(self, other: "Spec") -> list[str]:
         """The dotted keys that must be equal for one study to go on as the other, and are not.
 
@@ -285,13 +297,16 @@ class Spec(Table):
         data["name"] = derived_name(self.name, "-no-fixes")
         return Spec.parse(data, f'study "{self.name}" without fixes')
 
-    def with_changes(self, n_trials: int | None, seed: int | None) -> "Spec":
-        """The same study with another total of trials or another seed; None leaves it. Raises SpecError."""
+    def with_changes(self, n_trials: int | None, seed: int | None, finish: int | None = None) -> "Spec":
+        """The same study with another total of trials, another seed, or its best trial trained on to so many
+        steps; None leaves it. Raises SpecError."""
         data = self.model_dump(mode="json")
         if n_trials is not None:
             data["budget"]["trials"] = n_trials
         if seed is not None:
             data["seed"] = seed
+        if finish is not None:
+            data["finish"]["steps"] = finish
         return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
 
 
@@ -346,9 +361,7 @@ class Voice:
         return replace(SIZES[self.model.size], n_symbols=n_symbols, **self.model.overrides)  # type: ignore[arg-type]
 
 
-def single_training(
-    spec: Spec, params: Sequence[str], warm_start: str | None, steps: int | None = None
-) -> Spec:
+def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -> Spec:
     """The study as one trial with nothing searched; each of `params` is KEY=NUMBER.
 
     Searched values that are not given are the defaults. The name tells the study it came from, and
@@ -356,14 +369,12 @@ def single_training(
 
     Args:
         spec: as the user gave it: an objective that it names is imported.
-        steps: of the training; None: as many as a trial of the study has.
 
     Raises:
         SpecError: a parameter is unknown or beyond its limits.
     """
-    data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}}
+    data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}, "finish": {}}
     data["budget"]["trials"] = 1
-    data["objective"]["steps"] = steps or spec.objective.steps
     if warm_start is not None:
         if spec.model is None:
             raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')

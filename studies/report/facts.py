@@ -66,9 +66,10 @@ def of_study(study: optuna.Study, spec: Spec) -> Facts:
 def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
     if trial is None:
         return None
-    found = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
+    found: Facts = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
     heard = attributes.heard(study, trial)
     said = {"letters": heard.letters, "recordings": heard.recordings_letters} if heard else {}
+    found |= {"before": before} if (before := history.before(study, trial)) else {}
     return {**found, **said, "no_speech_yet": history.no_speech_yet(study, trial)}
 
 

@@ -9,7 +9,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Select, func, select
 
 from objectives import distance
-from smart_tuner.store.attributes import count, is_number, measures, yardstick
+from smart_tuner.store.attributes import (
+    GOES_ON,
+    GoesOn,
+    best_measure,
+    count,
+    goes_on_from,
+    goes_on_in,
+    is_number,
+    measures,
+    yardstick,
+)
 from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
 from smart_tuner.store.optuna_private import models, storage_of, study_id_of
 from smart_tuner.store.tables import LEASES
@@ -21,8 +31,9 @@ Kind = models.TrialValueModel.TrialValueType
 
 
 def states(study: optuna.Study) -> Counter[str]:
-    """How many trials are in each state, by its name in small letters."""
-    counts = select(TRIALS.state, func.count()).where(TRIALS.study_id == study_id_of(study))
+    """How many trials of the search are in each state, by its name in small letters."""
+    of_search = TRIALS.study_id == study_id_of(study), ~_has(GOES_ON)
+    counts = select(TRIALS.state, func.count()).where(*of_search)
     return Counter(
         {state.name.lower(): count for state, count in _rows(study, counts.group_by(TRIALS.state))}
     )
@@ -31,6 +42,36 @@ def states(study: optuna.Study) -> Counter[str]:
 def started(study: optuna.Study) -> int:
     """Trials that count against the budget: every number that was ever started."""
     return sum(count for state, count in states(study).items() if state != "waiting")
+
+
+def going_on(study: optuna.Study) -> dict[int, GoesOn]:
+    """The trials, by their numbers, that train the best one of a search on; oldest first."""
+    query = (
+        select(TRIALS.number, USER_ATTRS.value_json)
+        .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
+        .where(TRIALS.study_id == study_id_of(study), USER_ATTRS.key == GOES_ON)
+        .order_by(TRIALS.number)
+    )
+    return {number: found for number, text in _rows(study, query) if (found := goes_on_in(parsed(text)))}
+
+
+def before(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any] | None:
+    """Number and value of the trial that this one goes on from, and its step then; None where it does not."""
+    goes_on, trials = goes_on_from(trial), study.get_trials(deepcopy=False)
+    if goes_on is None or goes_on.trial >= len(trials):
+        return None
+    return {"number": goes_on.trial, "value": trials[goes_on.trial].value, "step": goes_on.step}
+
+
+def to_train_on(study: optuna.Study, spec: Spec) -> tuple[FrozenTrial, GoesOn] | None:
+    """The search's best trial and how it is to be trained on, if the study wants that, and it was not yet."""
+    steps = spec.finish.steps
+    best = best_trial(study, ~_has(GOES_ON)) if steps else None
+    measured = best and best_measure(best)
+    if not (steps and best and measured and measured["step"] < steps):
+        return None
+    goes_on = GoesOn(best.number, measured["step"], steps)
+    return None if goes_on in going_on(study).values() else (best, goes_on)
 
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
@@ -71,13 +112,13 @@ def no_speech_yet(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 
 def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
-    """The best trial that no rule changed, the best that one did, and the best that began with the values
-    to which repairs had led another, and then needed none: only the last proves those values."""
-    repaired, fresh = _has("repairs"), _has("fresh_of")
+    """The search's best trial that no rule changed, the best that one did, and the best that began with the
+    values to which repairs had led another, and then needed none: only the last proves those values."""
+    repaired, fresh, searched = _has("repairs"), _has("fresh_of"), ~_has(GOES_ON)
     return {
-        "unassisted": best_trial(study, ~repaired),
-        "assisted": best_trial(study, repaired),
-        "verified_fresh": best_trial(study, ~repaired, fresh),
+        "unassisted": best_trial(study, searched, ~repaired),
+        "assisted": best_trial(study, searched, repaired),
+        "verified_fresh": best_trial(study, searched, ~repaired, fresh),
     }
 
 
@@ -88,21 +129,29 @@ def repaired(study: optuna.Study) -> int:
 
 
 def consumed(study: optuna.Study) -> tuple[int, float]:
-    """Optimizer steps and hours of training that the study's trials took so far: those also that a killed
-    attempt took and another took again, and those of trials that were never measured."""
+    """Optimizer steps and hours of training that the study's trials took so far: see `_consumed`."""
+    found = _consumed(study).values()
+    return sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
+
+
+def _consumed(study: optuna.Study) -> dict[int | str, tuple[int, float]]:
+    """Optimizer steps and seconds of training that each trial took so far: those also that a killed attempt
+    took and another took again, and those of trials that were never measured. A trial that goes on from
+    another one has that one's measures, too: of it only the lease knows what it took."""
     stored = (
         select(TRIALS.number, USER_ATTRS.value_json)
         .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
         .where(TRIALS.study_id == study_id_of(study), USER_ATTRS.key == "measures")
     )
-    last = {number: row for number, text in _rows(study, stored) if (row := _last(parsed(text)))}
+    others, rows = going_on(study), _rows(study, stored)
+    last = {n: row for n, text in rows if n not in others and (row := _last(parsed(text)))}
     found: dict[int | str, tuple[int, float]]
     found = {number: (measured["step"], measured.get("seconds", 0.0)) for number, measured in last.items()}
     for lease, number, steps, seconds in _noted(study):  # at renewals: what came after is not in it
         measured = found.get(number, (0, 0.0))
         trial = f"deleted, lease {lease}" if number is None else number
         found[trial] = max(steps, measured[0]), max(seconds, measured[1])
-    return sum(steps for steps, _ in found.values()), sum(seconds for _, seconds in found.values()) / 3600
+    return found
 
 
 def _noted(study: optuna.Study) -> list[Any]:
@@ -130,14 +179,19 @@ def training_left(study: optuna.Study, spec: Spec) -> bool:
     budget = spec.budget
     if budget.consumed_steps is None and budget.hours is None:
         return True
-    steps, hours = consumed(study)
+    others = going_on(study)
+    found = [used for number, used in _consumed(study).items() if number not in others]
+    steps, hours = sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
     return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
 
 
 def left_to_do(study: optuna.Study, spec: Spec, leases: Mapping[str, int]) -> bool:
     """Whether a worker would find something to do. Args: leases: how many there are in each state."""
-    return bool(leases.get("released")) or (
-        spec.budget.trials > sum(leases.values()) and training_left(study, spec)
+    begun = sum(leases.values()) - len(going_on(study))
+    return (
+        bool(leases.get("released"))
+        or (spec.budget.trials > begun and training_left(study, spec))
+        or to_train_on(study, spec) is not None
     )
 
 

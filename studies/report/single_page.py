@@ -55,7 +55,7 @@ def page(
         question=spec.question,
         status={name: value for name, value in status.items() if value is not None},
         note=report.untrained(study),
-        best=best and {"number": best.number, "line": line, "params": best.params},
+        best=best and {"name": report.named(study, best), "line": line, "params": best.params},
         sentence=spec.objective.speak,
         sound=sample and _inline(Path(f"{sample}.wav"), "audio/wav"),
         picture=sample and _inline(Path(f"{sample}.png"), "image/png"),

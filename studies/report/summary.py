@@ -70,6 +70,8 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
     values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
     told: Record = {"repairs": attributes.repairs(best)}
+    if before := history.before(study, best):
+        told |= {f"before_{name}": value for name, value in before.items()}
     if "mismatch" in attributes.yardstick(study):
         told["no_speech_yet"] = history.no_speech_yet(study, best)
     if heard := attributes.heard(study, best):
@@ -86,6 +88,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "name": study.study_name,
         "trials": f"{history.started(study)}/{spec.budget.trials}",
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "finish": _finish(study, spec),
         "repaired": history.repaired(study),
         "consumed_steps": steps,
         "hours": round(hours, 3),
@@ -96,6 +99,18 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
+
+
+def _finish(study: optuna.Study, spec: Spec) -> str | None:
+    """How the best trial is trained on, or will be; None where nobody wants it."""
+    trials = study.get_trials(deepcopy=False)
+    done = [
+        f"trial {number} from trial {on.trial} to step {on.steps}: {trials[number].state.name.lower()}"
+        for number, on in history.going_on(study).items()
+    ]
+    if not done and spec.finish.steps is not None:
+        return f"after the search, to step {spec.finish.steps}"
+    return done[-1] if done else None
 
 
 def formatted(found: Record | list[Record], form: str) -> str:
@@ -212,7 +227,7 @@ def markdown(
     if note:
         lines += ["", note]
     if best:
-        lines += ["", f"## Best: trial {best.number}", "", measure_line(study, best), ""]
+        lines += ["", f"## Best: {named(study, best)}", "", measure_line(study, best), ""]
         lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample and spec.objective.speak else []
         lines += ["", "## Bests", "", *(f"- {line}" for line in bests(study)), ""]
@@ -248,6 +263,18 @@ def bests(study: optuna.Study) -> list[str]:
         for kind, trial in three_bests(study).items()
     }
     return [printable(f"{BESTS[kind]}: {text}") for kind, text in found.items()]
+
+
+def named(study: optuna.Study, best: FrozenTrial) -> str:
+    """The best trial, and from which one it goes on, if it does: before and after."""
+    before, measured = history.before(study, best), attributes.best_measure(best)
+    if before is None or measured is None:
+        vain = [on for on in history.going_on(study).values() if on.trial == best.number]
+        longer = f", which was no better when it was trained on to step {vain[-1].steps}" if vain else ""
+        return f"trial {best.number}{longer}"
+    value = Described.of(study).shown(before["value"] or 0.0)
+    origin = f"goes on from trial {before['number']} ({value} after {before['step']} steps)"
+    return f"trial {best.number}, which {origin} to step {measured['step']}"
 
 
 def value_name(described: Described) -> str:
@@ -301,9 +328,11 @@ def summary(
     name, best, note = study.study_name, best_trial(study), untrained(study)
     parts = [trials_table(study), *(["", note] if note else [])]
     if best is None:
-        return "\n".join([*parts, "", "No trial completed.", f"See why: run_study.py trials {name} -f json"])
+        wanted = spec.finish.steps is not None
+        none = "No trial completed" + (", so there is none to train on." if wanted else ".")
+        return "\n".join([*parts, "", none, f"See why: run_study.py trials {name} -f json"])
     settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
-    parts += ["", f"Best: trial {best.number}. {measure_line(study, best)}"]
+    parts += ["", f"Best: {named(study, best)}. {measure_line(study, best)}"]
     parts += [f"Settings: {settings}"] if settings else []
     if three_bests(study)["assisted"]:
         parts += ["Of all:", *(f"- {line}" for line in bests(study))]

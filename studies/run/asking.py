@@ -4,11 +4,15 @@ A worker may die before it can say in its lease which trial it got. Such a trial
 notebook asked for in the same study is the notebook's.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from smart_tuner.store.attributes import GOES_ON, GoesOn
 from smart_tuner.store.optuna_private import forget_trials, id_of, storage_of, study_id_of
 from studies.run.study import rdb
 
@@ -22,7 +26,15 @@ def ask(study: optuna.Study) -> optuna.Trial:
     for waiting in storage.get_all_trials(study_id_of(study), deepcopy=False, states=(TrialState.WAITING,)):
         if rdb(study).begin_waiting(id_of(waiting), ASKED):
             return optuna.trial.Trial(study, id_of(waiting))
-    return optuna.trial.Trial(study, storage.create_new_trial(study_id_of(study), _template()))
+    return optuna.trial.Trial(study, storage.create_new_trial(study_id_of(study), _template({}, {})))
+
+
+def ask_to_go_on(study: optuna.Study, best: FrozenTrial, goes_on: GoesOn) -> optuna.Trial:
+    """A new trial with the values of `best`, which it goes on from; like one that was queued with them."""
+    forget_trials(study)
+    fixed = {"fixed_params": best.params}
+    template = _template(fixed, {GOES_ON: asdict(goes_on)})
+    return optuna.trial.Trial(study, storage_of(study).create_new_trial(study_id_of(study), template))
 
 
 def is_ours(trial: FrozenTrial) -> bool:
@@ -30,7 +42,7 @@ def is_ours(trial: FrozenTrial) -> bool:
     return ASKED in trial.system_attrs or "settings" in trial.user_attrs
 
 
-def _template() -> FrozenTrial:
+def _template(system_attrs: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> FrozenTrial:
     return FrozenTrial(
         number=-1,  # the storage gives the next one
         state=TrialState.RUNNING,
@@ -39,8 +51,8 @@ def _template() -> FrozenTrial:
         datetime_complete=None,
         params={},
         distributions={},
-        user_attrs={},
-        system_attrs={ASKED: True},
+        user_attrs=dict(user_attrs),
+        system_attrs={ASKED: True, **system_attrs},
         intermediate_values={},
         trial_id=-1,
     )

@@ -1,6 +1,7 @@
 """One trial of a study: from its parameters to the value that the objective gives it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from objectives.base import Objective
 from objectives.trial import Trial
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
-from smart_tuner.store.optuna_private import id_of, latest, storage_of
+from smart_tuner.store.attributes import GoesOn, goes_on_from
+from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
 from studies.run import data, tacotron2
 from studies.run.study import StudyError
 
+FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 # Runs a trial to its value, or raises what ends it.
 Job = Callable[[Attempt], float]
 
@@ -76,10 +79,14 @@ def trials(
         trial = attempt.trial
         params = attempt.outage.wait_for(lambda: _suggested(trial, spec))
         values = spec.parameters(params, objective.parameters)
-        made = objective.run(values, derived(spec.seed, "training", trial.number), device)
+        found = attempt.outage.wait_for(lambda: latest(trial))
+        own, first, step = plan, trial.number, 0
+        if (goes_on := goes_on_from(found)) is not None:
+            first, step = goes_on.trial, goes_on.step  # what it goes on from is read with the same seed only
+            own = trained_on(plan, goes_on, spec, objective.finishing(values, step, goes_on.steps))
+        made = objective.run({**values, **own.settings}, derived(spec.seed, "training", first), device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
-        last = attempt.outage.wait_for(lambda: storage_of(trial.study).get_trial(id_of(trial)).last_step)
-        start = Start(attempt, objective, made, params, plan, last or 0)
+        start = Start(attempt, objective, made, params, own, found.last_step or step)
         callback.started(start)
         return Trial(start, callback).value()
 
@@ -115,6 +122,21 @@ def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
 def _note_start(trial: optuna.Trial, settings: Mapping[str, float]) -> None:
     trial.set_user_attr("settings", dict(settings))
     trial.set_user_attr("policy", trial.study.user_attrs["policy"])
+
+
+def trained_on(plan: Plan, goes_on: GoesOn, spec: Spec, settings: Mapping[str, float]) -> Plan:
+    """How the trial that goes on from a search's best one is trained: with few further measures, at multiples
+    of the study's steps from one to the next."""
+    every = plan.measure_every * -(-(goes_on.steps - goes_on.step) // (FURTHER_MEASURES * plan.measure_every))
+    hours = float("inf") if spec.finish.hours is None else spec.finish.hours
+    return replace(
+        plan,
+        steps=goes_on.steps,
+        measure_every=every,
+        searched=frozenset(),
+        settings=settings,
+        seconds=3600 * hours,
+    )
 
 
 def plan_of(spec: Spec, allowed: Collection[str] = ()) -> Plan:

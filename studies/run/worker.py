@@ -1,5 +1,6 @@
 """Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,20 +15,23 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
 
 from model import checkpoint
+from model.checkpoint import DamagedCheckpoint
 from model.failpoint import failpoint
 from objectives.attempt import Attempt, Callback
 from objectives.trial import Interrupted
 from smart_tuner.store import attributes
+from smart_tuner.store.attributes import GoesOn, goes_on_from
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
-from smart_tuner.store.optuna_private import id_of, storage_of, study_id_of
+from smart_tuner.store.optuna_private import id_of, latest, storage_of, study_id_of
 from smart_tuner.store.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
 from smart_tuner.store.records import TrialRepairs, newest_checkpoint, note_checkpoint
 from studies.file.space import distributions, nearest_in
 from studies.file.spec import Spec
 from studies.report.described import Described
-from studies.report.history import best_trial, training_left
-from studies.run.artifacts import Artifacts, TrialArtifacts, sending
-from studies.run.asking import ask, is_ours
+from studies.report.history import best_trial, going_on, to_train_on, training_left
+from studies.report.voices import best_checkpoint
+from studies.run.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
+from studies.run.asking import ask, ask_to_go_on, is_ours
 from studies.run.ending import EndedElsewhere, end_by, end_with, explained
 from studies.run.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.run.signals import StopSignal, heard_by, start_again
@@ -134,17 +138,47 @@ class Worker:
                 if (trial := self._trial(lease)) is not None:
                     return lease, trial
                 wait_for(partial(self._accept, lease))
-        if not wait_for(lambda: training_left(self.study, self.spec)):
-            return None
-        if (reserved := wait_for(lambda: leases.reserve(self.spec.budget.trials))) is None:
+        if wait_for(lambda: training_left(self.study, self.spec)):
+            budget = self.spec.budget.trials + wait_for(lambda: len(going_on(self.study)))
+            if (reserved := wait_for(lambda: leases.reserve(budget))) is not None:
+                failpoint("reserved")
+                return self._ask(reserved, lambda: ask(self.study))
+        return self._taken_on()
+
+    def _taken_on(self) -> tuple[Lease, optuna.Trial] | None:
+        """A trial that trains the search's best one on, once there is nothing else to do. Whoever may ask for
+        it is alone, and only then looks whether it is still wanted: so however many ask, there is one."""
+        wait_for = self._outage.wait_for
+
+        def wanted() -> tuple[FrozenTrial, GoesOn] | None:
+            return to_train_on(self.study, self.spec)
+
+        if wait_for(wanted) is None or (reserved := wait_for(self._leases.reserve_alone)) is None:
             return None
         failpoint("reserved")
-        return self._ask(reserved)
+        if (found := wait_for(wanted)) is None or not self._is_here(found[1]):
+            wait_for(lambda: self._leases.give_up(reserved))
+            return None
+        best, goes_on = found
+        self.callback.warned(f"the search is over: trial {best.number} is trained on to step {goes_on.steps}")
+        return self._ask(reserved, lambda: ask_to_go_on(self.study, best, goes_on))
 
-    def _ask(self, reserved: Lease) -> tuple[Lease, optuna.Trial]:
+    def _is_here(self, goes_on: GoesOn) -> bool:
+        """Whether its checkpoint can be had; else another worker may have it, or nobody."""
+        try:
+            self._outage.wait_for(lambda: self._checkpoint_of(goes_on))
+        except (StudyError, DamagedCheckpoint, ArtifactsLost) as error:
+            self.callback.warned(f"trial {goes_on.trial} is not trained on. {error}")
+            return False
+        return True
+
+    def _checkpoint_of(self, goes_on: GoesOn) -> Path:
+        return best_checkpoint(self.study, goes_on.trial, self.folder, self.artifacts)[1]
+
+    def _ask(self, reserved: Lease, ask: Callable[[], optuna.Trial]) -> tuple[Lease, optuna.Trial]:
         """Raises AskedInVain."""
         asked: list[optuna.Trial] = []
-        if not self._outage.attempt(lambda: asked.append(ask(self.study))):
+        if not self._outage.attempt(lambda: asked.append(ask())):
             raise AskedInVain
         failpoint("asked")
         [trial] = asked
@@ -285,6 +319,7 @@ class Worker:
             self._stop.beat = watchdog.beat
             if lease.attempt_no > 1:
                 self._bring_here(trial.number, folder)
+            self._begin_with(goes_on_from(latest(trial)), folder)
             ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
             with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
                 return self._told(
@@ -338,6 +373,22 @@ class Worker:
                 "it begins anew. To go on with it, give the --home or --artifacts that holds it."
             )
 
+    def _begin_with(self, goes_on: GoesOn | None, folder: Path) -> None:
+        """The checkpoint of the trial that this one goes on from, unless it has come further."""
+        if goes_on is None:
+            return
+        newest = checkpoint.newest(folder, lambda _: None)
+        if newest is not None and checkpoint.step_of(newest) >= goes_on.step:
+            return
+        source = self._outage.wait_for(lambda: self._checkpoint_of(goes_on))
+
+        def fill(target: Path) -> None:
+            for file in checkpoint.files(source):
+                if file.name != checkpoint.MANIFEST:
+                    shutil.copyfile(file, target / file.name)
+
+        checkpoint.write(folder, goes_on.step, fill)
+
     # Looking after
 
     def _look_after(self) -> None:
@@ -385,7 +436,8 @@ class Worker:
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(self._best)
-        self.callback.progressed(self.spec.name, sum(counts.values()), self.spec.budget.trials, best)
+        begun = sum(counts.values()) - self._outage.wait_for(lambda: len(going_on(self.study)))
+        self.callback.progressed(self.spec.name, begun, self.spec.budget.trials, best)
 
     def _best(self) -> str:
         value = best.value if (best := best_trial(self.study)) else None
@@ -410,6 +462,8 @@ def _is_over(trial: FrozenTrial) -> bool:
 def _is_of_the_search(trial: FrozenTrial) -> bool:
     """A failure says nothing of the search space where its values, or itself, came from elsewhere."""
     enqueued, decided_here = "fixed_params" in trial.system_attrs, "reason" in trial.user_attrs
+    if goes_on_from(trial) is not None:
+        return False
     return trial.state != TrialState.FAIL or (decided_here and not enqueued)
 
 
@@ -418,6 +472,8 @@ def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     What is among no choices of the space is not tried."""
     trials = study.get_trials(deepcopy=False)
     trial, known = next(t for t in trials if t.number == number), distributions(spec)
+    if goes_on_from(trial) is not None:
+        return
     effective = {name: v for name, v in attributes.effective(trial).items() if name in known}
     repaired = {name: nearest_in(known[name], value) for name, value in effective.items()}
     if any(repaired[n] != effective[n] for n in repaired if isinstance(known[n], CategoricalDistribution)):

@@ -43,6 +43,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Best: {value} (trial {number}, fixes: {repairs}).",
         "Лучшее: {value} (испытание {number}, исправлений: {repairs}).",
     ),
+    "goes_on_from": (
+        "It goes on from trial {number} ({value} after {step} steps).",
+        "Продолжает испытание {number} ({value} после {step} шагов).",
+    ),
     "unassisted_line": (
         "Without repairs: {value} (trial {number}).",
         "Без вмешательств: {value} (испытание {number}).",

@@ -110,15 +110,24 @@ def _best_line(words: Words, best: Facts | None) -> str:
     told = words("best_line", **{**best, "value": words.value(best["value"])})
     return lines(
         told,
+        _before(words, best),
         words("no_speech") if best.get("no_speech_yet") else None,
         words("understood", **best) if "letters" in best else None,
     )
+
+
+def _before(words: Words, best: Facts) -> str | None:
+    """Which trial it goes on from, if it does."""
+    if (before := best.get("before")) is None:
+        return None
+    return words("goes_on_from", **{**before, "value": words.value(before["value"])})
 
 
 def _best(words: Words, facts: Facts) -> str:
     was = words("best_was", was=words.value(facts["was"])) if facts.get("was") is not None else ""
     return lines(
         words("best", value=words.value(facts["value"]), was=was, step=facts["at_step"]),
+        _before(words, facts),
         words("no_speech") if facts.get("no_speech_yet") else None,
         words("best_fixes", repairs=facts["repairs"]) if facts.get("repairs") else None,
         words("listen") if facts.get("sound") else None,

@@ -657,12 +657,17 @@ def test_a_single_training_is_called_as_version_0_1_called_it():
     assert spec.name == "quickstart-train-9e6b16"
 
 
-def test_a_single_training_may_take_other_steps_under_another_name():
+def test_a_single_training_has_no_finish():
+    assert load("quickstart").finish.steps == 2400
+    assert single_training(load("quickstart"), [], None).finish.steps is None
+
+
+def test_a_finish_goes_beyond_the_search():
     spec = Spec.parse(SMALL, "here.toml")
-    longer = single_training(spec, [], None, 5000)
-    assert longer.objective.steps == 5000
-    assert longer.name != single_training(spec, [], None).name
-    assert single_training(spec, [], None, spec.objective.steps).name == single_training(spec, [], None).name
+    steps = spec.objective.steps
+    assert spec.with_changes(None, None, steps + 1).finish.steps == steps + 1
+    with pytest.raises(SpecError, match=f"finish.steps: is {steps}: must be more than the {steps}"):
+        spec.with_changes(None, None, steps)
 
 
 def test_a_warm_start_is_refused_where_no_voice_is_trained():
