@@ -22,7 +22,7 @@ from model.settings import GRIFFIN_LIM, SIZES, Dimensions
 from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
-from objectives.signals import PARAMETERS
+from objectives.signals import NOBODY, PARAMETERS
 from studies.file.code import CodeError, load_class, look_in
 from studies.file.faults import described
 from studies.file.named import Named, Unbuildable, argument_faults, names_in, pruner_recipe, sampler_recipe
@@ -58,7 +58,10 @@ from studies.file.table import Fault, Table, refuse
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "notify", "callbacks", "speech", "ear"}  # when a study goes on
-NEWER = {"objective": ("use", "args"), "rules": ("extra",)}  # keys
+NEWER: dict[str, dict[str, Any]] = {  # keys, with what they are where nothing is said
+    "objective": {"use": None, "args": {}, "value": "distance"},
+    "rules": {"extra": []},
+}
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
@@ -210,6 +213,10 @@ class Spec(Table):
             faults.append(
                 (("sentences",), f"is {objective.sentences}, but corpus.held_out is {corpus.held_out}")
             )
+        ear = info.data.get("ear")
+        if ear and objective.value != "distance" and ear.recognizer == NOBODY:
+            text = f'is "{objective.value}", which takes listening, but ear.recognizer is "{NOBODY}"'
+            faults.append((("value",), text))
         if isinstance(pruner, Asha) and (pruner.min_resource or 0) >= objective.steps:
             text = f"is {objective.steps}, so that pruner.min_resource = {pruner.min_resource} never prunes"
             faults.append((("steps",), text))
@@ -375,9 +382,11 @@ def single_training(
 
 
 def _of_before(key: str, table: Any) -> Any:
-    """Without the keys that version 0.1 did not have, where they are empty: so names stay what they were."""
+    """Without the keys that version 0.1 did not have, where they say nothing: names stay what they were."""
     newer = NEWER.get(key)
-    return {name: value for name, value in table.items() if value or name not in newer} if newer else table
+    if newer is None:
+        return table
+    return {name: value for name, value in table.items() if name not in newer or value != newer[name]}
 
 
 def derived_name(name: str, ending: str) -> str:
