@@ -36,8 +36,8 @@ class Mos:
             self._model: Any = ConvTransformerSQAModel().eval()
 
     def __call__(self, waves: Sequence[NDArray[np.float32]], rate: int) -> float:
-        """Of waves (N,) of `rate` Hz, one after the other: the mean over the fewest windows of 7.68 s that
-        hold all of them. Silence fills up a shorter sound; where there is none at all, it is the worst."""
+        """The MOS of waves (N,) of `rate` Hz, one after the other: the mean over the fewest windows of 7.68 s
+        that hold all of them. Silence fills up a shorter sound; without any sound it is the worst."""
         sound = np.concatenate([np.zeros(0, np.float32), *waves])
         if not len(sound):
             return WORST
