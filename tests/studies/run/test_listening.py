@@ -96,11 +96,13 @@ def test_what_is_heard_beside_training_is_in_the_measures_also_after_a_kill(tmp_
     assert unheard(rows) == alone.measures() == unheard(alone.measures())  # training is as it was
 
     begun, until = killed.begin(whisper), time.monotonic() + PATIENCE_SECONDS
-    while not list(killed.folder.glob(f"runs/studies/small/trial-*/{FOLDER}/*.npz")):
-        assert begun.is_alive() and time.monotonic() < until, killed.said
+    said = killed.folder / "said.log"
+    while not (said.exists() and "waiting until the last measure" in killed.said):  # all steps are trained
+        assert begun.is_alive() and time.monotonic() < until
         time.sleep(0.01)
     os.kill(begun.pid, signal.SIGKILL)
     begun.join()
+    assert list(killed.folder.glob(f"runs/studies/small/trial-*/{FOLDER}/12.npz"))
     assert killed.run(whisper) == 0
     assert killed.measures() == rows
 
