@@ -130,6 +130,9 @@ class Callback:
 
     def measured(self, measured: Measured) -> None: ...
 
+    def added(self, measured: Measured, more: Mapping[str, Any]) -> None:
+        """Further numbers of a measure became known. Args: measured: with them; more: they alone."""
+
     def shown(self, step: int) -> None:
         """The files in the attempt's folder that show the run's best state (`Run.shows`) are new."""
 

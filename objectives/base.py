@@ -154,6 +154,14 @@ class Run(ABC):
     def show(self, folder: Path, title: str) -> None:  # noqa: B027  (need not be there)
         """Keep the files of `shows` in the trial's folder: called after each measure that is its best."""
 
+    def leave(self, folder: Path) -> None:  # noqa: B027
+        """After each measure: put what is judged beside training into the trial's folder."""
+
+    def later(self, folder: Path, seconds: float) -> Mapping[int, Mapping[str, Any]]:
+        """Numbers of measures that were not known when they were made, by step; those of measures before a
+        kill, too. Args: seconds: for which they may be waited for; 0 while the run goes on."""
+        return {}
+
     def draw(self, path: Path) -> None:  # noqa: B027
         """Draw, as PNG, what was seen at the last validation: kept beside each repair and its verdict."""
 
@@ -183,10 +191,13 @@ class Objective(ABC):
     parameters: ClassVar[Mapping[str, Parameter]]
     signals: ClassVar[Mapping[str, Signal]] = {"grad_norm": COMMON["grad_norm"]}
     milestone: ClassVar[str | None] = None
-    unit: ClassVar[str] = ""
+    unit: str = ""
     curves: ClassVar[Sequence[str]] = ("loss",)
     measures: ClassVar[Sequence[str]] = ()
-    words: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    words: Mapping[str, tuple[str, str]] = {}
+
+    def close(self) -> None:  # noqa: B027
+        """End what runs beside its runs: called when a worker ends."""
 
     def shown(self, value: float) -> str:
         """A run's value with its unit."""

@@ -58,13 +58,10 @@ class Likelihood:
     """How likely a recognizer finds texts for one sound (N,) of HEARD_RATE: logarithms, natural ones."""
 
     def __init__(self, ear: Ear, sound: NDArray[np.float32]) -> None:
-        from faster_whisper.audio import pad_or_trim
         from faster_whisper.tokenizer import Tokenizer
 
         self._model: Any = ear.model
-        features = self._model.feature_extractor(sound)
-        self._frames = features.shape[-1]
-        self._heard = self._model.encode(pad_or_trim(features))
+        self._heard, self._frames = ear.encoded(sound)
         self._tokenizer = Tokenizer(self._model.hf_tokenizer, True, task="transcribe", language=ear.language)
 
     def __call__(self, words: Sequence[str]) -> float:

@@ -9,11 +9,12 @@ weight enters, and the masks are the same for every trial and rung.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import fmean, median, pstdev
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.data.corpus import Utterance
 from model.network.alignment import AlignmentMeasures, measure
@@ -50,6 +51,7 @@ class Judgement:
     value: float  # dB, mean over sentences and draws
     spread: float | None  # standard deviation of the draws' means, dB; None for a single draw
     scores: tuple[SentenceScore, ...]
+    mels: tuple[NDArray[np.float32], ...] = field(default=(), compare=False, repr=False)  # of the first draw
 
     @property
     def failures(self) -> dict[str, int]:
@@ -78,7 +80,8 @@ class Judge:
             for (item, draw), speech in zip(asked, speeches, strict=True)
         )
         means = [fmean(s.value for s in scores if s.draw == draw) for draw in range(self._draws)]
-        return Judgement(fmean(means), pstdev(means) if len(means) > 1 else None, scores)
+        mels = tuple(speech.mel for speech in speeches[: len(self.items)])
+        return Judgement(fmean(means), pstdev(means) if len(means) > 1 else None, scores, mels)
 
     def _score(
         self, item: Utterance, draw: int, speech: Speech, spoken: np.ndarray[tuple[int], np.dtype[np.bool_]]

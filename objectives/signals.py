@@ -53,6 +53,19 @@ SIGNALS = {
     **dict.fromkeys(("gradient/", "update/", "silent/", "unchanged/"), Signal()),
 }
 
+NOBODY = "none"  # in place of a recognizer
+# Numbers of a measure that are shown beside its value; those by ear are known where somebody listened.
+MEASURES = (
+    *("aligned_share", "cer", "failure_share", "mos", "wer"),
+    *("diagonal_score", "gate_accuracy", "shortest", "longest"),
+)
+# What a trial's value may be, with its unit and its name in English and Russian; smaller is better.
+VALUES: dict[str, tuple[str, tuple[str, str]]] = {
+    "distance": ("dB", ("distance, dB", "расстояние, дБ")),
+    "cer": ("CER", ("letters not understood (CER)", "неразборчиво букв (CER)")),
+    "mos": ("below MOS 5", ("predicted MOS, below 5", "предсказанная оценка MOS, до 5")),
+    "heard": ("CER + MOS", ("CER, and a hundredth of MOS below 5", "CER и сотая доля MOS до 5")),
+}
 # English and Russian of measures and settings, as smart_tuner/repair/words.py knows them.
 WORDS: dict[str, tuple[str, str]] = {
     "unit.value": ("dB", "дБ"),
@@ -63,6 +76,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "measure.gate_late": ("late stops", "доля поздних остановок"),
     "measure.value": ("distance, dB", "расстояние, дБ"),
     "measure.aligned_share": ("aligned", "выровнено"),
+    "measure.cer": ("letters not understood (CER)", "неразборчиво букв (CER)"),
+    "measure.wer": ("words not understood (WER)", "неразборчиво слов (WER)"),
+    "measure.mos": ("predicted MOS", "предсказанная оценка (MOS)"),
+    "measure.distance": ("distance, dB", "расстояние, дБ"),
     "measure.failure_share": ("failed sentences", "фраз с ошибкой"),
     "measure.shortest": ("shortest of its recorded time", "кратчайшая к записи"),
     "measure.longest": ("longest of its recorded time", "длиннейшая к записи"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model import training
 from model.data.corpus import Corpus
@@ -20,11 +21,13 @@ from model.speech.audio import write_wave
 from model.speech.vocoder import Vocoder
 from model.speech.voice import Voice
 from model.training import StepMeasures, Training, Validation
+from objectives import mos
 from objectives.base import NonFinite, Objective, OutOfMemory, Run
+from objectives.listening import Hearing, Listener
 from objectives.pictures import save_alignment, save_attention, save_mels
 from objectives.progress import ALIGNMENT, MELS, SAMPLE
 from objectives.quality import Judge, Judgement
-from objectives.signals import MILESTONE, PARAMETERS, SIGNALS, WORDS
+from objectives.signals import MEASURES, MILESTONE, PARAMETERS, SIGNALS, VALUES, WORDS
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
 
@@ -41,6 +44,10 @@ class Tacotron2(Objective):
         text_is_used: once text_gain came so far, a run's use of its text is not measured again.
         warned: told what became of the public weights.
         vocoder: what samples are spoken with on a device; None: Griffin-Lim.
+        by: what a run's value is (VALUES).
+        heard: how many of the judge's sentences are listened to beside training.
+        listener: that does it; None: nobody.
+        hearing: what judges where the value is by ear, and all of the judge's sentences.
     """
 
     corpus: Corpus
@@ -50,14 +57,30 @@ class Tacotron2(Objective):
     text_is_used: float = 0.0
     warned: Callable[[str], None] = lambda _: None
     vocoder: Callable[[torch.device], Vocoder | None] = lambda _: None
+    by: str = "distance"
+    heard: int = 0
+    listener: Listener | None = None
+    hearing: Hearing | None = None
 
     parameters = PARAMETERS
     signals = SIGNALS
     milestone = MILESTONE
-    unit = "dB"
     curves = ("unweighted_loss", "guided")
-    measures = ("aligned_share", "failure_share", "diagonal_score", "gate_accuracy", "shortest", "longest")
-    words = WORDS
+    measures = MEASURES
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        return VALUES[self.by][0]
+
+    @property
+    def words(self) -> Mapping[str, tuple[str, str]]:  # type: ignore[override]
+        unit, name = VALUES[self.by]
+        own = {} if self.by == "distance" else {"unit.value": (unit, unit), "measure.value": name}
+        return {**WORDS, **own}
+
+    def close(self) -> None:
+        if self.listener is not None:
+            self.listener.close()
 
     def finishing(self, parameters: Mapping[str, int | float], step: int, steps: int) -> dict[str, int]:
         """A learning rate that is halved `HALVINGS` times in the second half, unless it falls already."""
@@ -79,7 +102,9 @@ class Tacotron2(Objective):
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
             counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
             self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
-        return Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used, self.vocoder(made.device))
+        run = Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used, self.vocoder(made.device))
+        run.by, run.heard, run.listener, run.hearing = self.by, self.heard, self.listener, self.hearing
+        return run
 
 
 class Tacotron2Run(Run):
@@ -106,6 +131,10 @@ class Tacotron2Run(Run):
         self.limits = {"n_frames_per_step": (1, training.model.dimensions.max_frames_per_step)}
         self._failed: tuple[str, ...] = ()  # clips of the batch that could not be taken
         self._seen: Validation | None = None
+        self._said: Sequence[NDArray[np.float32]] = ()  # at the newest measure, to be listened to
+        self.by, self.heard = "distance", 0
+        self.listener: Listener | None = None
+        self.hearing: Hearing | None = None
 
     @property
     def step(self) -> int:  # type: ignore[override]
@@ -154,7 +183,25 @@ class Tacotron2Run(Run):
 
     def measure(self) -> dict[str, Any]:
         validation = self.training.validate(self.training.corpus.held_out)
-        return measures(validation, self._judge(self.training.voice()))
+        judgement = self._judge(self.training.voice())
+        found = measures(validation, judgement)
+        mels = [mel if np.isfinite(mel).all() else mel[:0] for mel in judgement.mels]
+        self._said = mels[: self.heard] if validation.aligned else []
+        if self.hearing is None:
+            return found
+        texts = [item.text for item in self._judge.items]
+        by_ear = self.hearing(mels, texts) if validation.aligned else {}  # else it is no speech yet
+        found |= by_ear | {"distance": found["value"], "value": value_by(self.by, by_ear)}
+        return found | {"spread": None}  # that of the distance
+
+    def leave(self, folder: Path) -> None:
+        """What was said, once the voice is aligned: before, it is no speech yet."""
+        if self.listener is not None and self._said:
+            texts = [item.text for item in self._judge.items[: len(self._said)]]
+            self.listener.put(folder, self.step, self._said, texts)
+
+    def later(self, folder: Path, seconds: float) -> Mapping[int, Mapping[str, Any]]:
+        return {} if self.listener is None else self.listener.found(folder, seconds)
 
     def save(self, folder: Path) -> None:
         self.training.save(folder)
@@ -195,6 +242,16 @@ def save_sample(voice: Voice, text: str, path: Path, title: str) -> str:
     os.replace(temporary, path)
     save_alignment(path.with_suffix(".png"), speech, symbols, voice.front_end, f"{text}\n{title}")
     return speech.stop
+
+
+def value_by(by: str, heard: Mapping[str, float]) -> float:
+    """What is heard as a value of which smaller is better; the worst there is where nothing was heard.
+
+    "cer": the share of wrong letters; "mos": what is missing to a MOS of 5, 0 to 4; "heard": the first, and a
+    hundredth of the second. Words come first there: all of MOS, 0.04, weighs as much as 4 letters of 100.
+    """
+    cer, lack = heard.get("cer", 1.0), mos.BEST - heard.get("mos", mos.WORST)
+    return {"cer": cer, "mos": lack, "heard": cer + lack / 100}[by]
 
 
 def measures(validation: Validation, judgement: Judgement) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from smart_tuner.store.optuna_private import latest
 
 STATE = "trial.json"  # in each checkpoint: what was measured, and what the rules know
 KEPT_CHECKPOINTS = 2
+LATER_SECONDS = 120.0  # for which a trial that has trained waits for numbers of its measures
 
 
 class Interrupted(Exception):
@@ -70,7 +72,7 @@ class Trial:
         try:
             return self._train()
         except GivenUp as end:
-            wait_for(self._report)
+            self._report_last()
             ended_by = {"rule": end.entry.rule, **dict(end.entry.evidence)}
             wait_for(lambda: self._attempt.trial.set_user_attr("ended_by", ended_by))
             if end.state == "COMPLETE" and self._history:
@@ -85,15 +87,18 @@ class Trial:
             if history and history[-1].step == run.step:  # just measured, here or before a kill
                 if run.step >= self._last_step or self._attempt.consumed.seconds >= self._plan.seconds:
                     self._watch.conclude()
-                    self._attempt.outage.wait_for(self._report)
+                    self._report_last()
                     return best(history).value
+                self._take_later(0.0)
                 if self._falls_behind():
+                    self._report_last()
                     if math.isnan(value := history[-1].value):
                         raise optuna.TrialPruned(reason("no_value", value=value))
                     raise optuna.TrialPruned(reason("behind", step=run.step))
             if not self._measure_is_due():
                 self._train_to_next_measure(live)
             history.append(self._measure())
+            run.leave(self._attempt.folder)
             self._show()  # before: what is saved is not measured again
             self._save()
 
@@ -198,6 +203,20 @@ class Trial:
             self._watch.take(state["watch"])
         elif self._plan.rules:
             self._save()  # where a repair may begin anew
+
+    def _take_later(self, seconds: float) -> None:
+        """Numbers of measures that became known since."""
+        found = self._run.later(self._attempt.folder, seconds)
+        for at, measured in enumerate(self._history):
+            more = {k: v for k, v in found.get(measured.step, {}).items() if k not in measured.more}
+            if more:
+                self._history[at] = replace(measured, more={**measured.more, **more})
+                self._callback.added(self._history[at], more)
+
+    def _report_last(self) -> None:
+        """The same as `_report`, with what is still being found out."""
+        self._take_later(LATER_SECONDS)
+        self._attempt.outage.wait_for(self._report)
 
     def _report(self) -> None:
         """All that the database does not know yet."""

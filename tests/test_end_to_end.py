@@ -185,10 +185,12 @@ def test_the_best_voice_is_listened_to_at_the_end_and_whenever_asked(workdir, wh
     assert "Nothing can be heard" in unheard.stderr and "Understood" not in unheard.stdout
     monkeypatch.setenv(EAR, str(whisper))
     heard = workdir.run("start", "small.toml").stdout
-    assert re.search(r"Understood: \d+ of 100 letters \(recordings: \d+\); not intelligible yet", heard)
+    understood = r"Understood: \d+ of 100 letters \(recordings: \d+\)"
+    assert re.search(rf"{understood}, predicted MOS \d.\d \(recordings: \d.\d\); not intelligible yet", heard)
     best = json.loads(workdir.run("best", "small", "-f", "json").stdout)
     assert best["intelligible"] is False and best["cer"] > best["recordings_cer"] + 0.15
     assert 0.0 <= best["recordings_cer"] < 0.5
+    assert 1.0 <= best["mos"] < best["recordings_mos"] <= 5.0
     monkeypatch.setenv(EAR, "/no/recognizer")  # what is known is not listened to again
     assert "Nothing can be heard" not in workdir.run("start", "small.toml").stderr
     assert workdir.run("speak", "small", "a dog", "--check", code=2).stderr.startswith("Nothing can be heard")

@@ -57,12 +57,12 @@ def vocoder_of(chosen: str | None, settings: MelSettings, device: torch.device) 
     chosen = os.environ.get(VOCODER) or chosen
     if chosen is not None and chosen != GRIFFIN_LIM:
         return _loaded(Path(chosen).expanduser(), settings, device)
-    if chosen is None and settings == MelSettings() and (file := _installed()) is not None:
+    if chosen is None and settings == MelSettings() and (file := installed()) is not None:
         return _loaded(file, settings, device)
     return GriffinLim(settings)
 
 
-def _installed() -> Path | None:
+def installed() -> Path | None:
     """The weights that the extra "vocoder" brings. Raises VocoderError where they are others."""
     found = importlib.util.find_spec(PACKAGE)  # which is not imported
     if found is None or found.origin is None:

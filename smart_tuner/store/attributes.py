@@ -5,7 +5,7 @@ program writes it is as if it were not there.
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import optuna
@@ -16,6 +16,7 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 Record = dict[str, Any]
 GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
+DECIBEL = "dB"  # the unit of values that are distances
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
 
 
@@ -101,6 +102,12 @@ def ended_by(trial: FrozenTrial) -> str | None:
 
 
 def yardstick(study: optuna.Study) -> dict[str, float]:
+    """What values that are distances are held against; nothing where they are others."""
+    told = study.user_attrs.get("objective")
+    return distances(study) if not isinstance(told, dict) or told.get("unit") == DECIBEL else {}
+
+
+def distances(study: optuna.Study) -> dict[str, float]:
     """Distances in dB ("mismatch", "copy_synthesis": objectives/quality.py), once they were measured."""
     found = numbers(study.user_attrs.get("yardstick"))
     return {NAMES_BEFORE.get(name, name): value for name, value in found.items()}
@@ -109,13 +116,15 @@ def yardstick(study: optuna.Study) -> dict[str, float]:
 @dataclass(frozen=True)
 class Heard:
     """What was understood of a trial's voice on held-out sentences, and of their recordings: error rates of
-    letters and words, 0 to 1 (objectives/ear.py)."""
+    letters and words, 0 to 1 (objectives/ear.py), and predicted MOS, 1 to 5, where it was predicted."""
 
     trial: int
     cer: float
     wer: float
     recordings_cer: float
     recordings_wer: float
+    mos: float | None = None
+    recordings_mos: float | None = None
 
     @property
     def letters(self) -> int:
@@ -135,10 +144,11 @@ class Heard:
 def heard(study: optuna.Study, trial: FrozenTrial) -> Heard | None:
     """What is known of the trial; None where nobody listened to it."""
     found = numbers(study.user_attrs.get("heard"))
-    names = [field.name for field in fields(Heard)]
-    if not found.keys() >= set(names) or found["trial"] != trial.number:
+    needed = {field.name for field in fields(Heard) if field.default is MISSING}
+    if not found.keys() >= needed or found["trial"] != trial.number:
         return None
-    return Heard(trial.number, *(found[name] for name in names[1:]))
+    known = {field.name: found[field.name] for field in fields(Heard) if field.name in found}
+    return Heard(**{**known, "trial": trial.number})  # type: ignore[arg-type]
 
 
 def skipped(study: optuna.Study) -> str | None:

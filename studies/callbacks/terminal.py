@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import timedelta
 from statistics import median
 from types import TracebackType
@@ -106,9 +107,15 @@ class Terminal(Callback):
         objective, more = self._start.objective, measured.more
         self._last = objective.shown(measured.value)
         spread = f" (± {more['spread']:.2f})" if more.get("spread") is not None else ""
-        numbers = [f"{_name(objective, k)} {more[k]:.2f}" for k in objective.measures[:IN_LINE] if k in more]
+        known = [name for name in objective.measures if name in more][:IN_LINE]
+        numbers = [f"{_name(objective, k)} {more[k]:.2f}" for k in known]
         failed = [f"{count} {kind}" for kind, count in more.get("failures", {}).items()]
         self._line(f"  step {measured.step}: {', '.join([self._last + spread, *numbers, *failed])}")
+
+    def added(self, measured: Measured, more: Mapping[str, Any]) -> None:
+        assert self._start is not None
+        numbers = [f"{_name(self._start.objective, name)} {value:.2f}" for name, value in more.items()]
+        self._line(f"  step {measured.step}, known now: {', '.join(numbers)}")
 
     def repaired(self, entry: Entry) -> None:
         self._line(f"  {told(entry, self._words)}")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class Trackers(Callback):
     def measured(self, measured: Measured) -> None:
         if self._attempt is not None:
             self._attempt.measured(measured)
+
+    def added(self, measured: Measured, more: Mapping[str, Any]) -> None:
+        if self._attempt is not None:
+            self._attempt.measured(Measured(measured.step, measured.value, measured.seconds, more))
 
     def saving(self, step: int) -> None:
         if self._attempt is not None:

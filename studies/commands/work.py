@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -260,10 +260,11 @@ def _run_trials(
 ) -> None:
     folder, store = place.folder(spec.name), place.store()
     try:
-        with Callbacks([*_told(place, study, spec, terminal), terminal]) as callbacks:
+        with Callbacks([*_told(place, study, spec, terminal), terminal]) as callbacks, ExitStack() as beside:
             objective = training.objective_of(
                 spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
             )
+            beside.callback(objective.close)
             plan = training.plan_of(spec, place.allowed)
             job = training.trials(spec, study, objective, plan, device, callbacks)
             worker.Worker(spec, study, job, folder, callbacks, linger, artifacts=store).work(max_trials)

@@ -210,6 +210,7 @@ class Objective(Table):
     checkpoint_every: Count = 100
     sentences: int = Field(8, ge=2)  # held-out sentences that are judged
     draws: Count = 1
+    value: Literal["distance", "cer", "mos", "heard"] = "distance"  # what trials are compared by
     speak: Annotated[str, Field(min_length=1)] | None = None  # the sample sentence
 
     @model_validator(mode="after")
@@ -223,7 +224,7 @@ class Objective(Table):
             faults += [(("args",), "are those of an own objective: name it with use")] if self.args else []
             faults += [] if self.speak else [(("speak",), "is missing: the sentence that samples say")]
         else:
-            voice = ("sentences", "draws", "speak")
+            voice = ("sentences", "draws", "value", "speak")
             faults += [
                 ((name,), "is of a voice, not of an own objective")
                 for name in voice
@@ -257,13 +258,15 @@ class Speech(Table):
 
 
 class Ear(Table):
-    """What listens to the best voice of a study.
+    """What listens to a study's voices.
 
     Args:
         recognizer: the name of a Whisper model, the folder of one in CTranslate2's format, or "none".
+        sentences: of those that are judged, how many are listened to beside training.
     """
 
     recognizer: Annotated[str, Field(min_length=1)] = "base"
+    sentences: int = Field(default=2, ge=0)
 
 
 class Notify(Table):

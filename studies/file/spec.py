@@ -22,7 +22,7 @@ from model.settings import GRIFFIN_LIM, SIZES, Dimensions
 from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
-from objectives.signals import PARAMETERS
+from objectives.signals import NOBODY, PARAMETERS
 from studies.file.code import CodeError, load_class, look_in
 from studies.file.faults import described
 from studies.file.named import Named, Unbuildable, argument_faults, names_in, pruner_recipe, sampler_recipe
@@ -62,7 +62,7 @@ LONGEST_NAME = 64  # of a study, in characters
 MAY_DIFFER = {"name", "question", "budget", "finish", "notify", "callbacks", "speech", "ear"}
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
-    "objective": {"use": None, "args": {}},
+    "objective": {"use": None, "args": {}, "value": "distance"},
     "rules": {"extra": []},
 }
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
@@ -217,6 +217,10 @@ class Spec(Table):
             faults.append(
                 (("sentences",), f"is {objective.sentences}, but corpus.held_out is {corpus.held_out}")
             )
+        ear = info.data.get("ear")
+        if ear and objective.value != "distance" and ear.recognizer == NOBODY:
+            text = f'is "{objective.value}", which takes listening, but ear.recognizer is "{NOBODY}"'
+            faults.append((("value",), text))
         if isinstance(pruner, Asha) and (pruner.min_resource or 0) >= objective.steps:
             text = f"is {objective.steps}, so that pruner.min_resource = {pruner.min_resource} never prunes"
             faults.append((("steps",), text))

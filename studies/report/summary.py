@@ -75,7 +75,9 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
     if "mismatch" in attributes.yardstick(study):
         told["no_speech_yet"] = history.no_speech_yet(study, best)
     if heard := attributes.heard(study, best):
-        told |= {name: value for name, value in asdict(heard).items() if name != "trial"}
+        told |= {
+            name: value for name, value in asdict(heard).items() if name != "trial" and value is not None
+        }
         told["intelligible"] = heard.intelligible
     return {**trial_record(best), **told, **numbers, **values}
 
@@ -296,6 +298,8 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
         line += ". That is hardly nearer than a different sentence: no speech yet, whatever did not fail"
     if heard := attributes.heard(study, best):
         line += f". Understood: {heard.letters} of 100 letters (recordings: {heard.recordings_letters})"
+        if heard.mos is not None and heard.recordings_mos is not None:
+            line += f", predicted MOS {heard.mos:.1f} (recordings: {heard.recordings_mos:.1f})"
         line += "" if heard.intelligible else "; not intelligible yet, train it longer"
     return printable(f"{line}.")
 

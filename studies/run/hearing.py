@@ -9,7 +9,9 @@ import optuna
 
 from model.checkpoint import DamagedCheckpoint
 from model.speech.voice import Voice
+from objectives import mos
 from objectives.ear import Ear, EarError, recognizer_of
+from objectives.mos import Mos
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Heard
@@ -54,6 +56,7 @@ def heard_of(voice: Voice, objective: Tacotron2, sentences: int, ear: Ear, trial
     items = objective.corpus.held_out[:sentences]
     texts, rate = [item.text for item in items], voice.mel_settings.sample_rate
     speeches = voice.read([item.symbols.tolist() for item in items], range(len(items)))
-    spoken = ear([voice.sound(speech) for speech in speeches], rate, texts)
-    recorded = ear([voice.vocoded(item.mel) for item in items], rate, texts)
-    return Heard(trial, spoken.cer, spoken.wer, recorded.cer, recorded.wer)
+    waves = [voice.sound(speech) for speech in speeches], [voice.vocoded(item.mel) for item in items]
+    spoken, recorded = (ear(sounds, rate, texts) for sounds in waves)
+    predicted = map(Mos(), waves, (rate, rate)) if mos.is_installed() else (None, None)
+    return Heard(trial, spoken.cer, spoken.wer, recorded.cer, recorded.wer, *predicted)

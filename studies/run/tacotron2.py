@@ -13,6 +13,9 @@ from model.data.preflight import Report, by_reason
 from model.network.warm_start import PublicWeights, check_mels, read
 from model.speech.text import FRONT_ENDS
 from model.speech.vocoder import vocoder_of
+from objectives import ear, mos
+from objectives.ear import EarError, recognizer_of
+from objectives.listening import Hearing, Listener, Means
 from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.repair.rule import Rule
@@ -53,6 +56,9 @@ def voices_of(
     used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
     vocoder = partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings)
     warned(f"samples get their sound by {vocoder(torch.device('cpu')).name}")  # or why not, before a trial
+    means = _means(spec, corpus)
+    hearing = _hearing(spec, means)
+    aside = None if means is None or hearing or not spec.ear.sentences else Listener(means, warned)
     return Tacotron2(
         corpus=corpus,
         judge=_judge(spec, study, corpus),
@@ -61,6 +67,40 @@ def voices_of(
         text_is_used=max(used, default=0.0),
         warned=warned,
         vocoder=vocoder,
+        by=spec.objective.value,
+        heard=min(spec.ear.sentences, spec.objective.sentences),
+        listener=aside,
+        hearing=hearing,
+    )
+
+
+def _means(spec: Spec, corpus: Corpus) -> Means | None:
+    """What the study's voices can be heard with; None where nobody is to listen, or nothing is installed."""
+    recognizer = recognizer_of(spec.ear.recognizer)
+    if recognizer is None or not ear.is_installed():
+        return None
+    return Means(recognizer, spec.voice.corpus.language, spec.speech.vocoder, corpus.mel_settings)
+
+
+def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
+    """What judges voices, where the study's value is by ear. Raises StudyError where there is nothing."""
+    by = spec.objective.value
+    if by == "distance":
+        return None
+    why = "No recognizer is named, or the extra ear is not installed."
+    try:
+        if means is not None:
+            hearing = means.hearing()
+            if by == "cer" or mos.is_installed():
+                return hearing
+            why = "DistillMOS, which predicts MOS, is not installed."
+    except EarError as error:
+        why = str(error)
+    raise StudyError(
+        f'Cannot run study "{spec.name}".\n'
+        f'Its trials are compared by ear (objective.value = "{by}"). {why}\n'
+        "Install the extra ear: .venv/bin/python -m pip install -c constraints.txt -e '.[ear]'\n"
+        f'and see that neither [ear] nor {ear.VARIABLE} says "none".'
     )
 
 
@@ -127,6 +167,6 @@ def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:
 
 
 def _known_yardstick(study: optuna.Study) -> Yardstick | None:
-    known = attributes.yardstick(study)
+    known = attributes.distances(study)
     complete = known.keys() == {field.name for field in fields(Yardstick)}
     return Yardstick(**known) if complete else None

@@ -1,0 +1,165 @@
+"""What listening costs, and how good vocoders sound.
+
+`cost`: CPU seconds of the vocoder, the recogniser and the predicted MOS for each second of speech, and the
+share of a rung: 100 steps of the quickstart's network, with and without a measure's listening, in turns.
+`vocoders`: predicted MOS of the recordings in a folder, and of the same through each vocoder and back.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.train_step import CASES, training
+from model.speech import hifigan
+from model.speech.audio import MelSettings, mel_spectrogram, read_wave
+from model.speech.hifigan import load_hifigan
+from model.speech.vocoder import GriffinLim, Vocoder, installed, vocoder_of
+from objectives.ear import Ear
+from objectives.listening import Hearing
+from objectives.mos import Mos
+from studies.report.summary import formatted
+
+STEPS = 100  # of a rung
+FORMAT = click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
+FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+CPU = torch.device("cpu")
+
+
+def recordings(folder: Path, count: int, resample_from: int | None) -> list[np.ndarray[Any, Any]]:
+    """The first WAV files (N,) at 22,050 Hz."""
+    files = sorted(folder.glob("*.wav"))[:count]
+    if not files:
+        raise click.ClickException(f"There is no WAV file in {folder}.")
+    return [read_wave(file, MelSettings().sample_rate, resample_from) for file in files]
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    started = time.process_time()
+    run()
+    return time.process_time() - started
+
+
+def cost(
+    folder: Path, sentences: int, resample_from: int | None, recognizer: str, rounds: int
+) -> dict[str, Any]:
+    settings = MelSettings()
+    waves = recordings(folder, sentences, resample_from)
+    mels, texts = [mel_spectrogram(wave, settings) for wave in waves], ["a text"] * len(waves)
+    seconds = sum(map(len, waves)) / settings.sample_rate
+    vocoder, ear, predicts = vocoder_of(None, settings, CPU), Ear(recognizer, "en"), Mos()
+    hearing, trained = Hearing(ear, predicts, vocoder, settings.sample_rate), training(CASES["quickstart"])
+    parts: dict[str, Callable[[], Any]] = {
+        "vocoder": lambda: [vocoder(mel) for mel in mels],
+        "recogniser": lambda: ear(waves, settings.sample_rate, texts),
+        "MOS": lambda: predicts(waves, settings.sample_rate),
+    }
+
+    def rung() -> None:
+        for _ in range(STEPS):
+            trained.advance()
+
+    hearing(mels, texts)
+    trained.advance()
+    times: dict[str, list[float]] = {name: [] for name in (*parts, "rung", "listening")}
+    for _ in track(range(rounds), f"{rounds} rounds", console=Console(stderr=True), transient=True):
+        times["rung"].append(cpu_seconds(rung))
+        times["listening"].append(cpu_seconds(lambda: hearing(mels, texts)))
+        for name, run in parts.items():
+            times[name].append(cpu_seconds(run))
+    shares = [100 * a / b for a, b in zip(times["listening"], times["rung"], strict=True)]
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    return {
+        "sentences": len(waves),
+        "seconds of speech": round(seconds, 2),
+        **{f"{name}, CPU s per s": round(medians[name] / seconds, 3) for name in parts},
+        "listening, CPU s": round(medians["listening"], 2),
+        f"{STEPS} steps, CPU s": round(medians["rung"], 1),
+        "share of a rung, %": round(statistics.median(shares), 1),
+        "of rounds": f"{min(shares):.1f}-{max(shares):.1f}",
+    }
+
+
+def loaded(weights: torch.dtype | None) -> Vocoder:
+    """The installed HiFi-GAN with weights of this kind; None: Griffin-Lim."""
+    settings = MelSettings()
+    if weights is None:
+        return GriffinLim(settings)
+
+    file = installed()
+    if file is None:
+        raise click.ClickException("The extra vocoder is not installed.")
+    with patch.object(hifigan, "speaking_weights", lambda _: weights):
+        return load_hifigan(file, settings, CPU)
+
+
+def vocoders(folder: Path, count: int, resample_from: int | None) -> list[dict[str, Any]]:
+    settings, predicts = MelSettings(), Mos()
+    waves = recordings(folder, count, resample_from)
+    kinds = {"Griffin-Lim": None, "HiFi-GAN, float32": torch.float32, "HiFi-GAN, bfloat16": torch.bfloat16}
+    sides = {name: loaded(weights) for name, weights in kinds.items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("recordings", *sides)}
+    for wave in track(waves, "clips", console=Console(stderr=True), transient=True):
+        mel, seconds = mel_spectrogram(wave, settings), len(wave) / settings.sample_rate
+        found["recordings"].append((predicts([wave], settings.sample_rate), 0.0))
+        for name, vocoder in sides.items():
+            started = time.process_time()
+            sound = vocoder(mel)
+            spent = (time.process_time() - started) / seconds
+            found[name].append((predicts([sound], settings.sample_rate), spent))
+    rows = []
+    for name, pairs in found.items():
+        scores, costs = zip(*pairs, strict=True)
+        rows.append(
+            {
+                "sound": name,
+                "MOS": round(statistics.fmean(scores), 2),
+                "of clips": f"{min(scores):.2f}-{max(scores):.2f}",
+                "CPU s per s": round(statistics.median(costs), 3),
+            }
+        )
+    return rows
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    torch.set_num_threads(1)
+
+
+RESAMPLE = click.option("--resample-from", type=int, help="Hz, if they are not 22,050.")
+
+
+@main.command("cost")
+@FOLDER
+@click.option("--sentences", default=2, show_default=True, help="The first recordings, as if spoken.")
+@RESAMPLE
+@click.option("--recognizer", default="base", show_default=True)
+@click.option("--rounds", default=5, show_default=True)
+@FORMAT
+def _cost(
+    folder: Path, sentences: int, resample_from: int | None, recognizer: str, rounds: int, form: str
+) -> None:
+    """What listening costs."""
+    click.echo(formatted(cost(folder, sentences, resample_from, recognizer, rounds), form))
+
+
+@main.command("vocoders")
+@FOLDER
+@click.option("--clips", default=12, show_default=True)
+@RESAMPLE
+@FORMAT
+def _vocoders(folder: Path, clips: int, resample_from: int | None, form: str) -> None:
+    """How good vocoders sound."""
+    click.echo(formatted(vocoders(folder, clips, resample_from), form))
+
+
+if __name__ == "__main__":
+    main()

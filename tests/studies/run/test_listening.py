@@ -1,0 +1,160 @@
+"""A voice is listened to while it trains, which changes nothing of it; kills lose nothing that was heard."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forked import CONTEXT
+from small_study import STUDY, changed
+
+import run_study
+from model import training
+from model.speech.audio import MelSettings
+from objectives import ear, mos
+from objectives.listening import FOLDER, Hearing, Listener, Means
+from objectives.tacotron2 import value_by
+
+PATIENCE_SECONDS = 200
+SMALL = changed(STUDY, trials=1, steps=12, measure_every=4, validate_every=4, sentences=2)
+
+
+def live(folder, recognizer, arguments):
+    """The whole program, in a process to whose rules a voice is aligned from its first step on."""
+    os.chdir(folder)
+    os.environ[ear.VARIABLE] = str(recognizer)
+    training.ALIGNED_SHARE = 0.0
+    said = os.open("said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.exit(run_study.main(arguments))
+
+
+class Home:
+    def __init__(self, folder, corpora, study=SMALL):
+        folder.mkdir()
+        (folder / "small.toml").write_text(study)
+        (folder / "runs").mkdir()
+        (folder / "runs" / "corpora").symlink_to(corpora)
+        self.folder = folder
+
+    def begin(self, recognizer, *arguments):
+        begun = CONTEXT.Process(
+            target=live, args=(self.folder, recognizer, arguments or ("start", "small.toml")), daemon=True
+        )
+        begun.start()
+        return begun
+
+    def run(self, recognizer, *arguments):
+        """The exit code."""
+        begun = self.begin(recognizer, *arguments)
+        begun.join(PATIENCE_SECONDS)
+        assert begun.exitcode is not None, self.said
+        return begun.exitcode
+
+    @property
+    def said(self):
+        return (self.folder / "said.log").read_text()
+
+    def measures(self):
+        (self.folder / "said.log").write_text("")
+        assert self.run("none", "trials", "small", "-f", "json") == 0
+        [trial] = json.loads(self.said)
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in trial["user_attrs"]["measures"]]
+
+
+@pytest.fixture
+def corpora(once):
+    def spoken(folder):
+        (folder / "corpora").mkdir()
+        assert Home(folder / "first", folder / "corpora").run("none") == 0
+
+    return once("corpora-of-listening", spoken) / "corpora"
+
+
+def heard(rows):
+    return [{name: row.get(name) for name in ("step", "cer", "wer", "mos")} for row in rows]
+
+
+def unheard(rows):
+    return [{name: v for name, v in row.items() if name not in ("cer", "wer", "mos")} for row in rows]
+
+
+def test_what_is_heard_beside_training_is_in_the_measures_also_after_a_kill(tmp_path, corpora, whisper):
+    alone, whole, killed = (Home(tmp_path / name, corpora) for name in ("alone", "whole", "killed"))
+    assert alone.run("none") == 0
+    assert whole.run(whisper) == 0
+    assert "known now: letters not understood (CER)" in whole.said
+    rows = whole.measures()
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert all(0.0 <= row["cer"] <= 1.0 and 0.0 <= row["wer"] <= 1.0 for row in rows)
+    assert all(mos.WORST <= row["mos"] <= mos.BEST for row in rows) == mos.is_installed()
+    assert unheard(rows) == alone.measures() == unheard(alone.measures())  # training is as it was
+
+    begun, until = killed.begin(whisper), time.monotonic() + PATIENCE_SECONDS
+    said = killed.folder / "said.log"
+    while not (said.exists() and "waiting until the last measure" in killed.said):  # all steps are trained
+        assert begun.is_alive() and time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(begun.pid, signal.SIGKILL)
+    begun.join()
+    assert list(killed.folder.glob(f"runs/studies/small/trial-*/{FOLDER}/12.npz"))
+    assert killed.run(whisper) == 0
+    assert killed.measures() == rows
+
+
+def test_trials_are_compared_by_ear_where_the_study_says_so(tmp_path, corpora, whisper):
+    home = Home(tmp_path / "home", corpora, SMALL.replace("draws = 1", 'draws = 1\nvalue = "cer"'))
+    assert home.run("none") == 2
+    assert 'objective.value = "cer"' in home.said and "Install the extra ear" in home.said
+    assert home.run(whisper) == 0
+    assert " CER" in home.said and "different sentence" not in home.said
+    rows = home.measures()
+    assert [row["value"] for row in rows] == [row["cer"] for row in rows]
+    assert all(row["distance"] > 1.0 and row["spread"] is None for row in rows)
+
+
+def test_a_voice_that_is_not_aligned_has_the_worst_value_by_ear():
+    assert (value_by("cer", {}), value_by("mos", {}), value_by("heard", {})) == (1.0, 4.0, 1.04)
+    better, worse = ({"cer": 0.2, "wer": 0.5, "mos": m} for m in (3.0, 2.0))
+    assert value_by("heard", better) < value_by("heard", worse)
+    assert value_by("mos", better) == 2.0 and value_by("cer", worse) == 0.2
+
+
+@pytest.fixture
+def listener():
+    told = []
+    made = Listener(Means("/no/recognizer", "en", "griffin-lim", MelSettings()), told.append)
+    made.told = told
+    yield made
+    made.close()
+
+
+def test_a_recognizer_that_cannot_be_loaded_holds_nobody_up(tmp_path, listener):
+    mel = np.full((20, 80), -5.0, np.float32)
+    listener.put(tmp_path, 4, [mel], ["a dog"])
+    started = time.monotonic()
+    assert listener.found(tmp_path, seconds=60.0) == {}
+    assert time.monotonic() - started < 60.0
+    assert listener.told[-1] == "not heard: what the voice said at step 4"
+
+
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path, listener):
+    place = tmp_path / FOLDER
+    place.mkdir()
+    for name, text in (("notes.json", "{}"), ("notes.npz", ""), ("8.json", "{"), ("4.json", '{"cer": 0.5}')):
+        (place / name).write_text(text)
+    assert listener.found(tmp_path, seconds=0.0) == {4: {"cer": 0.5}}
+    assert listener.found(Path("/no/folder"), seconds=1.0) == {}
+
+
+def test_without_the_predictor_no_mos_is_said():
+    class Heard:
+        cer, wer = 0.25, 0.5
+
+    found = Hearing(lambda *_: Heard, None, lambda mel: mel[:, 0], 22050)([np.zeros((3, 80))], ["a"])
+    assert found == {"cer": 0.25, "wer": 0.5}
