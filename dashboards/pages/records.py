@@ -262,13 +262,15 @@ def _best(study: optuna.Study, trial: FrozenTrial) -> Record:
 
 
 def _heard(study: optuna.Study, trial: FrozenTrial) -> Record | None:
-    """Letters of a hundred that were understood of the voice and of the recordings."""
+    """Letters of a hundred that were understood, and predicted MOS: of the voice and of the recordings."""
     if (heard := attributes.heard(study, trial)) is None:
         return None
     return {
         "letters": heard.letters,
         "recordings": heard.recordings_letters,
         "intelligible": heard.intelligible,
+        "mos": heard.mos,
+        "recordings_mos": heard.recordings_mos,
     }
 
 

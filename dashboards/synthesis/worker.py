@@ -8,7 +8,6 @@ import os
 import signal
 from collections import OrderedDict
 from contextlib import closing
-from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from model.checkpoint import DamagedCheckpoint
 from model.speech.hifigan import VocoderError
 from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
-from objectives.ear import Ear, EarError, recognizer_of
 from smart_tuner.store.storage import open_storage
-from studies.report.voices import checked, voice_checkpoint, with_sound
-from studies.run.study import StudyError, load_study, stored_spec
+from studies.report.voices import heard_at_once, voice_checkpoint, with_sound
+from studies.run.study import StudyError, load_study
 
 VOICES = 3
 SYMBOLS = 700  # numbers are spoken as words, so that a short text may be a long speech
@@ -49,8 +47,7 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
                 study = load_study(name, storage)
                 number, path = voice_checkpoint(study, number, workdir / "studies" / name)
                 voice = _voice(voices, path, study)
-                ear = _ear(recognizer_of(stored_spec(study).ear.recognizer), voice.front_end.name)
-                pipe.send(_said(voice, ear, number, path, text))
+                pipe.send(_said(study, voice, number, path, text))
             except TextError as error:
                 pipe.send(_unspeakable(error))
             except StudyError as error:
@@ -76,24 +73,11 @@ def _voice(voices: "OrderedDict[Path, Voice]", path: Path, study: optuna.Study) 
     return voices[path]
 
 
-@lru_cache
-def _ear(recognizer: str | None, language: str) -> Ear | None:
-    try:
-        return Ear(recognizer, language, fetch=False) if recognizer else None
-    except EarError:
-        return None
-
-
-def _said(voice: Voice, ear: Ear | None, number: int, path: Path, text: str) -> dict[str, Any]:
+def _said(study: optuna.Study, voice: Voice, number: int, path: Path, text: str) -> dict[str, Any]:
     symbols = voice.front_end.encode(text)
     if len(symbols) > SYMBOLS:
         return {"error": "too_long_spoken", "symbols": len(symbols), "limit": SYMBOLS}
-    heard = None
-    if ear is None:
-        speech = voice.speak(text)
-    else:
-        reading, readings = checked(voice, text, ear)
-        speech, heard = reading.speech, {**reading.told(), "readings": readings}
+    speech, heard = heard_at_once(study, voice, text)
     sound, rate = voice.sound(speech), voice.mel_settings.sample_rate
     file = io.BytesIO()
     soundfile.write(file, sound, rate, format="WAV", subtype="PCM_16")

@@ -261,12 +261,7 @@ def front_end_of(language: str, read: str) -> FrontEnd:
     if read == LETTERS:
         return FRONT_ENDS[language]
     symbols = (PADDING, END, *PUNCTUATION, *MARKS, *PHONEMES)
-    return FrontEnd(language, VERSIONS[language], symbols, espeak_version(language))
-
-
-def espeak_version(language: str) -> str:
-    """Of the espeak-ng that is installed. Raises TextError."""
-    return _espeak(language).version
+    return FrontEnd(language, VERSIONS[language], symbols, _espeak(language).version)
 
 
 def _phonemes(language: str, words: str) -> str:

@@ -68,7 +68,9 @@ def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
         return None
     found: Facts = {"number": trial.number, "value": trial.value, "repairs": attributes.repairs(trial)}
     heard = attributes.heard(study, trial)
-    said = {"letters": heard.letters, "recordings": heard.recordings_letters} if heard else {}
+    said: Facts = {"letters": heard.letters, "recordings": heard.recordings_letters} if heard else {}
+    if heard and heard.mos is not None and heard.recordings_mos is not None:
+        said |= {"mos": f"{heard.mos:.1f}", "recordings_mos": f"{heard.recordings_mos:.1f}"}
     found |= {"before": before} if (before := history.before(study, trial)) else {}
     return {**found, **said, "no_speech_yet": history.no_speech_yet(study, trial)}
 

@@ -300,7 +300,10 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
         line += f". Understood: {heard.letters} of 100 letters (recordings: {heard.recordings_letters})"
         if heard.mos is not None and heard.recordings_mos is not None:
             line += f", predicted MOS {heard.mos:.1f} (recordings: {heard.recordings_mos:.1f})"
-        line += "" if heard.intelligible else "; not intelligible yet, train it longer"
+        if not heard.intelligible:
+            longer = 2 * attributes.measures(best)[-1]["step"]
+            command = f"run_study.py resume {study.study_name} --finish {longer}"
+            line += f"; not intelligible yet: {command} trains it on"
     return printable(f"{line}.")
 
 

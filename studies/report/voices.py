@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from model import checkpoint
 from model.data.staging import being_made
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
-from objectives.ear import Ear, Transcription
+from objectives.ear import Ear, EarError, Transcription, recognizer_of
 from objectives.misreading import Misreading, misreading
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
@@ -107,6 +108,14 @@ def with_sound(voice: Voice, study: optuna.Study) -> Voice:
     return replace(voice, vocoder=vocoder_of(chosen, voice.mel_settings, voice.device))
 
 
+@lru_cache
+def _ear(recognizer: str, language: str) -> Ear | None:
+    try:
+        return Ear(recognizer, language, fetch=False)
+    except EarError:
+        return None
+
+
 @dataclass(frozen=True)
 class Reading:
     """A text as a voice spoke it, and what was heard of it."""
@@ -145,6 +154,17 @@ def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
         wave, rate = voice.sound(speech), voice.mel_settings.sample_rate
         found.append(Reading(speech, ear([wave], rate, [text]), misreading(ear, wave, rate, text)))
     return min(found, key=lambda reading: reading.faults), len(found)
+
+
+def heard_at_once(study: optuna.Study, voice: Voice, text: str) -> tuple[Speech, dict[str, Any] | None]:
+    """A text as `checked` reads it, and what was heard of it, if the study's recognizer is here: nothing is
+    fetched. Else its first reading, and None."""
+    recognizer = recognizer_of(stored_spec(study).ear.recognizer)
+    ear = _ear(recognizer, voice.front_end.name) if recognizer else None
+    if ear is None:
+        return voice.speak(text), None
+    reading, readings = checked(voice, text, ear)
+    return reading.speech, {**reading.told(), "readings": readings}
 
 
 def encoded(voice: Voice, speech: Speech, ending: str) -> bytes:

@@ -10,6 +10,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Understood: {letters} of 100 letters; of the recordings {recordings}.",
         "Разборчиво букв из 100: {letters}; в записях {recordings}.",
     ),
+    "mos": (
+        "Predicted MOS: {mos}; of the recordings {recordings_mos}.",
+        "Предсказанная оценка MOS: {mos}; записей {recordings_mos}.",
+    ),
     "study_start": ("The study has started. Trials: {budget}.", "Исследование начато. Испытаний: {budget}."),
     "study_goes_on": (
         "The study goes on. Trials begun: {done} of {budget}.",

@@ -113,6 +113,7 @@ def _best_line(words: Words, best: Facts | None) -> str:
         _before(words, best),
         words("no_speech") if best.get("no_speech_yet") else None,
         words("understood", **best) if "letters" in best else None,
+        words("mos", **best) if "mos" in best else None,
     )
 
 

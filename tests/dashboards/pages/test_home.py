@@ -152,7 +152,13 @@ def test_what_was_heard_of_the_best_voice_is_told_with_it_and_of_no_other(client
     heard = {"cer": 0.664, "wer": 0.9, "recordings_cer": 0.12, "recordings_wer": 0.2}
     study.set_user_attr("heard", {"trial": best, **heard})
     told = client.get("/api/study/history").json()["best"]["heard"]
-    assert told == {"letters": 34, "recordings": 88, "intelligible": False}
+    assert told == {
+        "letters": 34,
+        "recordings": 88,
+        "intelligible": False,
+        "mos": None,
+        "recordings_mos": None,
+    }
     study.set_user_attr("heard", {"trial": best + 1, **heard})
     assert client.get("/api/study/history").json()["best"]["heard"] is None
 
@@ -461,10 +467,13 @@ def test_a_voice_answers_with_numbers_as_it_spoke_them(tmp_path, tiny):
     from model.speech.audio import MelSettings
     from model.speech.text import FRONT_ENDS
     from model.speech.voice import Voice
+    from studies.file.spec import load
 
+    study = optuna.create_study()
+    study.set_user_attr("spec", load("quickstart").model_dump_json())
     (tmp_path / "ckpt-00000001").mkdir()
     (tmp_path / "ckpt-00000001" / MANIFEST).write_text("{}")
     voice = Voice(Tacotron2(tiny), FRONT_ENDS["en"], MelSettings(), Settings())
     voice.model.decoder.gate_layer.linear_layer.bias.data.fill_(50.0)  # a short speech
     for text, words in (("2 dogs", "two dogs"), ("Two dogs", None)):
-        assert _said(voice, 0, tmp_path / "ckpt-00000001", text)["words"] == words
+        assert _said(study, voice, 0, tmp_path / "ckpt-00000001", text)["words"] == words

@@ -34,7 +34,15 @@ REPAIR = {
     "remedy": 1,
     "verify_at": 1900,
 }
-BEST = {"number": 23, "value": 5.81, "repairs": 2, "letters": 34, "recordings": 88}
+BEST = {
+    "number": 23,
+    "value": 5.81,
+    "repairs": 2,
+    "letters": 34,
+    "recordings": 88,
+    "mos": "2.1",
+    "recordings_mos": "2.6",
+}
 WHOLE = {
     "done": 12,
     "budget": 40,
