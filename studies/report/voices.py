@@ -152,7 +152,8 @@ def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
     while len(found) < READINGS and not any(reading.is_sound for reading in found):
         speech = voice.speak(text, seed=len(found))
         wave, rate = voice.sound(speech), voice.mel_settings.sample_rate
-        found.append(Reading(speech, ear([wave], rate, [text]), misreading(ear, wave, rate, text)))
+        heard = ear([wave], rate, [text])
+        found.append(Reading(speech, heard, misreading(ear, wave, rate, text, heard.texts[0])))
     return min(found, key=lambda reading: reading.faults), len(found)
 
 
