@@ -41,7 +41,7 @@ def misreading(ear: Ear, wave: NDArray[np.float32], rate: int, text: str, heard:
     Args:
         heard: what the recognizer wrote down.
     """
-    words = re.sub(r"[^\w\s'-]", " ", text).split()
+    words = [word for word in re.sub(r"[^\w\s'-]", " ", text).split() if re.search(r"\w", word)]
     sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
     if not len(wave) or len(sound) > LONGEST_SECONDS * HEARD_RATE:
         return Misreading(() if len(wave) else tuple(words), ())
