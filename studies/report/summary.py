@@ -292,11 +292,13 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
     if yardstick := attributes.yardstick(study):
         held = (f"{described.name(name)} {described.shown(value)}" for name, value in yardstick.items())
         line += f" ({', '.join(held)})"
-    numbers = {described.name(name): _number(name, measured) for name in described.measures}
+    heard = attributes.heard(study, best)  # of more sentences than the measure's own figures are
+    names = [name for name in described.measures if heard is None or name not in asdict(heard)]
+    numbers = {described.name(name): _number(name, measured) for name in names}
     line = ", ".join([line, *(f"{name} {number}" for name, number in numbers.items() if number)])
     if history.no_speech_yet(study, best):
         line += ". That is hardly nearer than a different sentence: no speech yet, whatever did not fail"
-    if heard := attributes.heard(study, best):
+    if heard is not None:
         line += f". Understood: {heard.letters} of 100 letters (recordings: {heard.recordings_letters})"
         if heard.mos is not None and heard.recordings_mos is not None:
             line += f", predicted MOS {heard.mos:.1f} (recordings: {heard.recordings_mos:.1f})"

@@ -23,6 +23,8 @@ from studies.report.voices import voice_of
 from studies.run.artifacts import Artifacts
 from studies.run.study import StudyError, rdb
 
+MOST_SENTENCES = 32  # that are listened to at the end, if so many are held out: a minute on one core
+
 
 def hear_best(
     study: optuna.Study,
@@ -43,7 +45,7 @@ def hear_best(
     try:
         ear = Ear(recognizer, spec.voice.corpus.language, device)
         _, voice = voice_of(study, best.number, folder, device, artifacts)
-        found = heard_of(voice, objective, spec.objective.sentences, ear, best.number)
+        found = heard_of(voice, objective, ear, best.number)
     except (EarError, StudyError, DamagedCheckpoint) as error:
         warned(str(error))
         return
@@ -51,9 +53,9 @@ def hear_best(
         study.set_user_attr("heard", {**asdict(found), "recognizer": recognizer, "vocoder": voice.sounds_by})
 
 
-def heard_of(voice: Voice, objective: Tacotron2, sentences: int, ear: Ear, trial: int) -> Heard:
+def heard_of(voice: Voice, objective: Tacotron2, ear: Ear, trial: int) -> Heard:
     """What is understood of held-out sentences, and of their recordings through the same vocoder."""
-    items = objective.corpus.held_out[:sentences]
+    items = objective.corpus.held_out[:MOST_SENTENCES]
     texts, rate = [item.text for item in items], voice.mel_settings.sample_rate
     speeches = voice.read([item.symbols.tolist() for item in items], range(len(items)))
     waves = [voice.sound(speech) for speech in speeches], [voice.vocoded(item.mel) for item in items]
