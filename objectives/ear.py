@@ -140,7 +140,14 @@ def is_installed() -> bool:
 
 def normalised(text: str, language: str) -> str:
     """Words as they sound: no case, punctuation, stress marks or ё, and numbers written out."""
+    plain = unicodedata.normalize("NFC", as_heard(text, language)).casefold()
+    return " ".join(re.findall(r"[^\W_]+", plain.replace("ё", "е").replace("'", "")))
+
+
+def as_heard(text: str, language: str) -> str:
+    """A text without stress marks and phonemes given by hand, which nobody writes down, and with its numbers
+    in words."""
+    text = re.sub(r"\[\[.*?\]\]", " ", text)
     with suppress(TextError):  # a recognizer writes what it likes
         text = FRONT_ENDS[language].in_words(text) or text
-    plain = unicodedata.normalize("NFC", text.replace("\u0301", "").replace("+", "")).casefold()
-    return " ".join(re.findall(r"[^\W_]+", plain.replace("ё", "е").replace("'", "")))
+    return text.replace("\u0301", "").replace("+", "")

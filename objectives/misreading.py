@@ -15,7 +15,7 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.ear import HEARD_RATE, Ear, normalised
+from objectives.ear import HEARD_RATE, Ear, as_heard, normalised
 
 # Differences of log-likelihoods, set on 30 sentences that espeak-ng spoke in English and 27 recorded Russian
 # ones; python -m benchmarks.misreadings says what they are worth on others.
@@ -41,10 +41,13 @@ def misreading(ear: Ear, wave: NDArray[np.float32], rate: int, text: str, heard:
     Args:
         heard: what the recognizer wrote down.
     """
-    words = [word for word in re.sub(r"[^\w\s'-]", " ", text).split() if re.search(r"\w", word)]
+    plain = re.sub(r"[^\w\s'-]", " ", as_heard(text, ear.language))
+    words = [word for word in plain.split() if re.search(r"\w", word)]
     sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
-    if not len(wave) or len(sound) > LONGEST_SECONDS * HEARD_RATE:
-        return Misreading(() if len(wave) else tuple(words), ())
+    if not len(wave):
+        return Misreading(tuple(words), ())
+    if not words or len(sound) > LONGEST_SECONDS * HEARD_RATE:
+        return Misreading((), ())
     likelihood = Likelihood(ear, sound, text[-1] if text[-1:] in tuple("!?") else ".")
     known = {normalised(word, ear.language) for word in words}
     others = [word for word in normalised(heard, ear.language).split() if word not in known]

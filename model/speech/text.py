@@ -107,8 +107,8 @@ class FrontEnd:
         that belongs to no vowel.
         """
         if self.espeak and (given := _GIVEN.findall(text)):
-            held = self.normalise(_GIVEN.sub(_HELD, text))
-            return re.sub(_HELD, lambda _: given.pop(0), held)
+            held, each = self.normalise(_GIVEN.sub(_HELD, text)), iter(given)
+            return re.sub(_HELD, lambda found: next(each, found.group()), held)
         plain = self._plain(text)
         if self.name == "ru" and (stray := _STRAY_STRESS.search(plain)):
             raise TextError(

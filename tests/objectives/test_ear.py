@@ -28,6 +28,7 @@ def test_what_is_normalised_has_no_case_or_punctuation_and_words_stay_so(text, l
         ("en", "Don't stop: 21 dogs!", "dont stop twenty-one dogs"),
         ("ru", "Ещё +Ёлка, 3 кота…", "еще елка три кота"),
         ("ru", "за\u0301мок", "Замок."),
+        ("en", "say [[həlˈoʊ]] twice", "Say twice!"),
     ],
 )
 def test_the_same_words_are_the_same_however_they_are_written(language, one, other):

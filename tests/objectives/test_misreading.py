@@ -82,3 +82,10 @@ def test_of_several_readings_the_first_sound_one_is_kept_or_the_best(hears, say,
     assert (reading.speech, count) == (kept, readings)
     assert voice.spoken == list(range(readings))
     assert reading.is_sound == (said[kept] == SOUND)
+
+
+def test_marks_for_the_voice_alone_are_no_words(hears, say):
+    """Numbers, stress marks and phonemes by hand, as a text may have them."""
+    wave = say("The three captains opened the door.")
+    text = "The 3 capt+ains [[həlˈoʊ]] opened - the door."
+    assert not misreading(hears, wave, RATE, text, hears([wave], RATE, [text]).texts[0])

@@ -60,6 +60,7 @@ def test_phonemes_by_hand_are_read_as_they_stand():
         ("[[ˈ]] ...", "is empty"),
         ("[[]]", "is empty"),
         ("café", "no symbol for 'é'"),
+        ("\ue000 [[a]] \ue000", r"no symbol for '\\ue000'"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(text, message):

@@ -27,6 +27,7 @@ from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file import parameters, sections
 from studies.file.parameters import value_fault
+from studies.file.sections import Espeak
 from studies.file.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
 from studies.run.data import corpus_folder
 from studies.run.study import StudyError, open_study
@@ -653,12 +654,12 @@ def test_a_warm_start_is_part_of_the_study():
 
 def test_a_single_training_is_called_as_version_0_1_called_it():
     """Else the same command would begin it anew after the upgrade."""
-    spec = single_training(load("quickstart"), ["learning_rate=0.002"], None)
-    assert spec.name == "quickstart-train-9e6b16"
+    before = load("quickstart").model_copy(update={"corpus": Espeak(source="espeak", clips=720)})
+    assert single_training(before, ["learning_rate=0.002"], None).name == "quickstart-train-9e6b16"
 
 
 def test_a_single_training_has_no_finish():
-    assert load("quickstart").finish.steps == 2400
+    assert load("quickstart").finish.steps == 3600
     assert single_training(load("quickstart"), [], None).finish.steps is None
 
 

@@ -49,13 +49,13 @@ def told(begun):
     study, spec = begun
     finished(study, spec, 7.5, measures=measures((400, 7.5)))
     finished(study, spec, 5.85, {**PARAMS, "learning_rate": 3e-3}, measures=measures((300, 5.85), (400, 6.0)))
-    rows = measures((300, 5.85), (900, 3.5), (2400, 1.98))
-    goes_on = {"trial": 1, "step": 300, "steps": 2400}
+    rows = measures((300, 5.85), (900, 3.5), (3600, 1.98))
+    goes_on = {"trial": 1, "step": 300, "steps": 3600}
     finished(study, spec, 1.98, {**PARAMS, "learning_rate": 3e-3}, measures=rows, goes_on_from=goes_on)
     return study, spec
 
 
-SAID = "trial 2, which goes on from trial 1 (5.85 dB after 300 steps) to step 2400"
+SAID = "trial 2, which goes on from trial 1 (5.85 dB after 300 steps) to step 3600"
 
 
 def test_what_it_was_before_and_is_after_is_said_everywhere(told, tmp_path):
@@ -93,7 +93,7 @@ def test_it_is_no_trial_of_the_search(told):
     study, spec = told
     status = report.status_record(study, spec)
     assert (status["trials"], status["complete"], status["best_trial"]) == ("2/8", 2, 2)
-    assert status["finish"] == "trial 2 from trial 1 to step 2400: complete"
+    assert status["finish"] == "trial 2 from trial 1 to step 3600: complete"
     assert history.three_bests(study)["unassisted"].number == 1
     assert history.consumed(study)[0] == 800  # no lease says here what it took itself
     assert history.to_train_on(study, spec) is None
@@ -102,12 +102,12 @@ def test_it_is_no_trial_of_the_search(told):
 def test_where_it_was_no_better_that_is_said(begun):
     study, spec = begun
     finished(study, spec, 5.0, measures=measures((400, 5.0)))
-    assert report.status_record(study, spec)["finish"] == "after the search, to step 2400"
+    assert report.status_record(study, spec)["finish"] == "after the search, to step 3600"
     best, goes_on = history.to_train_on(study, spec)
-    assert (best.number, goes_on.step, goes_on.steps) == (0, 400, 2400)
-    rows, on = measures((400, 5.0), (2400, 6.0)), {"trial": 0, "step": 400, "steps": 2400}
+    assert (best.number, goes_on.step, goes_on.steps) == (0, 400, 3600)
+    rows, on = measures((400, 5.0), (3600, 6.0)), {"trial": 0, "step": 400, "steps": 3600}
     finished(study, spec, 5.0, measures=rows, goes_on_from=on)
-    assert "trial 0, which was no better when it was trained on to step 2400. 5.00 dB" in report.summary(
+    assert "trial 0, which was no better when it was trained on to step 3600. 5.00 dB" in report.summary(
         study, spec, None
     )
     assert history.to_train_on(load_study("quickstart", study._storage), spec) is None
