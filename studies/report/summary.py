@@ -206,6 +206,18 @@ def _trial_row(trial: FrozenTrial, described: Described, params: list[str]) -> l
     ]
 
 
+def course_table(study: optuna.Study, trial: FrozenTrial) -> str:
+    """How a trial's measures went, a row each, with the four weightiest numbers beside the value."""
+    described, rows = Described.of(study), attributes.measures(trial)
+    beside = [name for name in described.measures[:4] if any(_number(name, row) for row in rows)]
+    names = ["step", described.unit or "value", *map(described.name, beside)]
+    shown_rows = [
+        [str(row["step"]), attributes.with_unit(row["value"], ""), *(_number(name, row) for name in beside)]
+        for row in rows
+    ]
+    return rendered(names, shown_rows)
+
+
 def _number(name: str, measured: Record | None) -> str:
     """One of the numbers of a measure; nothing, where it has not this one."""
     value = (measured or {}).get(name)
@@ -343,6 +355,7 @@ def summary(
     settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
     parts += ["", f"Best: {named(study, best)}. {measure_line(study, best)}"]
     parts += [f"Settings: {settings}"] if settings else []
+    parts += ["", course_table(study, best)]
     if three_bests(study)["assisted"]:
         parts += ["Of all:", *(f"- {line}" for line in bests(study))]
         parts += [f"What was repaired: run_study.py fixes {name} --explain"]

@@ -60,10 +60,10 @@ class Home:
     def said(self):
         return (self.folder / "said.log").read_text()
 
-    def measures(self):
+    def measures(self, number=0):
         (self.folder / "said.log").write_text("")
         assert self.run("none", "trials", "small", "-f", "json") == 0
-        [trial] = json.loads(self.said)
+        trial = json.loads(self.said)[number]
         return [{k: v for k, v in row.items() if k != "seconds"} for row in trial["user_attrs"]["measures"]]
 
 
@@ -105,6 +105,17 @@ def test_what_is_heard_beside_training_is_in_the_measures_also_after_a_kill(tmp_
     assert list(killed.folder.glob(f"runs/studies/small/trial-*/{FOLDER}/12.npz"))
     assert killed.run(whisper) == 0
     assert killed.measures() == rows
+
+
+def test_a_trial_that_goes_on_has_what_was_heard_of_the_one_before(tmp_path, corpora, whisper):
+    home = Home(tmp_path / "home", corpora)
+    assert home.run(whisper) == 0
+    before = home.measures()
+    assert home.run(whisper, "resume", "small", "--finish", "20") == 0
+    after = home.measures(1)
+    upto = [row for row in before if row["step"] <= after[-1]["step"]]
+    assert after[: len(upto)] == upto and after[-1]["step"] == 20
+    assert all("cer" in row for row in after)
 
 
 def test_trials_are_compared_by_ear_where_the_study_says_so(tmp_path, corpora, whisper):
