@@ -6,6 +6,7 @@ heard/STEP.json, both of which survive whoever is killed: a sound is listened to
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 
 from model.speech.audio import MelSettings
 from model.speech.hifigan import VocoderError
-from model.speech.vocoder import Vocoder, vocoder_of
-from objectives import mos
+from model.speech.vocoder import vocoder_of
 from objectives.ear import Ear, EarError
-from objectives.mos import Mos
+from objectives.mos import Mos, predictor
 from smart_tuner.store.attributes import numbers
 
 FOLDER = "heard"
+Array = NDArray[np.float32]
 POLL_SECONDS = 0.1
 LISTENERS = 3  # processes in all, if they are killed
 
@@ -36,9 +37,10 @@ class Hearing:
 
     Args:
         mos: None: it is not predicted.
+        vocoder: makes waves (N,) of `rate` Hz.
     """
 
-    def __init__(self, ear: Ear, mos: Mos | None, vocoder: Vocoder, rate: int) -> None:
+    def __init__(self, ear: Ear, mos: Mos | None, vocoder: Callable[[Array], Array], rate: int) -> None:
         self._ear, self._mos, self._vocoder, self._rate = ear, mos, vocoder, rate
 
     def __call__(self, mels: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> dict[str, float]:
@@ -67,8 +69,7 @@ class Means:
         """On the CPU. Raises EarError, VocoderError."""
         ear = Ear(self.recognizer, self.language)
         vocoder = vocoder_of(self.vocoder, self.mel_settings, torch.device("cpu"))
-        predicts = Mos() if mos.is_installed() else None
-        return Hearing(ear, predicts, vocoder, self.mel_settings.sample_rate)
+        return Hearing(ear, predictor(), vocoder, self.mel_settings.sample_rate)
 
 
 class Listener:
@@ -151,6 +152,14 @@ class Listener:
             child.stdin.close()
         child.kill()  # what it has not heard yet is heard when the trial goes on
         child.wait()
+
+
+def hand_on(source: Path, target: Path, step: int) -> None:
+    """Copy what was heard up to a step from a trial's folder to that of the trial which goes on from it."""
+    for file in _of(source / FOLDER, "json"):
+        if int(file.stem) <= step:
+            (target / FOLDER).mkdir(exist_ok=True)
+            shutil.copyfile(file, target / FOLDER / file.name)
 
 
 def _waiting(place: Path) -> list[Path]:

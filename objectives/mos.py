@@ -49,5 +49,10 @@ class Mos:
             return float(self._model(windows).mean().clamp(WORST, BEST))
 
 
+def predictor() -> Mos | None:
+    """None where the package is not installed."""
+    return Mos() if is_installed() else None
+
+
 def is_installed() -> bool:
     return importlib.util.find_spec("distillmos") is not None

@@ -290,7 +290,7 @@ class _Survey:
         try:
             symbols = self._front_end.encode(text)
         except TextError as error:
-            reason = "empty text" if "is empty" in str(error) else "unknown phonemes"
+            reason = "unknown phonemes" if error.characters else "empty text"
             raise BadRow(reason, str(error)) from error
         if words := self._front_end.in_words(text):
             self._numbers.append(

@@ -125,10 +125,11 @@ class FrontEnd:
         if not any(character.isalpha() and character not in MARKS for character in read):
             raise TextError(f"the text is empty: {text!r} has no letters or numbers to speak")
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
-        if strange := sorted(set(read) - ids.keys()):
+        if strange := Counter(symbol for symbol in read if symbol not in ids):
             raise TextError(
                 f"{text!r} is read {read!r}, where {', '.join(strange)} is no phoneme of this front end; "
-                f"it knows {''.join(self.symbols[2:])!r}: give other phonemes by hand, as in [[həlˈoʊ]]"
+                f"it knows {''.join(self.symbols[2:])!r}: give other phonemes by hand, as in [[həlˈoʊ]]",
+                strange,
             )
         return [ids[character] for character in read + END]
 

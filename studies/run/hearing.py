@@ -9,9 +9,9 @@ import optuna
 
 from model.checkpoint import DamagedCheckpoint
 from model.speech.voice import Voice
-from objectives import mos
 from objectives.ear import Ear, EarError, recognizer_of
-from objectives.mos import Mos
+from objectives.listening import Hearing
+from objectives.mos import predictor
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Heard
@@ -58,7 +58,8 @@ def heard_of(voice: Voice, objective: Tacotron2, ear: Ear, trial: int) -> Heard:
     items = objective.corpus.held_out[:MOST_SENTENCES]
     texts, rate = [item.text for item in items], voice.mel_settings.sample_rate
     speeches = voice.read([item.symbols.tolist() for item in items], range(len(items)))
-    waves = [voice.sound(speech) for speech in speeches], [voice.vocoded(item.mel) for item in items]
-    spoken, recorded = (ear(sounds, rate, texts) for sounds in waves)
-    predicted = map(Mos(), waves, (rate, rate)) if mos.is_installed() else (None, None)
-    return Heard(trial, spoken.cer, spoken.wer, recorded.cer, recorded.wer, *predicted)
+    hearing = Hearing(ear, predictor(), voice.vocoded, rate)
+    spoken = hearing([speech.mel for speech in speeches], texts)
+    recorded = hearing([item.mel for item in items], texts)
+    rates = spoken["cer"], spoken["wer"], recorded["cer"], recorded["wer"]
+    return Heard(trial, *rates, spoken.get("mos"), recorded.get("mos"))

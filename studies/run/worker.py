@@ -18,7 +18,7 @@ from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
 from model.failpoint import failpoint
 from objectives.attempt import Attempt, Callback
-from objectives.listening import FOLDER as LISTENED
+from objectives.listening import hand_on
 from objectives.trial import Interrupted
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import GoesOn, goes_on_from
@@ -388,11 +388,8 @@ class Worker:
                 if file.name != checkpoint.MANIFEST:
                     shutil.copyfile(file, target / file.name)
 
+        hand_on(source.parent, folder, goes_on.step)  # first: whoever finds the checkpoint has all
         checkpoint.write(folder, goes_on.step, fill)
-        (folder / LISTENED).mkdir(exist_ok=True)
-        for file in (source.parent / LISTENED).glob("*.json"):  # heard after that checkpoint was written
-            if int(file.stem) <= goes_on.step:
-                shutil.copyfile(file, folder / LISTENED / file.name)
 
     # Looking after
 

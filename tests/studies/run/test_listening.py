@@ -111,6 +111,8 @@ def test_a_trial_that_goes_on_has_what_was_heard_of_the_one_before(tmp_path, cor
     home = Home(tmp_path / "home", corpora)
     assert home.run(whisper) == 0
     before = home.measures()
+    [folder] = home.folder.glob(f"runs/studies/small/trial-*/{FOLDER}")
+    (folder / "notes.json").write_text("somebody's own")
     assert home.run(whisper, "resume", "small", "--finish", "20") == 0
     after = home.measures(1)
     upto = [row for row in before if row["step"] <= after[-1]["step"]]
