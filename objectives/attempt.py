@@ -61,6 +61,8 @@ class Plan:
     Args:
         settings: that the run begins with also where its checkpoint has others.
         seconds: of training, after which it ends with the next measure.
+        patience: measures without a better value, or a smaller CER where it is listened to, after which it
+            ends; None: it does not.
     """
 
     steps: int
@@ -71,6 +73,7 @@ class Plan:
     checkpoint_every: int
     settings: Mapping[str, int | float] = field(default_factory=dict)
     seconds: float = math.inf
+    patience: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class Trial:
         run, history, live = self._run, self._history, Progress(self._attempt.folder)
         while True:
             if history and history[-1].step == run.step:  # just measured, here or before a kill
-                if run.step >= self._last_step or self._attempt.consumed.seconds >= self._plan.seconds:
+                if self._is_over():
                     self._watch.conclude()
                     self._report_last()
                     return best(history).value
@@ -101,6 +102,16 @@ class Trial:
             run.leave(self._attempt.folder)
             self._show()  # before: what is saved is not measured again
             self._save()
+
+    def _is_over(self) -> bool:
+        """Asked at a measure. What was heard is waited for only where it decides."""
+        plan, history = self._plan, self._history
+        if self._run.step >= self._last_step or self._attempt.consumed.seconds >= plan.seconds:
+            return True
+        if plan.patience is None or not no_better([m.value for m in history], plan.patience):
+            return False
+        self._take_later(LATER_SECONDS)
+        return no_better([m.more.get("cer", math.inf) for m in history], plan.patience)
 
     @property
     def _last_step(self) -> int:
@@ -244,6 +255,12 @@ class Trial:
             self._callback.warned(f"the sample of step {measured.step} is not kept: {error}")
         else:
             self._callback.shown(measured.step)
+
+
+def no_better(values: Sequence[float], last: int) -> bool:
+    """Whether none of the last ones is smaller than all before; NaN is as large as can be."""
+    known = [math.inf if math.isnan(value) else value for value in values]
+    return len(known) > last and min(known[-last:]) >= min(known[:-last])
 
 
 def _plain(told: object) -> dict[str, Any]:

@@ -241,10 +241,13 @@ class Finish(Table):
     Args:
         steps: in all, those of the search included; None: it is not.
         hours: of this training; then it ends with the next measure.
+        patience: measures in a row without a better value, or a smaller CER where it is listened to; then it
+            ends.
     """
 
     steps: Count | None = None
     hours: Annotated[float, Field(gt=0)] | None = None
+    patience: Count | None = None
 
 
 class Speech(Table):

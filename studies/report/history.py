@@ -55,6 +55,14 @@ def going_on(study: optuna.Study) -> dict[int, GoesOn]:
     return {number: found for number, text in _rows(study, query) if (found := goes_on_in(parsed(text)))}
 
 
+def first_of_line(study: optuna.Study, number: int) -> int:
+    """The trial of the search whose training a trial goes on with; itself, where it goes on from none."""
+    line = going_on(study)
+    while number in line and line[number].trial < number:
+        number = line[number].trial
+    return number
+
+
 def before(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any] | None:
     """Number and value of the trial that this one goes on from, and its step then; None where it does not."""
     goes_on, trials = goes_on_from(trial), study.get_trials(deepcopy=False)
@@ -64,14 +72,26 @@ def before(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any] | None:
 
 
 def to_train_on(study: optuna.Study, spec: Spec) -> tuple[FrozenTrial, GoesOn] | None:
-    """The search's best trial and how it is to be trained on, if the study wants that, and it was not yet."""
+    """The search's best trial and how it is to be trained on, if the study wants that, and it was not yet.
+
+    Where it was trained on to fewer steps, the trial that did so goes on, if it was better.
+    """
     steps = spec.finish.steps
     best = best_trial(study, ~_has(GOES_ON)) if steps else None
-    measured = best and best_measure(best)
-    if not (steps and best and measured and measured["step"] < steps):
+    if steps is None or best is None:
         return None
-    goes_on = GoesOn(best.number, measured["step"], steps)
-    return None if goes_on in going_on(study).values() else (best, goes_on)
+    line, trials = {best.number: best}, study.get_trials(deepcopy=False)  # it, and what goes on from it
+    for number, goes_on in going_on(study).items():
+        if goes_on.trial in line:
+            if goes_on.steps >= steps:
+                return None
+            line[number] = trials[number]
+    came_to = [t for t in line.values() if t.state == TrialState.COMPLETE and t.value is not None]
+    best = min(came_to, key=lambda trial: (trial.value, trial.number))
+    measured = best_measure(best)
+    if measured is None or measured["step"] >= steps:
+        return None
+    return best, GoesOn(best.number, measured["step"], steps)
 
 
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:

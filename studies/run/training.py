@@ -18,6 +18,7 @@ from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
+from studies.report.history import first_of_line
 from studies.run import data, tacotron2
 from studies.run.study import StudyError
 
@@ -80,11 +81,13 @@ def trials(
         params = attempt.outage.wait_for(lambda: _suggested(trial, spec))
         values = spec.parameters(params, objective.parameters)
         found = attempt.outage.wait_for(lambda: latest(trial))
-        own, first, step = plan, trial.number, 0
+        own, step = plan, 0
+        first = attempt.outage.wait_for(lambda: first_of_line(study, trial.number))
         if (goes_on := goes_on_from(found)) is not None:
-            first, step = goes_on.trial, goes_on.step  # what it goes on from is read with the same seed only
+            step = goes_on.step
             own = trained_on(plan, goes_on, spec, objective.finishing(values, step, goes_on.steps))
-        made = objective.run({**values, **own.settings}, derived(spec.seed, "training", first), device)
+        seed = derived(spec.seed, "training", first)  # what it goes on from is read with the same seed only
+        made = objective.run({**values, **own.settings}, seed, device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
         start = Start(attempt, objective, made, params, own, found.last_step or step)
         callback.started(start)
@@ -136,6 +139,7 @@ def trained_on(plan: Plan, goes_on: GoesOn, spec: Spec, settings: Mapping[str, f
         searched=frozenset(),
         settings=settings,
         seconds=3600 * hours,
+        patience=spec.finish.patience,
     )
 
 

@@ -8,6 +8,7 @@ from faults.toys import ToyStudy, is_stopped, wait_for
 
 from benchmarks.chaos import STEPS, check_steps, toy_spec
 from model.failpoint import PLACES
+from smart_tuner.store import attributes
 from studies.report import history
 from studies.run.study import open_study
 
@@ -113,6 +114,22 @@ def test_after_more_search_only_another_best_trial_is_trained_on(toy):
         assert new == ([] if known else [best.number])
         outcomes.add(known)
     assert outcomes == {True, False}
+
+
+def test_a_longer_one_later_goes_on_from_what_the_first_came_to(toy):
+    change(toy)
+    toy.finish()
+    [(first, _)] = finishing(toy).items()
+    change(toy, steps=2 * FINISH)
+    toy.finish()
+    [second] = finishing(toy).keys() - {first}
+    goes_on = finishing(toy)[second]
+    came_to = attributes.best_measure(toy.study.trials[first])
+    assert (goes_on.trial, goes_on.step, goes_on.steps) == (first, came_to["step"], 2 * FINISH)
+    assert toy.steps(second) == 2 * FINISH - goes_on.step
+    assert max(toy.study.trials[second].intermediate_values) == 2 * FINISH
+    toy.finish()
+    assert len(finishing(toy)) == 2
 
 
 def test_what_cannot_be_had_is_not_trained_on_and_can_be_later(toy, undisturbed):

@@ -2,11 +2,13 @@
 
 import json
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 
 from dashboards.pages.records import Records
 from smart_tuner.notify.telegram.messages import message
+from smart_tuner.store.attributes import GoesOn
 from smart_tuner.store.storage import open_storage
 from studies.file.space import suggest
 from studies.file.spec import load
@@ -117,3 +119,23 @@ def test_where_nothing_completed_there_is_nothing_to_train_on(begun):
     study, spec = begun
     assert history.to_train_on(study, spec) is None
     assert "No trial completed, so there is none to train on." in report.summary(study, spec, None)
+
+
+def test_a_longer_one_later_goes_on_where_it_ended(told):
+    study, spec = told
+    longer = spec.model_copy(update={"finish": spec.finish.model_copy(update={"steps": 7200})})
+    best, goes_on = history.to_train_on(study, longer)
+    assert (best.number, goes_on) == (2, GoesOn(2, 3600, 7200))
+    finished(study, spec, 1.7, measures=measures((3600, 1.98), (6600, 1.7)), goes_on_from=asdict(goes_on))
+    assert history.to_train_on(study, longer) is None  # though its best step is before the last
+    assert history.to_train_on(study, spec) is None
+
+
+def test_a_longer_one_later_leaves_out_what_was_no_better(begun):
+    study, spec = begun
+    finished(study, spec, 5.0, measures=measures((400, 5.0)))
+    rows, on = measures((400, 5.0), (3600, 6.0)), {"trial": 0, "step": 400, "steps": 3600}
+    finished(study, spec, 5.0, measures=rows, goes_on_from=on)
+    longer = spec.model_copy(update={"finish": spec.finish.model_copy(update={"steps": 7200})})
+    best, goes_on = history.to_train_on(study, longer)
+    assert (best.number, goes_on) == (0, GoesOn(0, 400, 7200))

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.settings import Settings
 from model.training import learning_rate_at
 from objectives.signals import PARAMETERS
 from objectives.tacotron2 import HALVINGS, Tacotron2
+from objectives.trial import no_better
 from smart_tuner import Objective, Parameter, Run, run_study
 from smart_tuner.repair.pruning import SuccessiveHalving
 from studies.report import history
@@ -52,9 +55,9 @@ class Descents(Objective):
         return Descent(parameters["rate"], 1.0 + seed % 1000 / 1000)
 
 
-def studied(folder, n_trials=3, **tables):
+def studied(folder, n_trials=3, objective=None, **tables):
     plan = {"steps": 20, "measure_every": 5, "n_trials": n_trials, "name": "descents", "workdir": folder}
-    return run_study(Descents(), RATES, **plan, sampler={"name": "random"}, **tables)
+    return run_study(objective or Descents(), RATES, **plan, sampler={"name": "random"}, **tables)
 
 
 @pytest.mark.parametrize("mode", ["on", "off"])
@@ -97,6 +100,39 @@ def test_it_ends_when_its_hours_are_over(tmp_path):
     study = studied(tmp_path, finish={"steps": 100, "hours": 1e-9})
     assert list(study.trials[-1].intermediate_values)[-1] == 30
     assert study.trials[-1].state.name == "COMPLETE"
+
+
+@dataclass
+class Stays(Objective):
+    """Its value falls to step 40, and what is heard of it, if anything, to a later step."""
+
+    parameters = {"rate": Parameter(0.1, 0.0, 1.0)}  # noqa: RUF012
+    heard_to: int = 0
+
+    def run(self, parameters, seed, device):
+        run, heard_to = Descent(parameters["rate"], 1.0), self.heard_to
+
+        def later(folder, seconds):
+            return {step: {"cer": 1 / step} for step in range(5, min(run.step, heard_to) + 1, 5)}
+
+        run.measure = lambda: {"value": 1 / min(run.step, 40)}
+        if self.heard_to:
+            run.later = later
+        return run
+
+
+@pytest.mark.parametrize(("heard_to", "last"), [(0, 60), (40, 60), (70, 90), (500, 100)])
+def test_it_ends_where_it_gets_no_better(tmp_path, heard_to, last):
+    study = studied(tmp_path, objective=Stays(heard_to), finish={"steps": 100, "patience": 2})
+    assert list(study.trials[-1].intermediate_values)[-1] == last
+    assert study.trials[-1].state.name == "COMPLETE"
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, math.nan, math.inf])), st.integers(1, 5))
+def test_what_gets_no_better_had_its_best_before(values, last):
+    known = [math.inf if math.isnan(value) else value for value in values]
+    before, after = known[:-last], known[-last:]
+    assert no_better(values, last) == (bool(before) and all(value >= min(before) for value in after))
 
 
 def test_without_a_wish_nothing_is_trained_on_and_with_one_what_is_there(tmp_path):
