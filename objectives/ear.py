@@ -30,6 +30,12 @@ SHORT_SECONDS = 13.0
 FRAMES_A_SECOND = 100  # of Whisper's mels
 
 
+NOT_INSTALLED = (
+    "Nothing can be heard: the extra ear is not installed.\n"
+    "What to do: .venv/bin/python -m pip install -c constraints.txt -e '.[ear]'"
+)
+
+
 class EarError(RuntimeError):
     """There is nothing to hear with; the message says why and what to do."""
 
@@ -64,10 +70,7 @@ class Ear:
 
     def __init__(self, recognizer: str, language: str, device: str = "cpu", *, fetch: bool = True) -> None:
         if not is_installed():
-            raise EarError(
-                "Nothing can be heard: the extra ear is not installed.\n"
-                "What to do: .venv/bin/python -m pip install -c constraints.txt -e '.[ear]'"
-            )
+            raise EarError(NOT_INSTALLED)
         from faster_whisper import WhisperModel
 
         self.language, kind = language, torch.device(device)

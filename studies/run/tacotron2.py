@@ -58,6 +58,8 @@ def voices_of(
     warned(f"samples get their sound by {vocoder(torch.device('cpu')).name}")  # or why not, before a trial
     means = _means(spec, corpus)
     hearing = _hearing(spec, means)
+    if means is None and recognizer_of(spec.ear.recognizer) is not None:
+        warned(ear.NOT_INSTALLED)
     aside = None if means is None or hearing or not spec.ear.sentences else Listener(means, warned)
     return Tacotron2(
         corpus=corpus,

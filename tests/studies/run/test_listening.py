@@ -24,9 +24,14 @@ SMALL = changed(STUDY, trials=1, steps=12, measure_every=4, validate_every=4, se
 
 
 def live(folder, recognizer, arguments):
-    """The whole program, in a process to whose rules a voice is aligned from its first step on."""
+    """The whole program, in a process to whose rules a voice is aligned from its first step on; without a
+    recognizer, one that has not the extra for it."""
     os.chdir(folder)
-    os.environ[ear.VARIABLE] = str(recognizer)
+    if recognizer is None:
+        os.environ.pop(ear.VARIABLE, None)
+        ear.is_installed = lambda: False
+    else:
+        os.environ[ear.VARIABLE] = str(recognizer)
     training.ALIGNED_SHARE = 0.0
     said = os.open("said.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
@@ -105,6 +110,12 @@ def test_what_is_heard_beside_training_is_in_the_measures_also_after_a_kill(tmp_
     assert list(killed.folder.glob(f"runs/studies/small/trial-*/{FOLDER}/12.npz"))
     assert killed.run(whisper) == 0
     assert killed.measures() == rows
+
+
+def test_that_nobody_can_listen_is_said_before_the_first_trial(tmp_path, corpora):
+    home = Home(tmp_path / "home", corpora)
+    assert home.run(None) == 0
+    assert home.said.index(ear.NOT_INSTALLED.splitlines()[1]) < home.said.index("trial 0")
 
 
 def test_a_trial_that_goes_on_has_what_was_heard_of_the_one_before(tmp_path, corpora, whisper):
