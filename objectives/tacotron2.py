@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model import training
 from model.data.corpus import Corpus
-from model.network.warm_start import PublicWeights, warm_start
+from model.network.warm_start import Weights, warm_start
 from model.settings import Dimensions, Settings
 from model.speech.audio import write_wave
 from model.speech.vocoder import Vocoder
@@ -53,7 +53,7 @@ class Tacotron2(Objective):
     corpus: Corpus
     judge: Judge
     sample_text: str
-    public: PublicWeights | None = None
+    public: Weights | None = None
     text_is_used: float = 0.0
     warned: Callable[[str], None] = lambda _: None
     vocoder: Callable[[torch.device], Vocoder | None] = lambda _: None

@@ -1,7 +1,7 @@
-"""Begin with the weights of a public checkpoint in NVIDIA's format.
+"""Begin with the weights of another voice: one of ours, or a public checkpoint in NVIDIA's format.
 
-A checkpoint is a pickle, which may name anything to be called. Nothing is called here but what makes tensors:
-whatever else the file holds, such as its settings or a number of numpy's, becomes a Blank.
+A public checkpoint is a pickle, which may name anything to be called. Nothing is called here but what makes
+tensors: whatever else the file holds, such as its settings or a number of numpy's, becomes a Blank.
 """
 
 import hashlib
@@ -10,19 +10,21 @@ import pickletools
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from model.network.tacotron2 import Tacotron2
 from model.settings import Dimensions
 from model.speech.text import FrontEnd
+from model.speech.voice import DESCRIPTION, WEIGHTS, load_voice
 
 # The order of the first rows of a public embedding (pad, hyphen, punctuation, letters); ARPAbet follows.
 PUBLIC_SYMBOLS = "_-!'(),.:;? " + "".join(sorted(ascii_letters))
@@ -31,16 +33,27 @@ EMBEDDING, PROJECTION = "embedding.weight", "decoder.linear_projection.linear_la
 
 
 class WarmStartError(ValueError):
-    """A file that is no checkpoint in NVIDIA's format, or of a network that cannot use it."""
+    """What is no voice of ours and no checkpoint in NVIDIA's format, or of a network that cannot use it."""
 
 
 @dataclass(frozen=True)
-class PublicWeights:
-    """What was read from `path`: tensors by name, and the SHA-256 of the whole file."""
+class Weights:
+    """What was read from `path`.
+
+    Args:
+        tensors: by name.
+        sha256: of the whole file, or of a voice's two.
+        symbols: of the rows of its embedding.
+        mels: mean and scale of the mels that it sees.
+        frames: of a decoder step for which its projection was trained; None: for all that it has rows for.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     sha256: str
+    symbols: Sequence[str] = PUBLIC_SYMBOLS
+    mels: tuple[float, float] = (0.0, 1.0)
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,18 +82,47 @@ class BlankTable:
         return OrderedDict()
 
 
-def check_mels(network: Dimensions, path: Path) -> None:
-    """Raises WarmStartError when the network sees normalised mels, which public weights do not expect."""
-    if (network.mel_mean, network.mel_scale) != (0.0, 1.0):
+def check_mels(network: Dimensions, weights: Weights) -> None:
+    """Raises WarmStartError when the network sees other mels than those that the weights expect."""
+    if (network.mel_mean, network.mel_scale) != weights.mels:
+        mean, scale = weights.mels
         raise WarmStartError(
-            f"Cannot start from {path}.\nIts weights expect plain log-mels, but this network sees "
-            f"(mel - {network.mel_mean}) / {network.mel_scale}.\n"
-            "Use size full, or mel_mean = 0.0 and mel_scale = 1.0."
+            f"Cannot start from {weights.path}.\nIts weights expect mels as (mel - {mean}) / {scale}, but "
+            f"this network sees (mel - {network.mel_mean}) / {network.mel_scale}.\n"
+            f"Use the size that it has, or mel_mean = {mean} and mel_scale = {scale} in [model]."
         )
 
 
-def read(path: Path) -> PublicWeights:
-    """Raises WarmStartError when there is no such checkpoint at `path`."""
+def read(path: Path) -> Weights:
+    """The weights of a public checkpoint, or of a voice of ours, as a folder.
+
+    Raises WarmStartError where `path` is neither.
+    """
+    return _read_voice(path) if path.is_dir() else _read_public(path)
+
+
+def _read_voice(path: Path) -> Weights:
+    try:
+        digests = [hashlib.sha256((path / name).read_bytes()).hexdigest() for name in (WEIGHTS, DESCRIPTION)]
+        voice = load_voice(path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise WarmStartError(
+            f"Cannot start from {path}.\nIt is no voice of this program: {type(error).__name__}: "
+            f"{(str(error).splitlines() or [''])[0]}\n"
+            "Give the folder that run_study.py export made, or a checkpoint of a trial."
+        ) from error
+    network = voice.model.dimensions
+    return Weights(
+        path,
+        voice.model.state_dict(),
+        hashlib.sha256("".join(digests).encode()).hexdigest(),
+        voice.front_end.symbols,
+        (network.mel_mean, network.mel_scale),
+        voice.settings.n_frames_per_step,
+    )
+
+
+def _read_public(path: Path) -> Weights:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -106,7 +148,7 @@ def read(path: Path) -> PublicWeights:
         raise WarmStartError(
             f"Cannot start from {path}.\nIt has no {EMBEDDING}.\nGive a checkpoint in NVIDIA's names."
         )
-    return PublicWeights(path, tensors, sha256)
+    return Weights(path, tensors, sha256)
 
 
 def _is_plain(tensor: object) -> bool:
@@ -155,20 +197,20 @@ def _reason(error: Exception) -> str:
     return next(iter(found), type(error).__name__).partition(" Please use")[0]
 
 
-def warm_start(model: Tacotron2, front_end: FrontEnd, public: PublicWeights) -> WarmStart:
-    """Copy what fits from a checkpoint into `model`.
+def warm_start(model: Tacotron2, front_end: FrontEnd, weights: Weights) -> WarmStart:
+    """Copy what fits of another voice's weights into `model`.
 
     Raises:
         WarmStartError: nothing in it fits; see also `check_mels`.
     """
-    check_mels(model.dimensions, public.path)
+    check_mels(model.dimensions, weights)
     outcome = {
-        name: _copy(name, target, public.tensors.get(name), front_end)
+        name: _copy(name, target, weights, front_end, model.dimensions.n_mel_channels)
         for name, target in model.state_dict().items()
     }
     if "loaded" not in outcome.values():
         raise WarmStartError(
-            f"Cannot start from {public.path}.\nNone of its tensors has the shape of this network's.\n"
+            f"Cannot start from {weights.path}.\nNone of its tensors has the shape of this network's.\n"
             "Choose the size it was trained with: public checkpoints are full."
         )
     return WarmStart(
@@ -177,27 +219,42 @@ def warm_start(model: Tacotron2, front_end: FrontEnd, public: PublicWeights) -> 
 
 
 @torch.no_grad()
-def _copy(name: str, target: Tensor, source: Tensor | None, front_end: FrontEnd) -> str:
+def _copy(name: str, target: Tensor, weights: Weights, front_end: FrontEnd, n_mels: int) -> str:
+    source = weights.tensors.get(name)
     if source is None:
         return "skipped"
     if name == EMBEDDING:
-        return _copy_embedding(target, source, front_end)
+        return _copy_embedding(target, source, weights.symbols, front_end)
+    if name.startswith(PROJECTION):
+        made = len(source) if weights.frames is None and source.dim() else n_mels * (weights.frames or 0)
+        return _copy_frames(target, source, made, n_mels)
     if source.shape == target.shape:
         target.copy_(source)
         return "loaded"
-    if name.startswith(PROJECTION) and source.dim() and source.shape[1:] == target.shape[1:] and len(source):
-        blocks, rest = divmod(len(target), len(source))
-        if not rest:  # every frame of a step begins as the checkpoint's only one
-            target.copy_(source.repeat(blocks, *[1] * (source.dim() - 1)))
-            return "reshaped"
     return "skipped"
 
 
-def _copy_embedding(target: Tensor, source: Tensor, front_end: FrontEnd) -> str:
-    """Rows match by symbol; symbols that the checkpoint never had keep their fresh rows."""
-    if source.shape[1:] != target.shape[1:] or len(source) < len(PUBLIC_SYMBOLS):
+def _copy_frames(target: Tensor, source: Tensor, made: int, n_mels: int) -> str:
+    """Rows of the frames of a decoder step; those that the source never made begin as the last that it did.
+
+    Args:
+        made: rows of the source that were trained.
+    """
+    if source.shape[1:] != target.shape[1:] or made < n_mels or made % n_mels or len(source) < made:
+        return "skipped"
+    made = min(made, len(target))
+    target[:made] = source[:made]
+    further = (len(target) - made) // n_mels
+    target[made:] = source[made - n_mels : made].repeat(further, *[1] * (source.dim() - 1))
+    return "loaded" if made == len(target) == len(source) else "reshaped"
+
+
+def _copy_embedding(target: Tensor, source: Tensor, symbols: Sequence[str], front_end: FrontEnd) -> str:
+    """Rows match by symbol; symbols that the weights never had keep their fresh rows."""
+    if source.shape[1:] != target.shape[1:] or len(source) < len(symbols):
         return "skipped"
     for row, symbol in zip(target, front_end.symbols, strict=True):
-        if symbol in PUBLIC_SYMBOLS:
-            row.copy_(source[PUBLIC_SYMBOLS.index(symbol)])
-    return "reshaped"
+        if symbol in symbols:
+            row.copy_(source[symbols.index(symbol)])
+    same = source.shape == target.shape and tuple(symbols) == front_end.symbols
+    return "loaded" if same else "reshaped"

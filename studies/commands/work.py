@@ -167,7 +167,9 @@ def stop(place: Place, name: str) -> None:
 @click.argument("study")
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
-@click.option("--warm-start", metavar="CHECKPOINT", help="Begin with a public checkpoint in NVIDIA's format.")
+@click.option(
+    "--warm-start", metavar="PATH", help="Begin with another voice: an exported one, or a public checkpoint."
+)
 @NO_FIXES
 @DEVICE
 @TRACKING

@@ -73,7 +73,7 @@ class Model(Table, extra="allow"):
     """A size, and dimensions that differ from it."""
 
     size: str
-    warm_start: str | None = None  # a public checkpoint in NVIDIA's format
+    warm_start: str | None = None  # a voice of ours, or a public checkpoint in NVIDIA's format
     __pydantic_extra__: dict[str, Number]
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ import torch
 
 from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
-from model.network.warm_start import PublicWeights, check_mels, read
+from model.network.warm_start import Weights, check_mels, read
 from model.speech.text import FRONT_ENDS
 from model.speech.vocoder import vocoder_of
 from objectives import ear, mos
@@ -106,7 +106,7 @@ def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
     )
 
 
-def public_weights(study: optuna.Study, spec: Spec) -> PublicWeights | None:
+def public_weights(study: optuna.Study, spec: Spec) -> Weights | None:
     """What every trial of the study begins with, if not with nothing.
 
     Raises:
@@ -116,8 +116,8 @@ def public_weights(study: optuna.Study, spec: Spec) -> PublicWeights | None:
     if spec.voice.model.warm_start is None:
         return None
     path = Path(spec.voice.model.warm_start).absolute()
-    check_mels(spec.voice.dimensions(1), path)
     public = read(path)
+    check_mels(spec.voice.dimensions(1), public)
     known = study.user_attrs.get("warm_start", public.sha256)
     if known != public.sha256:
         raise StudyError(

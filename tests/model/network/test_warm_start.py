@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.network.tacotron2 import Tacotron2
-from model.network.warm_start import PUBLIC_SYMBOLS, PublicWeights, WarmStartError, read, warm_start
-from model.settings import SIZES, Dimensions
-from model.speech.text import FRONT_ENDS
+from model.network.warm_start import PUBLIC_SYMBOLS, WarmStartError, Weights, read, warm_start
+from model.settings import SIZES, Dimensions, Settings
+from model.speech.audio import MelSettings
+from model.speech.text import FRONT_ENDS, front_end_of
+from model.speech.voice import Voice, save_voice
 
 SMALL = replace(SIZES["tiny"], mel_mean=0.0, mel_scale=1.0, max_frames_per_step=1)
 
@@ -170,13 +172,68 @@ def test_tensors_of_odd_shapes_are_passed_over(shape):
     model = Tacotron2(replace(SMALL, n_symbols=len(FRONT_ENDS["en"].symbols)))
     projection = [f"decoder.linear_projection.linear_layer.{part}" for part in ("weight", "bias")]
     odd = {name: torch.ones(shape) for name in ("embedding.weight", *projection)}
-    public = PublicWeights(Path("odd.pt"), {**model.state_dict(), **odd}, "")
+    public = Weights(Path("odd.pt"), {**model.state_dict(), **odd}, "")
     assert {*warm_start(model, FRONT_ENDS["en"], public).skipped} == odd.keys()
 
 
 def test_normalised_mels_and_other_sizes_are_refused(tmp_path):
     public_checkpoint(tmp_path / "public.pt", SMALL)
     public = read(tmp_path / "public.pt")
-    for dimensions, reason in ((replace(SMALL, mel_scale=2.0), "plain log-mels"), (SIZES["small"], "plain")):
+    for dimensions, reason in (
+        (replace(SMALL, mel_scale=2.0), "mel_scale = 1.0"),
+        (SIZES["small"], "expect"),
+    ):
         with pytest.raises(WarmStartError, match=reason):
             warm_start(Tacotron2(replace(dimensions, n_symbols=43)), FRONT_ENDS["en"], public)
+
+
+def voice_of(dimensions, front_end, frames):
+    torch.manual_seed(5)
+    model = Tacotron2(replace(dimensions, n_symbols=len(front_end.symbols)))
+    return Voice(model, front_end, MelSettings(), Settings(n_frames_per_step=frames))
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_voice_of_ours_fills_the_network_by_symbol_also_in_another_language(tmp_path, language):
+    dimensions = replace(SIZES["tiny"], max_frames_per_step=3)
+    source = voice_of(dimensions, front_end_of("en", "phonemes"), 3)
+    save_voice(source, tmp_path)
+    front_end = front_end_of(language, "phonemes")
+    target = Tacotron2(replace(dimensions, n_symbols=len(front_end.symbols)))
+    told = warm_start(target, front_end, read(tmp_path))
+    assert (told.reshaped, told.skipped) == ((), ())
+    for name, tensor in source.model.state_dict().items():
+        torch.testing.assert_close(target.state_dict()[name], tensor)
+
+
+@given(made=st.integers(1, 4), most=st.integers(1, 4), wanted=st.integers(1, 4))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_symbols_and_frames_that_a_voice_never_had_begin_anew(tmp_path_factory, made, most, wanted):
+    folder, most = tmp_path_factory.mktemp("voice"), max(made, most)
+    source = voice_of(replace(SIZES["tiny"], max_frames_per_step=most), FRONT_ENDS["en"], made)
+    save_voice(source, folder)
+    front_end = FRONT_ENDS["ru"]
+    dimensions = replace(SIZES["tiny"], n_symbols=len(front_end.symbols), max_frames_per_step=wanted)
+    target = Tacotron2(dimensions)
+    fresh = target.embedding.weight.clone()
+    told = warm_start(target, front_end, read(folder))
+    assert "embedding.weight" in told.reshaped and told.skipped == ()
+    for row, symbol in enumerate(front_end.symbols):
+        known = source.front_end.symbols.index(symbol) if symbol in source.front_end.symbols else None
+        expected = fresh[row] if known is None else source.model.embedding.weight[known]
+        torch.testing.assert_close(target.embedding.weight[row], expected)
+    theirs = source.model.decoder.linear_projection.linear_layer.weight.view(most, 80, -1)
+    ours = target.decoder.linear_projection.linear_layer.weight.view(wanted, 80, -1)
+    for frame in range(wanted):
+        torch.testing.assert_close(ours[frame], theirs[min(frame, made - 1)])
+
+
+@pytest.mark.parametrize("spoilt", ["voice.json", "model.safetensors", None])
+def test_a_folder_that_is_no_voice_is_refused_with_what_to_do(tmp_path, spoilt):
+    save_voice(voice_of(SIZES["tiny"], FRONT_ENDS["en"], 1), tmp_path)
+    if spoilt is None:
+        (tmp_path / "model.safetensors").unlink()
+    else:
+        (tmp_path / spoilt).write_bytes((tmp_path / spoilt).read_bytes()[:100])
+    with pytest.raises(WarmStartError, match=r"no voice of this program: .*\nGive the folder that run_study"):
+        read(tmp_path)
