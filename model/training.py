@@ -125,9 +125,7 @@ class Training:
         self._branch = 0  # how often the order was drawn anew
         self.excluded: frozenset[str] = frozenset()  # clips that are not trained on
         self._drawn: tuple[object, list[list[int]]] = (None, [])
-        self._random = {"cpu": torch.Generator().manual_seed(seed).get_state()}
-        if self.device.type == "cuda":
-            self._random["cuda"] = torch.Generator(self.device).manual_seed(seed).get_state()
+        self._random = self._generators(seed)
         with self._own_randomness():
             self.model = Tacotron2(dimensions).to(self.device)
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
@@ -270,18 +268,24 @@ class Training:
             self._drawn = key, [[kept[i] for i in batch] for batch in drawn]
         return self._drawn[1]
 
+    def _generators(self, seed: int) -> dict[str, Tensor]:
+        """States of fresh generators, by the kind of device: the CPU, and the device if it is another."""
+        devices = {device.type: device for device in (torch.device("cpu"), self.device)}
+        return {kind: torch.Generator(on).manual_seed(seed).get_state() for kind, on in devices.items()}
+
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
         """Draw from this training's own generators, so nothing else in the process disturbs them."""
-        cuda = [self.device] if "cuda" in self._random else []
-        with torch.random.fork_rng(devices=cuda):
+        kind, module = self.device.type, torch.get_device_module(self.device)
+        others = [self.device] if kind != "cpu" else []
+        with torch.random.fork_rng(devices=others, device_type="cuda" if kind == "cpu" else kind):
             torch.random.set_rng_state(self._random["cpu"])
-            if cuda:
-                torch.cuda.set_rng_state(self._random["cuda"], self.device)
+            for device in others:
+                module.set_rng_state(self._random[kind], device)
             yield
             self._random["cpu"] = torch.random.get_rng_state()
-            if cuda:
-                self._random["cuda"] = torch.cuda.get_rng_state(self.device)
+            for device in others:
+                self._random[kind] = module.get_rng_state(device)
 
     def voice(self) -> Voice:
         """This training's network as a voice; it shares the weights."""
@@ -354,16 +358,15 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from what `save` wrote. Raises ValueError when it is of another network or seed."""
         voice, state = self._take(folder)
-        self._random = {name: value.cpu() for name, value in state["random"].items()}
+        fresh = self._generators(self._seed + state["step"])  # where another kind of device saved it
+        self._random = {kind: state["random"].get(kind, new).cpu() for kind, new in fresh.items()}
         self.settings, self.step, self.seconds = voice.settings, state["step"], state["seconds"]
         self._epoch, self._position = state["epoch"], state["position"]
         self._branch, self.excluded = state.get("branch", 0), frozenset(state.get("excluded", ()))
 
     def _take(self, folder: Path) -> tuple[Voice, dict[str, Any]]:
         voice = load_voice(folder, str(self.device))
-        state: dict[str, Any] = torch.load(
-            folder / TRAINING_STATE, map_location=self.device, weights_only=True
-        )
+        state: dict[str, Any] = torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True)
         if voice.model.dimensions != self.model.dimensions or state["seed"] != self._seed:
             raise ValueError(f"{folder.name} is of another network or seed than this training")
         self.model.load_state_dict(voice.model.state_dict())

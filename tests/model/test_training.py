@@ -42,6 +42,22 @@ def test_the_same_seed_trains_the_same_weights_and_another_does_not(corpus, tiny
     assert not same(first, other)
 
 
+def test_what_another_kind_of_device_saved_goes_on_here(tmp_path, corpus, tiny, settings):
+    first = Training(corpus, tiny, settings, seed=7)
+    first.advance()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    here = checkpoint.write(tmp_path / "here", first.step, first.save)
+    first._random = {**first._random, "cuda": torch.zeros(16, dtype=torch.uint8)}  # as a GPU has it
+    there = checkpoint.write(tmp_path / "there", first.step, first.save)
+    runs = []
+    for path in (here, there):
+        runs.append(Training(corpus, tiny, settings, seed=7))
+        runs[-1].restore(path)
+        runs[-1].advance()
+    assert same(*map(weights, runs))
+
+
 def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tiny, settings):
     straight = Training(corpus, tiny, settings, seed=7)
     for _ in range(12):
