@@ -33,7 +33,12 @@ FORMATS = click.option(
     default="table",
     show_default=True,
 )
-DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
+DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="A torch device, such as cpu; auto: a GPU if there is one.",
+)
 
 
 def _chosen_tracking(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -78,7 +78,7 @@ def speak(
     device: str,
 ) -> None:
     """Let a voice of study NAME say TEXT."""
-    training.check_device(device)
+    device = training.usable_device(device)
     study = _heard(place, name, trial)
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
     speech, told = _listened(voice, study, text, device) if check else (voice.speak(text), None)

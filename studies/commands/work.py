@@ -140,7 +140,7 @@ def join(place: Place, name: str, max_trials: int | None, linger: bool, device: 
     pool.end_with_parent()
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored), place.allowed)
-    training.check_device(device)
+    device = training.usable_device(device)
     with _terminal(place, study) as terminal:
         _run_trials(place, spec, study, device, terminal, max_trials, linger)
 
@@ -214,7 +214,7 @@ def _work(
     further: Iterable[tuple[str, str]],
 ) -> None:
     refuse_undesired(study)
-    training.check_device(device)
+    device = training.usable_device(device)
     with _terminal(place, study) as terminal:
         if workers == 1:
             _run_trials(place, spec, study, device, terminal)
@@ -307,7 +307,8 @@ def _used(spec: Spec) -> str:
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:
     if spec.objective.use is None:  # once, before all of them want it
         data.load(spec, place.workdir, terminal.progress, terminal.warned)
-    command = [sys.executable, PROGRAM, "worker", spec.name, "--device", device]
+    command = [sys.executable, PROGRAM, "worker", spec.name, "--device"]
+    devices = training.devices_of(device, count)
     place.share()
-    if code := pool.Pool(command, count, terminal.warned).run():
+    if code := pool.Pool([[*command, own] for own in devices], terminal.warned).run():
         raise click.exceptions.Exit(code)

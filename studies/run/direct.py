@@ -18,7 +18,7 @@ from studies.callbacks.terminal import Terminal
 from studies.callbacks.trackers import Trackers
 from studies.file.spec import Spec
 from studies.run.study import open_study, refuse_undesired
-from studies.run.training import check_device, plan_of, trials
+from studies.run.training import plan_of, trials, usable_device
 from studies.run.worker import Worker
 
 KINDS = {"FloatDistribution": "float", "IntDistribution": "int", "CategoricalDistribution": "categorical"}
@@ -88,7 +88,7 @@ def run_study(
     try:
         study = open_study(spec, opened, spec.code, objective)
         refuse_undesired(study)
-        check_device(device)
+        device = usable_device(device)
         terminal = Terminal(Console(stderr=True), objective.unit)
         told = [*callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else []), terminal]
         with Callbacks(told) as each:

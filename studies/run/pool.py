@@ -20,13 +20,13 @@ PARENT = "SMART_TUNER_PARENT"  # environment: the process whose end is a worker'
 
 
 class Pool:
-    """Runs `command` in `count` processes; what they say is passed on, each line with its worker's number.
+    """Runs each command in a process; what they say is passed on, each line with its worker's number.
 
     A worker that is killed is started again, and takes its trial up; one that ends with a fault stays out.
     """
 
-    def __init__(self, command: Sequence[str], count: int, say: Callable[[str], None]) -> None:
-        self._command, self._count, self._say = list(command), count, say
+    def __init__(self, commands: Sequence[Sequence[str]], say: Callable[[str], None]) -> None:
+        self._commands, self._say = commands, say
         self._workers: dict[int, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
         self._stopping = 0
@@ -35,7 +35,7 @@ class Pool:
         """The exit code: 0 when all ended well, else the first worker's that did not."""
         try:
             with heard_by(self._stop):
-                for number in range(1, self._count + 1):
+                for number, _ in enumerate(self._commands, start=1):
                     self._start(number)
                 return self._watch()
         finally:
@@ -46,7 +46,7 @@ class Pool:
 
     def _start(self, number: int) -> None:
         worker = subprocess.Popen(
-            self._command,
+            list(self._commands[number - 1]),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

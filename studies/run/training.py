@@ -27,8 +27,16 @@ FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 Job = Callable[[Attempt], float]
 
 
-def check_device(device: str) -> None:
-    """Compute something there. Raises StudyError: no trial is to be taken for nothing."""
+AUTO = "auto"
+
+
+def usable_device(device: str) -> str:
+    """The device that is meant, once something was computed there; "auto" is a GPU if there is one.
+
+    Raises StudyError: no trial is to be taken for nothing.
+    """
+    if device == AUTO:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         square = torch.ones(2, 2, device=device)
         (square @ square).sum().item()
@@ -38,6 +46,13 @@ def check_device(device: str) -> None:
             f'Cannot use the device "{device}".\n{first_line(error)}\n'
             f"Give --device one of those that work here: {', '.join(found)}."
         ) from error
+    return device
+
+
+def devices_of(device: str, workers: int) -> list[str]:
+    """The device of each worker: one GPU after the other, where none is chosen by its number."""
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    return [f"{device}:{number % gpus}" if gpus > 1 else device for number in range(workers)]
 
 
 def objective_of(

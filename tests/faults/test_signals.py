@@ -70,7 +70,7 @@ import os, signal, sys
 from studies.run.pool import Pool
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this test may run under nohup
 command = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
-sys.exit(Pool(command, 2, lambda text: print(text, flush=True)).run())
+sys.exit(Pool([command] * 2, lambda text: print(text, flush=True)).run())
 """
 CHILD = """
 import os, signal, sys, time

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import optuna
 import pytest
+import torch
 from forked import CONTEXT
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from smart_tuner.store.storage import open_storage
 from studies.callbacks.terminal import Terminal
 from studies.run import caches
 from studies.run.signals import aside, to_nobody
+from studies.run.training import devices_of, usable_device
 
 
 @pytest.mark.parametrize("device", ["cuda:97", "meta", "hpu"])
@@ -123,3 +125,22 @@ def test_a_place_that_the_user_chose_stays(tmp_path, environment):
     environment["NUMBA_CACHE_DIR"] = "/elsewhere"
     caches.keep_in(tmp_path, [caches.Path("/proc")])
     assert environment["NUMBA_CACHE_DIR"] == "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "expected"),
+    [
+        ("cpu", 4, ["cpu"] * 3),
+        ("cuda", 1, ["cuda"] * 3),
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", 2, ["cuda:1"] * 3),
+    ],
+)
+def test_workers_take_one_gpu_after_the_other(monkeypatch, device, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert devices_of(device, 3) == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_cpu_is_meant():
+    assert usable_device("auto") == "cpu"
