@@ -12,6 +12,7 @@ from pathlib import Path
 
 import forked
 import numpy as np
+import optuna
 import pytest
 import soundfile
 from small_study import QUICK, STUDY, changed
@@ -357,6 +358,26 @@ def test_one_training_takes_its_parameters_from_the_command_line(workdir):
     assert trial["user_attrs"]["settings"]["batch_size"] == 8
     wrong = workdir.run("train", "small.toml", "--param", "learning_rat=0.002", code=2)
     assert "learning_rate" in wrong.stderr
+
+
+def test_a_study_begins_with_the_best_voice_of_another_and_keeps_it(again):
+    begun = changed(QUICK, name='"begun"').replace(
+        'size = "tiny"', 'size = "tiny"\nwarm_start = "study:small"'
+    )
+    (again.folder / "begun.toml").write_text(begun)
+    said = again.run("start", "begun.toml").stderr
+    assert "warm start: " in said and "0 skipped" in said
+    cold = changed(QUICK, name='"cold"')
+    (again.folder / "cold.toml").write_text(cold)
+    again.run("start", "cold.toml")
+    first, other = (json.loads(again.run("best", name, "-f", "json").stdout) for name in ("begun", "cold"))
+    losses = [best["user_attrs"]["measures"][-1]["mel_l1"] for best in (first, other)]
+    assert first["params"] == other["params"] and losses[0] != losses[1]
+    optuna.delete_study(study_name="small", storage=f"sqlite:///{again.folder}/runs/study.db")
+    assert "COMPLETE" in again.run("resume", "begun", "--n-trials", "2").stderr
+    (again.folder / "lost.toml").write_text(changed(begun, name='"lost"'))
+    lost = again.run("start", "lost.toml", code=2).stderr
+    assert 'the best voice of study "small"' in lost and "Run first: run_study.py start small" in lost
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,9 @@ def stop(place: Place, name: str) -> None:
 @click.option("--param", multiple=True, metavar="KEY=VALUE", help="A setting or dimension; may be repeated.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the study file's.")
 @click.option(
-    "--warm-start", metavar="PATH", help="Begin with another voice: an exported one, or a public checkpoint."
+    "--warm-start",
+    metavar="PATH",
+    help="Begin with another voice: an exported one, study:NAME, or a public checkpoint.",
 )
 @NO_FIXES
 @DEVICE

@@ -65,6 +65,7 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
     "objective": {"use": None, "args": {}, "value": "distance"},
     "rules": {"extra": []},
 }
+OF_STUDY = "study:"  # before the name of the study whose voice it is
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
@@ -262,7 +263,8 @@ class Spec(Table):
         tables = {}
         for table, key in PATHS:
             content = getattr(self, table)
-            if (path := getattr(content, key, None)) not in (None, GRIFFIN_LIM):
+            path = getattr(content, key, None)
+            if path not in (None, GRIFFIN_LIM) and not path.startswith(OF_STUDY):
                 tables[table] = content.model_copy(update={key: changed(path)})
         return self.model_copy(update=tables)
 
@@ -382,7 +384,9 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     if warm_start is not None:
         if spec.model is None:
             raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')
-        data["model"]["warm_start"] = os.path.abspath(os.path.expanduser(warm_start))
+        of_study = warm_start.startswith(OF_STUDY)
+        path = warm_start if of_study else os.path.abspath(os.path.expanduser(warm_start))
+        data["model"]["warm_start"] = path
     for param in params:
         key, _, text = param.partition("=")
         data["model" if spec.model and key in DIMENSIONS else "settings"][key] = _number(param, text)

@@ -21,9 +21,13 @@ from objectives.tacotron2 import Tacotron2
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.store import attributes
-from studies.file.spec import Spec
+from smart_tuner.store.optuna_private import storage_of
+from studies.file.spec import OF_STUDY, Spec
+from studies.report.voices import export
 from studies.run import data
-from studies.run.study import StudyError
+from studies.run.study import StudyError, load_study
+
+START = "start"  # folder, beside the trials', of the voice that they begin with
 
 
 def voices(
@@ -45,11 +49,16 @@ def voices(
     check_sample_text(spec, corpus.report)
     if words := corpus.front_end.in_words(spec.voice.speak):
         warned(f"the sample's numbers are spoken by rule: {words}")
-    return voices_of(spec, study, rules, corpus, warned)
+    return voices_of(spec, study, rules, corpus, warned, begun_with(study, spec, workdir))
 
 
 def voices_of(
-    spec: Spec, study: optuna.Study, rules: tuple[Rule, ...], corpus: Corpus, warned: Callable[[str], None]
+    spec: Spec,
+    study: optuna.Study,
+    rules: tuple[Rule, ...],
+    corpus: Corpus,
+    warned: Callable[[str], None],
+    public: Weights | None = None,
 ) -> Tacotron2:
     """The same, of a corpus that is loaded."""
     _check_corpus(study, corpus)
@@ -65,7 +74,7 @@ def voices_of(
         corpus=corpus,
         judge=_judge(spec, study, corpus),
         sample_text=spec.voice.speak,
-        public=public_weights(study, spec),
+        public=public,
         text_is_used=max(used, default=0.0),
         warned=warned,
         vocoder=vocoder,
@@ -106,27 +115,45 @@ def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
     )
 
 
-def public_weights(study: optuna.Study, spec: Spec) -> Weights | None:
+def begun_with(study: optuna.Study, spec: Spec, workdir: Path) -> Weights | None:
     """What every trial of the study begins with, if not with nothing.
 
     Raises:
-        StudyError: it is another checkpoint than before.
+        StudyError: it is another voice than that which the study began with, or there is none.
         WarmStartError: it cannot be read, or is of another kind than the study's network.
     """
-    if spec.voice.model.warm_start is None:
+    if (path := _start(study, spec, workdir)) is None:
         return None
-    path = Path(spec.voice.model.warm_start).absolute()
-    public = read(path)
-    check_mels(spec.voice.dimensions(1), public)
-    known = study.user_attrs.get("warm_start", public.sha256)
-    if known != public.sha256:
+    found = read(path)
+    check_mels(spec.voice.dimensions(1), found)
+    known = study.user_attrs.get("warm_start", found.sha256)
+    if known != found.sha256:
         raise StudyError(
             f'Cannot continue study "{study.study_name}".\n'
-            f"{public.path} is another checkpoint than that which it began with.\n"
+            f"{found.path} is another voice than that which it began with.\n"
             "Put the first one back, or start a study under another name."
         )
     study.set_user_attr("warm_start", known)
-    return public
+    return found
+
+
+def _start(study: optuna.Study, spec: Spec, workdir: Path) -> Path | None:
+    """Where that is. Of another study's best voice the study keeps a copy: that one may get a better one."""
+    given = spec.voice.model.warm_start
+    if given is None or not given.startswith(OF_STUDY):
+        return None if given is None else Path(given).absolute()
+    kept, name = workdir / "studies" / spec.name / START, given.removeprefix(OF_STUDY)
+    try:
+        if not kept.is_dir():
+            export(load_study(name, storage_of(study)), None, workdir / "studies" / name, kept)
+    except (StudyError, OSError) as error:
+        if not kept.is_dir():  # another worker has just made it
+            raise StudyError(
+                f'Cannot run study "{spec.name}".\n'
+                f'It begins with the best voice of study "{name}" (model.warm_start). {error}\n'
+                f"Run first: run_study.py start {name}   or leave warm_start out"
+            ) from error
+    return kept
 
 
 def check_sample_text(spec: Spec, report: Report) -> None:

@@ -31,7 +31,7 @@ from studies.file.sections import Espeak
 from studies.file.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
 from studies.run.data import corpus_folder
 from studies.run.study import StudyError, open_study
-from studies.run.tacotron2 import public_weights
+from studies.run.tacotron2 import begun_with
 
 ROOT = Path(__file__).parents[3]
 SEARCHABLE = {name for name, parameter in PARAMETERS.items() if parameter.searched}
@@ -197,16 +197,16 @@ def test_a_study_does_not_go_on_from_another_checkpoint_of_the_same_name(tmp_pat
     spec = Spec.parse(RECORDED, "here.toml").found_in(tmp_path)
     with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
         study = open_study(spec, storage)
-        public = public_weights(study, spec)
+        public = begun_with(study, spec, tmp_path)
         shutil.copy(file, moved)
         there = Spec.parse(changed("model.warm_start", str(moved), RECORDED), "here.toml")
-        assert public_weights(study, there).sha256 == public.sha256
+        assert begun_with(study, there, tmp_path).sha256 == public.sha256
         torch.save({"state_dict": {"embedding.weight": torch.ones(148, 4)}}, file)
-        with pytest.raises(StudyError, match="another checkpoint"):
-            public_weights(study, spec)
-        normalised = Spec.parse(changed("model.mel_scale", 2.0, RECORDED), "here.toml")
-        with pytest.raises(WarmStartError, match="plain log-mels"):
-            public_weights(study, normalised)
+        with pytest.raises(StudyError, match="another voice"):
+            begun_with(study, spec, tmp_path)
+        normalised = Spec.parse(changed("model.mel_scale", 2.0, RECORDED), "here.toml").found_in(tmp_path)
+        with pytest.raises(WarmStartError, match="expect mels as"):
+            begun_with(study, normalised, tmp_path)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
