@@ -65,6 +65,7 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
     "objective": {"use": None, "args": {}, "value": "distance"},
     "rules": {"extra": []},
 }
+MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
 OF_STUDY = "study:"  # before the name of the study whose voice it is
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
@@ -227,7 +228,7 @@ class Spec(Table):
             faults.append((("steps",), text))
         if isinstance(own := (info.context or {}).get("own"), type):
             faults += argument_faults(own, objective.args, (), ("args",))
-        refuse([*faults, *_warmup_faults(objective, info)])
+        refuse([*faults, *_warmup_faults(objective, info), *_decay_faults(objective, info)])
         return objective
 
     @field_validator("finish")
@@ -494,6 +495,26 @@ def _warmup_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault
         if steps > objective.steps and not (info.context or {}).get("stored"):
             text = f"is {objective.steps}, below the {steps} of {key}, so that a trial never ends its warm-up"
             yield ("steps",), text
+
+
+def _decay_faults(objective: Objective, info: ValidationInfo) -> Iterator[Fault]:
+    """Plans of which most is trained at hardly any learning rate, whatever is drawn."""
+    if objective.use is not None or (info.context or {}).get("stored"):
+        return
+    fixed, space = info.data.get("fixed", {}), info.data.get("space", {})
+    names = ("decay_start_step", "decay_half_life")
+    start, half_life = (
+        _largest(space[name]) if name in space else fixed.get(name, PARAMETERS[name].default)
+        for name in names
+    )
+    halvings = (objective.steps / 2 - start) / half_life
+    if halvings > MOST_HALVINGS:
+        text = (
+            f"is {objective.steps}, for more than half of which the learning rate is below "
+            f"{2.0**-MOST_HALVINGS:.1%} of what it was, halved every {half_life} steps (decay_half_life), "
+            f"from step {start} on (decay_start_step)"
+        )
+        yield ("steps",), text
 
 
 def _largest(parameter: AnyParameter) -> Number:

@@ -22,6 +22,7 @@ from model.data.preflight import CorpusSettings
 from model.network.warm_start import WarmStartError
 from model.settings import LIMITS, SIZES, Settings
 from model.speech.text import FRONT_ENDS
+from model.training import learning_rate_at
 from objectives.base import Objective, Parameter
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
@@ -633,6 +634,24 @@ def test_a_plan_shorter_than_its_warm_up_is_refused(key, value, named):
         start = changed("settings.warmup_steps", 101, changed("pruner", {"name": "none"}, start))
     told = refusal(changed(key, value, start))
     assert "objective.steps" in told and named in told and "never ends its warm-up" in told
+
+
+@given(start=st.integers(0, 2000), half_life=st.integers(1, 500), steps=st.integers(20, 4000))
+def test_a_plan_of_which_most_is_trained_at_hardly_any_rate_is_refused(start, half_life, steps):
+    plain = changed("pruner", {"name": "none"}, changed("space.warmup_steps", None))
+    study = {
+        **plain,
+        "settings": {"warmup_steps": 1, "decay_start_step": start, "decay_half_life": half_life},
+    }
+    study["objective"] = {**study["objective"], "steps": steps, "measure_every": steps}
+    study["finish"] = {}
+    rate = learning_rate_at(steps // 2, Settings(**study["settings"])) / Settings().learning_rate
+    try:
+        Spec.parse(study, "here.toml")
+    except SpecError as error:
+        assert "of what it was" in str(error) and rate < 2.0**-6.9
+    else:
+        assert rate > 2.0**-7.1
 
 
 def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_stored_still_read():
