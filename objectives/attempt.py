@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import optuna
 
 from objectives.base import Objective, Run
-from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
 from smart_tuner.repair.words import Reason
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
@@ -61,6 +61,7 @@ class Plan:
     Args:
         settings: that the run begins with also where its checkpoint has others.
         seconds: of training, after which it ends with the next measure.
+        restraint: where the rules only tell what they see.
     """
 
     steps: int
@@ -71,6 +72,7 @@ class Plan:
     checkpoint_every: int
     settings: Mapping[str, int | float] = field(default_factory=dict)
     seconds: float = math.inf
+    restraint: Restraint = UNRESTRAINED
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ MAY_DIFFER = {"name", "question", "budget", "finish", "notify", "callbacks", "sp
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}, "value": "distance"},
-    "rules": {"extra": []},
+    "rules": {"extra": [], "modes": {}},
 }
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 

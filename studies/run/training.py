@@ -11,8 +11,11 @@ import torch
 from objectives.attempt import Attempt, Callback, Plan, Start
 from objectives.base import Objective
 from objectives.trial import Trial
-from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.autofix import policy_hash
+from smart_tuner.repair.pruning import medians
+from smart_tuner.repair.rule import UNRESTRAINED, Restraint, Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
+from smart_tuner.store import attributes
 from smart_tuner.store.attributes import GoesOn, goes_on_from
 from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
@@ -84,6 +87,9 @@ def trials(
         if (goes_on := goes_on_from(found)) is not None:
             first, step = goes_on.trial, goes_on.step  # what it goes on from is read with the same seed only
             own = trained_on(plan, goes_on, spec, objective.finishing(values, step, goes_on.steps))
+        own = replace(
+            own, restraint=attempt.outage.wait_for(lambda: _restraint(trial, spec, plan, objective))
+        )
         made = objective.run({**values, **own.settings}, derived(spec.seed, "training", first), device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
         start = Start(attempt, objective, made, params, own, found.last_step or step)
@@ -122,6 +128,24 @@ def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
 def _note_start(trial: optuna.Trial, settings: Mapping[str, float]) -> None:
     trial.set_user_attr("settings", dict(settings))
     trial.set_user_attr("policy", trial.study.user_attrs["policy"])
+
+
+def _restraint(trial: optuna.Trial, spec: Spec, plan: Plan, objective: Objective) -> Restraint:
+    """Where rules only tell what they see; nowhere in a study that began when they acted on everything."""
+    if trial.study.user_attrs["policy"] == policy_hash(plan.rules, objective.signals):
+        return UNRESTRAINED
+    restraint = Restraint(advises=spec.rules.advises(plan.rules))
+    if not plan.rules or not spec.space or goes_on_from(latest(trial)) is not None:
+        return restraint
+    return replace(restraint, searched=frozenset(spec.space), medians=_medians(trial))
+
+
+def _medians(trial: optuna.Trial) -> dict[int, float]:
+    """Of the trials that had ended when this one first began, so that every attempt at it has the same."""
+    if (known := attributes.medians(latest(trial))) is None:
+        known = medians(trial.study)
+        trial.set_user_attr(attributes.MEDIANS, known)
+    return known
 
 
 def trained_on(plan: Plan, goes_on: GoesOn, spec: Spec, settings: Mapping[str, float]) -> Plan:
