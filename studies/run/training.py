@@ -141,7 +141,7 @@ def _restraint(trial: optuna.Trial, spec: Spec, plan: Plan, objective: Objective
 
 
 def _medians(trial: optuna.Trial) -> dict[int, float]:
-    """Of the trials that had ended when this one first began, so that every attempt at it has the same."""
+    """What ended trials were measured at when this one first began: the same in every attempt at it."""
     if (known := attributes.medians(latest(trial))) is None:
         known = medians(trial.study)
         trial.set_user_attr(attributes.MEDIANS, known)

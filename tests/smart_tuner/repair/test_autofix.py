@@ -668,3 +668,30 @@ def test_it_is_another_policy_what_only_advises_and_not_that_of_before():
     assert hashes[0] == AT_B90B045
     assert hashes[2] == hashes[3]
     assert len(set(hashes)) == 3
+
+
+def test_where_going_back_is_too_dear_no_searched_setting_is_changed_from_here_either():
+    ward = restrained("grad_clip_thresh", planned=400).days(95)
+    with pytest.raises(GivenUp, match="nothing is left"):
+        for _ in range(40):
+            ward.fix.not_finite(INFINITE, [])
+    assert [row.back_to for row in ward.patient.kinds("repair")] == [0]
+    assert ward.fix.settings().grad_clip_thresh == START["grad_clip_thresh"]
+
+
+def test_an_effect_does_not_wait_for_a_cause_that_only_advises():
+    ward = restrained(advises=["slow"], rules=(Quick(), Slow())).days(100)
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["quick"]
+    assert [row[2] for row in told_of(ward, "slow")] == ["advised"]
+
+
+class Returning(Slow):
+    """Knows nothing but to go back."""
+
+    def remedies(self, settings):
+        return [Action("back_in_another_order", back_to="good")]
+
+
+def test_without_weights_to_go_back_to_a_search_of_the_rate_is_left_to_judge():
+    ward = restrained("learning_rate", rules=(Returning(),)).days(90)
+    assert told_of(ward, "returning") == [("alarm", ward.patient.rows[0].step, "searched")]
