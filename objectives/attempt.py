@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import optuna
 
 from objectives.base import Objective, Run
-from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
 from smart_tuner.repair.words import Reason
 from smart_tuner.store.outage import Outage
 from smart_tuner.store.records import Consumed
@@ -63,6 +63,7 @@ class Plan:
         seconds: of training, after which it ends with the next measure.
         patience: measures without a better value, or a smaller CER where it is listened to, after which it
             ends; None: it does not.
+        restraint: where the rules only tell what they see.
     """
 
     steps: int
@@ -74,6 +75,7 @@ class Plan:
     settings: Mapping[str, int | float] = field(default_factory=dict)
     seconds: float = math.inf
     patience: int | None = None
+    restraint: Restraint = UNRESTRAINED
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from objectives.attempt import Ledger, Step
 from objectives.base import NonFinite, Objective, ObjectiveError, OutOfMemory, Run, as_numbers
 from smart_tuner.repair.autofix import AutoFix
 from smart_tuner.repair.health import Health, Pace
-from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
 
 EARLY_PROBES = (10, 15, 20)  # a cut graph shows at once
 
@@ -24,6 +24,7 @@ class Monitored:
         objective: what made the run; it says what the signals mean, and how far settings may move.
         folder: where the trial's checkpoints are.
         repaired: told of each entry, after it and its picture are kept.
+        restraint: where the rules only tell what they see.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Monitored:
         folder: Path,
         ledger: Ledger,
         repaired: Callable[[Entry], None] = lambda _: None,
+        restraint: Restraint = UNRESTRAINED,
     ) -> None:
         self.run, self._pace, self._folder = run, pace, folder
         self.ways = run.ways
@@ -47,7 +49,8 @@ class Monitored:
             limits = {**own, **run.limits}
             health = Health(pace, objective.signals, objective.milestone)
             start = dict(run.settings)
-            self.autofix = AutoFix(self, start, rules, limits, run.n_clips, health, self._record)
+            record = self._record
+            self.autofix = AutoFix(self, start, rules, limits, run.n_clips, health, record, restraint)
 
     # What AutoFix may do
 

@@ -59,6 +59,7 @@ class Trial:
             attempt.folder,
             attempt.ledger,
             callback.repaired,
+            plan.restraint,
         )
 
     def value(self) -> float:

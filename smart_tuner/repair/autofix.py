@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NoReturn, Protocol
 
@@ -16,11 +16,22 @@ import numpy as np
 
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import COMMON, Health, Signal, spread
-from smart_tuner.repair.rule import Action, Alarm, Entry, Hyperparameters, Rule, Value, settings_at
+from smart_tuner.repair.rule import (
+    UNRESTRAINED,
+    Action,
+    Alarm,
+    Entry,
+    Hyperparameters,
+    Restraint,
+    Rule,
+    Value,
+    settings_at,
+)
 from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
 from smart_tuner.repair.rules.reading import WINDOW, median
 from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
 
+SURE_LEVEL = 2  # rules up to here (data, code, resources) also repair a trial that does well
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
 MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps; what did harm is taken back beyond it, too
@@ -31,10 +42,16 @@ POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finit
 POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
 
 
-def policy_hash(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> str:
+def policy_hash(
+    rules: Sequence[Rule], signals: Mapping[str, Signal], advises: Collection[str] | None = None
+) -> str:
     """SHA-256 of the rules with their thresholds and numbers of remedies, and of the arbiter's limits.
 
     But for `MAX_WARMUP`, which is younger: studies go on whose warm-ups are within it, as nearly all are.
+
+    Args:
+        advises: the rules that only advise, in a study whose searched settings are not repaired. None: in one
+            that began when every rule acted on every setting.
     """
     max_worse = {
         name: signal.max_worse if signal.better == "smaller" else -signal.max_worse
@@ -46,6 +63,8 @@ def policy_hash(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> str:
         "rules": {rule.name: [rule.level, rule.priority, rule.max_remedies, asdict(rule)] for rule in rules},
         "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, max_worse],
     }
+    if advises is not None:
+        content |= {"advises": sorted(advises)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,6 +112,7 @@ class AutoFix:
         limits: how far each setting may ever move; what is not named here is never changed.
         n_clips: of training.
         record: adds a row to the repairs table and returns it with its number.
+        restraint: where rules only tell what they see; the same in all attempts at a trial.
     """
 
     def __init__(
@@ -104,8 +124,10 @@ class AutoFix:
         n_clips: int,
         health: Health,
         record: Callable[[Entry], Entry],
+        restraint: Restraint = UNRESTRAINED,
     ) -> None:
         self._run, self._start, self._n_clips = run, dict(start), n_clips
+        self._restraint = restraint
         self._limits = {name: limits[name] for name in start if name in limits}
         self._record, self.health = record, health
         names = offered(health.declared, self._limits, run.ways)
@@ -210,7 +232,7 @@ class AutoFix:
         """
         rule, step = self._rule(NonFinite), self.health.step
         self._choice.trouble()
-        if bad_clips and "exclude" in self._run.ways:
+        if bad_clips and "exclude" in self._run.ways and rule.name not in self._restraint.advises:
             blamed: dict[str, Value] = {"clips": len(bad_clips), "names": ", ".join(bad_clips[:5])}
             alarm = Alarm("by_clips", {**measures, **blamed}, tuple(bad_clips))
             self._exclude(rule, alarm, "leave_out", None)  # no remedy of its own
@@ -255,7 +277,10 @@ class AutoFix:
         return rule.level <= 1 or self.health.age >= max(pace(200, 50), warm)
 
     def _decide(self, fired: list[tuple[Rule, Alarm]]) -> None:
-        (rule, alarm), others = fired[0], fired[1:]
+        free = [(rule, alarm) for rule, alarm in fired if not self._only_told(rule, alarm)]
+        if not free:
+            return
+        (rule, alarm), others = free[0], free[1:]
         try:
             if (cause := self._cause_of(rule)) is not None:
                 self._wait(rule, alarm, "waits_for_cause", {"cause": cause})
@@ -273,7 +298,7 @@ class AutoFix:
         for other in self._rules:
             votes = self._votes[other.name]
             stands = other.name in self.health.alarmed or (bool(votes) and votes[-1])
-            if other.level < rule.level and stands and not self._spent(other):
+            if other.level < rule.level and stands and not self._spent(other) and not self._restrained(other):
                 return other.name
         return None
 
@@ -291,6 +316,47 @@ class AutoFix:
             self._note("alarm", rule, alarm, action=why, action_values=values)
             self.health.alarmed.add(rule.name)
 
+    # Where nothing is done
+
+    def _only_told(self, rule: Rule, alarm: Alarm) -> bool:
+        """Record the alarm of a rule that may not act. Where the run cannot go on so, that ends the trial."""
+        if (why := self._restrained(rule)) is None:
+            return False
+        if rule.tier == "event":
+            self._end(rule.gives_up or "FAIL", rule, alarm, *why)
+        self._wait(rule, alarm, *why)
+        return True
+
+    def _restrained(self, rule: Rule) -> tuple[str, dict[str, Value]] | None:
+        """Why it only tells what it sees, as a code with its values. What stops a run is repaired, or ends
+        it, however the run stands and whatever is searched."""
+        if rule.tier != "event":
+            if rule.level > SURE_LEVEL and (standing := self._standing()):
+                return "better_half", standing
+            if (names := self._searched_by(rule)) and self._spent(rule):
+                return "searched", {"names": ", ".join(names)}
+        if rule.name in self._restraint.advises:
+            _, action, _ = self._next_action(rule)
+            ends = "end_trial" if rule.gives_up else "do_nothing"
+            return "advised", {"remedy": ends} if action is None else {**action.values, "remedy": action.code}
+        return None
+
+    def _standing(self) -> dict[str, Value] | None:
+        """The newest measure beside the median that it is no worse than, and that one's step."""
+        medians, newest = self._restraint.medians, self.health.newest("value")
+        if newest is None:
+            return None
+        at = max((step for step in medians if step <= newest[0]), default=None)
+        if at is None or not newest[1] <= medians[at]:
+            return None
+        return {"value": newest[1], "median": medians[at], "step": at}
+
+    def _searched_by(self, rule: Rule) -> list[str]:
+        """The searched settings that its remedies would change."""
+        remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
+        found = {name for remedy in remedies for name in (*remedy.changes, *self._aimed(remedy)[0].changes)}
+        return sorted(found & self._restraint.searched)
+
     # Acting
 
     def _act(
@@ -302,6 +368,8 @@ class AutoFix:
     ) -> None:
         """`before`: what was measured, where a verdict has just let the windows begin afresh."""
         before = before or self._snapshot()
+        if self._only_told(rule, alarm):
+            return
         self._close(rule)
         index, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
@@ -395,10 +463,8 @@ class AutoFix:
         remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
         first = max((index for index in tried if index is not None), default=-1) + 1
         for index, remedy in enumerate(remedies[first:], first):
-            action, target = remedy, None if remedy.back_to is None else self._choice.newest(remedy.back_to)
-            if remedy.back_to is not None and target is None:  # no sound state: begin again, more carefully
-                action, target = self._from_the_start(), 0
-            if not self._is_offered(action):
+            action, target = self._aimed(remedy)
+            if not self._is_offered(action) or remedy.changes.keys() & self._restraint.searched:
                 continue
             goes_back = action.back_to in ("good", "milestone")
             does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
@@ -408,8 +474,17 @@ class AutoFix:
                 return index, replace(remedy, code="from_here", back_to=None), None
         return len(remedies), None, None
 
+    def _aimed(self, remedy: Action) -> tuple[Action, int | None]:
+        """What it comes to, and the step whose weights it takes: without a sound state to go back to, a run
+        begins again, more carefully."""
+        if remedy.back_to is None:
+            return remedy, None
+        target = self._choice.newest(remedy.back_to)
+        return (self._from_the_start(), 0) if target is None else (remedy, target)
+
     def _is_offered(self, action: Action) -> bool:
-        return action.ways <= self._run.ways and action.changes.keys() <= self._limits.keys()
+        may_change = self._limits.keys() - self._restraint.searched
+        return action.ways <= self._run.ways and action.changes.keys() <= may_change
 
     def _affordable(self, target: int | None) -> bool:
         return target is None or self._redone + self.health.step - target <= self._most_redone

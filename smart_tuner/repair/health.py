@@ -189,6 +189,11 @@ class Health:
         values = self.values(name)
         return float(values[-1]) if len(values) else None
 
+    def newest(self, name: str) -> tuple[int, float] | None:
+        """Step and value of the newest one, also where it is out of every window."""
+        steps, values = self._seen[name].after(-1) if name in self._seen else (np.empty(0), np.empty(0))
+        return (int(steps[-1]), float(values[-1])) if len(values) else None
+
     def values(self, name: str, count: int | None = None) -> Values:
         """Values of the window, oldest first; the newest `count` of them, or none when there are fewer."""
         values = self._after(name)[1]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any, cast
 
 import optuna
@@ -13,6 +14,7 @@ from smart_tuner.store.attributes import goes_on_from
 from smart_tuner.store.optuna_private import id_of, latest, storage_of
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
+LEAST_PEERS = 4  # with fewer measures at a step, their median says nothing
 SPARED = "smart_tuner:spared"  # system attribute: the steps at which it was not judged, because of that
 VERDICT = "smart_tuner:verdict"  # system attribute: step and outcome of the newest one, the pruner's notes
 
@@ -35,6 +37,17 @@ def should_prune(trial: optuna.Trial) -> bool:
             storage_of(trial.study).set_trial_system_attr(id_of(trial), SPARED, [*spared, step])
         return False
     return pruner.prune(trial.study, frozen) if isinstance(pruner, NOTING_NOTHING) else _kept(trial, frozen)
+
+
+def medians(study: optuna.Study) -> dict[int, float]:
+    """By step, the median of what the search's ended trials were measured at, where enough of them were."""
+    found: dict[int, list[float]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished() and goes_on_from(trial) is None:
+            for step, value in trial.intermediate_values.items():
+                if math.isfinite(value):
+                    found.setdefault(step, []).append(value)
+    return {step: median(values) for step, values in sorted(found.items()) if len(values) >= LEAST_PEERS}
 
 
 def _kept(trial: optuna.Trial, frozen: FrozenTrial) -> bool:

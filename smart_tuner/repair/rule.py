@@ -89,6 +89,7 @@ class Rule:
     target: ClassVar[str] = "unweighted_loss"  # the measure by which a repair is judged,
     gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
+    advises: ClassVar[bool] = False  # it only says what it would do, until a study lets it act
     words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 
     @property
@@ -119,6 +120,25 @@ class Rule:
         if self.relative:
             change /= abs(before[self.target]) or 1.0
         return change >= self.gain if self.gain > 0 else change <= self.gain
+
+
+@dataclass(frozen=True)
+class Restraint:
+    """Where rules only tell what they see. Without it every rule acts, on every setting.
+
+    Args:
+        searched: settings that a search draws; it judges them, and no repair changes them.
+        advises: names of the rules that only say what they would do.
+        medians: by step, the median of what the study's other trials were measured at; while a trial is no
+            worse, it is left to the rules of the lowest levels.
+    """
+
+    searched: frozenset[str] = frozenset()
+    advises: frozenset[str] = frozenset()
+    medians: Mapping[int, float] = field(default_factory=dict)
+
+
+UNRESTRAINED = Restraint()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from smart_tuner.repair.rules import RULES
 LANGUAGES = ("en", "ru")
 Catalogue = Mapping[str, Sequence[str]]  # a template in each language
 # What an alarm says that nobody attends to; the others wait for a repair of another rule.
-REPORTED = frozenset({"reported_nothing_left", "reported_many_repairs", "skip_batch"})
+REPORTED = frozenset({"reported_nothing_left", "reported_many_repairs", "skip_batch", "advised"})
 SPEC = re.compile(r"[+]?(\.\d)?[efg%]?")
 
 COMMON: dict[str, tuple[str, str]] = {
@@ -27,6 +27,18 @@ COMMON: dict[str, tuple[str, str]] = {
         "ждёт правила {cause}: оно ближе к причине",
     ),
     "waits_for_verdict": ("waits for the verdict at step {step}", "ждёт итога на шаге {step}"),
+    "searched": (
+        "left to the search, which draws {names} and judges it by the measure",
+        "оставлено поиску: он выбирает {names} и судит по измеренному",
+    ),
+    "better_half": (
+        "left alone: at {value:.3g} it is in the better half of the trials, whose median is {median:.3g} at "
+        "step {step}",
+        "не тронуто: {value:.3g} — в лучшей половине испытаний, их медиана на шаге {step} — {median:.3g}",
+    ),
+    "advised": ("only advised: {remedy}", "только совет: {remedy}"),
+    "end_trial": ("end the trial", "завершить испытание"),
+    "do_nothing": ("nothing is left to try", "больше пробовать нечего"),
     "nothing_left": (
         "nothing is left to try after {tried} such repairs ({redone} of at most {most} steps were redone)",
         "больше пробовать нечего; таких исправлений: {tried} (повторено шагов: {redone} из {most} возможных)",
@@ -165,6 +177,9 @@ class Words:
     def sentence(self, rule: str, code: str, values: Mapping[str, Value]) -> str:
         """What a rule saw, what was done, or why nothing was. An entry of version 0.1 has an English sentence
         for a code, which stands as it is."""
+        if "remedy" in values:  # of advice: another code, and these are its values
+            remedy = self._made(values, f"{rule}.{values['remedy']}", str(values["remedy"]))
+            values = {**values, "remedy": str(values["remedy"]) if remedy is None else remedy}
         made = self._made(values, f"{rule}.{code}", code)
         return code if made is None else made
 

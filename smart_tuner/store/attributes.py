@@ -15,6 +15,7 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 
 Record = dict[str, Any]
 GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
+MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 DECIBEL = "dB"  # the unit of values that are distances
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
@@ -93,6 +94,14 @@ def settings(trial: FrozenTrial) -> dict[str, float]:
 def effective(trial: FrozenTrial) -> dict[str, float]:
     """The settings that repairs led to."""
     return numbers(trial.user_attrs.get("effective"))
+
+
+def medians(trial: FrozenTrial) -> dict[int, float] | None:
+    """By step, what the study's other trials were measured at when this one began; None where it did not."""
+    if MEDIANS not in trial.user_attrs:
+        return None
+    found = numbers(trial.user_attrs[MEDIANS])
+    return {int(step): value for step, value in found.items() if step.isdecimal()}
 
 
 def ended_by(trial: FrozenTrial) -> str | None:

@@ -103,7 +103,8 @@ def show_rules(study: str) -> None:
     signals, parameters = (own.signals, own.parameters) if own else (SIGNALS, PARAMETERS)
     settings = {name: known.default for name, known in parameters.items() if known.setting}
     names = offered(signals, settings, WAYS)
-    shown = fixes.rules_page(spec.rules.chosen(spec.code), names, settings)
+    rules = spec.rules.chosen(spec.code)
+    shown = fixes.rules_page(rules, names, settings, spec.rules.advises(rules))
     click.echo(shown or "This study's rules are off.")
 
 

@@ -1,6 +1,6 @@
 """The tables of a study file, save for the search space."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, Self
 
@@ -123,7 +123,8 @@ class Budget(Table):
 class Rules(Table):
     """Whether rules watch a trial, their thresholds, and what a repaired trial counts for."""
 
-    mode: Literal["on", "off"] = "on"
+    mode: Literal["on", "advise", "off"] = "on"  # advise: they only say what they would do
+    modes: dict[str, Literal["on", "advise"]] = Field(default={})  # by rule, where it has another one
     credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
     fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
     extra: tuple[str, ...] = ()  # rules of the user's own, each "module:Class"
@@ -132,13 +133,21 @@ class Rules(Table):
     @model_validator(mode="after")
     def _known(self, info: ValidationInfo) -> Self:
         """A stored study is checked without importing its own rules, and so without their thresholds."""
-        rules, thresholds = {rule.name: rule for rule in RULES}, self.thresholds
+        rules, thresholds, modes = {rule.name: rule for rule in RULES}, self.thresholds, self.modes
         if self.extra and (info.context or {}).get("stored"):
             thresholds = {name: values for name, values in thresholds.items() if name in rules}
+            modes = {name: mode for name, mode in modes.items() if name in rules}
         else:
             refuse(_added_faults(self.extra, rules))
-        refuse(_threshold_faults(thresholds, rules.values()))
+        places = {name: f"rules.modes.{name}" for name in rules}
+        unknown = [(("modes", name), name_fault(name, places)) for name in modes if name not in rules]
+        refuse([*_threshold_faults(thresholds, rules.values()), *unknown])
         return self
+
+    def advises(self, rules: Iterable[Rule]) -> frozenset[str]:
+        """Names of those of `rules` that only say what they would do."""
+        modes = {rule.name: "advise" if rule.advises else self.mode for rule in rules} | self.modes
+        return frozenset(name for name, mode in modes.items() if mode == "advise")
 
     def chosen(self, allowed: Collection[str] = ()) -> tuple[Rule, ...]:
         """The rules with this study's thresholds; none where they are off.

@@ -63,7 +63,7 @@ MAY_DIFFER = {"name", "question", "budget", "finish", "notify", "callbacks", "sp
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}, "value": "distance"},
-    "rules": {"extra": []},
+    "rules": {"extra": [], "modes": {}},
 }
 MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
 OF_STUDY = "study:"  # before the name of the study whose voice it is

@@ -156,17 +156,24 @@ def _nth(entry: Entry) -> str:
     return "" if entry.remedy is None else f", number {entry.remedy + 1} of its remedies"
 
 
-def rules_page(rules: Iterable[Rule], offered: Collection[str], settings: Mapping[str, float]) -> str:
+def rules_page(
+    rules: Iterable[Rule],
+    offered: Collection[str],
+    settings: Mapping[str, float],
+    advises: Collection[str] = (),
+) -> str:
     """All rules as Markdown: what each sees, its numbers, what it tries and how it ends.
 
     Args:
         offered: what rules may need and the objective has: names of measures, settings and ways.
         settings: those that a rule would change.
+        advises: names of the rules that only say what they would do.
     """
-    return "\n\n".join(_rule_page(rule, offered, Hyperparameters(settings)) for rule in rules)
+    shown = Hyperparameters(settings)
+    return "\n\n".join(_rule_page(rule, offered, shown, rule.name in advises) for rule in rules)
 
 
-def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters) -> str:
+def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters, advises: bool) -> str:
     bounds = ", ".join(f"`{field.name}` {getattr(rule, field.name):g}" for field in fields(rule))
     m, n = rule.votes
     asked = {
@@ -190,8 +197,7 @@ def _rule_page(rule: Rule, offered: Collection[str], settings: Hyperparameters) 
             "",
             f"- level {rule.level}, priority {rule.priority}; asked {asked}{votes}",
             f"- thresholds: {bounds or 'none'}",
-            f"- tries: {shown}",
-            f"- then: {end}",
+            *([f"- only advises: {shown}"] if advises else [f"- tries: {shown}", f"- then: {end}"]),
             *([f"- idle: needs {missing}, which this objective does not offer"] if missing else []),
         ]
     )

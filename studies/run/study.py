@@ -67,10 +67,10 @@ def open_study(
     """
     draws = _in_words(spec, "sampler", sampler(spec, allowed), SAMPLING)
     prunes = _in_words(spec, "pruner", pruner(spec, allowed), ("prune",))
-    policy = _policy(spec, allowed, own)
+    policies = _policies(spec, allowed, own)
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
-            marks = {"policy": policy, "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
+            marks = {"policy": policies[0], "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
             storage.create_study(spec.name, marks)
     study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
@@ -80,7 +80,7 @@ def open_study(
             f"Its file changed since it began: {', '.join(changed)}.\n"
             "Undo the change, or give the study another name."
         )
-    if study.user_attrs.get("policy", policy) != policy:
+    if (policy := study.user_attrs.get("policy", policies[-1])) not in policies:
         raise StudyError(
             f'Cannot continue study "{spec.name}".\n'
             "The rules that repair its trials are others than when it began; its values would not compare.\n"
@@ -119,14 +119,16 @@ def _asked(study: str, table: str, chosen: Named, method: Callable[..., Any]) ->
     return asked
 
 
-def _policy(spec: Spec, allowed: Collection[str], own: Objective | None) -> str:
-    """What tells one set of rules, with what they conclude from an objective's signals, from another."""
+def _policies(spec: Spec, allowed: Collection[str], own: Objective | None) -> tuple[str, ...]:
+    """What tells one set of rules, with what they conclude from an objective's signals, from another: in a
+    study that begins now, and in one that began when every rule acted on every setting, and goes on so."""
     rules = spec.rules.chosen(allowed)
     if not rules:
-        return "off"
+        return ("off",)
     used = spec.objective.use
     made_by = own or (used and objective_class(used, allowed))
-    return policy_hash(rules, made_by.signals if made_by else SIGNALS)
+    signals = made_by.signals if made_by else SIGNALS
+    return policy_hash(rules, signals, spec.rules.advises(rules)), policy_hash(rules, signals)
 
 
 def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:

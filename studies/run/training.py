@@ -11,8 +11,11 @@ import torch
 from objectives.attempt import Attempt, Callback, Plan, Start
 from objectives.base import Objective
 from objectives.trial import Trial
-from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.autofix import policy_hash
+from smart_tuner.repair.pruning import medians
+from smart_tuner.repair.rule import UNRESTRAINED, Restraint, Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
+from smart_tuner.store import attributes
 from smart_tuner.store.attributes import GoesOn, goes_on_from
 from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
@@ -101,9 +104,11 @@ def trials(
         if (goes_on := goes_on_from(found)) is not None:
             step = goes_on.step
             own = trained_on(plan, goes_on, spec, objective.finishing(values, step, goes_on.steps))
+        restraint = attempt.outage.wait_for(lambda: _restraint(trial, spec, plan, objective))
         seed = derived(spec.seed, "training", first)  # what it goes on from is read with the same seed only
         made = objective.run({**values, **own.settings}, seed, device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
+        own = replace(own, restraint=restraint)
         start = Start(attempt, objective, made, params, own, found.last_step or step)
         callback.started(start)
         return Trial(start, callback).value()
@@ -140,6 +145,24 @@ def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:
 def _note_start(trial: optuna.Trial, settings: Mapping[str, float]) -> None:
     trial.set_user_attr("settings", dict(settings))
     trial.set_user_attr("policy", trial.study.user_attrs["policy"])
+
+
+def _restraint(trial: optuna.Trial, spec: Spec, plan: Plan, objective: Objective) -> Restraint:
+    """Where rules only tell what they see; nowhere in a study that began when they acted on everything."""
+    if trial.study.user_attrs["policy"] == policy_hash(plan.rules, objective.signals):
+        return UNRESTRAINED
+    restraint = Restraint(advises=spec.rules.advises(plan.rules))
+    if not plan.rules or not spec.space or goes_on_from(latest(trial)) is not None:
+        return restraint
+    return replace(restraint, searched=frozenset(spec.space), medians=_medians(trial))
+
+
+def _medians(trial: optuna.Trial) -> dict[int, float]:
+    """What ended trials were measured at when this one first began: the same in every attempt at it."""
+    if (known := attributes.medians(latest(trial))) is None:
+        known = medians(trial.study)
+        trial.set_user_attr(attributes.MEDIANS, known)
+    return known
 
 
 def trained_on(plan: Plan, goes_on: GoesOn, spec: Spec, settings: Mapping[str, float]) -> Plan:

@@ -12,8 +12,12 @@ from smart_tuner.repair.rules.reading import WINDOW, more, rose, slower
 
 @dataclass(frozen=True)
 class Plateau(Rule):
-    """The held-out loss of a run that is at its milestone no longer falls."""
+    """The held-out loss of a run that is at its milestone no longer falls.
 
+    It comes as advice: its repairs slowed healthy runs down, and it ended some of them early.
+    """
+
+    advises: ClassVar[bool] = True
     level, priority, target, votes = 8, 4, "held_out", (1, 1)
     needs = ("held_out", "learning_rate")
     gain, relative = -0.002, True

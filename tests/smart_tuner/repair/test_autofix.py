@@ -11,9 +11,17 @@ from model.settings import LIMITS, Settings
 from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.autofix import MAX_REPAIRS, AutoFix, GivenUp, policy_hash
 from smart_tuner.repair.health import Health, Pace
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, settings_at
+from smart_tuner.repair.rule import (
+    UNRESTRAINED,
+    Action,
+    Alarm,
+    Hyperparameters,
+    Restraint,
+    Rule,
+    settings_at,
+)
 from smart_tuner.repair.rules import RULES, Collapse, GateNever, NonFinite, PoorAlignment
-from smart_tuner.repair.words import ENGLISH
+from smart_tuner.repair.words import ENGLISH, Words
 
 START = asdict(Settings(guided_attention_weight=0.0, warmup_steps=5))
 GOOD = {
@@ -67,10 +75,11 @@ class Patient:
 class Ward:
     """Steps a patient through its days: a validation every 25 steps, a checkpoint every 100."""
 
-    def __init__(self, rules=RULES, planned=1000, start=START, n_clips=100):
+    def __init__(self, rules=RULES, planned=1000, start=START, n_clips=100, restraint=UNRESTRAINED):
         self.patient = Patient()
         health = Health(Pace(planned, 25), SIGNALS, MILESTONE)
-        self.fix = AutoFix(self.patient, start, rules, LIMITS, n_clips, health, self.patient.record)
+        record = self.patient.record
+        self.fix = AutoFix(self.patient, start, rules, LIMITS, n_clips, health, record, restraint)
         self.step = 0
         self.fix.saved(0)
 
@@ -536,3 +545,153 @@ def test_another_threshold_is_another_policy():
     assert policy_hash(RULES, SIGNALS) == AT_B90B045
     assert policy_hash(changed, SIGNALS) != policy_hash(RULES, SIGNALS)
     assert policy_hash((GateNever(),), SIGNALS) != policy_hash(RULES, SIGNALS)
+
+
+# Where rules only tell
+
+
+def restrained(*searched, advises=(), medians=None, **more):
+    return Ward(restraint=Restraint(frozenset(searched), frozenset(advises), medians or {}), **more)
+
+
+def told_of(ward, rule):
+    return [(row.kind, row.step, row.action) for row in ward.patient.rows if row.rule == rule]
+
+
+LARGE = LOOK | {"update/encoder": -0.5}
+
+
+def test_steps_that_are_too_large_are_left_to_a_search_that_draws_the_rate():
+    """As in ten pairs of trials whose rates were the best of their space, and ended 7 dB worse repaired."""
+    assert told_of(restrained("batch_size").days(100, probe=LARGE), "oversized_steps")[0][0] == "repair"
+    ward = restrained("learning_rate").days(240, probe=LARGE)
+    assert told_of(ward, "oversized_steps") == [("alarm", 100, "searched")]
+    assert ward.patient.rows[0].action_values == {"names": "learning_rate"}
+    assert ward.patient.done == []
+    assert ward.fix.settings() == START
+    ward.days(20).days(60, probe=LARGE)  # it cleared, and came again
+    assert [row.action for row in ward.patient.rows] == ["searched"] * 2
+
+
+def test_what_is_not_searched_is_tried_and_then_the_search_judges():
+    """A leap of the loss is first answered by another order, which is no setting."""
+    ward, leap = restrained("learning_rate"), STEP | {"unweighted_loss": 2.5}
+    ward.days(390).days(10, GOOD, leap).days(200).days(10, GOOD, leap)
+    [repair] = ward.patient.kinds("repair")
+    assert (repair.rule, repair.back_to, repair.changes) == ("divergence", 300, {})
+    assert ward.patient.rows[-1].action == "searched"
+    assert ward.patient.kinds("end") == []
+
+
+def test_a_rule_that_may_not_act_holds_no_other_back():
+    """An encoder without guidance: the search draws the rate, and nobody draws the guidance."""
+    slow = LOOK | {"update/encoder": -6.0}
+    ward = restrained("learning_rate", planned=2000).days(600, UNALIGNED, probe=slow)
+    assert {row[2] for row in told_of(ward, "dead_module")} == {"searched"}
+    assert ward.patient.kinds("repair")[0].rule == "poor_alignment"
+
+
+def test_a_start_anew_for_want_of_sound_weights_changes_no_searched_rate():
+    ward = restrained("learning_rate").days(60)
+    ward.days(40, GOOD, STEP | {"unweighted_loss": 3.0})
+    assert ward.patient.kinds("repair", "end") == []
+    assert {row.action for row in ward.patient.rows} == {"searched"}
+
+
+def test_where_a_run_cannot_go_on_it_is_given_up_as_ever():
+    ward = restrained("learning_rate", "batch_size", "grad_clip_thresh").days(300)
+    with pytest.raises(GivenUp, match="nothing is left") as end:
+        for _ in range(4):
+            ward.fix.not_finite(INFINITE, [])
+    assert (end.value.state, ward.patient.kinds("repair")) == ("PRUNED", [])
+    ward = restrained("batch_size")
+    ward.fix.out_of_memory("does not fit")  # the batch stays as it was drawn
+    assert ward.fix.settings() == START | {"micro_batches": 2}
+
+
+@pytest.mark.parametrize(("value", "repairs"), [(5.0, []), (5.1, ["poor_alignment"])])
+def test_a_trial_in_the_better_half_is_left_alone(value, repairs):
+    ward = restrained(medians={100: 9.0, 200: 5.0, 300: 1.0}).days(200, UNALIGNED)
+    ward.fix.health.note(200, {"value": value})
+    ward.days(60, UNALIGNED)
+    assert [row.rule for row in ward.patient.kinds("repair")] == repairs
+    if not repairs:
+        [alarm] = ward.patient.rows
+        assert (alarm.action, alarm.action_values) == (
+            "better_half",
+            {"value": 5.0, "median": 5.0, "step": 200},
+        )
+        ward.fix.health.note(260, {"value": 5.1})  # it has fallen behind
+        ward.days(40, UNALIGNED)
+        assert [row.rule for row in ward.patient.kinds("repair")] == ["poor_alignment"]
+
+
+def test_whatever_others_reached_data_code_and_resources_are_repaired():
+    ward = restrained(medians={100: 9.0}).days(100)
+    ward.fix.health.note(100, {"value": 1.0})
+    ward.fix.out_of_memory("does not fit")
+    ward.fix.not_finite(INFINITE, ["clip"])
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["out_of_memory", "non_finite"]
+
+
+def test_advice_says_what_would_be_done_and_does_nothing():
+    ward = restrained(advises=["poor_alignment"]).days(900, UNALIGNED)
+    [alarm] = [row for row in ward.patient.rows if row.rule == "poor_alignment"]
+    assert (alarm.kind, alarm.step, alarm.action) == ("alarm", 250, "advised")
+    english, russian = (
+        Words(language).sentence(alarm.rule, alarm.action, alarm.action_values) for language in ("en", "ru")
+    )
+    assert english == "only advised: start over, guided, with as many frames a step as the weights serve"
+    assert russian.startswith("только совет: начать заново, направляя внимание")
+    assert ward.patient.kinds("repair", "end") == []
+    assert ward.fix.settings() == START
+
+
+def test_advice_ends_a_trial_only_where_it_cannot_go_on():
+    every = [rule.name for rule in RULES]
+    cut = LOOK | {"silent/encoder": 4.0}
+    ward = restrained(advises=every).days(100, GOOD, STEP, cut)
+    assert ENGLISH.sentence("integrity", "advised", ward.patient.rows[0].action_values) == (
+        "only advised: end the trial"
+    )
+    for _ in range(3):
+        ward.fix.not_finite(INFINITE, ["clip"])  # passed over, and not left out for good
+    with pytest.raises(GivenUp, match="only advised: start over with a tenth"):
+        ward.fix.not_finite(INFINITE, [])
+    with pytest.raises(GivenUp, match="only advised: compute each batch in 2 parts"):
+        restrained(advises=every).fix.out_of_memory("does not fit")
+    assert ward.patient.done == []
+
+
+def test_it_is_another_policy_what_only_advises_and_not_that_of_before():
+    hashes = [policy_hash(RULES, SIGNALS, advises) for advises in (None, (), ("plateau",), ["plateau"])]
+    assert hashes[0] == AT_B90B045
+    assert hashes[2] == hashes[3]
+    assert len(set(hashes)) == 3
+
+
+def test_where_going_back_is_too_dear_no_searched_setting_is_changed_from_here_either():
+    ward = restrained("grad_clip_thresh", planned=400).days(95)
+    with pytest.raises(GivenUp, match="nothing is left"):
+        for _ in range(40):
+            ward.fix.not_finite(INFINITE, [])
+    assert [row.back_to for row in ward.patient.kinds("repair")] == [0]
+    assert ward.fix.settings().grad_clip_thresh == START["grad_clip_thresh"]
+
+
+def test_an_effect_does_not_wait_for_a_cause_that_only_advises():
+    ward = restrained(advises=["slow"], rules=(Quick(), Slow())).days(100)
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["quick"]
+    assert [row[2] for row in told_of(ward, "slow")] == ["advised"]
+
+
+class Returning(Slow):
+    """Knows nothing but to go back."""
+
+    def remedies(self, settings):
+        return [Action("back_in_another_order", back_to="good")]
+
+
+def test_without_weights_to_go_back_to_a_search_of_the_rate_is_left_to_judge():
+    ward = restrained("learning_rate", rules=(Returning(),)).days(90)
+    assert told_of(ward, "returning") == [("alarm", ward.patient.rows[0].step, "searched")]

@@ -9,10 +9,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from smart_tuner.repair.autofix import HARD_LEVEL, MAX_EXCLUDED, MAX_REDONE, MAX_REPAIRS, AutoFix, GivenUp
+from smart_tuner.repair.autofix import (
+    HARD_LEVEL,
+    MAX_EXCLUDED,
+    MAX_REDONE,
+    MAX_REPAIRS,
+    SURE_LEVEL,
+    AutoFix,
+    GivenUp,
+)
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import Health, Pace, Signal
-from smart_tuner.repair.rule import Action, Alarm, Rule, settings_at
+from smart_tuner.repair.rule import UNRESTRAINED, Action, Alarm, Restraint, Rule, settings_at
 from smart_tuner.repair.rules.numerics import NonFinite, OutOfMemory
 
 WINDOW = 20
@@ -231,19 +239,27 @@ class Disk:
         return self.rows[-1]
 
 
-def watched(disk):
+def watched(disk, restraint):
     health = Health(Pace(800, 25), SIGNALS, "aligned")
-    return AutoFix(disk, START, RULES, LIMITS, 60, health, disk.record)
+    return AutoFix(disk, START, RULES, LIMITS, 60, health, disk.record, restraint)
+
+
+RESTRAINTS = st.builds(
+    Restraint,
+    st.frozensets(st.sampled_from(["learning_rate", "batch_size", "decay"])),
+    st.frozensets(st.sampled_from([*BY_NAME]), max_size=3),
+    st.dictionaries(st.sampled_from([50, 100, 300]), st.sampled_from([1.0, 2.0]), max_size=2),
+)
 
 
 class Arbitrating(RuleBasedStateMachine):
     """Two runs of one history: the second is stopped and resumed again and again."""
 
-    @initialize()
-    def begin(self):
-        self.step, self.end = 0, None
+    @initialize(restraint=st.just(UNRESTRAINED) | RESTRAINTS)
+    def begin(self, restraint):
+        self.step, self.end, self.restraint, self.newest = 0, None, restraint, None
         self.disks = Disk(), Disk()
-        self.fixes = [watched(disk) for disk in self.disks]
+        self.fixes = [watched(disk, restraint) for disk in self.disks]
         for fix in self.fixes:
             fix.saved(0)
 
@@ -277,9 +293,14 @@ class Arbitrating(RuleBasedStateMachine):
         return None
 
     def check(self, row, pending, grace, known):
+        if row.kind == "alarm":
+            assert not row.changes
         if row.kind != "repair":
             return
         kind = BY_NAME[row.rule]
+        assert row.rule not in self.restraint.advises
+        assert not row.changes.keys() & self.restraint.searched
+        assert kind.level <= SURE_LEVEL or not self.does_well()
         if grace and kind.level > HARD_LEVEL:  # it was judged just now, or the same fault came back
             judged = [r for r in self.rows[known:] if r.parent == pending.seq and r.step >= pending.verify_at]
             waited = row.step - pending.step >= 2 * WINDOW
@@ -296,8 +317,19 @@ class Arbitrating(RuleBasedStateMachine):
         if row.back_to is not None:  # what did harm is always taken back, so that a verdict may cost more
             assert self.fix.redone <= -(-MAX_REDONE * 800 // 25) * 25
 
+    def does_well(self):
+        """Whether its newest measure is no worse than the median of others, at or below its step."""
+        step, value = self.newest or (0, 0.0)
+        known = [at for at in self.restraint.medians if at <= step]
+        return bool(known) and value <= self.restraint.medians[max(known)]
+
     def check_end(self, state, entry):
         kind = BY_NAME[entry.rule]
+        if kind.tier != "event":  # an event is what the run cannot go on with
+            assert entry.rule not in self.restraint.advises
+            assert kind.level <= SURE_LEVEL or not self.does_well()
+            made = {name for action in kind.remedies(self.fix.settings()) for name in action.changes}
+            assert entry.action == "many_repairs" or not made & self.restraint.searched
         assert entry is self.rows[-1] or entry.seq == self.rows[-1].seq or self.rows[-1].kind == "alarm"
         assert state == ("FAIL" if entry.action == "many_clips" else kind.gives_up)
         if entry.action == "many_repairs":
@@ -312,7 +344,7 @@ class Arbitrating(RuleBasedStateMachine):
     @precondition(lambda self: self.end is not None)
     @rule()
     def another(self):
-        self.begin()
+        self.begin(self.restraint)
 
     @precondition(running)
     @rule(
@@ -322,8 +354,9 @@ class Arbitrating(RuleBasedStateMachine):
         aligned=st.sampled_from([1.0, 0.0]),
         score=st.sampled_from([0.5, 0.7]),
         held_out=st.sampled_from([1.0, 1.1]),
+        value=st.sampled_from([0.9, 1.5, 2.5]),
     )
-    def train(self, count, faults, loss, aligned, score, held_out):
+    def train(self, count, faults, loss, aligned, score, held_out, value=2.5):
         ill = {f"fault {name}": float(name in faults) for name in SOFT}
         for _ in range(count):
             if self.end is not None:
@@ -333,6 +366,10 @@ class Arbitrating(RuleBasedStateMachine):
             self.tell("stepped", self.step, measures, {"probed/part": 1.0} if self.step % 20 == 0 else None)
             if self.step % 25 == 0 and self.end is None:
                 self.tell("validated", self.step, {"aligned": aligned, "score": score, "held_out": held_out})
+            if self.step % 50 == 0 and self.end is None:
+                self.newest = self.step, value
+                for fix in self.fixes:
+                    fix.health.note(self.step, {"value": value})
             if self.step % 50 == 0 or self.fix.changed:
                 self.save()
 
@@ -376,7 +413,7 @@ class Arbitrating(RuleBasedStateMachine):
     @precondition(running)
     @rule()
     def resume(self):
-        resumed = watched(self.disks[1])
+        resumed = watched(self.disks[1], self.restraint)
         resumed.take(as_json(self.fixes[1].state()))
         resumed.changed = self.fixes[1].changed
         self.fixes[1] = resumed
@@ -407,6 +444,12 @@ class Arbitrating(RuleBasedStateMachine):
         assert all(low <= now[name] <= high for name, (low, high) in LIMITS.items() if name in now)
         assert isinstance(now["batch_size"], int)
         assert now["unlimited"] == 1.0
+
+    @invariant()
+    def what_is_searched_stays_as_it_was_drawn(self):
+        """But for a learning rate that warms up anew."""
+        now = settings_at(10**9, START, self.rows)
+        assert all(now[name] == START[name] for name in self.restraint.searched)
 
     @invariant()
     def one_repair_at_a_time_waits_for_its_verdict(self):

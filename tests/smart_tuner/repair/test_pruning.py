@@ -13,7 +13,15 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import Trial, TrialState
 
 from smart_tuner.repair import pruning
-from smart_tuner.repair.pruning import GRACE, SPARED, VERDICT, SuccessiveHalving, should_prune
+from smart_tuner.repair.pruning import (
+    GRACE,
+    LEAST_PEERS,
+    SPARED,
+    VERDICT,
+    SuccessiveHalving,
+    medians,
+    should_prune,
+)
 from smart_tuner.store.storage import open_storage
 
 
@@ -259,3 +267,25 @@ def test_a_kill_at_any_moment_changes_no_verdict(monkeypatch, kind, place):
     monkeypatch.setattr(pruning, "storage_of", lambda study: Deadly(made(study)))
     assert history(PRUNERS[kind]) == whole
     assert next(writes) > 10
+
+
+# What others were measured at
+
+CURVES = st.dictionaries(st.sampled_from([10, 20, 30]), st.floats(allow_infinity=False), max_size=3)
+ENDS = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING])
+
+
+@given(st.lists(st.tuples(ENDS, CURVES, st.booleans()), max_size=12))
+def test_medians_are_of_enough_ended_trials_of_the_search(trials):
+    study, on = optuna.create_study(), {"goes_on_from": {"trial": 0, "step": 1, "steps": 9}}
+    for state, values, goes_on in trials:
+        value = 1.0 if state == TrialState.COMPLETE else None
+        more = {"user_attrs": on if goes_on else {}, "intermediate_values": values, "value": value}
+        study.add_trial(optuna.trial.create_trial(state=state, **more))
+    ended = [values for state, values, goes_on in trials if state != TrialState.RUNNING and not goes_on]
+    for step in (10, 20, 30):
+        found = sorted(values[step] for values in ended if step in values and not math.isnan(values[step]))
+        middle = None if len(found) < LEAST_PEERS else (found[(len(found) - 1) // 2], found[len(found) // 2])
+        assert (step in medians(study)) == (middle is not None)
+        if middle:
+            assert middle[0] <= medians(study)[step] <= middle[1]

@@ -9,6 +9,7 @@ from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.rules import RULES
 from studies.file.code import CodeError
+from studies.file.sections import Rules
 from studies.file.spec import Spec, SpecError, load
 
 HEAD = """
@@ -113,3 +114,28 @@ def test_an_own_rule_and_its_thresholds_are_part_of_the_policy(module):
     hashes = {policy_hash(spec.rules.chosen([named]), SIGNALS) for spec in specs}
     assert len(hashes) == 3
     assert policy_hash(RULES, SIGNALS) in hashes
+
+
+@pytest.mark.parametrize(
+    ("rules", "advises"),
+    [
+        ({}, {"text_ignored", "plateau"}),
+        ({"mode": "advise"}, {rule.name for rule in RULES}),
+        ({"modes": {"plateau": "on", "collapse": "advise"}}, {"text_ignored", "collapse"}),
+        ({"mode": "advise", "modes": {"plateau": "on"}}, {rule.name for rule in RULES} - {"plateau"}),
+    ],
+)
+def test_a_rules_own_mode_goes_before_that_of_all(rules, advises):
+    chosen = Rules(**rules)
+    assert chosen.advises(chosen.chosen()) == advises
+
+
+def test_a_mode_of_a_rule_that_there_is_not_is_refused(module):
+    with pytest.raises(
+        SpecError, match=r"rules\.modes\.platau: is not known; nearest: rules\.modes\.plateau"
+    ):
+        with_rules(modes={"platau": "on"})
+    with pytest.raises(SpecError, match=r"rules\.modes\.plateau"):
+        with_rules(modes={"plateau": "off"})
+    stored = with_rules(True, extra=[f"{module(RUSHING)}:Rushing"], modes={"rushing": "advise"})
+    assert Spec.parse_json(stored.model_dump_json()) == stored

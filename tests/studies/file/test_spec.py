@@ -847,7 +847,7 @@ def test_every_key_of_a_study_file_is_read_by_the_code():
     users = [p for p in folders("studies", "objectives", "smart_tuner", "model") if p not in schema]
     used = set().union(*(reads(path) for path in [*users, ROOT / "run_study.py"]))
     wanted = keys("spec", Spec) | keys("budget", sections.Budget) | keys("objective", sections.Objective)
-    by_chosen = {("rules", name) for name in ("mode", "thresholds", "extra")}
+    by_chosen = {("rules", name) for name in ("mode", "modes", "thresholds", "extra")}
     wanted |= keys("rules", sections.Rules) - by_chosen
     wanted |= keys("corpus", sections.Espeak, sections.FestvoxRu, sections.Folder)
     wanted |= keys("sampler", sections.Tpe, sections.Random) | keys(

@@ -13,6 +13,7 @@ from smart_tuner.repair.rule import WAYS, Entry
 from smart_tuner.repair.rules import RULES
 from smart_tuner.store.storage import open_storage
 from studies.file.parameters import Choice
+from studies.file.sections import Rules
 from studies.file.space import suggest
 from studies.file.spec import Spec, load
 from studies.report import fixes
@@ -205,7 +206,7 @@ def test_thresholds_of_a_study_reach_its_rules():
 def test_the_page_of_rules_is_made_from_the_rules():
     page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text("utf-8")
     settings = asdict(Settings())
-    made = fixes.rules_page(RULES, offered(SIGNALS, settings, WAYS), settings)
+    made = fixes.rules_page(RULES, offered(SIGNALS, settings, WAYS), settings, Rules().advises(RULES))
     assert made in page, "run: run_study.py rules > …, and put it into docs/rules.md"
 
 
