@@ -1,15 +1,19 @@
 """When rules only tell: of what a search draws, of a trial that does well, and where they only advise."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smart_tuner import Callback, Objective, Parameter, Run, run_study
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.rule import Action, Alarm, Rule
+from smart_tuner.store import attributes
 from smart_tuner.store.records import repairs_of
 from smart_tuner.store.storage import open_storage
 from studies.run.study import StudyError, load_study, rdb, stored_spec
@@ -189,3 +193,16 @@ def test_a_study_that_began_when_rules_acted_on_everything_goes_on_so(tmp_path):
     study.set_user_attr("policy", "neither of both")
     with pytest.raises(StudyError, match="are others than when it began"):
         studied(tmp_path, Impatient, 3)
+
+
+@given(st.none() | st.text() | st.lists(st.integers()) | st.dictionaries(st.text(), st.none() | st.floats()))
+def test_medians_that_somebody_else_wrote_are_numbers_by_step_or_none(written):
+    trial = optuna.trial.create_trial(value=1.0, user_attrs={"medians": written})
+    found = attributes.medians(trial)
+    assert all(type(step) is int and math.isfinite(value) for step, value in found.items())
+
+
+def test_medians_are_read_as_they_were_written():
+    trial = optuna.trial.create_trial(value=1.0, user_attrs=json.loads('{"medians": {"40": 0.5, "x": 1.0}}'))
+    assert attributes.medians(trial) == {40: 0.5}
+    assert attributes.medians(optuna.trial.create_trial(value=1.0)) is None
