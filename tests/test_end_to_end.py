@@ -96,6 +96,7 @@ def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(fini
     assert "run_study.py speak small" in shown
     assert "run_study.py start small.toml --n-trials 10    search on" in shown
     assert "no speech yet" in shown  # after 12 steps
+    assert "was chosen as the best of 2, and not repeated" in shown
     assert "copy-synthesis" in shown
     sample = finished.folder / shown.split("sound:")[1].split()[0]
     sound, rate = soundfile.read(sample)
@@ -114,6 +115,7 @@ def test_results_come_as_json_in_optunas_names(finished):
     measures = best["user_attrs"]["measures"]
     assert [m["step"] for m in measures] == [6, 12]
     assert best["value"] == min(m["value"] for m in measures)
+    assert best["remarks"] and all(f"- {remark}\n" in finished.stdout for remark in best["remarks"])
     [study] = json.loads(finished.run("list", "-f", "json").stdout)
     assert (study["name"], study["n_trials"]) == ("small", 2)
     status = json.loads(finished.run("status", "small", "-f", "json").stdout)
