@@ -337,6 +337,21 @@ def test_the_best_trial_is_trained_on_at_the_end(trained_on, finished):
     assert status["finish"] == f"trial 2 from trial {before['number']} to step {FINISH}: complete"
 
 
+def test_the_best_trial_is_repeated_with_another_seed(again, finished):
+    (again.folder / "small.toml").write_text(f"{STUDY}[search]\nrepeats = 1\n")
+    shown = again.run("start", "small.toml").stdout
+    best = json.loads(again.run("best", "small", "-f", "json").stdout)
+    repeat = json.loads(again.run("trials", "small", "-f", "json").stdout)[2]
+    assert best["value"] == min(finished.values())
+    assert (repeat["params"], repeat["user_attrs"]["repeats"]) == (best["params"], best["number"])
+    assert repeat["value"] == best["repeated_mean"]
+    rows = [{**trial["user_attrs"]["measures"][-1], "seconds": 0} for trial in (best, repeat)]
+    assert rows[0] != rows[1]
+    assert f"- Repeated once with another seed, the settings of trial {best['number']} came out at" in shown
+    status = json.loads(again.run("status", "small", "-f", "json").stdout)
+    assert (status["trials"], status["repeats"]) == ("2/2", f"1 of trial {best['number']}")
+
+
 def test_a_voice_that_is_trained_on_survives_a_kill(again, trained_on):
     running = again.begin("resume", "small", "--finish", str(FINISH))
     wait_for(again, running, lambda: list(again.folder.glob("runs/studies/small/trial-0002/ckpt-*20")))

@@ -3,8 +3,10 @@
 import datetime
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -72,6 +74,10 @@ def best_record(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Record:
     told: Record = {"repairs": attributes.repairs(best)}
     if before := history.before(study, best):
         told |= {f"before_{name}": value for name, value in before.items()}
+    times, again = winner.repeats(study, best)
+    if again:
+        low, mean, high = min(again), fmean(again), max(again)
+        told |= {"repeats": times, "repeated_low": low, "repeated_mean": mean, "repeated_high": high}
     if "mismatch" in attributes.yardstick(study):
         told["no_speech_yet"] = history.no_speech_yet(study, best)
     if heard := attributes.heard(study, best):
@@ -90,6 +96,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "name": study.study_name,
         "trials": f"{history.started(study)}/{spec.budget.trials}",
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repeats": _repeats(study, spec),
         "finish": _finish(study, spec),
         "repaired": history.repaired(study),
         "consumed_steps": steps,
@@ -101,6 +108,14 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
+
+
+def _repeats(study: optuna.Study, spec: Spec) -> str | None:
+    """How often values were tried again, or will be; None where nobody wants it."""
+    found = Counter(history.repeating(study).values())
+    if not found and spec.search.repeats:
+        return f"after the search, {spec.search.repeats}"
+    return ", ".join(f"{times} of trial {number}" for number, times in found.items()) or None
 
 
 def _finish(study: optuna.Study, spec: Spec) -> str | None:

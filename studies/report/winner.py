@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ def remarks(study: optuna.Study, spec: Spec, best: FrozenTrial) -> list[str]:
         *_at_edges(study, spec, best),
         *_without_effect(spec, trials),
         *_still_falling(study, spec, best),
-        *_chosen(study, best, trials),
+        *(_repeated(study, best) or _chosen(study, best, trials)),
     ]
 
 
@@ -46,7 +47,7 @@ def _searched(study: optuna.Study) -> list[FrozenTrial]:
     """The trials of the search that came to an end, and were measured here."""
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = study.get_trials(deepcopy=False, states=ended)
-    return [t for t in trials if attributes.measures(t) and attributes.goes_on_from(t) is None]
+    return [t for t in trials if attributes.measures(t) and attributes.is_of_the_search(t)]
 
 
 # Edges of ranges
@@ -271,6 +272,30 @@ def longer(spec: Spec, best: FrozenTrial) -> int:
 def resume(spec: Spec) -> str:
     """The command that goes on with a study, with the flags without which its own code is not imported."""
     return "".join([f"resume {spec.name}", *(f" --use {named}" for named in spec.code)])
+
+
+def repeats(study: optuna.Study, best: FrozenTrial) -> tuple[int, list[float]]:
+    """How often the settings of the best trial were tried again, and the values that came of it."""
+    first, trials = history.first_of_line(study, best.number), study.get_trials(deepcopy=False)
+    ended = [t for t in trials if attributes.repeats(t) == first and t.state.is_finished()]
+    values = [t.value for t in ended if t.state == TrialState.COMPLETE and attributes.is_number(t.value)]
+    return len(ended), [value for value in values if value is not None]
+
+
+def _repeated(study: optuna.Study, best: FrozenTrial) -> list[str]:
+    """What the settings are worth without the luck of one seed."""
+    count, values = repeats(study, best)
+    if not count:
+        return []
+    first, shown = history.first_of_line(study, best.number), Described.of(study).shown
+    own = study.get_trials(deepcopy=False)[first].value
+    often = "once with another seed" if count == 1 else f"{count} times with other seeds"
+    came = f"came out at {shown(fmean(values))}" if values else "did not come to a value"
+    if len(values) > 1:
+        came += f" on average ({shown(min(values))} to {shown(max(values))})"
+    if 0 < len(values) < count:
+        came += f", {count - len(values)} of them without a value"
+    return [f"Repeated {often}, the settings of trial {first} {came}, beside its own {shown(own or 0.0)}."]
 
 
 def _chosen(study: optuna.Study, best: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[str]:

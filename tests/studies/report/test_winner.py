@@ -22,7 +22,7 @@ from smart_tuner.store.storage import open_storage
 from studies.file.distributions import contains, distribution
 from studies.file.parameters import Choice, FloatRange, IntRange
 from studies.file.spec import Spec, load
-from studies.report import history, single_page, winner
+from studies.report import facts, history, single_page, winner
 from studies.report import summary as report
 from studies.run.study import load_study, open_study
 
@@ -367,6 +367,55 @@ def test_a_best_that_was_repeated_is_not_said_to_be_alone(storage):
     assert CHOSEN in told(study, spec)
     add(study, values=(9.0, 8.5))  # the same settings
     assert [line for line in told(study, spec) if "not repeated" in line] == []
+
+
+def test_repeats_tell_what_the_settings_are_worth_and_are_no_better_trials(storage):
+    study, spec = open_study(unfinished(), storage), unfinished()
+    add(study)
+    add(study, {**PARAMS, "gate_positive_weight": 7.0}, values=(9.0, 8.0))
+    add(study, values=(9.0, 7.5), repeats=0)
+    [once] = [line for line in told(study, spec) if "epeated" in line]
+    assert once.startswith("Repeated once with another seed, the settings of trial 0 came out at 7.50 dB, b")
+    add(study, values=(9.0, 5.0), repeats=0)  # better than the best
+    add(study, values=(9.0, 1.0), repeats=1)  # of another trial
+    study = load_study("quickstart", storage)
+    best = history.best_trial(study)
+    assert best.number == history.three_bests(study)["unassisted"].number == 0
+    assert (history.started(study), history.states(study)["complete"]) == (2, 2)
+    assert [line for line in told(study, spec) if "epeated" in line] == [
+        "Repeated 2 times with other seeds, the settings of trial 0 came out at 6.25 dB on average "
+        "(5.00 dB to 7.50 dB), beside its own 6.00 dB."
+    ]
+    record = report.best_record(study, spec, best)
+    assert {name: record[name] for name in record if name.startswith("repeat")} == {
+        "repeats": 2,
+        "repeated_low": 5.0,
+        "repeated_mean": 6.25,
+        "repeated_high": 7.5,
+    }
+    assert report.status_record(study, spec)["repeats"] == "2 of trial 0, 1 of trial 1"
+    assert facts.of_new_best(study, 0)["was"] == 8.0
+
+
+def test_of_a_best_that_was_trained_on_the_one_before_is_repeated(storage):
+    study = open_study(unfinished(), storage)
+    add(study)
+    add(study, values=(9.0, 8.5), repeats=0)
+    on = {"trial": 0, "step": 400, "steps": 600}
+    add(study, values=(9.0, 8.0, 7.0, 6.0, 5.0, 4.0), goes_on_from=on)
+    [line] = [line for line in told(study, unfinished()) if "epeated" in line]
+    assert line.endswith("the settings of trial 0 came out at 8.50 dB, beside its own 6.00 dB.")
+
+
+def test_repeats_that_came_to_nothing_are_told(storage):
+    study = open_study(unfinished(), storage)
+    add(study)
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"repeats": 0}))
+    [line] = [line for line in told(study, unfinished()) if "epeated" in line]
+    assert "the settings of trial 0 did not come to a value, beside" in line
+    add(study, values=(9.0, 8.5), repeats=0)
+    [line] = [line for line in told(study, unfinished()) if "epeated" in line]
+    assert "came out at 8.50 dB, 1 of them without a value, beside" in line
 
 
 def test_what_a_repair_changed_was_not_drawn(storage):
