@@ -3,12 +3,14 @@
 import os
 import signal
 
+import optuna
 import pytest
 from faults.test_finish import without_seconds
 from faults.toys import ToyStudy, is_stopped, wait_for
 
 from benchmarks.chaos import check_steps, toy_spec
 from model.failpoint import PLACES
+from smart_tuner.repair.pruning import should_prune
 from studies.report import history
 from studies.report import summary as report
 from studies.run.study import open_study
@@ -119,3 +121,15 @@ def test_where_none_is_wanted_none_is_run(toy):
     change(toy, repeats=0)
     toy.finish()
     assert len(toy.study.trials) == 2
+
+
+@pytest.mark.parametrize(("attributes", "verdict"), [({}, True), ({"repeats": 0}, False)])
+def test_no_pruner_judges_a_repeat(toy, attributes, verdict):
+    study = optuna.load_study(
+        study_name="toy", storage=toy.storage, pruner=optuna.pruners.ThresholdPruner(upper=1.0)
+    )
+    trial = study.ask()
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    trial.report(2.0, 9)
+    assert should_prune(trial) is verdict
