@@ -97,6 +97,7 @@ def test_a_study_ends_with_its_trials_a_voice_a_picture_and_what_to_do_next(fini
     assert "run_study.py speak small" in shown
     assert "run_study.py start small.toml --n-trials 10    search on" in shown
     assert "no speech yet" in shown  # after 12 steps
+    assert "was chosen as the best of 2, and not repeated" in shown
     assert "copy-synthesis" in shown
     sample = finished.folder / shown.split("sound:")[1].split()[0]
     sound, rate = soundfile.read(sample)
@@ -115,6 +116,7 @@ def test_results_come_as_json_in_optunas_names(finished):
     measures = best["user_attrs"]["measures"]
     assert [m["step"] for m in measures] == [6, 12]
     assert best["value"] == min(m["value"] for m in measures)
+    assert best["remarks"] and all(f"- {remark}\n" in finished.stdout for remark in best["remarks"])
     [study] = json.loads(finished.run("list", "-f", "json").stdout)
     assert (study["name"], study["n_trials"]) == ("small", 2)
     status = json.loads(finished.run("status", "small", "-f", "json").stdout)
@@ -334,6 +336,21 @@ def test_the_best_trial_is_trained_on_at_the_end(trained_on, finished):
     assert (status["trials"], status["complete"], status["running"]) == ("2/2", 2, 0)
     assert status["consumed_steps"] == 24 + FINISH - begun["step"]
     assert status["finish"] == f"trial 2 from trial {before['number']} to step {FINISH}: complete"
+
+
+def test_the_best_trial_is_repeated_with_another_seed(again, finished):
+    (again.folder / "small.toml").write_text(f"{STUDY}[search]\nrepeats = 1\n")
+    shown = again.run("start", "small.toml").stdout
+    best = json.loads(again.run("best", "small", "-f", "json").stdout)
+    repeat = json.loads(again.run("trials", "small", "-f", "json").stdout)[2]
+    assert best["value"] == min(finished.values())
+    assert (repeat["params"], repeat["user_attrs"]["repeats"]) == (best["params"], best["number"])
+    assert repeat["value"] == best["repeated_mean"]
+    rows = [{**trial["user_attrs"]["measures"][-1], "seconds": 0} for trial in (best, repeat)]
+    assert rows[0] != rows[1]
+    assert f"- Repeated once with another seed, the settings of trial {best['number']} came out at" in shown
+    status = json.loads(again.run("status", "small", "-f", "json").stdout)
+    assert (status["trials"], status["repeats"]) == ("2/2", f"1 of trial {best['number']}")
 
 
 def test_a_voice_that_is_trained_on_survives_a_kill(again, trained_on):

@@ -460,7 +460,7 @@ class AutoFix:
         """The first remedy not tried yet that the run offers, would change anything and is not too dear, and
         the step whose weights it takes."""
         tried = [entry.remedy for entry in self.repairs() if entry.rule == rule.name]
-        remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
+        remedies = self._remedies(rule)
         first = max((index for index in tried if index is not None), default=-1) + 1
         for index, remedy in enumerate(remedies[first:], first):
             action, target = self._aimed(remedy)
@@ -473,6 +473,19 @@ class AutoFix:
             if remedy.back_to == "good" and self._changes(remedy):
                 return index, replace(remedy, code="from_here", back_to=None), None
         return len(remedies), None, None
+
+    def _remedies(self, rule: Rule) -> list[Action]:
+        """What stops a run is gone back from in a search, too, without the change of what is searched."""
+        remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
+        if rule.tier != "event":
+            return remedies
+        searched = self._restraint.searched
+        return [
+            replace(r, code="back", changes={k: v for k, v in r.changes.items() if k not in searched})
+            if r.back_to is not None and r.changes.keys() & searched
+            else r
+            for r in remedies
+        ]
 
     def _aimed(self, remedy: Action) -> tuple[Action, int | None]:
         """What it comes to, and the step whose weights it takes: without a sound state to go back to, a run

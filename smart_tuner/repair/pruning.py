@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from smart_tuner.store.attributes import goes_on_from
+from smart_tuner.store.attributes import is_of_the_search
 from smart_tuner.store.optuna_private import id_of, latest, storage_of
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
@@ -22,7 +22,7 @@ VERDICT = "smart_tuner:verdict"  # system attribute: step and outcome of the new
 def should_prune(trial: optuna.Trial) -> bool:
     """As trial.should_prune(), but a repair has time to show its effect, and a kill changes no verdict.
 
-    A trial that goes on from another one is no part of the search, and not judged.
+    A trial that goes on from another one, or repeats it, is no part of the search, and not judged.
 
     Some pruners note in the trial what they have judged, and say "go on" when they are asked again. Such
     notes are held back until the verdict is kept with them: a trial that dies before is judged anew, as if
@@ -30,7 +30,7 @@ def should_prune(trial: optuna.Trial) -> bool:
     """
     frozen, pruner = latest(trial), trial.study.pruner
     step = frozen.last_step or 0
-    if goes_on_from(frozen) is not None:
+    if not is_of_the_search(frozen):
         return False
     if step < _grace_until(frozen):
         if step not in (spared := _spared(frozen)):
@@ -43,7 +43,7 @@ def medians(study: optuna.Study) -> dict[int, float]:
     """By step, the median of what the search's ended trials were measured at, where enough of them were."""
     found: dict[int, list[float]] = {}
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished() and goes_on_from(trial) is None:
+        if trial.state.is_finished() and is_of_the_search(trial):
             for step, value in trial.intermediate_values.items():
                 if math.isfinite(value):
                     found.setdefault(step, []).append(value)
@@ -128,7 +128,7 @@ class SuccessiveHalving(BasePruner):
             return False
         value = trial.intermediate_values[step]
         trials = study.get_trials(deepcopy=False)
-        others = [t for t in trials if t.number != trial.number and goes_on_from(t) is None]
+        others = [t for t in trials if t.number != trial.number and is_of_the_search(t)]
         return math.isnan(value) or any(self._is_behind(value, rung, others) for rung in rungs)
 
     def _rungs(self, step: int) -> Iterator[int]:

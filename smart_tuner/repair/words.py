@@ -76,6 +76,7 @@ COMMON: dict[str, tuple[str, str]] = {
         "start over with a third of the learning rate",
         "начать заново, скорость обучения втрое ниже",
     ),
+    "back": ("go back", "вернуться"),
     "back_and_tenth_rate": (
         "go back and take a tenth of the learning rate",
         "вернуться и снизить скорость обучения в 10 раз",

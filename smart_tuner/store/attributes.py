@@ -16,6 +16,7 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 Record = dict[str, Any]
 GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
+REPEATS = "repeats"  # user attribute of a trial with the values of another one, whose number it is
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 DECIBEL = "dB"  # the unit of values that are distances
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these
@@ -70,6 +71,16 @@ def goes_on_in(found: Any) -> GoesOn | None:
     values = [count(found.get(field.name)) for field in fields(GoesOn)] if isinstance(found, dict) else [None]
     numbers = [value for value in values if value is not None]
     return GoesOn(*numbers) if len(numbers) == len(values) else None
+
+
+def repeats(trial: FrozenTrial) -> int | None:
+    """The trial whose values this one tries again with another seed."""
+    return count(trial.user_attrs.get(REPEATS))
+
+
+def is_of_the_search(trial: FrozenTrial) -> bool:
+    """Whether it was begun to find better values: not to train the best one on, nor to repeat it."""
+    return goes_on_from(trial) is None and repeats(trial) is None
 
 
 def reason(trial: FrozenTrial) -> str | None:

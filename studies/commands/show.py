@@ -61,7 +61,7 @@ def trials(place: Place, name: str, state: str | None, form: str) -> None:
 @click.pass_obj
 def best(place: Place, name: str, form: str) -> None:
     """The best trial of study NAME (smaller is better), and the bests with and without repairs."""
-    study = place.study(name, looking=True)[0]
+    study, spec = place.study(name, looking=True)
     found, note = history.best_trial(study), report.untrained(study)
     if found is None:
         raise StudyError(
@@ -70,7 +70,7 @@ def best(place: Place, name: str, form: str) -> None:
         )
     if note:
         click.echo(note, err=True)
-    click.echo(report.formatted(report.best_record(study, found), form))
+    click.echo(report.formatted(report.best_record(study, spec, found), form))
 
 
 def _repairs(study: optuna.Study, trial: int | None = None) -> list[tuple[int, Entry]]:

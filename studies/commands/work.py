@@ -21,7 +21,7 @@ from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
 from studies.file.code import CodeError, load_class
 from studies.file.spec import Spec, load, single_training
-from studies.report import history, summary
+from studies.report import history, summary, winner
 from studies.report.described import Described
 from studies.run import pool
 from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
@@ -37,7 +37,6 @@ else:  # they load torch, which takes longer than all that a command needs which
     telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
     tacotron2, hearing = LazyModule("objectives.tacotron2"), LazyModule("studies.run.hearing")
 
-LONGER = 6  # times the steps of a search's trials: how far to train on, where nobody said it
 FINISH = click.option(
     "--finish",
     type=click.IntRange(min=1),
@@ -124,7 +123,7 @@ def resume(
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
     with place.pages(place) if with_pages else nullcontext():
-        _work(place, spec, study, device, workers, _further(f"resume {name}{_used(spec)}", spec))
+        _work(place, spec, study, device, workers, _further(winner.resume(spec), spec))
 
 
 @click.command()
@@ -202,7 +201,7 @@ def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list
 
 
 def _further(command: str, spec: Spec) -> list[tuple[str, str]]:
-    longer = f"{command} --finish {LONGER * spec.objective.steps}"
+    longer = f"{command} --finish {winner.LONGER * spec.objective.steps}"
     trained = [(longer, "train the best trial on")] if spec.finish.steps is None else []
     return [(f"{command} --n-trials {spec.budget.trials + 8}", "search on"), *trained]
 
@@ -275,7 +274,7 @@ def _run_trials(
             if isinstance(objective, tacotron2.Tacotron2):
                 hearing.hear_best(study, spec, objective, folder, device, store, callbacks.warned)
     except trial.Interrupted:
-        terminal.warned(f"saved; go on with: run_study.py resume {spec.name}{_used(spec)}")
+        terminal.warned(f"saved; go on with: run_study.py {winner.resume(spec)}")
         raise
 
 
@@ -299,11 +298,6 @@ def _callback(named: str, allowed: Collection[str]) -> Callback:
             f'"{named}" cannot be made: {error}; a callback is made without arguments.'
         ) from error
     return made
-
-
-def _used(spec: Spec) -> str:
-    """The flags without which code that the study names is not imported."""
-    return "".join(f" --use {named}" for named in spec.code)
 
 
 def _run_workers(place: Place, spec: Spec, device: str, count: int, terminal: "display.Terminal") -> None:

@@ -259,6 +259,16 @@ class Finish(Table):
     patience: Count | None = None
 
 
+class Search(Table):
+    """What belongs to the search as a whole.
+
+    Args:
+        repeats: trials of the best values with other seeds, once the search is over.
+    """
+
+    repeats: int = Field(default=0, ge=0)
+
+
 class Speech(Table):
     """How mel spectrograms become sound.
 

@@ -50,6 +50,7 @@ from studies.file.sections import (
     Random,
     Recordings,
     Rules,
+    Search,
     Speech,
     Tpe,
     fixed_faults,
@@ -59,7 +60,7 @@ from studies.file.table import Fault, Table, refuse
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 # When a study goes on.
-MAY_DIFFER = {"name", "question", "budget", "finish", "notify", "callbacks", "speech", "ear"}
+MAY_DIFFER = {"name", "question", "budget", "search", "finish", "notify", "callbacks", "speech", "ear"}
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}, "value": "distance"},
@@ -104,6 +105,7 @@ class Spec(Table):
     ] = Asha()
     rules: Rules = Rules()
     budget: Budget
+    search: Search = Search()
     speech: Speech = Speech()
     ear: Ear = Ear()
     notify: Notify = Field(default_factory=Notify)
@@ -380,7 +382,12 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     Raises:
         SpecError: a parameter is unknown or beyond its limits.
     """
-    data = spec.model_dump(mode="json") | {"space": {}, "pruner": {"name": "none"}, "finish": {}}
+    data = spec.model_dump(mode="json") | {
+        "space": {},
+        "pruner": {"name": "none"},
+        "search": {},
+        "finish": {},
+    }
     data["budget"]["trials"] = 1
     if warm_start is not None:
         if spec.model is None:

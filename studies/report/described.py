@@ -1,7 +1,7 @@
 """What a study's objective says of its numbers, for whoever shows them and imports no code of the user's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import optuna
@@ -9,7 +9,7 @@ import optuna
 from objectives.signals import WORDS
 from smart_tuner.repair.words import Catalogue
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import text, texts, with_unit
+from smart_tuner.store.attributes import is_number, text, texts, with_unit
 
 # What studies of version 0.1, which all trained Tacotron 2, would have stored.
 BEFORE: dict[str, Any] = {
@@ -28,12 +28,14 @@ class Described:
         curves: the signals of a step that are plotted while a trial runs.
         measures: the numbers of a measure that are shown beside its value, the weightiest first.
         words: English and Russian, of "measure.NAME", "setting.NAME" and the like.
+        limits: the smallest and largest value that each parameter of an own objective may ever have.
     """
 
     unit: str
     curves: tuple[str, ...]
     measures: tuple[str, ...]
     words: Catalogue
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: optuna.Study) -> Self:
@@ -43,6 +45,7 @@ class Described:
             texts(found.get("curves")),
             texts(found.get("measures")),
             words_of(study),
+            _limits(found.get("limits")),
         )
 
     @property
@@ -63,6 +66,16 @@ def words_of(study: optuna.Study) -> Catalogue:
     """What the study's rules, measures and settings are called, beside what is built in."""
     before = WORDS if _stored(study) is BEFORE else {}
     return {**before, **attributes.words(study)}
+
+
+def _limits(found: Any) -> dict[str, tuple[float, float]]:
+    """What has two numbers, by name."""
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: (pair[0], pair[1]) for name, pair in pairs if _is_pair(pair)}
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, list) and len(found) == 2 and all(map(is_number, found))
 
 
 def _stored(study: optuna.Study) -> Mapping[str, Any]:

@@ -125,5 +125,6 @@ def of_bad_end(study: optuna.Study, number: int, state: str, reason: str) -> Fac
 def _values(study: optuna.Study) -> list[tuple[int, float]]:
     """Numbers and values of the completed trials that have a voice."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    voices = ((trial.number, trial.value) for trial in complete if attributes.measures(trial))
+    found = (trial for trial in complete if attributes.repeats(trial) is None)
+    voices = ((trial.number, trial.value) for trial in found if attributes.measures(trial))
     return [(number, value) for number, value in voices if value is not None and attributes.is_number(value)]

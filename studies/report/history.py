@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from objectives import distance
 from smart_tuner.store.attributes import (
     GOES_ON,
+    REPEATS,
     GoesOn,
     best_measure,
     count,
@@ -32,7 +33,7 @@ Kind = models.TrialValueModel.TrialValueType
 
 def states(study: optuna.Study) -> Counter[str]:
     """How many trials of the search are in each state, by its name in small letters."""
-    of_search = TRIALS.study_id == study_id_of(study), ~_has(GOES_ON)
+    of_search = TRIALS.study_id == study_id_of(study), ~_has(GOES_ON), ~_has(REPEATS)
     counts = select(TRIALS.state, func.count()).where(*of_search)
     return Counter(
         {state.name.lower(): count for state, count in _rows(study, counts.group_by(TRIALS.state))}
@@ -46,13 +47,30 @@ def started(study: optuna.Study) -> int:
 
 def going_on(study: optuna.Study) -> dict[int, GoesOn]:
     """The trials, by their numbers, that train the best one of a search on; oldest first."""
+    told = _told(study, GOES_ON)
+    return {number: found for number, told in told.items() if (found := goes_on_in(told))}
+
+
+def repeating(study: optuna.Study) -> dict[int, int]:
+    """The trials, by their numbers, that repeat another one, with that one's number; oldest first."""
+    told = _told(study, REPEATS)
+    return {number: found for number, told in told.items() if (found := count(told)) is not None}
+
+
+def beside_the_search(study: optuna.Study) -> set[int]:
+    """The trials that do not count in the budget: those that go on from the best one, or repeat it."""
+    return {*going_on(study), *repeating(study)}
+
+
+def _told(study: optuna.Study, key: str) -> dict[int, Any]:
+    """What a user attribute says, by the numbers of the trials that have it; oldest first."""
     query = (
         select(TRIALS.number, USER_ATTRS.value_json)
         .join_from(USER_ATTRS.trial_id.table, TRIALS.trial_id.table)
-        .where(TRIALS.study_id == study_id_of(study), USER_ATTRS.key == GOES_ON)
+        .where(TRIALS.study_id == study_id_of(study), USER_ATTRS.key == key)
         .order_by(TRIALS.number)
     )
-    return {number: found for number, text in _rows(study, query) if (found := goes_on_in(parsed(text)))}
+    return {number: parsed(text) for number, text in _rows(study, query)}
 
 
 def first_of_line(study: optuna.Study, number: int) -> int:
@@ -94,10 +112,19 @@ def to_train_on(study: optuna.Study, spec: Spec) -> tuple[FrozenTrial, GoesOn] |
     return best, GoesOn(best.number, measured["step"], steps)
 
 
+def to_repeat(study: optuna.Study, spec: Spec) -> FrozenTrial | None:
+    """The search's best trial, if the study wants its values tried more often than they were."""
+    best = best_trial(study, ~_has(GOES_ON)) if spec.search.repeats else None
+    if best is None or list(repeating(study).values()).count(best.number) >= spec.search.repeats:
+        return None
+    return best
+
+
 def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenTrial | None:
     """The completed trial with the smallest value, or None before there is one.
 
-    One that was trained here: whoever adds a known result to a study adds no training.
+    One that was trained here: whoever adds a known result to a study adds no training. And none that repeats
+    another one: it tells what that one's values are worth.
     """
     smallest = _smallest_first(study, _has("measures"), *conditions)
     found = _rows(study, smallest.limit(1)) or []
@@ -115,12 +142,12 @@ def best_from_elsewhere(study: optuna.Study) -> FrozenTrial | None:
 
 
 def _smallest_first(study: optuna.Study, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """The ids of completed trials, by their values; without those that are infinite."""
+    """The ids of completed trials, by their values; without those that are infinite, and without repeats."""
     mine = TRIALS.study_id == study_id_of(study), TRIALS.state == TrialState.COMPLETE
     return (
         select(TRIALS.trial_id)
         .join_from(TRIALS.trial_id.table, VALUES.trial_id.table)
-        .where(*mine, VALUES.value_type == Kind.FINITE, *conditions)
+        .where(*mine, VALUES.value_type == Kind.FINITE, ~_has(REPEATS), *conditions)
         .order_by(VALUES.value, TRIALS.number)
     )
 
@@ -199,7 +226,7 @@ def training_left(study: optuna.Study, spec: Spec) -> bool:
     budget = spec.budget
     if budget.consumed_steps is None and budget.hours is None:
         return True
-    others = going_on(study)
+    others = beside_the_search(study)
     found = [used for number, used in _consumed(study).items() if number not in others]
     steps, hours = sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
     return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
@@ -207,10 +234,11 @@ def training_left(study: optuna.Study, spec: Spec) -> bool:
 
 def left_to_do(study: optuna.Study, spec: Spec, leases: Mapping[str, int]) -> bool:
     """Whether a worker would find something to do. Args: leases: how many there are in each state."""
-    begun = sum(leases.values()) - len(going_on(study))
+    begun = sum(leases.values()) - len(beside_the_search(study))
     return (
         bool(leases.get("released"))
         or (spec.budget.trials > begun and training_left(study, spec))
+        or to_repeat(study, spec) is not None
         or to_train_on(study, spec) is not None
     )
 

@@ -49,7 +49,7 @@ def page(
     """
     trials, status = study.get_trials(deepcopy=False), report.status_record(study, spec)
     best, rows = best_trial(study), list(fixes.counting(repairs))
-    line = best and report.measure_line(study, best)
+    line = best and report.measure_line(study, spec, best)
     return TEMPLATES.get_template("single_page.html").render(
         name=study.study_name,
         question=spec.question,
@@ -59,6 +59,7 @@ def page(
         sentence=spec.objective.speak,
         sound=sample and _inline(Path(f"{sample}.wav"), "audio/wav"),
         picture=sample and _inline(Path(f"{sample}.png"), "image/png"),
+        remarks=report.remarks(study, spec, best) if best else [],
         bests=report.bests(study),
         value_name=report.value_name(Described.of(study)),
         curves=_curves(trials),

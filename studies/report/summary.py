@@ -3,8 +3,10 @@
 import datetime
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -17,7 +19,7 @@ from smart_tuner.repair.rule import Entry
 from smart_tuner.repair.words import Words
 from smart_tuner.store import attributes
 from studies.file.spec import Spec
-from studies.report import fixes, history
+from studies.report import fixes, history, winner
 from studies.report.described import Described, words_of
 from studies.report.history import best_from_elsewhere, best_trial, three_bests
 
@@ -64,14 +66,18 @@ def trial_record(trial: FrozenTrial) -> Record:
     }
 
 
-def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
-    """The best trial's record, and beside it which trials are best of each kind."""
+def best_record(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Record:
+    """The best trial's record, and beside it which trials are best of each kind, and what to know of it."""
     bests = three_bests(study)
     numbers = {f"best_{kind}": trial.number if trial else None for kind, trial in bests.items()}
     values = {f"value_{kind}": trial.value if trial else None for kind, trial in bests.items()}
     told: Record = {"repairs": attributes.repairs(best)}
     if before := history.before(study, best):
         told |= {f"before_{name}": value for name, value in before.items()}
+    times, again = winner.repeats(study, best)
+    if again:
+        low, mean, high = min(again), fmean(again), max(again)
+        told |= {"repeats": times, "repeated_low": low, "repeated_mean": mean, "repeated_high": high}
     if "mismatch" in attributes.yardstick(study):
         told["no_speech_yet"] = history.no_speech_yet(study, best)
     if heard := attributes.heard(study, best):
@@ -79,7 +85,7 @@ def best_record(study: optuna.Study, best: FrozenTrial) -> Record:
             name: value for name, value in asdict(heard).items() if name != "trial" and value is not None
         }
         told["intelligible"] = heard.intelligible
-    return {**trial_record(best), **told, **numbers, **values}
+    return {**trial_record(best), **told, **numbers, **values, "remarks": winner.remarks(study, spec, best)}
 
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
@@ -90,6 +96,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "name": study.study_name,
         "trials": f"{history.started(study)}/{spec.budget.trials}",
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
+        "repeats": _repeats(study, spec),
         "finish": _finish(study, spec),
         "repaired": history.repaired(study),
         "consumed_steps": steps,
@@ -101,6 +108,14 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "skipped": attributes.skipped(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
+
+
+def _repeats(study: optuna.Study, spec: Spec) -> str | None:
+    """How often values were tried again, or will be; None where nobody wants it."""
+    found = Counter(history.repeating(study).values())
+    if not found and spec.search.repeats:
+        return f"after the search, {spec.search.repeats}"
+    return ", ".join(f"{times} of trial {number}" for number, times in found.items()) or None
 
 
 def _finish(study: optuna.Study, spec: Spec) -> str | None:
@@ -144,9 +159,9 @@ def rendered(names: list[str], rows: list[list[str]]) -> str:
 
 
 def flat(record: Record) -> Record:
-    """One level: params as params_NAME, and of the attributes none, which a table cannot hold."""
+    """One level: params as params_NAME, and of attributes and remarks none, which a table cannot hold."""
     params = {f"params_{name}": value for name, value in record.get("params", {}).items()}
-    rest = {name: value for name, value in record.items() if name not in ("params", "user_attrs")}
+    rest = {name: value for name, value in record.items() if name not in ("params", "user_attrs", "remarks")}
     state = {"state": rest.pop("state")} if "state" in rest else {}
     return {**rest, **params, **state}
 
@@ -241,9 +256,10 @@ def markdown(
     if note:
         lines += ["", note]
     if best:
-        lines += ["", f"## Best: {named(study, best)}", "", measure_line(study, best), ""]
+        lines += ["", f"## Best: {named(study, best)}", "", measure_line(study, spec, best), ""]
         lines += [f"- {printable(name)}: {shown(value)}" for name, value in best.params.items()]
         lines += ["", f"Sample and alignment: {sample}"] if sample and spec.objective.speak else []
+        lines += ["", *(f"- {remark}" for remark in remarks(study, spec, best))]
         lines += ["", "## Bests", "", *(f"- {line}" for line in bests(study)), ""]
     lines += ["", "## Trials", "", *_markdown_table([flat(r) for r in trial_records(study)]), ""]
     lines += [f"## Measures: {value_name(Described.of(study))} by consumed steps", ""]
@@ -297,7 +313,7 @@ def value_name(described: Described) -> str:
     return printable(described.name("value") if "measure.value" in described.words else f"value{unit}")
 
 
-def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
+def measure_line(study: optuna.Study, spec: Spec, best: FrozenTrial) -> str:
     """The best trial's value, what it is held against, and what else was measured then."""
     described, measured = Described.of(study), attributes.best_measure(best)
     line = described.shown(best.value or 0.0)
@@ -315,10 +331,14 @@ def measure_line(study: optuna.Study, best: FrozenTrial) -> str:
         if heard.mos is not None and heard.recordings_mos is not None:
             line += f", predicted MOS {heard.mos:.1f} (recordings: {heard.recordings_mos:.1f})"
         if not heard.intelligible:
-            longer = 2 * attributes.measures(best)[-1]["step"]
-            command = f"run_study.py resume {study.study_name} --finish {longer}"
+            command = f"run_study.py {winner.resume(spec)} --finish {winner.longer(spec, best)}"
             line += f"; not intelligible yet: {command} trains it on"
     return printable(f"{line}.")
+
+
+def remarks(study: optuna.Study, spec: Spec, best: FrozenTrial) -> list[str]:
+    """What is to be known of the best trial before it is believed, a line each."""
+    return [printable(remark) for remark in winner.remarks(study, spec, best)]
 
 
 def untrained(study: optuna.Study) -> str | None:
@@ -353,9 +373,11 @@ def summary(
         none = "No trial completed" + (", so there is none to train on." if wanted else ".")
         return "\n".join([*parts, "", none, f"See why: run_study.py trials {name} -f json"])
     settings = ", ".join(f"{printable(key)} {shown(value)}" for key, value in best.params.items())
-    parts += ["", f"Best: {named(study, best)}. {measure_line(study, best)}"]
+    parts += ["", f"Best: {named(study, best)}. {measure_line(study, spec, best)}"]
     parts += [f"Settings: {settings}"] if settings else []
     parts += ["", course_table(study, best)]
+    if known := remarks(study, spec, best):
+        parts += ["What to know of it:", *(f"- {remark}" for remark in known)]
     if three_bests(study)["assisted"]:
         parts += ["Of all:", *(f"- {line}" for line in bests(study))]
         parts += [f"What was repaired: run_study.py fixes {name} --explain"]

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from smart_tuner.store.attributes import GOES_ON, GoesOn
+from smart_tuner.store.attributes import GOES_ON, REPEATS, GoesOn
 from smart_tuner.store.optuna_private import forget_trials, id_of, storage_of, study_id_of
 from studies.run.study import rdb
 
@@ -30,10 +30,19 @@ def ask(study: optuna.Study) -> optuna.Trial:
 
 
 def ask_to_go_on(study: optuna.Study, best: FrozenTrial, goes_on: GoesOn) -> optuna.Trial:
-    """A new trial with the values of `best`, which it goes on from; like one that was queued with them."""
+    """A new trial with the values of `best`, which it goes on from."""
+    return _ask_for(study, best, {GOES_ON: asdict(goes_on)})
+
+
+def ask_to_repeat(study: optuna.Study, best: FrozenTrial) -> optuna.Trial:
+    """A new trial with the values of `best`; its own number gives it another seed."""
+    return _ask_for(study, best, {REPEATS: best.number})
+
+
+def _ask_for(study: optuna.Study, best: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
+    """Like one that was queued with these values."""
     forget_trials(study)
-    fixed = {"fixed_params": best.params}
-    template = _template(fixed, {GOES_ON: asdict(goes_on)})
+    template = _template({"fixed_params": best.params}, attributes)
     return optuna.trial.Trial(study, storage_of(study).create_new_trial(study_id_of(study), template))
 
 

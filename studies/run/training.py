@@ -1,5 +1,6 @@
 """One trial of a study: from its parameters to the value that the objective gives it."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import optuna
 import torch
 
 from objectives.attempt import Attempt, Callback, Plan, Start
-from objectives.base import Objective
+from objectives.base import Objective, Parameter
 from objectives.trial import Trial
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.pruning import medians
@@ -92,7 +93,7 @@ def trials(
     spec: Spec, study: optuna.Study, objective: Objective, plan: Plan, device: str, callback: Callback
 ) -> Job:
     """What a worker does with each trial."""
-    _describe(study, objective, plan.rules)
+    _describe(study, spec, objective, plan.rules)
 
     def run(attempt: Attempt) -> float:
         trial = attempt.trial
@@ -116,16 +117,24 @@ def trials(
     return run
 
 
-def _describe(study: optuna.Study, objective: Objective, rules: Sequence[Rule]) -> None:
+def _describe(study: optuna.Study, spec: Spec, objective: Objective, rules: Sequence[Rule]) -> None:
     """For pages and reports, which import no code of the user's: what its numbers are called and mean."""
     found = {name: getattr(objective, name) for name in ("unit", "curves", "measures")}
     found = {name: value if isinstance(value, str) else list(value) for name, value in found.items()}
+    if spec.objective.use is not None:
+        found["limits"] = {name: _finite(objective.parameters[name]) for name in spec.space}
     own = {key: said for key, said in of_rules(rules).items() if key not in BUILT_IN}
     unit = {"unit.value": (objective.unit, objective.unit)}
     words = {key: list(pair) for key, pair in {**unit, **objective.words, **own}.items()}
     for name, value in (("objective", found), ("words", words)):
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
+
+
+def _finite(parameter: Parameter) -> list[float]:
+    """The smallest and largest value, as JSON can hold them."""
+    most = sys.float_info.max
+    return [max(parameter.low, -most), min(parameter.high, most)]
 
 
 def _suggested(trial: optuna.Trial, spec: Spec) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from objectives.attempt import Attempt, Callback
 from objectives.listening import hand_on
 from objectives.trial import Interrupted
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import GoesOn, goes_on_from
+from smart_tuner.store.attributes import GoesOn, goes_on_from, is_of_the_search
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
 from smart_tuner.store.optuna_private import id_of, latest, storage_of, study_id_of
 from smart_tuner.store.outage import BUDGET_SECONDS, DatabaseGone, Fenced, Outage, StorageLost
@@ -29,10 +29,10 @@ from smart_tuner.store.records import TrialRepairs, newest_checkpoint, note_chec
 from studies.file.space import distributions, nearest_in
 from studies.file.spec import Spec
 from studies.report.described import Described
-from studies.report.history import best_trial, going_on, to_train_on, training_left
+from studies.report.history import beside_the_search, best_trial, to_repeat, to_train_on, training_left
 from studies.report.voices import best_checkpoint
 from studies.run.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
-from studies.run.asking import ask, ask_to_go_on, is_ours
+from studies.run.asking import ask, ask_to_go_on, ask_to_repeat, is_ours
 from studies.run.ending import EndedElsewhere, end_by, end_with, explained
 from studies.run.folders import attempt_folder, clear_unfinished, trial_folder
 from studies.run.signals import StopSignal, heard_by, start_again
@@ -140,29 +140,36 @@ class Worker:
                     return lease, trial
                 wait_for(partial(self._accept, lease))
         if wait_for(lambda: training_left(self.study, self.spec)):
-            budget = self.spec.budget.trials + wait_for(lambda: len(going_on(self.study)))
+            budget = self.spec.budget.trials + wait_for(lambda: len(beside_the_search(self.study)))
             if (reserved := wait_for(lambda: leases.reserve(budget))) is not None:
                 failpoint("reserved")
                 return self._ask(reserved, lambda: ask(self.study))
-        return self._taken_on()
+        return self._asked_last()
 
-    def _taken_on(self) -> tuple[Lease, optuna.Trial] | None:
-        """A trial that trains the search's best one on, once there is nothing else to do. Whoever may ask for
-        it is alone, and only then looks whether it is still wanted: so however many ask, there is one."""
+    def _asked_last(self) -> tuple[Lease, optuna.Trial] | None:
+        """A trial that repeats the search's best one or trains it on, once there is nothing else to do.
+        Whoever may ask for it is alone, and only then looks whether it is still wanted: so however many ask,
+        there is one."""
         wait_for = self._outage.wait_for
-
-        def wanted() -> tuple[FrozenTrial, GoesOn] | None:
-            return to_train_on(self.study, self.spec)
-
-        if wait_for(wanted) is None or (reserved := wait_for(self._leases.reserve_alone)) is None:
+        if wait_for(self._wanted_last) is None or (reserved := wait_for(self._leases.reserve_alone)) is None:
             return None
         failpoint("reserved")
-        if (found := wait_for(wanted)) is None or not self._is_here(found[1]):
+        found = wait_for(self._wanted_last)
+        if found is None or (found[1] is not None and not self._is_here(found[1])):
             wait_for(lambda: self._leases.give_up(reserved))
             return None
         best, goes_on = found
+        if goes_on is None:
+            self.callback.warned(f"the search is over: trial {best.number} is repeated with another seed")
+            return self._ask(reserved, lambda: ask_to_repeat(self.study, best))
         self.callback.warned(f"the search is over: trial {best.number} is trained on to step {goes_on.steps}")
         return self._ask(reserved, lambda: ask_to_go_on(self.study, best, goes_on))
+
+    def _wanted_last(self) -> tuple[FrozenTrial, GoesOn | None] | None:
+        """The search's best trial, and how it is to be trained on; None there: it is to be repeated first."""
+        if (best := to_repeat(self.study, self.spec)) is not None:
+            return best, None
+        return to_train_on(self.study, self.spec)
 
     def _is_here(self, goes_on: GoesOn) -> bool:
         """Whether its checkpoint can be had; else another worker may have it, or nobody."""
@@ -438,7 +445,7 @@ class Worker:
     def _show(self) -> None:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(self._best)
-        begun = sum(counts.values()) - self._outage.wait_for(lambda: len(going_on(self.study)))
+        begun = sum(counts.values()) - self._outage.wait_for(lambda: len(beside_the_search(self.study)))
         self.callback.progressed(self.spec.name, begun, self.spec.budget.trials, best)
 
     def _best(self) -> str:
@@ -464,7 +471,7 @@ def _is_over(trial: FrozenTrial) -> bool:
 def _is_of_the_search(trial: FrozenTrial) -> bool:
     """A failure says nothing of the search space where its values, or itself, came from elsewhere."""
     enqueued, decided_here = "fixed_params" in trial.system_attrs, "reason" in trial.user_attrs
-    if goes_on_from(trial) is not None:
+    if not is_of_the_search(trial):
         return False
     return trial.state != TrialState.FAIL or (decided_here and not enqueued)
 
@@ -474,7 +481,7 @@ def _enqueue_fresh(study: optuna.Study, spec: Spec, number: int) -> None:
     What is among no choices of the space is not tried."""
     trials = study.get_trials(deepcopy=False)
     trial, known = next(t for t in trials if t.number == number), distributions(spec)
-    if goes_on_from(trial) is not None:
+    if not is_of_the_search(trial):
         return
     effective = {name: v for name, v in attributes.effective(trial).items() if name in known}
     repaired = {name: nearest_in(known[name], value) for name, value in effective.items()}

@@ -583,6 +583,14 @@ def test_what_is_not_searched_is_tried_and_then_the_search_judges():
     assert ward.patient.kinds("end") == []
 
 
+def test_spoilt_weights_are_gone_back_from_at_the_searched_rate():
+    """Else a single reading that is missing would end a trial whose values are good."""
+    ward, spoilt = restrained("learning_rate"), STEP | {"unweighted_loss": float("nan")}
+    ward.days(390).days(1, GOOD, spoilt)
+    [repair] = ward.patient.kinds("repair")
+    assert (repair.rule, repair.action, repair.back_to, repair.changes) == ("non_finite", "back", 300, {})
+
+
 def test_a_rule_that_may_not_act_holds_no_other_back():
     """An encoder without guidance: the search draws the rate, and nobody draws the guidance."""
     slow = LOOK | {"update/encoder": -6.0}
@@ -601,9 +609,10 @@ def test_a_start_anew_for_want_of_sound_weights_changes_no_searched_rate():
 def test_where_a_run_cannot_go_on_it_is_given_up_as_ever():
     ward = restrained("learning_rate", "batch_size", "grad_clip_thresh").days(300)
     with pytest.raises(GivenUp, match="nothing is left") as end:
-        for _ in range(4):
+        for _ in range(40):
             ward.fix.not_finite(INFINITE, [])
-    assert (end.value.state, ward.patient.kinds("repair")) == ("PRUNED", [])
+    assert end.value.state == "PRUNED"
+    assert [(row.action, row.changes) for row in ward.patient.kinds("repair")] == [("back", {})] * 2
     ward = restrained("batch_size")
     ward.fix.out_of_memory("does not fit")  # the batch stays as it was drawn
     assert ward.fix.settings() == START | {"micro_batches": 2}

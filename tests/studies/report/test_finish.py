@@ -65,7 +65,7 @@ def test_what_it_was_before_and_is_after_is_said_everywhere(told, tmp_path):
     assert f"Best: {SAID}. 1.98 dB" in report.summary(study, spec, None)
     assert f"## Best: {SAID}" in report.markdown(study, spec, None, [], [])
     assert f"Best: {SAID}" in single_page.page(study, spec, None, [], [], tmp_path)
-    best = report.best_record(study, history.best_trial(study))
+    best = report.best_record(study, spec, history.best_trial(study))
     assert (best["number"], best["before_number"], best["before_value"], best["before_step"]) == (
         2,
         1,

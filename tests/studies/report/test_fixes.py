@@ -178,7 +178,7 @@ def test_three_bests_are_told_apart(study):
         "assisted": 1,
         "verified_fresh": 2,
     }
-    assert report.best_record(study, bests["assisted"])["value_verified_fresh"] == 6.0
+    assert report.best_record(study, spec, bests["assisted"])["value_verified_fresh"] == 6.0
 
 
 def test_a_resume_under_other_rules_is_refused(study):

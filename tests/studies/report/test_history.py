@@ -131,7 +131,7 @@ def test_the_status_of_the_measured_history_adds_up(tmp_path):
     assert status["complete"] + status["pruned"] + status["fail"] == 40
     assert status["consumed_steps"] == 40 * 10 * spec.objective.measure_every
     assert status["best_value"] == study.best_value
-    best = report.best_record(study, study.best_trial)
+    best = report.best_record(study, spec, study.best_trial)
     assert best["number"] == status["best_trial"] in (best["best_assisted"], best["best_unassisted"])
     assert study.ask().number == 40
 

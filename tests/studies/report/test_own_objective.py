@@ -43,7 +43,7 @@ def test_every_report_of_it_shows_its_own_numbers_and_no_word_of_a_voice(storage
         assert "Trial 2 (0.001) was not trained here; the best that was is trial 1." in shown, kind
     assert re.search(r"value .* accuracy .* error_share", told["summary"])
     assert "0.0375 │ 100   │ 0.987    │ 25%" in told["summary"]
-    for text in (report.status_record(study, spec), report.best_record(study, study.trials[1])):
+    for text in (report.status_record(study, spec), report.best_record(study, spec, study.trials[1])):
         assert re.findall(TACOTRONS, report.formatted(text, "table")) == []
     assert history.consumed(study) == (200, 0.0)
 

@@ -151,7 +151,7 @@ def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_fail
     assert all("failed sentences 0%" in told[kind] for kind in ("summary", "report", "page"))
     for kind, text in told.items():
         assert bool(re.search("no speech yet|не речь", text, re.IGNORECASE)) is hums, kind
-    assert report.best_record(study, best)["no_speech_yet"] is hums
+    assert report.best_record(study, spec, best)["no_speech_yet"] is hums
     record = Records(study._storage._backend, tmp_path).study("quickstart")
     assert record["best"]["no_speech_yet"] is record["bests"]["unassisted"]["no_speech_yet"] is hums
 
@@ -159,7 +159,7 @@ def test_a_value_near_the_mismatch_distance_is_no_speech_yet_though_nothing_fail
 def test_without_a_mismatch_distance_nothing_is_said_of_speech(study):
     study.set_user_attr("yardstick", {})
     finish(study, 99.0)
-    assert "no_speech_yet" not in report.best_record(study, study.best_trial)
+    assert "no_speech_yet" not in report.best_record(study, load("quickstart"), study.best_trial)
 
 
 def test_a_run_ends_with_the_command_that_it_was_given(study):
