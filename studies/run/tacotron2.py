@@ -22,6 +22,7 @@ from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.store import attributes
 from smart_tuner.store.optuna_private import storage_of
+from smart_tuner.store.outage import first_line
 from studies.file.spec import OF_STUDY, Spec
 from studies.report.voices import export
 from studies.run import data
@@ -45,11 +46,12 @@ def voices(
         StudyError: the speech data or the checkpoint to start from is another than before.
         WarmStartError: that checkpoint cannot be used.
     """
+    public = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report)
     if words := corpus.front_end.in_words(spec.voice.speak):
         warned(f"the sample's numbers are spoken by rule: {words}")
-    return voices_of(spec, study, rules, corpus, warned, begun_with(study, spec, workdir))
+    return voices_of(spec, study, rules, corpus, warned, public)
 
 
 def voices_of(
@@ -150,7 +152,7 @@ def _start(study: optuna.Study, spec: Spec, workdir: Path) -> Path | None:
         if not kept.is_dir():  # another worker has just made it
             raise StudyError(
                 f'Cannot run study "{spec.name}".\n'
-                f'It begins with the best voice of study "{name}" (model.warm_start). {error}\n'
+                f'It begins with the best voice of study "{name}" (model.warm_start). {first_line(error)}\n'
                 f"Run first: run_study.py start {name}   or leave warm_start out"
             ) from error
     return kept
