@@ -69,11 +69,7 @@ def test_the_best_trial_is_trained_on_and_counted_once(undisturbed):
 def test_a_worker_killed_at_any_point_of_it_is_as_if_it_had_not_been(toy, undisturbed, place):
     toy.finish()
     change(toy)
-    killed = toy.begin(failpoint=f"{place}:kill")
-    if place == "released":
-        wait_for(lambda: toy.steps(2) > 5, alive=[killed])
-        os.kill(killed.pid, signal.SIGTERM)
-    assert toy.end(killed) == -signal.SIGKILL, toy.said
+    toy.kill_at(place, 2)
     toy.finish()
     assert without_seconds(told(toy)) == without_seconds(told(undisturbed))
     assert list(check_steps("trial 2", toy.workdir / "steps-2.log")) == []

@@ -15,11 +15,7 @@ NTH = {"verdict": 2, "ckpt-written": 3, "ckpt-renamed": 3, "row-written": 3}
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_worker_killed_at_any_point_is_as_if_it_had_not_been(toy, place):
-    killed = toy.begin(failpoint=f"{place}:kill:{NTH.get(place, 1)}")
-    if place == "released":
-        wait_for(lambda: toy.steps(0) > 5, alive=[killed])
-        os.kill(killed.pid, signal.SIGTERM)
-    assert toy.end(killed) == -signal.SIGKILL
+    toy.kill_at(place, 0, NTH.get(place, 1))
     toy.finish()
     assert toy.faults() == []
 

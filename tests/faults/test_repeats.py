@@ -64,11 +64,7 @@ def test_the_best_is_repeated_then_trained_on_and_neither_is_of_the_search(undis
 def test_a_worker_killed_at_any_point_of_it_is_as_if_it_had_not_been(toy, undisturbed, place):
     toy.finish()
     change(toy, finish={"steps": FINISH})
-    killed = toy.begin(failpoint=f"{place}:kill")
-    if place == "released":
-        wait_for(lambda: toy.steps(2) > 5, alive=[killed])
-        os.kill(killed.pid, signal.SIGTERM)
-    assert toy.end(killed) == -signal.SIGKILL, toy.said
+    toy.kill_at(place, 2)
     toy.finish()
     assert told(toy) == told(undisturbed)
     for number in (2, 3, 4):

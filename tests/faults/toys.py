@@ -93,6 +93,15 @@ class ToyStudy:
         assert begun.exitcode is not None, f"it does not end: {self.said}"
         return begun.exitcode
 
+    def kill_at(self, place, trial, nth=1):
+        """A worker is killed the nth time it comes to a failpoint. It comes to "released" where it is asked to
+        stop in a trial."""
+        killed = self.begin(failpoint=f"{place}:kill:{nth}")
+        if place == "released":
+            wait_for(lambda: self.steps(trial) > 5, alive=[killed])
+            os.kill(killed.pid, signal.SIGTERM)
+        assert self.end(killed) == -signal.SIGKILL, self.said
+
     def finish(self, **options):
         """One more worker brings everything to its end."""
         code = self.end(self.begin(**options))
