@@ -39,10 +39,10 @@ class Tacotron2(Objective):
     """Voices of one corpus.
 
     Args:
-        public: what every trial begins with, if not with nothing.
+        weights: what every trial begins with, if not with nothing.
         sample_text: what each trial's sample says.
         text_is_used: once text_gain came so far, a run's use of its text is not measured again.
-        warned: told what became of the public weights.
+        warned: told what became of those weights.
         vocoder: what samples are spoken with on a device; None: Griffin-Lim.
         by: what a run's value is (VALUES).
         heard: how many of the judge's sentences are listened to beside training.
@@ -53,7 +53,7 @@ class Tacotron2(Objective):
     corpus: Corpus
     judge: Judge
     sample_text: str
-    public: Weights | None = None
+    weights: Weights | None = None
     text_is_used: float = 0.0
     warned: Callable[[str], None] = lambda _: None
     vocoder: Callable[[torch.device], Vocoder | None] = lambda _: None
@@ -97,8 +97,8 @@ class Tacotron2(Objective):
         n_symbols = len(self.corpus.front_end.symbols)
         dimensions = Dimensions(n_symbols=n_symbols, **shapes)  # type: ignore[arg-type]
         made = Training(self.corpus, dimensions, Settings(**settings), seed, device)  # type: ignore[arg-type]
-        if self.public is not None:
-            told = warm_start(made.model, self.corpus.front_end, self.public)
+        if self.weights is not None:
+            told = warm_start(made.model, self.corpus.front_end, self.weights)
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
             counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
             self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")

@@ -226,21 +226,23 @@ def _copy(name: str, target: Tensor, weights: Weights, front_end: FrontEnd, n_me
     if name == EMBEDDING:
         return _copy_embedding(target, source, weights.symbols, front_end)
     if name.startswith(PROJECTION):
-        made = len(source) if weights.frames is None and source.dim() else n_mels * (weights.frames or 0)
-        return _copy_frames(target, source, made, n_mels)
+        return _copy_frames(target, source, weights.frames, n_mels)
     if source.shape == target.shape:
         target.copy_(source)
         return "loaded"
     return "skipped"
 
 
-def _copy_frames(target: Tensor, source: Tensor, made: int, n_mels: int) -> str:
+def _copy_frames(target: Tensor, source: Tensor, frames: int | None, n_mels: int) -> str:
     """Rows of the frames of a decoder step; those that the source never made begin as the last that it did.
 
     Args:
-        made: rows of the source that were trained.
+        frames: how many of a step the source made; None: all that it has rows for.
     """
-    if source.shape[1:] != target.shape[1:] or made < n_mels or made % n_mels or len(source) < made:
+    if not source.dim() or source.shape[1:] != target.shape[1:]:
+        return "skipped"
+    made = len(source) if frames is None else n_mels * frames  # rows
+    if made < n_mels or made % n_mels or len(source) < made:
         return "skipped"
     made = min(made, len(target))
     target[:made] = source[:made]

@@ -353,7 +353,7 @@ class AutoFix:
 
     def _searched_by(self, rule: Rule) -> list[str]:
         """The searched settings that its remedies would change."""
-        remedies = rule.remedies(self._hyperparameters)[: rule.max_remedies]
+        remedies = self._remedies(rule)
         found = {name for remedy in remedies for name in (*remedy.changes, *self._aimed(remedy)[0].changes)}
         return sorted(found & self._restraint.searched)
 

@@ -47,14 +47,14 @@ def started(study: optuna.Study) -> int:
 
 def going_on(study: optuna.Study) -> dict[int, GoesOn]:
     """The trials, by their numbers, that train the best one of a search on; oldest first."""
-    told = _told(study, GOES_ON)
-    return {number: found for number, told in told.items() if (found := goes_on_in(told))}
+    told = _told(study, GOES_ON).items()
+    return {number: found for number, value in told if (found := goes_on_in(value))}
 
 
 def repeating(study: optuna.Study) -> dict[int, int]:
     """The trials, by their numbers, that repeat another one, with that one's number; oldest first."""
-    told = _told(study, REPEATS)
-    return {number: found for number, told in told.items() if (found := count(told)) is not None}
+    told = _told(study, REPEATS).items()
+    return {number: found for number, value in told if (found := count(value)) is not None}
 
 
 def beside_the_search(study: optuna.Study) -> set[int]:

@@ -46,12 +46,12 @@ def voices(
         StudyError: the speech data or the checkpoint to start from is another than before.
         WarmStartError: that checkpoint cannot be used.
     """
-    public = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
+    weights = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report)
     if words := corpus.front_end.in_words(spec.voice.speak):
         warned(f"the sample's numbers are spoken by rule: {words}")
-    return voices_of(spec, study, rules, corpus, warned, public)
+    return voices_of(spec, study, rules, corpus, warned, weights)
 
 
 def voices_of(
@@ -60,7 +60,7 @@ def voices_of(
     rules: tuple[Rule, ...],
     corpus: Corpus,
     warned: Callable[[str], None],
-    public: Weights | None = None,
+    weights: Weights | None = None,
 ) -> Tacotron2:
     """The same, of a corpus that is loaded."""
     _check_corpus(study, corpus)
@@ -76,7 +76,7 @@ def voices_of(
         corpus=corpus,
         judge=_judge(spec, study, corpus),
         sample_text=spec.voice.speak,
-        public=public,
+        weights=weights,
         text_is_used=max(used, default=0.0),
         warned=warned,
         vocoder=vocoder,
@@ -140,7 +140,7 @@ def begun_with(study: optuna.Study, spec: Spec, workdir: Path) -> Weights | None
 
 
 def _start(study: optuna.Study, spec: Spec, workdir: Path) -> Path | None:
-    """Where that is. Of another study's best voice the study keeps a copy: that one may get a better one."""
+    """Where the voice to begin with is. Of another study's the study keeps a copy: its best may change."""
     given = spec.voice.model.warm_start
     if given is None or not given.startswith(OF_STUDY):
         return None if given is None else Path(given).absolute()

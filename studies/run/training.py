@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import torch
+from optuna.trial import FrozenTrial
 
 from objectives.attempt import Attempt, Callback, Plan, Start
 from objectives.base import Objective, Parameter
@@ -26,12 +27,10 @@ from studies.report.history import first_of_line
 from studies.run import data, tacotron2
 from studies.run.study import StudyError
 
+AUTO = "auto"  # among the devices
 FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 # Runs a trial to its value, or raises what ends it.
 Job = Callable[[Attempt], float]
-
-
-AUTO = "auto"
 
 
 def usable_device(device: str) -> str:
@@ -100,16 +99,14 @@ def trials(
         params = attempt.outage.wait_for(lambda: _suggested(trial, spec))
         values = spec.parameters(params, objective.parameters)
         found = attempt.outage.wait_for(lambda: latest(trial))
-        own, step = plan, 0
-        first = attempt.outage.wait_for(lambda: first_of_line(study, trial.number))
+        restraint = attempt.outage.wait_for(lambda: _restraint(trial, found, spec, plan, objective))
+        own, first, step = replace(plan, restraint=restraint), trial.number, 0
         if (goes_on := goes_on_from(found)) is not None:
-            step = goes_on.step
-            own = trained_on(plan, goes_on, spec, objective.finishing(values, step, goes_on.steps))
-        restraint = attempt.outage.wait_for(lambda: _restraint(trial, spec, plan, objective))
+            first, step = attempt.outage.wait_for(lambda: first_of_line(study, trial.number)), goes_on.step
+            own = trained_on(own, goes_on, spec, objective.finishing(values, step, goes_on.steps))
         seed = derived(spec.seed, "training", first)  # what it goes on from is read with the same seed only
         made = objective.run({**values, **own.settings}, seed, device)
         attempt.outage.wait_for(lambda: _note_start(trial, made.settings))
-        own = replace(own, restraint=restraint)
         start = Start(attempt, objective, made, params, own, found.last_step or step)
         callback.started(start)
         return Trial(start, callback).value()
@@ -156,19 +153,21 @@ def _note_start(trial: optuna.Trial, settings: Mapping[str, float]) -> None:
     trial.set_user_attr("policy", trial.study.user_attrs["policy"])
 
 
-def _restraint(trial: optuna.Trial, spec: Spec, plan: Plan, objective: Objective) -> Restraint:
+def _restraint(
+    trial: optuna.Trial, found: FrozenTrial, spec: Spec, plan: Plan, objective: Objective
+) -> Restraint:
     """Where rules only tell what they see; nowhere in a study that began when they acted on everything."""
     if trial.study.user_attrs["policy"] == policy_hash(plan.rules, objective.signals):
         return UNRESTRAINED
     restraint = Restraint(advises=spec.rules.advises(plan.rules))
-    if not plan.rules or not spec.space or goes_on_from(latest(trial)) is not None:
+    if not plan.rules or not spec.space or goes_on_from(found) is not None:
         return restraint
-    return replace(restraint, searched=frozenset(spec.space), medians=_medians(trial))
+    return replace(restraint, searched=frozenset(spec.space), medians=_medians(trial, found))
 
 
-def _medians(trial: optuna.Trial) -> dict[int, float]:
+def _medians(trial: optuna.Trial, found: FrozenTrial) -> dict[int, float]:
     """What ended trials were measured at when this one first began: the same in every attempt at it."""
-    if (known := attributes.medians(latest(trial))) is None:
+    if (known := attributes.medians(found)) is None:
         known = medians(trial.study)
         trial.set_user_attr(attributes.MEDIANS, known)
     return known

@@ -198,10 +198,10 @@ def test_a_study_does_not_go_on_from_another_checkpoint_of_the_same_name(tmp_pat
     spec = Spec.parse(RECORDED, "here.toml").found_in(tmp_path)
     with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
         study = open_study(spec, storage)
-        public = begun_with(study, spec, tmp_path)
+        weights = begun_with(study, spec, tmp_path)
         shutil.copy(file, moved)
         there = Spec.parse(changed("model.warm_start", str(moved), RECORDED), "here.toml")
-        assert begun_with(study, there, tmp_path).sha256 == public.sha256
+        assert begun_with(study, there, tmp_path).sha256 == weights.sha256
         torch.save({"state_dict": {"embedding.weight": torch.ones(148, 4)}}, file)
         with pytest.raises(StudyError, match="another voice"):
             begun_with(study, spec, tmp_path)
