@@ -94,8 +94,10 @@ class ToyStudy:
         return begun.exitcode
 
     def kill_at(self, place, trial, nth=1):
-        """A worker is killed the nth time it comes to a failpoint. It comes to "released" where it is asked to
-        stop in a trial."""
+        """A worker is killed the nth time that it comes to a failpoint.
+
+        "released" is one to which it comes where it is asked to stop in a trial.
+        """
         killed = self.begin(failpoint=f"{place}:kill:{nth}")
         if place == "released":
             wait_for(lambda: self.steps(trial) > 5, alive=[killed])
