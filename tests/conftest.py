@@ -32,6 +32,7 @@ LONG = {
 os.environ.setdefault("SMART_TUNER_TRACKING", "0")  # MLflow takes seconds to import
 os.environ["SMART_TUNER_VOCODER"] = "griffin-lim"  # else each process would load 56 MB of weights
 os.environ["SMART_TUNER_EAR"] = "none"  # else a recognizer would be fetched
+os.environ["TRITON_INTERPRET"] = "1"  # kernels for a GPU run on the CPU
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: every core has a test of its own
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("other", deadline=None)  # other examples at each run

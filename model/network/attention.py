@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from model.network import blocks, recurrence
 from model.network.layers import ConvNorm, LinearNorm
 from model.network.products import Dropout
-from model.network.recurrence import AttentionRecurrence, RecurrentLSTM
 
 
 class LocationLayer(nn.Module):
@@ -68,7 +68,9 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """All decoder steps at once: hidden states beside contexts (T, B, H + E), weights (T, B, L)."""
     query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
-    found: tuple[Tensor, Tensor] = AttentionRecurrence.apply(  # type: ignore[no-untyped-call]
+    _, length, width = text.keys.shape
+    computed_by = blocks if blocks.serves(inputs, width, length) else recurrence
+    found: tuple[Tensor, Tensor] = computed_by.AttentionRecurrence.apply(
         inputs, *weights, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
     )
     return found
@@ -79,5 +81,6 @@ def recurrent_lstm(weights: GateWeights, inputs: Tensor, passed: int, dropout: D
 
     Inputs (T, B, I); hidden states beside the last `passed` inputs (T, B, H + passed).
     """
-    states: Tensor = RecurrentLSTM.apply(inputs, *weights, passed, dropout)  # type: ignore[no-untyped-call]
+    computed_by = blocks if blocks.serves(inputs) else recurrence
+    states: Tensor = computed_by.RecurrentLSTM.apply(inputs, *weights, passed, dropout)
     return states

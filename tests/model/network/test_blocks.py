@@ -1,0 +1,77 @@
+"""The recurrences as a GPU computes them, their kernels interpreted, against those of recurrence.py."""
+
+import importlib.util
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.network import blocks, recurrence
+from model.network.products import draw_dropout
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_blocks():
+    """Of few steps: the interpreter is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", 4)
+        yield
+    blocks.forget()
+
+
+def relative(a, b):
+    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
+
+
+def computed(module, seed, steps, batch, symbols, taps, dropout):
+    """Outputs and all gradients of both recurrences."""
+    random = torch.Generator().manual_seed(seed)
+    hidden, context, attention, prenet = 40, 24, 16, 8
+
+    def new(*shape):
+        return (torch.randn(*shape, generator=random) * 0.3).requires_grad_()
+
+    weights = new(4 * hidden, prenet), new(4 * hidden), new(4 * hidden, hidden + context)
+    text = new(attention, hidden), new(batch, symbols, attention), new(batch, symbols, context)
+    inputs, location = new(steps, batch, prenet), (new(attention, 2, taps), new(attention))
+    lstm = new(4 * hidden, hidden + context), new(4 * hidden), new(4 * hidden, hidden)
+    lengths = torch.randint(1, symbols + 1, (batch,), generator=random)
+    lengths[0] = symbols
+    padding = torch.arange(symbols) >= lengths[:, None]
+    outer = torch.randn(steps, batch, hidden + context, generator=random)
+    to_alphas = torch.randn(steps, batch, symbols, generator=random)
+    torch.manual_seed(seed)
+    masks = [draw_dropout((steps, batch, hidden), 0.3, torch.device("cpu")) if dropout else None] * 2
+    states, alphas = module.AttentionRecurrence.apply(inputs, *weights, *text, *location, padding, masks[0])
+    out = module.RecurrentLSTM.apply(states, *lstm, context, masks[1])
+    leaves = [inputs, *weights, *text, *location, *lstm]
+    return states, alphas, out, *torch.autograd.grad([out, alphas], leaves, [outer, to_alphas])
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 11),
+    st.integers(1, 3),
+    st.integers(2, 40),
+    st.sampled_from([3, 15, 31]),
+    st.booleans(),
+)
+def test_blocks_are_the_reference(seed, steps, batch, symbols, taps, dropout):
+    case = seed, steps, batch, symbols, taps, dropout
+    found, expected = computed(blocks, *case), computed(recurrence, *case)
+    assert max(map(relative, found, expected)) < 2e-5
+
+
+def test_nothing_of_the_batch_before_is_left():
+    first = computed(blocks, 1, 6, 2, 40, 15, True)
+    computed(blocks, 2, 9, 2, 33, 15, False)  # of the same shape once its text is padded
+    again = computed(blocks, 1, 6, 2, 40, 15, True)
+    assert all(map(torch.equal, first, again))
+
+
+def test_a_cpu_is_served_by_the_reference():
+    assert not blocks.serves(torch.zeros(1))
