@@ -51,7 +51,7 @@ CASES = {
 }
 
 
-def training(case: Case) -> Training:
+def training(case: Case, device: str = "cpu", **settings: float) -> Training:
     rng = np.random.default_rng(0)
     items = tuple(
         Utterance(
@@ -63,17 +63,17 @@ def training(case: Case) -> Training:
         for i in range(case.batch)
     )
     corpus = Corpus(items, (), FRONT_ENDS["en"], MelSettings(), "made-up", Report((), (), 0, {}, None))
-    settings = Settings(n_frames_per_step=case.r, batch_size=case.batch)
-    return Training(corpus, case.dimensions, settings, seed=0)
+    own = Settings(n_frames_per_step=case.r, batch_size=case.batch, **settings)  # type: ignore[arg-type]
+    return Training(corpus, case.dimensions, own, 0, device)
 
 
-def ours(case: Case) -> Callable[[], object]:
-    return training(case).advance
+def ours(case: Case, device: str = "cpu") -> Callable[[], object]:
+    return training(case, device).advance
 
 
-def theirs(case: Case) -> Callable[[], object]:
-    batch, s = collate(training(case).corpus.training), Settings()
-    network = peer.build(case.dimensions)
+def theirs(case: Case, device: str = "cpu") -> Callable[[], object]:
+    batch, s = collate(training(case).corpus.training).to(torch.device(device)), Settings()
+    network = peer.build(case.dimensions).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
     return lambda: peer.train_step(network, optimizer, batch, s.grad_clip_thresh)
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_blocks():
-    """Of few steps: the interpreter is slow."""
+    """Blocks of few steps, since the interpreter is slow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", 4)
         yield
