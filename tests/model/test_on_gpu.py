@@ -12,14 +12,17 @@ from pretended_cuda import DEVICE, PretendedCuda, inner
 
 from model.data.corpus import Corpus, Utterance
 from model.data.preflight import Report
-from model.network import recurrence
+from model.network import recurrence, tacotron2
 from model.settings import SIZES, Settings
 from model.speech.audio import MelSettings
+from model.speech.stopping import STEPS_PER_READ
 from model.speech.text import FRONT_ENDS
 from model.training import Training
 
 LAUNCHES = 76  # a decoder step, forward and backward
-WAITS = 13  # a training step
+# Reads: losses, norm and clips of a step; beside them what a close look compares; losses, gates and
+# alignments of a validation; mels and alignments of speech, beside the reads of its StopWatch.
+WAITS = {"step": 1, "look": 2, "validation": 3, "speech": 2}
 DRY = {f"p_{part}_dropout": 0.0 for part in ("encoder", "prenet", "attention", "decoder", "postnet")}
 
 
@@ -46,6 +49,10 @@ def stepped(frames, **settings):
     return gpu
 
 
+def texts(run):
+    return [item.symbols.tolist() for item in run.corpus.held_out]
+
+
 @pytest.mark.parametrize("kept", [1 << 30, 0])
 def test_a_step_launches_little_and_hardly_waits(monkeypatch, kept):
     monkeypatch.setattr(recurrence, "SAVED_ENERGY_BYTES", kept)
@@ -53,7 +60,12 @@ def test_a_step_launches_little_and_hardly_waits(monkeypatch, kept):
     assert few.mixed == many.mixed == []
     assert (many.launches["step"].total() - few.launches["step"].total()) / 32 <= LAUNCHES
     assert many.waits["step"] == few.waits["step"]
-    assert few.waits["step"].total() <= WAITS, few.waits["step"]
+    assert few.waits["step"].total() <= WAITS["step"], few.waits["step"]
+
+
+def test_a_step_in_parts_waits_no_more():
+    gpu = stepped(24, micro_batches=2)
+    assert gpu.waits["step"].total() <= WAITS["step"], gpu.waits["step"]
 
 
 def test_the_recurrences_never_wait(monkeypatch):
@@ -74,13 +86,35 @@ def test_the_recurrences_never_wait(monkeypatch):
     assert not gpu.waits["recurrence"]
 
 
-def test_looking_closely_validating_and_speaking_mix_no_devices():
+def test_looking_closely_validating_and_speaking_mix_nothing_and_hardly_wait():
     with PretendedCuda() as gpu:
         run = training(24)
-        run.advance(closely=True)
-        run.validate(run.corpus.held_out)
-        run.voice().read([item.symbols.tolist() for item in run.corpus.held_out], [0, 1, 2, 3])
+        with gpu.part("look"):
+            run.advance(closely=True)
+        with gpu.part("validation"):
+            run.validate(run.corpus.held_out)
+        with gpu.part("speech"):
+            said = run.voice().read(texts(run), [0, 1, 2, 3])
     assert gpu.mixed == []
+    reads = -(-max(len(speech.alignment) for speech in said) // STEPS_PER_READ)
+    for part in ("look", "validation", "speech"):
+        bound = WAITS[part] + (reads if part == "speech" else 0)
+        assert gpu.waits[part].total() <= bound, gpu.waits[part]
+
+
+@pytest.mark.parametrize("gate", [9.0, 0.0])
+def test_what_a_gpu_speaks_in_vain_is_cut_off(monkeypatch, gate):
+    spoken = []
+    with PretendedCuda():
+        run = training(24)
+        run.model.get_parameter("decoder.gate_layer.linear_layer.bias").data.fill_(gate)
+        for every in (1, STEPS_PER_READ):
+            monkeypatch.setattr(tacotron2, "STEPS_PER_READ", every)
+            spoken.append(run.voice().read(texts(run), [0, 1, 2, 3]))
+    for once, seldom in zip(*spoken, strict=True):
+        assert seldom.stop == once.stop
+        np.testing.assert_array_equal(seldom.mel, once.mel)
+        np.testing.assert_array_equal(seldom.alignment, once.alignment)
 
 
 def test_numbers_are_those_of_the_cpu():
