@@ -4,6 +4,7 @@ import ctypes
 import math
 import platform
 import time
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -201,6 +202,8 @@ class Training:
             for parameter in set(self._optimizer.state) - known:
                 del self._optimizer.state[parameter]
             self._undo(buffers, random)
+            # The frames of the failed step would keep all that it made for as long as the error is kept.
+            traceback.clear_frames(error.__traceback__)
             raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
 
     def _undo(self, buffers: list[Tensor], random: dict[str, Tensor]) -> None:
