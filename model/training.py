@@ -121,6 +121,9 @@ class Training:
     ) -> None:
         _keep_freed_memory()
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
+        if self.device.type != "cpu":
+            # cuDNN's fastest kernels add in any order: a run would not repeat, nor go on, bit for bit.
+            torch.backends.cudnn.deterministic = True
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
         self._seed, self._epoch, self._position = seed, 0, 0
