@@ -4,6 +4,7 @@ import ctypes
 import math
 import platform
 import time
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
 from model.network.alignment import AlignmentMeasures, measure
+from model.network.layers import sent
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
 from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
@@ -119,6 +121,9 @@ class Training:
     ) -> None:
         _keep_freed_memory()
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
+        if self.device.type != "cpu":
+            # cuDNN's fastest kernels add in any order: a run would not repeat, nor go on, bit for bit.
+            torch.backends.cudnn.deterministic = True
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
         self._seed, self._epoch, self._position = seed, 0, 0
@@ -143,9 +148,10 @@ class Training:
         items, buffers, random = self._items(), self._buffers(), dict(self._random)
         with self._fitting(buffers, random):
             terms, norm = self._gradients(items)
-        loss = terms.total(s)
-        measured = (loss, terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)
-        total, l1, l2, gate, guided, length = torch.stack(measured).tolist()
+        measured = (terms.total(s), terms.mel_l1, terms.mel_l2, terms.gate, terms.guided, norm)
+        # All is read at once: the host waits for the device here, and nowhere else in a step.
+        read = torch.cat((torch.stack(measured), terms.clips.flatten())).tolist()
+        total, l1, l2, gate, guided, length = read[:6]
         if not math.isfinite(total + length):
             self._undo(buffers, random)
             raise NonFinite(self.step + 1, total, length, tuple(item.id for item in items))
@@ -159,7 +165,8 @@ class Training:
         self.skip()
         seconds = time.monotonic() - started
         self.seconds += seconds
-        clips = dict(zip((item.id for item in items), map(tuple, terms.clips.tolist()), strict=True))
+        by_clip = zip(read[6::2], read[7::2], strict=True)
+        clips = dict(zip((item.id for item in items), by_clip, strict=True))
         groups = None if before is None else before.compared()
         return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, clips, groups)
 
@@ -198,6 +205,8 @@ class Training:
             for parameter in set(self._optimizer.state) - known:
                 del self._optimizer.state[parameter]
             self._undo(buffers, random)
+            # The frames of the failed step would keep all that it made for as long as the error is kept.
+            traceback.clear_frames(error.__traceback__)
             raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
 
     def _undo(self, buffers: list[Tensor], random: dict[str, Tensor]) -> None:
@@ -294,7 +303,8 @@ class Training:
     @torch.no_grad()
     def validate(self, items: Sequence[Utterance]) -> Validation:
         """Teacher-forced measures of `items`; the weights and the training's randomness stay as they are."""
-        s, batch = self.settings, collate(items).to(self.device)
+        s, host = self.settings, collate(items)
+        batch = host.to(self.device)
         self.model.eval()
         steps = int(decoder_steps(batch.mel_lengths, s.n_frames_per_step).max())
         shape = (
@@ -304,20 +314,22 @@ class Training:
             self.model.dimensions.prenet_dim,
         )
         kept = torch.rand(shape, generator=torch.Generator().manual_seed(0)) >= s.p_prenet_dropout
-        masks = (kept.float() / (1.0 - s.p_prenet_dropout)).to(self.device)
+        masks = sent(kept.float() / (1.0 - s.p_prenet_dropout), self.device)
         prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s, masks)
         self.model.train()
         scale = self.model.dimensions.mel_scale
         terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
+        l1, l2, gate = torch.stack((terms.mel_l1, terms.mel_l2, terms.gate)).tolist()
+        gates, alignments = prediction.gates.cpu(), prediction.alignments.cpu()
         return Validation(
             self.step,
-            float(terms.mel_l1),
-            float(terms.mel_l2),
-            float(terms.gate),
-            gate_accuracy(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
-            gate_late(prediction.gates, batch.mel_lengths, s.n_frames_per_step),
-            tuple(self._alignments(prediction.alignments, batch)),
-            self._attention_of_first(prediction.alignments, batch),
+            l1,
+            l2,
+            gate,
+            gate_accuracy(gates, host.mel_lengths, s.n_frames_per_step),
+            gate_late(gates, host.mel_lengths, s.n_frames_per_step),
+            tuple(self._alignments(alignments, host)),
+            self._attention_of_first(alignments, host),
         )
 
     def text_gain(self, items: Sequence[Utterance]) -> float:
@@ -328,13 +340,13 @@ class Training:
 
     def _attention_of_first(self, alignments: Tensor, batch: Batch) -> NDArray[np.float32]:
         n_steps = int(decoder_steps(batch.mel_lengths[0], self.settings.n_frames_per_step))
-        return alignments[0, :n_steps, : int(batch.text_lengths[0])].float().cpu().numpy()
+        return alignments[0, :n_steps, : int(batch.text_lengths[0])].float().numpy()
 
     def _alignments(self, alignments: Tensor, batch: Batch) -> Iterator[AlignmentMeasures]:
         spoken = self.corpus.front_end.spoken()
         steps = decoder_steps(batch.mel_lengths, self.settings.n_frames_per_step)
         for a, n_steps, text, length in zip(
-            alignments.cpu(), steps.tolist(), batch.text.tolist(), batch.text_lengths.tolist(), strict=True
+            alignments, steps.tolist(), batch.text.tolist(), batch.text_lengths.tolist(), strict=True
         ):
             is_spoken = np.array([symbol in spoken for symbol in text[:length]])
             yield measure(a[:n_steps, :length].double().numpy(), is_spoken)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from model.data.preflight import CorpusSettings, DataError, Progress, Report, Row, check, no_progress
 from model.data.split import sha256
 from model.data.staging import being_made
+from model.network.layers import sent
 from model.speech.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
 from model.speech.text import LETTERS, FrontEnd, front_end_of
 
@@ -156,17 +157,12 @@ class Batch:
     """Items padded to the longest: text with id 0, mels with SILENCE."""
 
     text: Tensor  # (B, L) int64
-    text_lengths: Tensor  # (B,) int64
+    text_lengths: Tensor  # (B,) int64, always on the host
     mels: Tensor  # (B, F, n_mel_channels) float32
-    mel_lengths: Tensor  # (B,) int64
+    mel_lengths: Tensor  # (B,) int64, always on the host
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(
-            self.text.to(device),
-            self.text_lengths.to(device),
-            self.mels.to(device),
-            self.mel_lengths.to(device),
-        )
+        return replace(self, text=sent(self.text, device), mels=sent(self.mels, device))
 
 
 def collate(items: Sequence[Utterance]) -> Batch:

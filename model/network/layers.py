@@ -54,6 +54,11 @@ def _gain(name: str) -> float:
     return nn.init.calculate_gain(name)  # type: ignore[arg-type]
 
 
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on `device`. Neither waits for the other: a GPU fetches it from pinned memory."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
+
+
 def true_positions(lengths: Tensor, length: int) -> Tensor:
     """(B, length) bool: True up to each item's length."""
     return torch.arange(length, device=lengths.device) < lengths.unsqueeze(1)
@@ -141,8 +146,11 @@ class ConvStack(nn.ModuleList):
         self.activations = activations
 
     def forward(self, x: Tensor, mask: Tensor, p_dropout: float) -> Tensor:
-        """x: (B, L, C) with zeros at padding; mask: (B, L), True where x is real. Returns (B, L, C')."""
-        rows = mask.flatten().nonzero().squeeze(1)
+        """x: (B, L, C) with zeros at padding; mask: (B, L) on the host, True where x is real.
+
+        Returns (B, L, C').
+        """
+        rows = sent(mask.flatten().nonzero().squeeze(1), x.device)
         for layer, activation in zip(self, self.activations, strict=True):
             conv, norm = layer.children()
             y = conv(x).flatten(0, 1)

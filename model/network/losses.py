@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.data.corpus import Utterance
-from model.network.layers import true_positions
+from model.network.layers import sent, true_positions
 from model.network.tacotron2 import TAIL_FRAMES, Prediction, decoder_steps
 from model.settings import Settings
 
@@ -62,12 +62,13 @@ def sum_of(parts: Sequence[Losses]) -> Losses:
 def losses(
     prediction: Prediction,
     mels: Tensor,  # (B, F', 80)
-    mel_lengths: Tensor,  # (B,)
-    text_lengths: Tensor,  # (B,)
+    mel_lengths: Tensor,  # (B,) on the host
+    text_lengths: Tensor,  # (B,) on the host
     settings: Settings,
     mel_scale: float,
 ) -> Losses:
     r = settings.n_frames_per_step
+    mel_lengths, text_lengths = sent(mel_lengths, mels.device), sent(text_lengths, mels.device)
     steps = decoder_steps(mel_lengths, r)
     l1, l2, clip_l1 = _mel_losses(prediction, mels, mel_lengths, mel_scale)
     gate = gate_loss(prediction.gates, steps, r, settings.gate_positive_weight)
@@ -97,7 +98,7 @@ def gate_loss(gates: Tensor, steps: Tensor, r: int, positive_weight: float) -> T
     ended = ~true_positions(steps, gates.shape[1])
     counted = true_positions(steps + -(-TAIL_FRAMES // r), gates.shape[1])
     each = F.binary_cross_entropy_with_logits(
-        gates, ended.to(gates.dtype), pos_weight=gates.new_tensor(positive_weight), reduction="none"
+        gates, ended.to(gates.dtype), pos_weight=gates.new_full((), positive_weight), reduction="none"
     )
     return each.masked_fill(~counted, 0.0).sum() / counted.sum()
 

@@ -30,18 +30,26 @@ class Probe:
         }
 
     def compared(self) -> dict[str, GroupMeasures]:
-        return {name: self._measures(name, group) for name, group in self._groups.items()}
+        rows = torch.stack([self._row(name, group) for name, group in self._groups.items()])
+        return {
+            name: GroupMeasures(
+                gradient / math.sqrt(sum(p.numel() for p in group)),
+                math.log10(max(share, 1e-30)),
+                int(silent),
+                int(unchanged),
+            )
+            for (name, group), (gradient, share, silent, unchanged) in zip(
+                self._groups.items(), rows.tolist(), strict=True
+            )
+        }
 
-    def _measures(self, name: str, group: Sequence[nn.Parameter]) -> GroupMeasures:
+    def _row(self, name: str, group: Sequence[nn.Parameter]) -> Tensor:
+        """A group's norm of the gradient, share of change, silent and unchanged tensors (4,)."""
         gradient, before = self._gradients[name], self._weights[name]
         change = _norms(torch._foreach_sub([p.detach() for p in group], before))
-        share = float(change.norm() / _norms(before).norm().clamp(min=1e-30))
-        return GroupMeasures(
-            float(gradient.norm()) / math.sqrt(sum(p.numel() for p in group)),
-            math.log10(max(share, 1e-30)),
-            int((gradient == 0).sum()),
-            int(((gradient > 0) & (change == 0)).sum()),
-        )
+        share = change.norm() / _norms(before).norm().clamp(min=1e-30)
+        silent, unchanged = (gradient == 0).sum(), ((gradient > 0) & (change == 0)).sum()
+        return torch.stack((gradient.norm(), share, silent.to(share.dtype), unchanged.to(share.dtype)))
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:

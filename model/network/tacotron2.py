@@ -4,7 +4,8 @@ Weights carry the names of NVIDIA's public state dict. One step of the decoder m
 the projection is built for the largest r (max_frames_per_step) and r uses its first 80·r rows. The
 prenet sees the last frame of the step before, so no other shape depends on r.
 
-Shapes: B batch, L symbols, T decoder steps, F = T·r mel frames, r frames a step.
+Shapes: B batch, L symbols, T decoder steps, F = T·r mel frames, r frames a step. Lengths and masks of true
+positions lie on the host, which makes shapes of them; a GPU gets copies and is never waited for.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ from model.network.attention import (
     attend,
     recurrent_lstm,
 )
-from model.network.layers import ConvStack, LinearNorm, true_positions
+from model.network.layers import ConvStack, LinearNorm, sent, true_positions
 from model.network.products import Dropout, Packed, draw_dropout, dropped_relu, linear
 from model.network.recurrence import Energy, activate
 from model.settings import Dimensions, Settings
 from model.speech.audio import SILENCE
-from model.speech.stopping import StopWatch
+from model.speech.stopping import STEPS_PER_READ, StopWatch
 
 # Frames beyond the end on which the gate still learns to stay open (coqui-ai/TTS issue 1192).
 TAIL_FRAMES = 12
@@ -43,7 +44,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What free running produced, item by item; every item cut where it stopped."""
+    """What free running produced, item by item, on the host; every item cut where it stopped."""
 
     mels: list[Tensor]  # (F, 80) each
     alignments: list[Tensor]  # (S, L) each
@@ -66,11 +67,13 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor, p_dropout: float) -> Tensor:
         mask = true_positions(lengths, x.shape[1])
-        x = self.convolutions(x * mask.unsqueeze(2), mask, p_dropout)  # (B, L, E)
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        x = self.convolutions(x * sent(mask, x.device).unsqueeze(2), mask, p_dropout)  # (B, L, E)
+        lengths, order = torch.sort(lengths, descending=True)  # enforce_sorted=False would wait for a GPU
+        x = x.index_select(0, sent(order, x.device))
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
         outputs, _ = self.lstm(packed)
         memory, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
-        return memory  # (B, L, E), zero at padding
+        return memory.index_select(0, sent(order.argsort(), x.device))  # (B, L, E), zero at padding
 
 
 class Prenet(nn.Module):
@@ -111,7 +114,7 @@ class Decoder(nn.Module):
             memory,
             self.attention_layer.memory_layer(memory),
             self.attention_layer.location_layer.kernel(),
-            ~true_positions(lengths, memory.shape[1]),
+            sent(~true_positions(lengths, memory.shape[1]), memory.device),
         )
 
     def _attention_weights(self) -> GateWeights:
@@ -208,7 +211,9 @@ class Postnet(nn.Module):
         self.convolutions = ConvStack(widths, d.postnet_kernel_size, ["tanh"] * between + ["linear"])
 
     def forward(self, mels: Tensor, mask: Tensor, p_dropout: float) -> Tensor:
-        residual: Tensor = self.convolutions(mels * mask.unsqueeze(2), mask, p_dropout)
+        """mels (B, F, 80); mask (B, F) on the host."""
+        x = mels * sent(mask, mels.device).unsqueeze(2)
+        residual: Tensor = self.convolutions(x, mask, p_dropout)
         return residual
 
 
@@ -239,9 +244,9 @@ class Tacotron2(nn.Module):
     def forward(
         self,
         text: Tensor,  # (B, L) ids
-        text_lengths: Tensor,  # (B,)
+        text_lengths: Tensor,  # (B,) on the host
         mels: Tensor,  # (B, F', 80)
-        mel_lengths: Tensor,  # (B,)
+        mel_lengths: Tensor,  # (B,) on the host
         settings: Settings,
         prenet_masks: Tensor | None = None,  # (2, T, B, P)
     ) -> Prediction:
@@ -284,10 +289,10 @@ class Tacotron2(nn.Module):
     def synthesise(
         self,
         text: Tensor,  # (B, L)
-        text_lengths: Tensor,  # (B,)
+        text_lengths: Tensor,  # (B,) on the host
         settings: Settings,
         prenet_masks: Tensor,  # (T, 2, B, P), T the largest limit
-        limits: Tensor,  # (B,) decoder steps
+        limits: Tensor,  # (B,) decoder steps, on the host
         gate_threshold: float = 0.5,
         weights: torch.dtype | None = None,  # of the decoder's large products; None leaves them as they are
     ) -> Synthesis:
@@ -296,18 +301,20 @@ class Tacotron2(nn.Module):
         r = settings.n_frames_per_step
         attended = self.decoder.attended(self.encode(text, text_lengths, settings), text_lengths)
         decoder = FreeRunning(self.decoder, attended, r, weights or attended.memory.dtype)
-        watch = StopWatch(text_lengths, limits, r, gate_threshold)
+        every = 1 if text.device.type == "cpu" else STEPS_PER_READ
+        watch = StopWatch(text_lengths, limits, r, gate_threshold, every)
         frames, rows = [], []
         while not watch.all_stopped:
             made, gate, row = decoder.step(prenet_masks[watch.step])
             frames.append(made)
             rows.append(row)
             watch.see(gate, row)
-        before, alignments = torch.cat(frames, dim=1), torch.stack(rows, dim=1)
+        before = torch.cat(frames[: watch.needed], dim=1)
+        alignments = torch.stack(rows[: watch.needed], dim=1).cpu()
         lengths = watch.steps * r
         mask = true_positions(lengths, before.shape[1])
         after = before + self.postnet(before, mask, settings.p_postnet_dropout)
-        after = after * self.dimensions.mel_scale + self.dimensions.mel_mean
+        after = (after * self.dimensions.mel_scale + self.dimensions.mel_mean).cpu()
         return Synthesis(
             [mel[:n] for mel, n in zip(after, lengths.tolist(), strict=True)],
             [

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+from model.network.layers import sent
 from model.network.products import speaking_weights
 from model.network.tacotron2 import Tacotron2
 from model.settings import Dimensions, Settings
@@ -64,16 +65,11 @@ class Voice:
         masks = self._prenet_masks(seeds, int(limits.max()))
         was_training = self.model.training
         result = self.model.synthesise(
-            text.to(device),
-            lengths.to(device),
-            self.settings,
-            masks.to(device),
-            limits.to(device),
-            weights=weights,
+            sent(text, device), lengths, self.settings, sent(masks, device), limits, weights=weights
         )
         self.model.train(was_training)
         return [
-            Speech(mel.cpu().numpy(), alignment.cpu().numpy(), stop)
+            Speech(mel.numpy(), alignment.numpy(), stop)
             for mel, alignment, stop in zip(result.mels, result.alignments, result.stops, strict=True)
         ]
 

@@ -1,4 +1,6 @@
 import errno
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,10 @@ import torch
 from limits import files_of_at_most
 from safetensors.torch import load_file
 
+import model.training
 from model import checkpoint
+from model.network.recurrence import AttentionRecurrence
+from model.network.tacotron2 import Postnet
 from model.speech.voice import load_voice
 from model.training import NonFinite, OutOfMemory, Training, learning_rate_at
 
@@ -243,6 +248,47 @@ def test_a_step_that_does_not_fit_leaves_everything_as_it_was(training):
     assert same(all_state(training), before)
     training.model.encode = encode
     assert training.advance().step == 1
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(
+    "place",
+    [(Postnet, "forward"), (model.training, "losses"), (AttentionRecurrence, "backward")],
+    ids=["forward", "losses", "backward"],
+)
+def test_a_step_that_does_not_fit_leaves_no_memory_taken(monkeypatch, corpus, tiny, settings, place, parts):
+    """Whoever handles the error keeps it and tries with less: what the step had made must be gone."""
+    training, made, calls = Training(corpus, tiny, replace(settings, micro_batches=parts), seed=7), [], []
+    real, encode, decode = getattr(*place), training.model.encode, training.model.decoder.forward
+
+    def full(*args):
+        calls.append(1)
+        if len(calls) == parts:
+            raise RuntimeError("CUDA error: out of memory")
+        return real(*args)
+
+    def encoded(*args):
+        memory = encode(*args)
+        made.append(weakref.ref(memory))
+        return memory
+
+    def decoded(*args):
+        found = decode(*args)
+        made.extend(map(weakref.ref, found))
+        return found
+
+    monkeypatch.setattr(*place, staticmethod(full) if place[1] == "backward" else full)
+    training.model.encode, training.model.decoder.forward = encoded, decoded
+    gc.disable()
+    try:
+        with pytest.raises(OutOfMemory) as raised:
+            training.advance()
+    finally:
+        gc.enable()
+    assert len(made) == 4 * parts
+    assert raised.value.__cause__ is not None
+    assert [ref() for ref in made if ref() is not None] == []
+    assert all(p.grad is None for p in training.model.parameters())
 
 
 def test_an_optimizer_that_finds_no_memory_for_its_state_is_as_if_the_step_had_not_begun(

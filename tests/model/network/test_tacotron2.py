@@ -196,6 +196,26 @@ def test_a_stop_watch_never_passes_a_limit(limits):
     assert set(watch.reasons) == {"limit"}
 
 
+@profile(max_examples=50)
+@given(
+    limits=st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    every=st.integers(2, 20),
+    seed=st.integers(0, 2**31),
+)
+def test_a_stop_watch_that_looks_seldom_sees_the_same(limits, every, seed):
+    random = torch.Generator().manual_seed(seed)
+    gates = torch.randn(50, len(limits), generator=random) - 2.0
+    weights = torch.rand(50, len(limits), 2, generator=random) + torch.tensor([0.0, 0.6])  # often on the end
+    found = []
+    for often in (1, every):
+        watch = StopWatch(torch.full((len(limits),), 2), torch.tensor(limits), 5, 0.5, often)
+        while not watch.all_stopped:
+            watch.see(gates[watch.step], weights[watch.step])
+        found.append((watch.reasons, watch.steps.tolist(), watch.needed))
+        assert watch.needed <= watch.step < watch.needed + often
+    assert found[0] == found[1]
+
+
 def test_settings_beyond_their_limits_are_refused():
     with pytest.raises(ValueError, match="learning_rate is nan"):
         Settings(learning_rate=float("nan"))
