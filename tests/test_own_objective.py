@@ -39,7 +39,7 @@ class Home:
         return self.call(ROOT / "run_study.py", "--home", str(self.folder), *arguments, **more)
 
     def start(self, **more):
-        return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", **more)
+        return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", "--device", "cpu", **more)
 
     def cell(self, **more):
         """The notebook's cell, in a folder that holds it."""
@@ -75,6 +75,7 @@ def test_the_example_is_searched_pruned_and_repaired(straight):
     found = straight.found()
     states = [state for (state, *_), _ in found]
     assert len(found) == 6 and "PRUNED" in states
+    assert json.loads(straight.run("status", "blobs", "-f", "json"))["device"] == "cpu"
     mended = [
         (params["learning_rate"], value)
         for (state, params, value, _), rows in found
