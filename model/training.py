@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
+from model.device import use_precision
 from model.network.alignment import AlignmentMeasures, measure
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
 from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
-from model.settings import Dimensions, Settings
+from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.voice import Voice, load_voice, save_voice
 
 TRAINING_STATE = "training.pt"
@@ -115,9 +116,16 @@ class Training:
     """Trains on corpus.training. `settings` may be replaced between steps and is read at every one."""
 
     def __init__(
-        self, corpus: Corpus, dimensions: Dimensions, settings: Settings, seed: int, device: str = "cpu"
+        self,
+        corpus: Corpus,
+        dimensions: Dimensions,
+        settings: Settings,
+        seed: int,
+        device: str = "cpu",
+        precision: Precision = PRECISION,
     ) -> None:
         _keep_freed_memory()
+        use_precision(precision)
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts

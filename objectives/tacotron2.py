@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model import training
 from model.data.corpus import Corpus
 from model.network.warm_start import Weights, warm_start
-from model.settings import Dimensions, Settings
+from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.audio import write_wave
 from model.speech.vocoder import Vocoder
 from model.speech.voice import Voice
@@ -48,6 +48,7 @@ class Tacotron2(Objective):
         heard: how many of the judge's sentences are listened to beside training.
         listener: that does it; None: nobody.
         hearing: what judges where the value is by ear, and all of the judge's sentences.
+        precision: what products are computed in on a GPU.
     """
 
     corpus: Corpus
@@ -61,6 +62,7 @@ class Tacotron2(Objective):
     heard: int = 0
     listener: Listener | None = None
     hearing: Hearing | None = None
+    precision: Precision = PRECISION
 
     parameters = PARAMETERS
     signals = SIGNALS
@@ -96,7 +98,8 @@ class Tacotron2(Objective):
         )
         n_symbols = len(self.corpus.front_end.symbols)
         dimensions = Dimensions(n_symbols=n_symbols, **shapes)  # type: ignore[arg-type]
-        made = Training(self.corpus, dimensions, Settings(**settings), seed, device)  # type: ignore[arg-type]
+        begun_with = Settings(**settings)  # type: ignore[arg-type]
+        made = Training(self.corpus, dimensions, begun_with, seed, device, self.precision)
         if self.weights is not None:
             told = warm_start(made.model, self.corpus.front_end, self.weights)
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}

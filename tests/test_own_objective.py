@@ -135,6 +135,7 @@ def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight,
         (("blobs:Blobs", "blobs:Blob"), "cannot be imported"),
         (("blobs:Blobs", "blobs:Classifier"), "no subclass of smart_tuner.Objective"),
         (("steps = 200", "steps = 200\nspeak = 'Hello.'"), "is of a voice, not of an own objective"),
+        (("[objective]", "[training]\nprecision = 'fp32'\n[objective]"), "[training] is of a voice"),
         (("steps = 200", "steps = 200\nargs = {size = 3}"), "takes no arguments"),
         (
             ("seed = 11", 'seed = 11\ncallbacks = ["blobs:Blobs"]'),
@@ -145,7 +146,7 @@ def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight,
             "is no subclass of smart_tuner.Callback",
         ),
     ],
-    ids=["name", "limits", "class", "kind", "voice", "arguments", "callback", "function"],
+    ids=["name", "limits", "class", "kind", "voice", "training", "arguments", "callback", "function"],
 )
 def test_a_study_file_is_held_against_the_objective(tmp_path, changed, named):
     text = (EXAMPLE / "study.toml").read_text()

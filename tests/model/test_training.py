@@ -74,6 +74,27 @@ def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tin
     assert same(weights(straight), weights(second))
 
 
+@pytest.fixture
+def switches():
+    """What torch's GPUs compute in, as it was."""
+    modules = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [module.allow_tf32 for module in modules]
+    yield lambda: [module.allow_tf32 for module in modules]
+    for module, allowed in zip(modules, before, strict=True):
+        module.allow_tf32 = allowed
+
+
+def test_a_training_sets_what_gpus_compute_in_and_on_a_cpu_it_is_the_same(corpus, tiny, settings, switches):
+    runs = []
+    for precision, rounded in (("fp32", False), ("tf32", True), ("fp32", False)):
+        runs.append(Training(corpus, tiny, settings, seed=7, precision=precision))
+        assert switches() == [rounded, rounded]
+        runs[-1].advance()
+    assert same(*map(weights, runs[:2]))
+    Training(corpus, tiny, settings, seed=7)
+    assert switches() == [True, True]
+
+
 def test_validating_and_speaking_disturb_nothing(corpus, tiny, settings):
     plain, watched = (Training(corpus, tiny, settings, seed=7) for _ in range(2))
     for _ in range(3):
