@@ -32,6 +32,10 @@ from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
 
 HALVINGS = 3  # of the learning rate, while a voice is finished
+MOVED = (
+    "goes on from a checkpoint made on {there}; here it is {here}: correct, but not bit for bit what an "
+    "undisturbed run would have been"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Tacotron2(Objective):
         weights: what every trial begins with, if not with nothing.
         sample_text: what each trial's sample says.
         text_is_used: once text_gain came so far, a run's use of its text is not measured again.
-        warned: told what became of those weights.
+        warned: told what became of those weights, and where a run goes on elsewhere than it was saved.
         vocoder: what samples are spoken with on a device; None: Griffin-Lim.
         by: what a run's value is (VALUES).
         heard: how many of the judge's sentences are listened to beside training.
@@ -107,6 +111,7 @@ class Tacotron2(Objective):
             self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
         run = Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used, self.vocoder(made.device))
         run.by, run.heard, run.listener, run.hearing = self.by, self.heard, self.listener, self.hearing
+        run.warned = self.warned
         return run
 
 
@@ -138,6 +143,7 @@ class Tacotron2Run(Run):
         self.by, self.heard = "distance", 0
         self.listener: Listener | None = None
         self.hearing: Hearing | None = None
+        self.warned: Callable[[str], None] = lambda _: None
 
     @property
     def step(self) -> int:  # type: ignore[override]
@@ -210,7 +216,9 @@ class Tacotron2Run(Run):
         self.training.save(folder)
 
     def restore(self, folder: Path) -> None:
-        self.training.restore(folder)
+        here, there = self.training.origin, self.training.restore(folder)
+        if there not in (None, here):
+            self.warned(MOVED.format(there=there, here=here))
 
     def roll_back(self, folder: Path) -> None:
         """All further batches come in a new order: the same ones would lead to the same end."""

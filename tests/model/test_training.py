@@ -8,6 +8,7 @@ from limits import files_of_at_most
 from safetensors.torch import load_file
 
 from model import checkpoint
+from model.device import Origin
 from model.speech.voice import load_voice
 from model.training import NonFinite, OutOfMemory, Training, learning_rate_at
 
@@ -56,6 +57,39 @@ def test_what_another_kind_of_device_saved_goes_on_here(tmp_path, corpus, tiny, 
         runs[-1].restore(path)
         runs[-1].advance()
     assert same(*map(weights, runs))
+
+
+def test_a_checkpoint_says_where_it_was_made_and_one_of_before_does_not(tmp_path, training):
+    training.advance()
+    path = checkpoint.write(tmp_path, training.step, training.save)
+    assert training.restore(path) == training.origin
+    assert "torch 2." in str(training.origin) and "CPU" in str(training.origin)
+    state = torch.load(path / "training.pt", weights_only=True)
+    assert state.pop("origin")["precision"] == "tf32"
+    (tmp_path / "before").mkdir()
+    before = checkpoint.write(tmp_path / "before", 1, lambda folder: resaved(path, folder, state))
+    assert training.restore(before) is None
+    assert training.step == 1
+
+
+def resaved(path, folder, state):
+    """A checkpoint with another state of its training."""
+    for file in path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.save(state, folder / "training.pt")
+
+
+def test_sums_are_divided_among_threads_which_the_origin_counts(training):
+    told = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            told.append(Origin.here(torch.device("cpu"), "fp32"))
+    finally:
+        torch.set_num_threads(threads)
+    assert "(1 thread)" in str(told[0]) and "(2 threads)" in str(told[1])
+    assert told[0] != told[1]
 
 
 def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tiny, settings):
