@@ -22,9 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import train_step
 from benchmarks.train_step import Case
+from model.device import use_precision
 from model.network import blocks, recurrence
 from model.network.products import draw_dropout
-from model.settings import SIZES
+from model.settings import SIZES, Precision
 from model.training import OutOfMemory, Training
 
 Found = dict[str, Any]
@@ -37,20 +38,16 @@ FEW_BYTES = 4_000_000_000  # with which memory runs out
 class Check:
     def __init__(self, device: str) -> None:
         self.device, self.gpu = device, torch.device(device).type == "cuda"
-        self.precisions = ("fp32", "tf32") if self.gpu else ("fp32",)
+        self.precisions: tuple[Precision, ...] = ("fp32", "tf32") if self.gpu else ("fp32",)
 
     def case(self, batch: int, r: int = 1) -> Case:
         """The full-size network on clips as long as LJSpeech's longest; in a rehearsal a tiny one."""
         return Case("full", batch, 120, 800, r) if self.gpu else Case("tiny", 2, 12, 40, r)
 
-    def training(self, case: Case, precision: str = "tf32", **settings: float) -> Training:
+    def training(self, case: Case, precision: Precision = "tf32", **settings: float) -> Training:
         made = train_step.training(case, self.device, **settings)
-        self.use(precision)
+        use_precision(precision)  # not that of the training before
         return made
-
-    @staticmethod
-    def use(precision: str) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
     def seconds(self, run: Callable[[], object], times: int = 3) -> float:
         run()
@@ -98,7 +95,7 @@ class Check:
                     case, self.training(case, precision).advance
                 )
             if batch < 128 and r == 1:  # the peer needs more memory, and makes one frame a step
-                self.use("tf32")
+                use_precision("tf32")
                 found[f"peer, tf32, {case}"] = self._speed(case, train_step.theirs(case, self.device))
         return found
 
@@ -117,7 +114,7 @@ class Check:
         found = {}
         for batch in (32, 64, 128):
             for precision in self.precisions:
-                self.use(precision)
+                use_precision(precision)
                 few, many = self._recurrences(batch, 40), self._recurrences(batch, MANY_STEPS)
                 made, again, expected = few(blocks), few(blocks), few(recurrence)
                 found[f"batch {batch}, {precision}"] = {

@@ -5,9 +5,18 @@ the weights and never change; Settings are read anew at every step, and only rep
 """
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 VOCODER = "SMART_TUNER_VOCODER"  # in the environment: comes before that of a study
 GRIFFIN_LIM = "griffin-lim"  # what the vocoder is called that needs no weights (model/speech/vocoder.py)
+
+Precision = Literal["fp32", "tf32"]
+"""What products of float32 numbers are computed in on a GPU; on a CPU both are the same, in full.
+
+fp32: in full. tf32: operands rounded to 10 bits of mantissa, sums in float32, as NVIDIA's own figures for
+training are measured. Weights, optimizer and recurrent states are float32 with either.
+"""
+PRECISION: Precision = "tf32"  # where none is chosen
 
 
 @dataclass(frozen=True)

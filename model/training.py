@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
+from model.device import Origin, use_precision
 from model.network.alignment import AlignmentMeasures, measure
 from model.network.layers import sent
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
 from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
-from model.settings import Dimensions, Settings
+from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.voice import Voice, load_voice, save_voice
 
 TRAINING_STATE = "training.pt"
@@ -117,13 +118,18 @@ class Training:
     """Trains on corpus.training. `settings` may be replaced between steps and is read at every one."""
 
     def __init__(
-        self, corpus: Corpus, dimensions: Dimensions, settings: Settings, seed: int, device: str = "cpu"
+        self,
+        corpus: Corpus,
+        dimensions: Dimensions,
+        settings: Settings,
+        seed: int,
+        device: str = "cpu",
+        precision: Precision = PRECISION,
     ) -> None:
         _keep_freed_memory()
+        use_precision(precision)
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
-        if self.device.type != "cpu":
-            # cuDNN's fastest kernels add in any order: a run would not repeat, nor go on, bit for bit.
-            torch.backends.cudnn.deterministic = True
+        self.origin = Origin.here(self.device, precision)
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
         self._seed, self._epoch, self._position = seed, 0, 0
@@ -364,17 +370,22 @@ class Training:
             "position": self._position,
             "branch": self._branch,
             "excluded": sorted(self.excluded),
+            "origin": asdict(self.origin),
         }
         _write(state, folder / TRAINING_STATE)
 
-    def restore(self, folder: Path) -> None:
-        """Go on from what `save` wrote. Raises ValueError when it is of another network or seed."""
+    def restore(self, folder: Path) -> Origin | None:
+        """Go on from what `save` wrote. Raises ValueError when it is of another network or seed.
+
+        Returns where that was; None of a checkpoint from before that was kept.
+        """
         voice, state = self._take(folder)
         fresh = self._generators(self._seed + state["step"])  # where another kind of device saved it
         self._random = {kind: state["random"].get(kind, new).cpu() for kind, new in fresh.items()}
         self.settings, self.step, self.seconds = voice.settings, state["step"], state["seconds"]
         self._epoch, self._position = state["epoch"], state["position"]
         self._branch, self.excluded = state.get("branch", 0), frozenset(state.get("excluded", ()))
+        return Origin(**state["origin"]) if "origin" in state else None
 
     def _take(self, folder: Path) -> tuple[Voice, dict[str, Any]]:
         voice = load_voice(folder, str(self.device))

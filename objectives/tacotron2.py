@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model import training
 from model.data.corpus import Corpus
 from model.network.warm_start import Weights, warm_start
-from model.settings import Dimensions, Settings
+from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.audio import write_wave
 from model.speech.vocoder import Vocoder
 from model.speech.voice import Voice
@@ -32,6 +32,10 @@ from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
 
 HALVINGS = 3  # of the learning rate, while a voice is finished
+MOVED = (
+    "goes on from a checkpoint made on {there}; here it is {here}: correct, but not bit for bit what an "
+    "undisturbed run would have been"
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,13 @@ class Tacotron2(Objective):
         weights: what every trial begins with, if not with nothing.
         sample_text: what each trial's sample says.
         text_is_used: once text_gain came so far, a run's use of its text is not measured again.
-        warned: told what became of those weights.
+        warned: told what became of those weights, and where a run goes on elsewhere than it was saved.
         vocoder: what samples are spoken with on a device; None: Griffin-Lim.
         by: what a run's value is (VALUES).
         heard: how many of the judge's sentences are listened to beside training.
         listener: that does it; None: nobody.
         hearing: what judges where the value is by ear, and all of the judge's sentences.
+        precision: what products are computed in on a GPU.
     """
 
     corpus: Corpus
@@ -61,6 +66,7 @@ class Tacotron2(Objective):
     heard: int = 0
     listener: Listener | None = None
     hearing: Hearing | None = None
+    precision: Precision = PRECISION
 
     parameters = PARAMETERS
     signals = SIGNALS
@@ -96,7 +102,8 @@ class Tacotron2(Objective):
         )
         n_symbols = len(self.corpus.front_end.symbols)
         dimensions = Dimensions(n_symbols=n_symbols, **shapes)  # type: ignore[arg-type]
-        made = Training(self.corpus, dimensions, Settings(**settings), seed, device)  # type: ignore[arg-type]
+        begun_with = Settings(**settings)  # type: ignore[arg-type]
+        made = Training(self.corpus, dimensions, begun_with, seed, device, self.precision)
         if self.weights is not None:
             told = warm_start(made.model, self.corpus.front_end, self.weights)
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}
@@ -104,6 +111,7 @@ class Tacotron2(Objective):
             self.warned(f"warm start: {counts} {list(told.reshaped + told.skipped)}")
         run = Tacotron2Run(made, self.judge, self.sample_text, self.text_is_used, self.vocoder(made.device))
         run.by, run.heard, run.listener, run.hearing = self.by, self.heard, self.listener, self.hearing
+        run.warned = self.warned
         return run
 
 
@@ -135,6 +143,7 @@ class Tacotron2Run(Run):
         self.by, self.heard = "distance", 0
         self.listener: Listener | None = None
         self.hearing: Hearing | None = None
+        self.warned: Callable[[str], None] = lambda _: None
 
     @property
     def step(self) -> int:  # type: ignore[override]
@@ -207,7 +216,9 @@ class Tacotron2Run(Run):
         self.training.save(folder)
 
     def restore(self, folder: Path) -> None:
-        self.training.restore(folder)
+        here, there = self.training.origin, self.training.restore(folder)
+        if there not in (None, here):
+            self.warned(MOVED.format(there=there, here=here))
 
     def roll_back(self, folder: Path) -> None:
         """All further batches come in a new order: the same ones would lead to the same end."""

@@ -39,7 +39,7 @@ class Home:
         return self.call(ROOT / "run_study.py", "--home", str(self.folder), *arguments, **more)
 
     def start(self, **more):
-        return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", **more)
+        return self.run("start", str(EXAMPLE / "study.toml"), "--no-tracking", "--device", "cpu", **more)
 
     def cell(self, **more):
         """The notebook's cell, in a folder that holds it."""
@@ -75,6 +75,7 @@ def test_the_example_is_searched_pruned_and_repaired(straight):
     found = straight.found()
     states = [state for (state, *_), _ in found]
     assert len(found) == 6 and "PRUNED" in states
+    assert json.loads(straight.run("status", "blobs", "-f", "json"))["device"] == "cpu"
     mended = [
         (params["learning_rate"], value)
         for (state, params, value, _), rows in found
@@ -134,6 +135,7 @@ def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight,
         (("blobs:Blobs", "blobs:Blob"), "cannot be imported"),
         (("blobs:Blobs", "blobs:Classifier"), "no subclass of smart_tuner.Objective"),
         (("steps = 200", "steps = 200\nspeak = 'Hello.'"), "is of a voice, not of an own objective"),
+        (("[objective]", "[training]\nprecision = 'fp32'\n[objective]"), "[training] is of a voice"),
         (("steps = 200", "steps = 200\nargs = {size = 3}"), "takes no arguments"),
         (
             ("seed = 11", 'seed = 11\ncallbacks = ["blobs:Blobs"]'),
@@ -144,7 +146,7 @@ def test_a_notebooks_cell_does_the_same_also_when_its_kernel_is_killed(straight,
             "is no subclass of smart_tuner.Callback",
         ),
     ],
-    ids=["name", "limits", "class", "kind", "voice", "arguments", "callback", "function"],
+    ids=["name", "limits", "class", "kind", "voice", "training", "arguments", "callback", "function"],
 )
 def test_a_study_file_is_held_against_the_objective(tmp_path, changed, named):
     text = (EXAMPLE / "study.toml").read_text()

@@ -16,6 +16,7 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 Record = dict[str, Any]
 GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
+AUTO = "auto"  # among the devices: a GPU if there is one
 REPEATS = "repeats"  # user attribute of a trial with the values of another one, whose number it is
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 DECIBEL = "dB"  # the unit of values that are distances
@@ -174,6 +175,11 @@ def heard(study: optuna.Study, trial: FrozenTrial) -> Heard | None:
 def skipped(study: optuna.Study) -> str | None:
     """What of the speech data was left out."""
     return text(study.user_attrs.get("skipped"))
+
+
+def device(study: optuna.Study) -> str:
+    """The torch device that the study was begun with; "auto" where none was chosen or kept."""
+    return text(study.user_attrs.get("device")) or AUTO
 
 
 def words(study: optuna.Study) -> dict[str, list[str]]:

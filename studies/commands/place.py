@@ -35,9 +35,7 @@ FORMATS = click.option(
 )
 DEVICE = click.option(
     "--device",
-    default="auto",
-    show_default=True,
-    help="A torch device, such as cpu; auto: a GPU if there is one.",
+    help="A torch device, such as cpu; auto: a GPU if there is one. Without it: what the study began with.",
 )
 
 

@@ -9,7 +9,8 @@ import click
 import optuna
 
 from smart_tuner.lazy import LazyModule
-from studies.commands.place import DEVICE, Place
+from smart_tuner.store.attributes import AUTO
+from studies.commands.place import Place
 from studies.report import history, outputs
 from studies.report import summary as report
 from studies.report.outputs import PICTURES, SOUNDS, OutputFile, UserPath
@@ -65,7 +66,12 @@ def _heard(place: Place, name: str, trial: int | None) -> optuna.Study:
 )
 @click.option("--picture", type=OutputFile(PICTURES, allow_dash=False), help="The alignment, as PNG.")
 @click.option("--check", is_flag=True, help="Listen to it; what is not understood is spoken again.")
-@DEVICE
+@click.option(
+    "--device",
+    default=AUTO,
+    show_default=True,
+    help="A torch device, such as cpu; auto: a GPU if there is one.",
+)
 @click.pass_obj
 def speak(
     place: Place,

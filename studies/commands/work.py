@@ -16,6 +16,8 @@ from smart_tuner.lazy import LazyModule
 from smart_tuner.notify import sender as publishing
 from smart_tuner.notify.telegram.client import account
 from smart_tuner.notify.telegram.state import ChatState
+from smart_tuner.store import attributes
+from smart_tuner.store.attributes import AUTO
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
@@ -76,7 +78,7 @@ def start(
     with_pages: bool,
     no_fixes: bool,
     workers: int,
-    device: str,
+    device: str | None,
     launching: Launch | None,
 ) -> None:
     """Create STUDY (a name in studies/ or a TOML file), or go on with it."""
@@ -86,12 +88,16 @@ def start(
         if with_pages or workers > 1:
             raise click.UsageError("--with-pages and --workers cannot be used with --launch.")
         launching.check(place.url)
-    opened = open_study(spec, place.storage(), place.allowed)
+    opened = _begun(place, spec, device, launching)
     if launching is None:
         with place.pages(place) if with_pages else nullcontext():
             _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
     else:
-        click.echo(launching.run(spec.name, place.workdir, place.url, place.environment(), device))
+        click.echo(
+            launching.run(
+                spec.name, place.workdir, place.url, place.environment(), device or attributes.device(opened)
+            )
+        )
 
 
 def _chosen(spec: Spec, no_fixes: bool) -> Spec:
@@ -115,7 +121,7 @@ def resume(
     finish: int | None,
     with_pages: bool,
     workers: int,
-    device: str,
+    device: str | None,
 ) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
@@ -134,14 +140,14 @@ def resume(
 @DEVICE
 @TRACKING
 @click.pass_obj
-def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str) -> None:
+def join(place: Place, name: str, max_trials: int | None, linger: bool, device: str | None) -> None:
     """Work on study NAME beside its other workers, from any terminal or machine that reaches its database."""
     pool.end_with_parent()
     stored, spec = place.study(name)
     study = open_study(spec, rdb(stored), place.allowed)
-    device = training.usable_device(device)
+    on = training.device_for(study, device)
     with _terminal(place, study) as terminal:
-        _run_trials(place, spec, study, device, terminal, max_trials, linger)
+        _run_trials(place, spec, study, on, terminal, max_trials, linger)
 
 
 @click.command()
@@ -182,7 +188,7 @@ def train(
     seed: int | None,
     warm_start: str | None,
     no_fixes: bool,
-    device: str,
+    device: str | None,
 ) -> None:
     """Train one voice as STUDY would: a study of one trial, with nothing searched."""
     whole = load(study)
@@ -190,7 +196,14 @@ def train(
     spec = _chosen(spec, no_fixes)
     place = place.trusting(spec.code)
     further = [(f"start {shlex.quote(study)}", "search for better values")] if whole.space else []
-    _work(place, spec, open_study(spec, place.storage(), place.allowed), device, 1, further)
+    _work(place, spec, _begun(place, spec, device), device, 1, further)
+
+
+def _begun(place: Place, spec: Spec, device: str | None, launching: Launch | None = None) -> optuna.Study:
+    """The study, made or taken up; none is made for a device that this machine is to use and cannot."""
+    if device and launching is None:
+        training.usable_device(device)
+    return open_study(spec, place.storage(), place.allowed, device=device or AUTO)
 
 
 def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list[tuple[str, str]]:
@@ -210,17 +223,17 @@ def _work(
     place: Place,
     spec: Spec,
     study: optuna.Study,
-    device: str,
+    device: str | None,
     workers: int,
     further: Iterable[tuple[str, str]],
 ) -> None:
     refuse_undesired(study)
-    device = training.usable_device(device)
+    on = training.device_for(study, device)
     with _terminal(place, study) as terminal:
         if workers == 1:
-            _run_trials(place, spec, study, device, terminal)
+            _run_trials(place, spec, study, on, terminal)
         else:
-            _run_workers(place, spec, device, workers, terminal)
+            _run_workers(place, spec, on, workers, terminal)
     click.echo(summary.summary(study, spec, place.sample(study), further))
     if history.best_trial(study) is None:
         raise click.exceptions.Exit(1)

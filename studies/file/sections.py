@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from model.data.preflight import CorpusSettings
-from model.settings import SIZES
+from model.settings import PRECISION, SIZES, Precision
 from objectives.base import Parameter
 from objectives.signals import PARAMETERS
 from smart_tuner.repair.rule import ASKED, Rule
@@ -242,6 +242,16 @@ class Objective(Table):
             ]
         refuse(faults)
         return self
+
+
+class Training(Table):
+    """How every trial's voice is trained, whatever is searched.
+
+    Args:
+        precision: what products are computed in on a GPU (model/settings.py).
+    """
+
+    precision: Precision = PRECISION
 
 
 class Finish(Table):

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator
 
 from model.data.preflight import CorpusSettings
-from model.settings import GRIFFIN_LIM, SIZES, Dimensions
+from model.settings import GRIFFIN_LIM, PRECISION, SIZES, Dimensions
 from objectives.attempt import Callback
 from objectives.base import Objective as OwnObjective
 from objectives.base import Parameter as Known
@@ -53,6 +53,7 @@ from studies.file.sections import (
     Search,
     Speech,
     Tpe,
+    Training,
     fixed_faults,
 )
 from studies.file.table import Fault, Table, refuse
@@ -65,6 +66,7 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}, "value": "distance"},
     "rules": {"extra": [], "modes": {}},
+    "training": {"precision": PRECISION},
 }
 MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
 OF_STUDY = "study:"  # before the name of the study whose voice it is
@@ -110,6 +112,7 @@ class Spec(Table):
     ear: Ear = Ear()
     notify: Notify = Field(default_factory=Notify)
     callbacks: tuple[str, ...] = ()  # the user's own, each "module:Class"
+    training: Training = Training()
     objective: Objective
     finish: Finish = Finish()
 
@@ -217,6 +220,8 @@ class Spec(Table):
         if objective.use is not None and present:
             names = " and ".join(f"[{name}]" for name in sorted(present))
             faults.append((("use",), f"is {objective.use}, which has no {names}: leave them out"))
+        if objective.use is not None and info.data.get("training", Training()) != Training():
+            faults.append((("use",), f"is {objective.use}, and [training] is of a voice: leave it out"))
         if corpus and objective.sentences > corpus.held_out:
             faults.append(
                 (("sentences",), f"is {objective.sentences}, but corpus.held_out is {corpus.held_out}")
@@ -399,6 +404,8 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
         key, _, text = param.partition("=")
         data["model" if spec.model and key in DIMENSIONS else "settings"][key] = _number(param, text)
     known = {key: _of_before(key, table) for key, table in data.items() if key not in MAY_DIFFER}
+    if not known["training"]:  # a table that studies before did not have
+        del known["training"]
     content = json.dumps(known, sort_keys=True)
     data["name"] = derived_name(spec.name, f"-train-{hashlib.sha256(content.encode()).hexdigest()[:6]}")
     own = objective_class(spec.objective.use, spec.code) if spec.objective.use else None

@@ -106,6 +106,7 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         **({"copy_synthesis": None, "mismatch": None} if spec.objective.use is None else {}),
         **attributes.yardstick(study),
         "skipped": attributes.skipped(study),
+        "device": attributes.device(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
     }
 

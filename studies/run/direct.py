@@ -57,6 +57,7 @@ def run_study(
         name: default: that of the objective's class.
         storage: SQLAlchemy URL; default: study.db in `workdir`.
         workdir: for checkpoints and what the objective shows.
+        device: where this call trains; kept with a study that begins, for the command `resume`.
         callbacks: told how trials go, beside the terminal.
         tracking: whether MLflow, TensorBoard and optuna-dashboard get numbers, too.
         tables: further tables of a study file (docs/study-file.md), such as
@@ -86,13 +87,13 @@ def run_study(
     url = storage or f"sqlite:///{workdir / 'study.db'}"
     opened = open_storage(url)
     try:
-        study = open_study(spec, opened, spec.code, objective)
+        on = usable_device(device)  # before a study is begun with it
+        study = open_study(spec, opened, spec.code, objective, device)
         refuse_undesired(study)
-        device = usable_device(device)
         terminal = Terminal(Console(stderr=True), objective.unit)
         told = [*callbacks, *([Trackers(study, workdir, terminal.warned)] if tracking else []), terminal]
         with Callbacks(told) as each:
-            job = trials(spec, study, objective, plan_of(spec, spec.code), device, each)
+            job = trials(spec, study, objective, plan_of(spec, spec.code), on, each)
             folder = workdir / "studies" / spec.name
             if kept is None and not spec.objective.args:
                 each.warned(NOT_KEPT.format(name=made_by.__name__))

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from objectives.base import Objective
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
-from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.attributes import AUTO, is_ours
 from smart_tuner.store.optuna_private import below_cache, storage_of, study_id_of
 from smart_tuner.store.storage import Storage
 from studies.file.code import place_of
@@ -52,13 +52,18 @@ class TooManyFailures(StudyError):
 
 
 def open_study(
-    spec: Spec, storage: Storage, allowed: Collection[str] = (), own: Objective | None = None
+    spec: Spec,
+    storage: Storage,
+    allowed: Collection[str] = (),
+    own: Objective | None = None,
+    device: str = AUTO,
 ) -> optuna.Study:
     """Create the study, or take it up when what it stored agrees with `spec`.
 
     Args:
         allowed: code of the user's that may be imported, as "module:Name".
         own: the objective itself, where it is at hand.
+        device: kept with a study that begins now, for whoever goes on with it.
 
     Raises:
         SpecError: its sampler or pruner cannot be used here.
@@ -71,7 +76,7 @@ def open_study(
     if spec.name not in optuna.get_all_study_names(storage):
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policies[0], "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
-            storage.create_study(spec.name, marks)
+            storage.create_study(spec.name, {**marks, "device": device})
     study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
     if changed := stored_spec(study).differences(spec):

@@ -84,6 +84,7 @@ def voices_of(
         heard=min(spec.ear.sentences, spec.objective.sentences),
         listener=aside,
         hearing=hearing,
+        precision=spec.training.precision,
     )
 
 

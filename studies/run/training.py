@@ -18,7 +18,7 @@ from smart_tuner.repair.pruning import medians
 from smart_tuner.repair.rule import UNRESTRAINED, Restraint, Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import GoesOn, goes_on_from
+from smart_tuner.store.attributes import AUTO, GoesOn, goes_on_from
 from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
 from studies.file.space import check_drawn, check_given, derived, suggest
@@ -27,16 +27,25 @@ from studies.report.history import first_of_line
 from studies.run import data, tacotron2
 from studies.run.study import StudyError
 
-AUTO = "auto"  # among the devices
 FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 # Runs a trial to its value, or raises what ends it.
 Job = Callable[[Attempt], float]
 
 
-def usable_device(device: str) -> str:
+def device_for(study: optuna.Study, given: str | None) -> str:
+    """As `usable_device`, of the device that is given, or else that which the study was begun with."""
+    device = attributes.device(study)
+    return usable_device(given) if given else usable_device(device, f' that "{study.study_name}" began with')
+
+
+def usable_device(device: str, which: str = "") -> str:
     """The device that is meant, once something was computed there; "auto" is a GPU if there is one.
 
-    Raises StudyError: no trial is to be taken for nothing.
+    Args:
+        which: what the error says of the device.
+
+    Raises:
+        StudyError: no trial is to be taken for nothing.
     """
     if device == AUTO:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -46,7 +55,7 @@ def usable_device(device: str) -> str:
     except (RuntimeError, AssertionError, ImportError) as error:  # torch knows no common one
         found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise StudyError(
-            f'Cannot use the device "{device}".\n{first_line(error)}\n'
+            f'Cannot use the device "{device}"{which}.\n{first_line(error)}\n'
             f"Give --device one of those that work here: {', '.join(found)}."
         ) from error
     return device

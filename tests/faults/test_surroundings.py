@@ -1,5 +1,6 @@
 """A device that cannot be used, a reader who goes away, an installation that cannot be written."""
 
+import json
 import os
 from contextlib import closing
 
@@ -8,13 +9,19 @@ import pytest
 import torch
 from forked import CONTEXT
 from rich.console import Console
+from sqlalchemy import text
 
 import run_study
+from smart_tuner.store import attributes
 from smart_tuner.store.storage import open_storage
 from studies.callbacks.terminal import Terminal
+from studies.file.spec import load
 from studies.run import caches
 from studies.run.signals import aside, to_nobody
-from studies.run.training import devices_of, usable_device
+from studies.run.study import open_study
+from studies.run.training import device_for, devices_of, usable_device
+
+AUTO_MEANS = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.mark.parametrize("device", ["cuda:97", "meta", "hpu"])
@@ -26,8 +33,49 @@ def test_a_device_that_cannot_be_used_is_refused_before_a_trial_is_taken(tmp_pat
     assert why
     assert to_do.startswith("Give --device one of those that work here: cpu")
     with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
-        [name] = optuna.get_all_study_names(storage)
-        assert optuna.load_study(study_name=name, storage=storage).get_trials() == []
+        assert optuna.get_all_study_names(storage) == []  # none that would go on with it
+
+
+@pytest.fixture
+def begun_on(tmp_path):
+    """Makes the study "quickstart", begun with a device; of None, as version 0.2 made it."""
+    opened = []
+
+    def begin(device):
+        opened.append(open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
+        study = open_study(load("quickstart"), opened[0], device=device or "auto")
+        if device is None:
+            with opened[0].engine.begin() as connection:
+                connection.execute(text("DELETE FROM study_user_attributes WHERE key = 'device'"))
+        return study
+
+    yield begin
+    for storage in opened:
+        storage.close()
+
+
+@pytest.mark.parametrize("called", [["resume"], ["worker"], ["start"]])
+def test_a_study_goes_on_only_where_the_device_is_that_it_began_with(tmp_path, capsys, begun_on, called):
+    study = begun_on("cuda:97")
+    assert run_study.main(["--home", str(tmp_path), *called, "quickstart"]) == 2
+    what, why, to_do = capsys.readouterr().err.strip().splitlines()
+    assert what == 'Cannot use the device "cuda:97" that "quickstart" began with.'
+    assert why
+    assert to_do.startswith("Give --device one of those that work here: cpu")
+    assert study.get_trials() == []
+    assert run_study.main(["--home", str(tmp_path), "status", "quickstart", "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["device"] == "cuda:97"
+
+
+@pytest.mark.parametrize(
+    ("began", "given", "meant"),
+    [("cpu", None, "cpu"), ("cuda:97", "cpu", "cpu"), (None, None, AUTO_MEANS), ("auto", None, AUTO_MEANS)],
+)
+def test_a_study_goes_on_with_the_device_it_began_with_unless_another_is_given(begun_on, began, given, meant):
+    study = begun_on(began)
+    assert device_for(study, given) == meant
+    study = begun_on("cpu")  # again: what it began with stays
+    assert attributes.device(study) == (began or "auto")
 
 
 def read_by_nobody(said):

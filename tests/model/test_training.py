@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import model.training
 from model import checkpoint
+from model.device import Origin
 from model.network.recurrence import AttentionRecurrence
 from model.network.tacotron2 import Postnet
 from model.speech.voice import load_voice
@@ -63,6 +64,39 @@ def test_what_another_kind_of_device_saved_goes_on_here(tmp_path, corpus, tiny, 
     assert same(*map(weights, runs))
 
 
+def test_a_checkpoint_says_where_it_was_made_and_one_of_before_does_not(tmp_path, training):
+    training.advance()
+    path = checkpoint.write(tmp_path, training.step, training.save)
+    assert training.restore(path) == training.origin
+    assert "torch 2." in str(training.origin) and "CPU" in str(training.origin)
+    state = torch.load(path / "training.pt", weights_only=True)
+    assert state.pop("origin")["precision"] == "tf32"
+    (tmp_path / "before").mkdir()
+    before = checkpoint.write(tmp_path / "before", 1, lambda folder: resaved(path, folder, state))
+    assert training.restore(before) is None
+    assert training.step == 1
+
+
+def resaved(path, folder, state):
+    """A checkpoint with another state of its training."""
+    for file in path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.save(state, folder / "training.pt")
+
+
+def test_sums_are_divided_among_threads_which_the_origin_counts(training):
+    told = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            told.append(Origin.here(torch.device("cpu"), "fp32"))
+    finally:
+        torch.set_num_threads(threads)
+    assert "(1 thread)" in str(told[0]) and "(2 threads)" in str(told[1])
+    assert told[0] != told[1]
+
+
 def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tiny, settings):
     straight = Training(corpus, tiny, settings, seed=7)
     for _ in range(12):
@@ -77,6 +111,27 @@ def test_stop_and_go_on_is_bit_identical_to_never_stopping(tmp_path, corpus, tin
         second.advance()
     assert second.step == 12
     assert same(weights(straight), weights(second))
+
+
+@pytest.fixture
+def switches():
+    """What torch's GPUs compute in, as it was."""
+    modules = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [module.allow_tf32 for module in modules]
+    yield lambda: [module.allow_tf32 for module in modules]
+    for module, allowed in zip(modules, before, strict=True):
+        module.allow_tf32 = allowed
+
+
+def test_a_training_sets_what_gpus_compute_in_and_on_a_cpu_it_is_the_same(corpus, tiny, settings, switches):
+    runs = []
+    for precision, rounded in (("fp32", False), ("tf32", True), ("fp32", False)):
+        runs.append(Training(corpus, tiny, settings, seed=7, precision=precision))
+        assert switches() == [rounded, rounded]
+        runs[-1].advance()
+    assert same(*map(weights, runs[:2]))
+    Training(corpus, tiny, settings, seed=7)
+    assert switches() == [True, True]
 
 
 def test_validating_and_speaking_disturb_nothing(corpus, tiny, settings):

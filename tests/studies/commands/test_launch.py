@@ -4,6 +4,7 @@ import copy
 import os
 import stat
 import sys
+from types import SimpleNamespace
 
 import kubernetes_validate
 import pytest
@@ -16,6 +17,7 @@ from studies.commands import kubernetes, slurm, work
 from studies.commands.place import Place
 from studies.commands.scheduler import LaunchError, worker_command
 
+BEGUN = SimpleNamespace(user_attrs={"device": "cuda:1"})  # a study
 SECRET_URL = "postgresql+psycopg://tuner:hunter2@db/studies"
 KUBERNETES = "1.33"
 
@@ -234,13 +236,14 @@ def test_a_database_that_workers_cannot_share_is_refused_before_anything_is_stor
 
 
 def test_every_job_gets_the_store_of_checkpoints_and_whether_to_track(login_node, monkeypatch):
-    monkeypatch.setattr(work, "open_study", lambda *_: None)  # of a database that is not there
+    monkeypatch.setattr(work, "open_study", lambda *_, **__: BEGUN)  # of a database that is not there
     monkeypatch.setattr(Place, "storage", lambda _: None)
     store = "s3://voices/checkpoints"
     start = ["--home", str(login_node / "runs"), "--storage", SECRET_URL, "--artifacts", store, "start"]
     start += ["quickstart", "--no-tracking", "--jobs", "2", "--launch"]
     done = CliRunner().invoke(cli, [*start, "kubernetes", "--image", "tuner:1"])
     [pod] = yaml.safe_load(done.stdout)["spec"]["template"]["spec"]["containers"]
+    assert pod["command"][-2:] == ["--device", "cuda:1"]
     told = {variable["name"]: variable.get("value") for variable in pod["env"]}
     assert (told["SMART_TUNER_ARTIFACTS"], told["SMART_TUNER_TRACKING"]) == (store, "0")
     assert CliRunner().invoke(cli, [*start, "slurm"]).exit_code == 0

@@ -581,6 +581,7 @@ def test_no_two_names_become_one(names):
         ("sampler.n_startup_trials", 5),
         ("pruner.reduction_factor", 4),
         ("objective.steps", 301),
+        ("training.precision", "fp32"),
     ],
 )
 def test_a_study_that_goes_on_names_what_changed(key, value):
@@ -675,6 +676,21 @@ def test_a_single_training_is_called_as_version_0_1_called_it():
     """Else the same command would begin it anew after the upgrade."""
     before = load("quickstart").model_copy(update={"corpus": Espeak(source="espeak", clips=720)})
     assert single_training(before, ["learning_rate=0.002"], None).name == "quickstart-train-9e6b16"
+
+
+def test_a_study_that_was_stored_before_there_was_a_precision_goes_on():
+    spec = Spec.parse(SMALL, "here.toml")
+    before = json.loads(spec.model_dump_json())
+    assert before.pop("training") == {"precision": "tf32"}
+    stored = Spec.parse_json(json.dumps(before))
+    assert stored.training.precision == "tf32"
+    assert stored.differences(spec) == []
+
+
+def test_a_single_training_in_another_precision_has_another_name():
+    kinds = [Spec.parse(changed("training.precision", kind), "here.toml") for kind in ("tf32", "fp32")]
+    names = [single_training(spec, [], None).name for spec in (Spec.parse(SMALL, "here.toml"), *kinds)]
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_single_training_has_no_finish():

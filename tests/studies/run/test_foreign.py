@@ -53,7 +53,7 @@ OF_TRIALS = [
     "ended",
     "grace_until",
 ]
-OF_STUDIES = ["yardstick", "skipped", "wish", "corpus", "policy", "objective", "words", "heard"]
+OF_STUDIES = ["yardstick", "skipped", "device", "wish", "corpus", "policy", "objective", "words", "heard"]
 KEYS = st.text(max_size=9) | st.sampled_from(["[/b]", "[red]", "a\x1b[31mb", "a|b\nc", "<script>", "{0}", ""])
 TEXTS = KEYS | st.just("\ud800")  # half a character, which a database takes within JSON alone
 OBJECTIVE = ["unit", "curves", "measures", "measure.value", "measure.aligned_share"]

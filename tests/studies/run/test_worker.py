@@ -3,6 +3,7 @@ made up, and once a real network."""
 
 import errno
 import math
+import re
 from contextlib import closing
 from dataclasses import asdict, replace
 
@@ -466,9 +467,10 @@ def real(tmp_path, corpus):
         model={"size": "tiny"},
         objective=objective | {"draws": 1, "speak": "abc"},
         pruner={"name": "none"},
+        training={"precision": "fp32"},
     )
     desk.study.set_user_attr("yardstick", asdict(Yardstick(1.0, 1.0)))  # nothing is measured here
-    voices = voices_of(desk.spec, desk.study, (), corpus, print)
+    voices = voices_of(desk.spec, desk.study, (), corpus, desk.heard.warned)
     desk.job = trials(desk.spec, desk.study, voices, plan_of(desk.spec), "cpu", desk.heard)
     with closing(desk.storage):
         yield desk
@@ -494,6 +496,25 @@ def test_a_limit_on_files_ends_the_worker_again_and_again_and_costs_nothing(real
         real.work(lambda attempt: real.job(stopped(attempt)))
     assert [path.name for path in sorted(real.folder.rglob("ckpt-*"))] == ["ckpt-00000001", "ckpt-00000002"]
     assert real.leases()[0]["deaths"] == 0
+
+
+def test_a_trial_that_goes_on_elsewhere_says_that_its_bits_may_differ(real):
+    def said():
+        with pytest.raises(Interrupted):
+            real.work(lambda attempt: real.job(stopped(attempt)))
+        return [text for text in real.heard.warnings if "bit for bit" in text]
+
+    assert said() == said() == []
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)  # sums are divided otherwise
+        [told] = said()
+    finally:
+        torch.set_num_threads(threads)
+    there, here = (f"({count} thread{'s' * (count > 1)}) with torch " for count in (threads, threads + 1))
+    assert re.match(f"goes on from a checkpoint made on CPU .*{re.escape(there)}.*{re.escape(here)}", told)
+    [newest] = [path for path in real.folder.rglob("ckpt-*") if checkpoint.step_of(path) == 3]
+    assert torch.load(newest / "training.pt", weights_only=True)["origin"]["precision"] == "fp32"
 
 
 def test_values_that_no_trial_can_run_fail_their_trial_which_says_them_and_their_limits(real):
