@@ -49,8 +49,9 @@ def prenet_masks(masks: Iterable[Tensor]) -> Iterator[None]:
 def train_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, clip: float) -> float:
     """One step as its own scripts take it; returns the loss."""
     length = int(batch.text_lengths.max())
-    inputs = (batch.text, batch.text_lengths, batch.mels.transpose(1, 2), length, batch.mel_lengths)
-    gates = (~true_positions(batch.mel_lengths - 1, batch.mels.shape[1])).float()
+    text_lengths, mel_lengths = (x.to(batch.mels.device) for x in (batch.text_lengths, batch.mel_lengths))
+    inputs = (batch.text, text_lengths, batch.mels.transpose(1, 2), length, mel_lengths)
+    gates = (~true_positions(mel_lengths - 1, batch.mels.shape[1])).float()
     loss = tacotron2_model.Tacotron2Loss()(network(inputs), (inputs[2], gates))
     optimizer.zero_grad()
     loss.backward()

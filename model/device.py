@@ -47,8 +47,7 @@ def use_precision(precision: Precision) -> None:
     cuDNN's fastest kernels add in any order: a run would not repeat, nor go on, bit for bit.
     """
     torch.backends.cudnn.deterministic = True
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
 
 def _cpu() -> str:

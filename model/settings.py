@@ -10,11 +10,13 @@ from typing import Literal
 VOCODER = "SMART_TUNER_VOCODER"  # in the environment: comes before that of a study
 GRIFFIN_LIM = "griffin-lim"  # what the vocoder is called that needs no weights (model/speech/vocoder.py)
 
-Precision = Literal["fp32", "tf32"]
-"""What products of float32 numbers are computed in on a GPU; on a CPU both are the same, in full.
+Precision = Literal["fp32", "tf32", "bf16"]
+"""What products of float32 numbers are computed in while a voice is trained.
 
-fp32: in full. tf32: operands rounded to 10 bits of mantissa, sums in float32, as NVIDIA's own figures for
-training are measured. Weights, optimizer and recurrent states are float32 with either.
+fp32: in full. tf32: on a GPU operands are rounded to 10 bits of mantissa, as NVIDIA's own figures for
+training are measured; elsewhere as fp32. bf16: operands and results of products are rounded to 7 bits where
+the device multiplies bfloat16 itself; elsewhere as tf32. Weights, optimizer and recurrent states are float32
+with all, and so is everything that is spoken and measured.
 """
 PRECISION: Precision = "tf32"  # where none is chosen
 

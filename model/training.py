@@ -22,6 +22,7 @@ from model.network.alignment import AlignmentMeasures, measure
 from model.network.layers import sent
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
+from model.network.products import multiplies_bfloat16, rounding
 from model.network.tacotron2 import TAIL_FRAMES, Tacotron2, decoder_steps
 from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.voice import Voice, load_voice, save_voice
@@ -130,6 +131,8 @@ class Training:
         use_precision(precision)
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
         self.origin = Origin.here(self.device, precision)
+        bfloat16 = precision == "bf16" and multiplies_bfloat16(self.device)
+        self._operands = torch.bfloat16 if bfloat16 else torch.float32
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
         self._seed, self._epoch, self._position = seed, 0, 0
@@ -190,11 +193,12 @@ class Training:
         self.model.train()
         for part in parts:
             batch = collate(part).to(self.device)
-            with self._own_randomness():
-                prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
-            terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
-            terms = terms.shared(weights_of(part, s), whole)
-            terms.total(s).backward()  # type: ignore[no-untyped-call]
+            with rounding(self._operands):
+                with self._own_randomness():
+                    prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
+                terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
+                terms = terms.shared(weights_of(part, s), whole)
+                terms.total(s).backward()  # type: ignore[no-untyped-call]
             found.append(terms.detached())
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         return sum_of(found), torch.nn.utils.get_total_norm(gradients)

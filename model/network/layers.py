@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.network.products import Dropout, draw_dropout, linear
+from model.network.products import Dropout, draw_dropout, linear, rounded
 
 
 class LinearNorm(nn.Module):
@@ -45,9 +45,11 @@ class ConvNorm(nn.Module):
 
         As a picture one row high whose channels come last, x need not be transposed, nor the result.
         """
-        weight, edge = self.conv.weight.unsqueeze(2), self.conv.kernel_size[0] // 2
-        picture = x.transpose(1, 2).unsqueeze(2)
-        return torch.conv2d(picture, weight, self.conv.bias, padding=(0, edge)).squeeze(2).transpose(1, 2)
+        weight, edge = rounded(self.conv.weight.unsqueeze(2)), self.conv.kernel_size[0] // 2
+        picture = rounded(x.transpose(1, 2).unsqueeze(2))
+        bias = None if self.conv.bias is None else rounded(self.conv.bias)
+        y = torch.conv2d(picture, weight, bias, padding=(0, edge))
+        return y.squeeze(2).transpose(1, 2).to(x.dtype)
 
 
 def _gain(name: str) -> float:

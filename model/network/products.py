@@ -5,7 +5,8 @@ faster for the shapes of this network (docs/performance.md), and can lay a weigh
 products. Other devices and types go to torch's own product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,30 @@ ONEDNN: bool = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_point
 BFLOAT16: bool = ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # by this CPU
 
 GRADIENT_ROWS = 1024  # of a weight's gradient, made at once
+
+_operands = torch.float32  # what float32 operands are rounded to; `rounding` sets it
+
+
+@contextmanager
+def rounding(operands: torch.dtype) -> Iterator[None]:
+    """Within it, products and convolutions round their float32 operands so; sums and results stay float32."""
+    global _operands
+    before, _operands = _operands, operands
+    try:
+        yield
+    finally:
+        _operands = before
+
+
+def rounded(x: Tensor) -> Tensor:
+    return x.to(_operands) if x.dtype == torch.float32 else x
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether it does so itself: elsewhere bfloat16 is slower than float32."""
+    if device.type == "cpu":
+        return ONEDNN and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _by_onednn(weight: Tensor) -> bool:
@@ -31,18 +56,21 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def input_gradient(d_out: Tensor, weight: Tensor) -> Tensor:
     """The gradient (M, K) of x, where out = x weightᵀ; d_out is (M, N), weight (N, K)."""
-    if _by_onednn(weight):
-        return _onednn(d_out.contiguous(), weight.t().contiguous(), None)  # other strides are very slow
-    return d_out @ weight
+    d, w = rounded(d_out), rounded(weight)
+    if _by_onednn(w):
+        return _onednn(d.contiguous(), w.t().contiguous(), None).to(
+            d_out.dtype
+        )  # other strides are very slow
+    return (d @ w).to(d_out.dtype)
 
 
 def weight_gradient(d_out: Tensor, x: Tensor) -> Tensor:
     """The gradient (N, K) of the weight, where out = x weightᵀ; d_out is (M, N), x (M, K)."""
+    gradient, d_out, x = x.new_empty(d_out.shape[1], x.shape[1]), rounded(d_out), rounded(x)
     if not _by_onednn(x):
-        return d_out.t() @ x
+        return (d_out.t() @ x).to(gradient.dtype)
     # oneDNN copies what it is given, twice: a part at a time keeps that small.
     backward = torch.ops.aten.mkldnn_linear_backward_weights
-    gradient = x.new_empty(d_out.shape[1], x.shape[1])
     parts, x = torch.split(d_out, GRADIENT_ROWS, dim=1), x.to_mkldnn()
     for d, part in zip(parts, torch.split(gradient, GRADIENT_ROWS), strict=True):
         part.copy_(backward(d.to_mkldnn(), x, part, False)[0])
@@ -54,7 +82,7 @@ def speaking_weights(device: torch.device) -> torch.dtype:
 
     One text's speed is that of reading the weights from memory.
     """
-    native = ONEDNN and device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    native = device.type == "cpu" and multiplies_bfloat16(device)
     return torch.bfloat16 if native else torch.float32
 
 
@@ -65,10 +93,10 @@ class Packed:
     """
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
-        self._weight = weight.detach()
-        self._bias = None if bias is None else bias.detach().to(weight.dtype)
+        self._weight = rounded(weight.detach())
+        self._bias = None if bias is None else bias.detach().to(self._weight.dtype)
         self._multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
-        if _by_onednn(weight):
+        if _by_onednn(self._weight):
             self._multiply = _onednn
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)
 
@@ -91,7 +119,14 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return _onednn(x.reshape(-1, x.shape[-1]), weight.contiguous(), bias).view(*x.shape[:-1], -1)
+        rows, w = rounded(x.reshape(-1, x.shape[-1])), rounded(weight.contiguous())
+        multiply = _onednn if _by_onednn(w) else F.linear
+        if w.dtype == x.dtype:
+            y = multiply(rows, w, bias)
+        else:  # the sum with the bias is float32's
+            y = multiply(rows, w, None).to(x.dtype)
+            y = y if bias is None else y.add_(bias)
+        return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
@@ -102,7 +137,7 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """torch.nn.functional.linear, (..., K) to (..., N)."""
-    if not _by_onednn(weight):
+    if not _by_onednn(weight) and _operands == torch.float32:
         return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y

@@ -110,3 +110,28 @@ def test_a_dropped_relu_and_its_gradient_are_those_of_its_two_parts(n, p, seed):
     assert torch.equal(found, wanted)
     gradients = [torch.autograd.grad(out, x, upstream)[0] for out in (found, wanted)]
     torch.testing.assert_close(*gradients, rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize("by_onednn", [True, False])
+@given(m=sizes, k=sizes, n=sizes, seed=seeds)
+def test_rounded_operands_give_what_rounded_numbers_give(by_onednn, m, k, n, seed):
+    torch.manual_seed(seed)
+    x, weight, d_out = torch.randn(m, k), torch.randn(n, k), torch.randn(m, n)
+
+    def coarse(number):
+        return number.bfloat16().float()
+
+    with pytest.MonkeyPatch.context() as patch, products.rounding(torch.bfloat16):
+        patch.setattr(products, "ONEDNN", by_onednn and products.ONEDNN)
+        leaf = x.clone().requires_grad_()
+        out = linear(leaf, weight)
+        out.backward(d_out)
+        found = (
+            (out, coarse(x), coarse(weight).t()),
+            (leaf.grad, coarse(d_out), coarse(weight)),
+            (weight_gradient(d_out, x), coarse(d_out).t(), coarse(x)),
+            (Packed(weight, m)(x), coarse(x), coarse(weight).t()),
+        )
+    assert all(got.dtype == torch.float for got, _, _ in found)
+    assert max(far(*each) for each in found) < 2**-8  # the result is rounded, too
+    assert far(linear(x, weight), x, weight.t()) < 1e-5
