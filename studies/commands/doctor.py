@@ -1,6 +1,7 @@
 """What can be wrong with a machine, an installation or a database, looked at one by one."""
 
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 
 from smart_tuner.lazy import LazyModule
 from smart_tuner.store.attributes import is_ours
+from smart_tuner.store.outage import first_line
 from smart_tuner.store.storage import Storage, StoreError
 from studies.callbacks import dashboard
 from studies.commands import notify
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
+DISTRIBUTION = "smart-tuner"
+DRIVER = Path("/proc/driver/nvidia/version")
 LEAST_FREE_GIGABYTES = 2.0
+SIDE = 256  # of the square that each GPU multiplies
 Finding = dict[str, str]
 
 
@@ -45,16 +50,47 @@ def examine(workdir: Path, open_storage: Callable[[], Storage], fix: bool) -> li
 
 def _machine(workdir: Path) -> Iterator[tuple[str, bool, str]]:
     yield "python", sys.version_info >= (3, 11), platform.python_version() + " (3.11 or newer is needed)"
-    yield "devices", True, ", ".join(_devices())
+    yield from _devices()
     place = next(parent for parent in (workdir.absolute(), *workdir.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free / 1e9
     yield "disk", free >= LEAST_FREE_GIGABYTES, f"{free:.1f} GB free ({LEAST_FREE_GIGABYTES} are needed)"
     yield "home", _writable(workdir), str(workdir)
 
 
-def _devices() -> list[str]:
-    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return [f"cpu ({torch.get_num_threads()} threads)", *cuda]
+def _devices() -> Iterator[tuple[str, bool, str]]:
+    """The CPU, and each GPU after it has multiplied something."""
+    gpus, driver = torch.cuda.device_count(), _driver()
+    none = "" if gpus else "; no GPU: trains on the CPU"
+    if driver and not gpus:
+        none += f". The NVIDIA driver {driver} is there, but torch {torch.__version__} finds no GPU by it"
+    yield "devices", True, f"cpu ({torch.get_num_threads()} threads){none}"
+    for index in range(gpus):
+        yield f"gpu {index}", *_gpu(index, driver)
+
+
+def _gpu(index: int, driver: str | None) -> tuple[bool, str]:
+    """Whether it multiplies, and what it is, or why it does not."""
+    try:
+        ones = torch.ones(SIDE, SIDE, device=f"cuda:{index}")
+        sound = bool((ones @ ones == SIDE).all())
+        about = torch.cuda.get_device_properties(index)
+    except (RuntimeError, AssertionError) as error:  # torch knows no common one
+        return False, f"cannot multiply: {first_line(error)}"
+    detail = (
+        f"{about.name}, {about.total_memory / 2**30:.0f} GiB, "
+        f"compute capability {about.major}.{about.minor}, "
+        f"CUDA {torch.version.cuda}, driver {driver or 'not told'}"
+    )
+    return sound, detail if sound else f"{detail}: multiplies wrongly"
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver, as Linux tells it."""
+    try:
+        found = re.search(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", DRIVER.read_text())
+    except OSError:
+        return None
+    return found[1] if found else None
 
 
 def _writable(workdir: Path) -> bool:
@@ -67,7 +103,13 @@ def _writable(workdir: Path) -> bool:
 
 
 def _packages() -> Iterator[tuple[str, bool, str]]:
-    for line in metadata.requires("smart-tuner") or []:
+    try:
+        needed = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        detail = "is not installed as a package, so that what it needs is not known: ./install.sh setup"
+        yield DISTRIBUTION, False, detail
+        return
+    for line in needed:
         wanted = Requirement(line)
         extra = wanted.marker is not None and not wanted.marker.evaluate({"extra": "espeak"})
         if extra:
