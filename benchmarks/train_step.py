@@ -23,7 +23,7 @@ from benchmarks import peer
 from model.data.corpus import Corpus, Utterance, collate
 from model.data.preflight import Report
 from model.network.products import linear
-from model.settings import SIZES, Dimensions, Settings
+from model.settings import PRECISION, SIZES, Dimensions, Precision, Settings
 from model.speech.audio import MelSettings
 from model.speech.text import FRONT_ENDS
 from model.training import Training
@@ -51,7 +51,9 @@ CASES = {
 }
 
 
-def training(case: Case, device: str = "cpu", **settings: float) -> Training:
+def training(
+    case: Case, device: str = "cpu", precision: Precision = PRECISION, **settings: float
+) -> Training:
     rng = np.random.default_rng(0)
     items = tuple(
         Utterance(
@@ -64,7 +66,7 @@ def training(case: Case, device: str = "cpu", **settings: float) -> Training:
     )
     corpus = Corpus(items, (), FRONT_ENDS["en"], MelSettings(), "made-up", Report((), (), 0, {}, None))
     own = Settings(n_frames_per_step=case.r, batch_size=case.batch, **settings)  # type: ignore[arg-type]
-    return Training(corpus, case.dimensions, own, 0, device)
+    return Training(corpus, case.dimensions, own, 0, device, precision)
 
 
 def ours(case: Case, device: str = "cpu") -> Callable[[], object]:
