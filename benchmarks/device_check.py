@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import train_step
-from benchmarks.train_step import Case
+from benchmarks.train_step import CASES, Case
 from model.device import use_precision
 from model.network import blocks, recurrence
 from model.network.products import draw_dropout
@@ -92,7 +92,7 @@ class Check:
                 found[f"ours, {precision}, {case}"] = self._speed(
                     case, self.training(case, precision).advance
                 )
-            if batch < 128 and r == 1:  # the peer needs more memory, and makes one frame a step
+            if (batch, r) == (64, 1) or not self.gpu:
                 use_precision("tf32")
                 found[f"peer, tf32, {case}"] = self._speed(case, train_step.theirs(case, self.device))
         return found
@@ -104,6 +104,15 @@ class Check:
         taken = self.seconds(run)
         peak = torch.cuda.max_memory_allocated() / 1e9 if self.gpu else None
         return {"s": taken, "frames a second": case.batch * case.frames / taken, "peak_gb": peak}
+
+    def small(self) -> Found:
+        """A step as the quickstart trains it, in seconds, here and on two cores of this machine's CPU."""
+        found, threads = {}, torch.get_num_threads()
+        torch.set_num_threads(2)
+        for device in {self.device, "cpu"}:
+            found[device] = self.seconds(train_step.training(CASES["quickstart"], device).advance, 20)
+        torch.set_num_threads(threads)
+        return found
 
     def recurrences(self) -> Found | str:
         """Both recurrences alone: the kernels against recurrence.py on the same device, and their time."""
@@ -222,7 +231,7 @@ class Check:
 
 
 SECTIONS = (
-    *(Check.facts, Check.right, Check.speed, Check.recurrences),
+    *(Check.facts, Check.right, Check.speed, Check.small, Check.recurrences),
     *(Check.repeats, Check.profiled, Check.speaks, Check.memory_runs_out),
 )
 

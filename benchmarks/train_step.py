@@ -40,7 +40,8 @@ class Case:
 
     @property
     def dimensions(self) -> Dimensions:
-        return replace(SIZES[self.size], n_symbols=148)
+        size = SIZES[self.size]
+        return replace(size, n_symbols=148, max_frames_per_step=max(self.r, size.max_frames_per_step))
 
 
 CASES = {

@@ -19,6 +19,7 @@ from torch import Tensor
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
 from model.device import Origin, use_precision
 from model.network.alignment import AlignmentMeasures, measure
+from model.network.blocks import free_memory
 from model.network.layers import sent
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
@@ -217,6 +218,7 @@ class Training:
             self._undo(buffers, random)
             # The frames of the failed step would keep all that it made for as long as the error is kept.
             traceback.clear_frames(error.__traceback__)
+            free_memory()
             raise OutOfMemory(f"step {self.step + 1} does not fit into memory: {error}") from error
 
     def _undo(self, buffers: list[Tensor], random: dict[str, Tensor]) -> None:

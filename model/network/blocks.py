@@ -269,10 +269,12 @@ def _block(shape: Shape) -> Any:
     return _kept[shape]
 
 
-def forget() -> None:
-    """Give back the memory of all graphs; they are recorded anew where they are needed."""
+def free_memory() -> None:
+    """Give back to the GPU what graphs and freed tensors hold; graphs are recorded anew where needed."""
     _kept.clear()
     _weight.cache_clear()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def _precise() -> bool:

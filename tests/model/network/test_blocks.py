@@ -19,7 +19,7 @@ def _short_blocks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", 4)
         yield
-    blocks.forget()
+    blocks.free_memory()
 
 
 def relative(a, b):
