@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import model.training
 from model import checkpoint
 from model.device import Origin
+from model.network.products import multiplies_bfloat16
 from model.network.recurrence import AttentionRecurrence
 from model.network.tacotron2 import Postnet
 from model.speech.voice import load_voice
@@ -132,6 +133,26 @@ def test_a_training_sets_what_gpus_compute_in_and_on_a_cpu_it_is_the_same(corpus
     assert same(*map(weights, runs[:2]))
     Training(corpus, tiny, settings, seed=7)
     assert switches() == [True, True]
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
+def test_bfloat16_steps_are_nearly_those_of_float32_and_what_is_measured_stays_float32(
+    tmp_path, corpus, tiny, settings
+):
+    plain, coarse, again = (
+        Training(corpus, tiny, settings, seed=7, precision=precision)
+        for precision in ("fp32", "bf16", "bf16")
+    )
+    a, b = plain.advance(), coarse.advance()
+    assert a.loss != b.loss == pytest.approx(a.loss, rel=1e-2)
+    assert b.grad_norm == pytest.approx(a.grad_norm, rel=5e-2)
+    assert all(p.dtype == torch.float32 for p in coarse.model.parameters())
+    coarse.save(tmp_path)
+    again.restore(tmp_path)
+    assert coarse.advance().loss == again.advance().loss  # it goes on bit for bit
+    assert same(weights(coarse), weights(again))
+    plain.model.load_state_dict(coarse.model.state_dict())
+    assert coarse.validate(corpus.held_out).mel_l2 == plain.validate(corpus.held_out).mel_l2
 
 
 def test_validating_and_speaking_disturb_nothing(corpus, tiny, settings):
