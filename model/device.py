@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from model.network.products import left_to_torch
 from model.settings import Precision
 
 # With these its products repeat bit by bit; read when CUDA starts.
@@ -22,7 +23,8 @@ class Origin:
 
     Args:
         kind: of the device, such as "cpu" or "cuda".
-        name: of the GPU's model; or of the CPU's, with the threads among which sums are divided.
+        name: of the GPU's model; or of the CPU's, with the threads among which sums are divided, and with
+            what is left to torch's own products.
         torch_version: with how it was built, such as +cpu.
         precision: of the study, which keeps it; on a CPU it changes nothing.
     """
@@ -56,4 +58,5 @@ def _cpu() -> str:
     with suppress(OSError):
         told = re.search(r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(errors="replace"), re.MULTILINE)
     model, threads = told[1].strip() if told else platform.machine(), torch.get_num_threads()
-    return f"CPU {model} ({threads} thread{'' if threads == 1 else 's'})"
+    left = f", torch multiplies {' and '.join(map(str, rows))} rows" if (rows := left_to_torch()) else ""
+    return f"CPU {model} ({threads} thread{'' if threads == 1 else 's'}{left})"

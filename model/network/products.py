@@ -2,11 +2,15 @@
 
 torch computes float32 products on the CPU with MKL and keeps oneDNN for convolutions. oneDNN is
 faster for the shapes of this network (docs/performance.md), and can lay a weight out once for many
-products. Other devices and types go to torch's own product.
+products. On other CPUs few rows are multiplied faster by torch's own product: `faster_by_torch` measures it.
+Other devices and types go to torch's own product.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +23,11 @@ BFLOAT16: bool = ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # by t
 
 GRADIENT_ROWS = 1024  # of a weight's gradient, made at once
 
+FEW_ROWS = (1, 16)  # of which it is measured by which library they are multiplied faster
+MANY_ROWS = 256  # from here on oneDNN was never the slower one
+CLEARLY = 1.2  # how much faster torch's own product must be to be preferred
+
+_left_to_torch: frozenset[int] = frozenset()  # of FEW_ROWS
 _operands = torch.float32  # what float32 operands are rounded to; `rounding` sets it
 
 
@@ -31,6 +40,43 @@ def rounding(operands: torch.dtype) -> Iterator[None]:
         yield
     finally:
         _operands = before
+
+
+def leave_to_torch(rows: Iterable[int]) -> None:
+    """Let torch's own library multiply these of FEW_ROWS from now on.
+
+    A product of r rows goes as the largest of them that is not larger. Each library rounds in its own way.
+    """
+    global _left_to_torch
+    _left_to_torch = frozenset(rows) & frozenset(FEW_ROWS)
+
+
+def left_to_torch() -> list[int]:
+    return sorted(_left_to_torch)
+
+
+def faster_by_torch() -> list[int]:
+    """Those of FEW_ROWS that torch's own library multiplies clearly faster on this CPU; both are tried."""
+    if not ONEDNN:
+        return []
+    weight = torch.randn(4096, 1024)  # of a full-size LSTM; one that fits into no cache but the last
+    found = []
+    for rows in FEW_ROWS:
+        x, packed = torch.randn(rows, 1024), torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        sides = partial(_onednn, x, packed, None), partial(F.linear, x, weight)
+        for run in sides:
+            run()  # the first allocates
+        times = [[_seconds(run) for run in sides] for _ in range(9)]
+        by_onednn, by_torch = map(median, zip(*times, strict=True))
+        if by_onednn > CLEARLY * by_torch:
+            found.append(rows)
+    return found
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -96,7 +142,8 @@ class Packed:
         self._weight = rounded(weight.detach())
         self._bias = None if bias is None else bias.detach().to(self._weight.dtype)
         self._multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
-        if _by_onednn(self._weight):
+        left = rows < MANY_ROWS and max((n for n in FEW_ROWS if n <= rows), default=0) in _left_to_torch
+        if _by_onednn(self._weight) and not (left and self._weight.dtype == torch.float32):
             self._multiply = _onednn
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from model.speech.voice import Speech, Voice
     from objectives import ear
     from studies.report import voices
-    from studies.run import training
+    from studies.run import libraries, training
 else:
     ear = LazyModule("objectives.ear")
+    libraries = LazyModule("studies.run.libraries")
     training, voices = LazyModule("studies.run.training"), LazyModule("studies.report.voices")
 
 OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][\w-]*(=.*)?|-o\S+", re.DOTALL)
@@ -86,6 +87,7 @@ def speak(
     """Let a voice of study NAME say TEXT."""
     device = training.usable_device(device)
     study = _heard(place, name, trial)
+    libraries.choose(place.workdir)
     number, voice = voices.voice_of(study, trial, place.folder(name), device, place.store())
     speech, told = _listened(voice, study, text, device) if check else (voice.speak(text), None)
     outputs.write(output, voices.encoded(voice, speech, output.suffix.lower() or ".wav"))

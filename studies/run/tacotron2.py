@@ -25,7 +25,7 @@ from smart_tuner.store.optuna_private import storage_of
 from smart_tuner.store.outage import first_line
 from studies.file.spec import OF_STUDY, Spec
 from studies.report.voices import export
-from studies.run import data
+from studies.run import data, libraries
 from studies.run.study import StudyError, load_study
 
 START = "start"  # folder, beside the trials', of the voice that they begin with
@@ -46,6 +46,7 @@ def voices(
         StudyError: the speech data or the checkpoint to start from is another than before.
         WarmStartError: that checkpoint cannot be used.
     """
+    libraries.choose(workdir)
     weights = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report)
