@@ -56,21 +56,30 @@ def left_to_torch() -> list[int]:
 
 
 def faster_by_torch() -> list[int]:
-    """Those of FEW_ROWS that torch's own library multiplies clearly faster on this CPU; both are tried."""
+    """Those of FEW_ROWS that torch's own library multiplies clearly faster on this CPU; both are tried.
+
+    On one thread: several would wait for each other wherever another process has a core.
+    """
     if not ONEDNN:
         return []
-    weight = torch.randn(4096, 1024)  # of a full-size LSTM; one that fits into no cache but the last
-    found = []
-    for rows in FEW_ROWS:
-        x, packed = torch.randn(rows, 1024), torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-        sides = partial(_onednn, x, packed, None), partial(F.linear, x, weight)
-        for run in sides:
-            run()  # the first allocates
-        times = [[_seconds(run) for run in sides] for _ in range(9)]
-        by_onednn, by_torch = map(median, zip(*times, strict=True))
-        if by_onednn > CLEARLY * by_torch:
-            found.append(rows)
-    return found
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [rows for rows in FEW_ROWS if _torch_is_faster(rows)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _torch_is_faster(rows: int) -> bool:
+    random = torch.Generator().manual_seed(0)  # nobody else's numbers change
+    x, weight = (torch.randn(n, 1024, generator=random) for n in (rows, 4096))  # of a full-size LSTM
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    sides = partial(_onednn, x, packed, None), partial(F.linear, x, weight)
+    for run in sides:
+        run()  # the first allocates
+    times = [[_seconds(run) for run in sides] for _ in range(9)]
+    by_onednn, by_torch = (median(column) for column in zip(*times, strict=True))
+    return by_onednn > CLEARLY * by_torch
 
 
 def _seconds(run: Callable[[], object]) -> float:
