@@ -79,7 +79,7 @@ def _torch_is_faster(rows: int) -> bool:
         run()  # the first allocates
     times = [[_seconds(run) for run in sides] for _ in range(9)]
     by_onednn, by_torch = (median(column) for column in zip(*times, strict=True))
-    return by_onednn > CLEARLY * by_torch
+    return bool(by_onednn > CLEARLY * by_torch)
 
 
 def _seconds(run: Callable[[], object]) -> float:
