@@ -1,6 +1,7 @@
 """How long a training step takes, and what memory, beside the public implementation.
 
-Both run in one process, in turns, over the same batch: forward, losses, backward, clipping, Adam.
+Both run in one process, in turns, over the same batch: forward, losses, backward, clipping, Adam; ours also with
+precision "bf16" where the CPU multiplies bfloat16.
 The floor is the step's arithmetic at this machine's matrix product rate, measured between the turns.
 """
 
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from rich.progress import track
 from benchmarks import peer
 from model.data.corpus import Corpus, Utterance, collate
 from model.data.preflight import Report
-from model.network.products import linear
+from model.network.products import linear, multiplies_bfloat16
 from model.settings import PRECISION, SIZES, Dimensions, Precision, Settings
 from model.speech.audio import MelSettings
 from model.speech.text import FRONT_ENDS
@@ -70,8 +72,8 @@ def training(
     return Training(corpus, case.dimensions, own, 0, device, precision)
 
 
-def ours(case: Case, device: str = "cpu") -> Callable[[], object]:
-    return training(case, device).advance
+def ours(case: Case, device: str = "cpu", precision: Precision = PRECISION) -> Callable[[], object]:
+    return training(case, device, precision).advance
 
 
 def theirs(case: Case, device: str = "cpu") -> Callable[[], object]:
@@ -81,7 +83,9 @@ def theirs(case: Case, device: str = "cpu") -> Callable[[], object]:
     return lambda: peer.train_step(network, optimizer, batch, s.grad_clip_thresh)
 
 
-SIDES = {"ours": ours, "peer": theirs}
+SIDES: dict[str, Callable[[Case], Callable[[], object]]] = {"ours": ours, "peer": theirs}
+if multiplies_bfloat16(torch.device("cpu")):
+    SIDES["bf16"] = partial(ours, precision="bf16")
 
 
 def multiply_adds(case: Case) -> int:
@@ -138,17 +142,21 @@ def compare(name: str, rounds: int) -> dict[str, Any]:
             times[side].append(timed(step))
         speeds.append(rates())
     medians = {side: statistics.median(measured) for side, measured in times.items()}
-    ratios = [b / a for a, b in zip(times["ours"], times["peer"], strict=True)]
+    ratios = {
+        side: [b / a for a, b in zip(times[side], times["peer"], strict=True)]
+        for side in SIDES
+        if side != "peer"
+    }
     operations = 3 * 2 * multiply_adds(case)  # backward has two products for each one forward
     torch_rate, best_rate = (statistics.median(column) for column in zip(*speeds, strict=True))
-    memory = {side: peak_memory(name, side) for side in SIDES}
-    return {
+    memory = {side: peak_memory(name, side) for side in ("ours", "peer")}
+    found = {
         "case": name,
         "r": case.r,
         "ours_s": round(medians["ours"], 3),
         "peer_s": round(medians["peer"], 3),
         "peer/ours": round(medians["peer"] / medians["ours"], 2),
-        "of rounds": f"{min(ratios):.2f}-{max(ratios):.2f}",
+        "of rounds": f"{min(ratios['ours']):.2f}-{max(ratios['ours']):.2f}",
         "floor_s": round(operations / best_rate, 3),
         "ours/floor": round(medians["ours"] * best_rate / operations, 2),
         "GFLOP/s": round(best_rate / 1e9),
@@ -158,6 +166,11 @@ def compare(name: str, rounds: int) -> dict[str, Any]:
         "peer_MB": round(memory["peer"] / 1e6),
         "memory": round(memory["ours"] / memory["peer"], 2),
     }
+    if "bf16" in SIDES:
+        found["bf16_s"] = round(medians["bf16"], 3)
+        found["peer/bf16"] = round(medians["peer"] / medians["bf16"], 2)
+        found["bf16 of rounds"] = f"{min(ratios['bf16']):.2f}-{max(ratios['bf16']):.2f}"
+    return found
 
 
 def peak_memory(name: str, side: str) -> int:

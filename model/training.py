@@ -131,6 +131,8 @@ class Training:
         _keep_freed_memory()
         use_precision(precision)
         self.corpus, self.settings, self.device = corpus, settings, torch.device(device)
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)  # Triton and graphs know no other than the current one
         self.origin = Origin.here(self.device, precision)
         bfloat16 = precision == "bf16" and multiplies_bfloat16(self.device)
         self._operands = torch.bfloat16 if bfloat16 else torch.float32

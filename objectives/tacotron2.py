@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model import training
 from model.data.corpus import Corpus
+from model.network import blocks
 from model.network.warm_start import Weights, warm_start
 from model.settings import PRECISION, Dimensions, Precision, Settings
 from model.speech.audio import write_wave
@@ -104,6 +105,8 @@ class Tacotron2(Objective):
         dimensions = Dimensions(n_symbols=n_symbols, **shapes)  # type: ignore[arg-type]
         begun_with = Settings(**settings)  # type: ignore[arg-type]
         made = Training(self.corpus, dimensions, begun_with, seed, device, self.precision)
+        if made.device.type == "cuda" and (why := blocks.why_not(made.device)) is not None:
+            self.warned(f"{why}; so training on this GPU is some ten times slower than it could be")
         if self.weights is not None:
             told = warm_start(made.model, self.corpus.front_end, self.weights)
             kinds = {"loaded": told.loaded, "reshaped": told.reshaped, "skipped": told.skipped}

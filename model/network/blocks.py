@@ -41,8 +41,22 @@ def _kernels() -> Any:
 def serves(inputs: Tensor, attention_dim: int = 16, symbols: int = 1) -> bool:
     """Whether these recurrences can be computed here."""
     fits = attention_dim >= 16 and attention_dim & (attention_dim - 1) == 0 and symbols <= MOST_SYMBOLS
-    usable = HAS_TRITON and inputs.is_cuda and inputs.dtype == torch.float32 and fits
-    return usable and torch.cuda.get_device_capability(inputs.device) >= (8, 0)  # TF32's, and Triton's least
+    return inputs.is_cuda and inputs.dtype == torch.float32 and fits and why_not(inputs.device) is None
+
+
+@functools.cache
+def why_not(device: torch.device) -> str | None:
+    """What keeps the kernels from running on this device, or None once one has run. Triton compiles them
+    where they run, and needs a C compiler for that."""
+    if not HAS_TRITON:
+        return "Triton is not installed"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return "the GPU is older than Ampere"
+    try:
+        Cells(Shape(device, precise=True, batch=1, hidden=16), 16).step(0)
+    except Exception as error:  # of Triton, of its compilers or of the driver
+        return f"Triton cannot run its kernels: {error}".splitlines()[0]
+    return None
 
 
 class Shape(NamedTuple):

@@ -27,9 +27,10 @@ from studies.report.summary import formatted
 if TYPE_CHECKING:
     import torch
 
-    from model.network import products
+    from model.network import blocks, products
 else:
     torch, products = LazyModule("torch"), LazyModule("model.network.products")
+    blocks = LazyModule("model.network.blocks")
 
 DISTRIBUTION = "smart-tuner"
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -86,12 +87,14 @@ def _gpu(index: int, driver: str | None) -> tuple[bool, str]:
         ones = torch.ones(SIDE, SIDE, device=f"cuda:{index}")
         sound = bool((ones @ ones == SIDE).all())
         about = torch.cuda.get_device_properties(index)
+        why = blocks.why_not(torch.device("cuda", index))
     except (RuntimeError, AssertionError) as error:  # torch knows no common one
         return False, f"cannot multiply: {first_line(error)}"
     detail = (
         f"{about.name}, {about.total_memory / 2**30:.0f} GiB, "
         f"compute capability {about.major}.{about.minor}, "
         f"CUDA {torch.version.cuda}, driver {driver or 'not told'}"
+        + (f"; trains some ten times slower than it could: {why}" if why else "")
     )
     return sound, detail if sound else f"{detail}: multiplies wrongly"
 

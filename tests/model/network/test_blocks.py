@@ -75,3 +75,17 @@ def test_nothing_of_the_batch_before_is_left():
 
 def test_a_cpu_is_served_by_the_reference():
     assert not blocks.serves(torch.zeros(1))
+
+
+def test_what_cannot_be_compiled_is_said(monkeypatch):
+    device = torch.device("cpu")
+    blocks.why_not.cache_clear()
+    assert blocks.why_not(device) is None
+    blocks.why_not.cache_clear()
+
+    def compiled():
+        raise RuntimeError("Failed to find C compiler.\nPlease specify one")
+
+    monkeypatch.setattr(blocks, "_kernels", compiled)
+    assert blocks.why_not(device) == "Triton cannot run its kernels: Failed to find C compiler."
+    blocks.why_not.cache_clear()
