@@ -1,7 +1,7 @@
 """How long a training step takes, and what memory, beside the public implementation.
 
-Both run in one process, in turns, over the same batch: forward, losses, backward, clipping, Adam; ours also with
-precision "bf16" where the CPU multiplies bfloat16.
+Both run in one process, in turns, over the same batch: forward, losses, backward, clipping, Adam; ours
+also with precision "bf16" where the CPU multiplies bfloat16.
 The floor is the step's arithmetic at this machine's matrix product rate, measured between the turns.
 """
 
@@ -143,9 +143,8 @@ def compare(name: str, rounds: int) -> dict[str, Any]:
         speeds.append(rates())
     medians = {side: statistics.median(measured) for side, measured in times.items()}
     ratios = {
-        side: [b / a for a, b in zip(times[side], times["peer"], strict=True)]
-        for side in SIDES
-        if side != "peer"
+        side: [b / a for a, b in zip(measured, times["peer"], strict=True)]
+        for side, measured in times.items()
     }
     operations = 3 * 2 * multiply_adds(case)  # backward has two products for each one forward
     torch_rate, best_rate = (statistics.median(column) for column in zip(*speeds, strict=True))
