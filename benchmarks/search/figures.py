@@ -54,7 +54,7 @@ def middle(found: Array) -> float:
 
 
 def values(best: Best) -> Iterator[dict[str, Any]]:
-    """Of each search the mean of its best values after parts of the budget."""
+    """Each search with the mean of its best values after parts of the budget."""
     for search, found in best.items():
         row: dict[str, Any] = {"search": search, "seeds": len(found)}
         for part in PARTS:
@@ -91,7 +91,7 @@ class Race:
 
 
 def steps(best: Best) -> Iterator[dict[str, Any]]:
-    """Of each search the median of its steps to what random search and Optuna's default come to."""
+    """Each search with the median of its steps to what random search and Optuna's default come to."""
     for target in (RANDOM, DEFAULT):
         race = Race(best, target)
         wanted = race.target(race.everyone)
