@@ -1,0 +1,1 @@
+"""What searches are worth, simulated on surrogates that were fitted to real trainings."""
