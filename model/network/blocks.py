@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from subprocess import SubprocessError
 from typing import Any, NamedTuple
 
 import torch
@@ -54,9 +56,17 @@ def why_not(device: torch.device) -> str | None:
         return "the GPU is older than Ampere"
     try:
         Cells(Shape(device, precise=True, batch=1, hidden=16), 16).step(0)
-    except Exception as error:  # of Triton, of its compilers or of the driver
+    except _failures() as error:
         return f"Triton cannot run its kernels: {error}".splitlines()[0]
     return None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What Triton, its compilers and the driver raise."""
+    common = RuntimeError, OSError, ImportError, SubprocessError
+    with suppress(ImportError):
+        return *common, importlib.import_module("triton.errors").TritonError
+    return common
 
 
 class Shape(NamedTuple):
