@@ -24,6 +24,7 @@ from model.speech.text import TextError
 from model.speech.voice import Voice, load_voice
 from smart_tuner.store.storage import open_storage
 from studies.report.voices import heard_at_once, voice_checkpoint, with_sound
+from studies.run import libraries
 from studies.run.study import StudyError, load_study
 
 VOICES = 3
@@ -36,6 +37,7 @@ def serve(pipe: Connection, url: str, workdir: Path) -> None:
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this
     voices: OrderedDict[Path, Voice] = OrderedDict()
+    libraries.choose(workdir)
     with closing(open_storage(url, looking=True)) as storage:
         pipe.send(READY)
         while True:
