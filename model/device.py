@@ -1,4 +1,4 @@
-"""Where a voice is trained, and what its products are computed in there."""
+"""Where a voice is trained, what its products are computed in there, and how tensors come there."""
 
 import os
 import platform
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from model.network.products import left_to_torch
 from model.settings import Precision
@@ -26,7 +27,7 @@ class Origin:
         name: of the GPU's model; or of the CPU's, with the threads among which sums are divided, and with
             what is left to torch's own products.
         torch_version: with how it was built, such as +cpu.
-        precision: of the study, which keeps it; on a CPU it changes nothing.
+        precision: of the study, which keeps it.
     """
 
     kind: str
@@ -50,6 +51,11 @@ def use_precision(precision: Precision) -> None:
     """
     torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on `device`. Neither waits for the other: a GPU fetches it from pinned memory."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 def _cpu() -> str:

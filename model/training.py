@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.corpus import Batch, Corpus, Utterance, batches, collate
-from model.device import Origin, use_precision
+from model.device import Origin, sent, use_precision
 from model.network.alignment import AlignmentMeasures, measure
 from model.network.blocks import free_memory
-from model.network.layers import sent
 from model.network.losses import Losses, losses, sum_of, weights_of
 from model.network.probe import GroupMeasures, Probe
 from model.network.products import multiplies_bfloat16, rounding

@@ -53,7 +53,7 @@ class Tacotron2(Objective):
         heard: how many of the judge's sentences are listened to beside training.
         listener: that does it; None: nobody.
         hearing: what judges where the value is by ear, and all of the judge's sentences.
-        precision: what products are computed in on a GPU.
+        precision: what products are computed in while a voice is trained.
     """
 
     corpus: Corpus

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.data.preflight import CorpusSettings, DataError, Progress, Report, Row, check, no_progress
 from model.data.split import sha256
 from model.data.staging import being_made
-from model.network.layers import sent
+from model.device import sent
 from model.speech.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
 from model.speech.text import LETTERS, FrontEnd, front_end_of
 

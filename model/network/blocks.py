@@ -103,17 +103,29 @@ def _weight(device: torch.device, rows: int, columns: int) -> Tensor:
     return torch.zeros(rows, columns, device=device)
 
 
-def _put(into: Tensor, whole: Tensor, start: int) -> None:
-    """Copy the steps of a block; beyond the last one there are zeros, which change nothing."""
-    part = whole[start : start + len(into)]
-    into[: len(part)].copy_(part)
-    if len(part) < len(into):
-        into[len(part) :].zero_()
+Pairs = Iterable[
+    tuple[Tensor, Tensor | None]
+]  # a block's tensor, and that of all steps; None: nothing to copy
 
 
-def _take(whole: Tensor, from_: Tensor, start: int) -> None:
-    part = whole[start : start + len(from_)]
-    part.copy_(from_[: len(part)])
+def _by_blocks(replay: Callable[[], object], starts: Iterable[int], given: Pairs, made: Pairs) -> None:
+    """Replay the graph for one block after another, between copies of what it is given and what it made.
+
+    Beyond the last step a block is given zeros, which change nothing.
+    """
+    given, made = tuple(given), tuple(made)
+    for start in starts:
+        for into, whole in given:
+            if whole is not None:
+                part = whole[start : start + len(into)]
+                into[: len(part)].copy_(part)
+                if len(part) < len(into):
+                    into[len(part) :].zero_()
+        replay()
+        for found, whole in made:
+            if whole is not None:
+                part = whole[start : start + len(found)]
+                part.copy_(found[: len(part)])
 
 
 class Cells:
@@ -133,8 +145,14 @@ class Cells:
         self.d_states = new(BLOCK, batch, fed_back)  # from outside
         self.carried, self.d_cell = new(batch, fed_back), new(batch, hidden)
         self.grid = batch, -(-hidden // CELLS)
-        self.forward = functools.cache(lambda: recorded(self._forward, shape.device))
-        self.backward = functools.cache(lambda: recorded(self._backward, shape.device))
+
+    @functools.cached_property
+    def forward(self) -> Callable[[], object]:
+        return recorded(self._forward, self.shape.device)
+
+    @functools.cached_property
+    def backward(self) -> Callable[[], object]:
+        return recorded(self._backward, self.shape.device)
 
     def begin(self, weight: Tensor, dropout: Dropout | None) -> None:
         self.weight.copy_(weight)
@@ -330,17 +348,12 @@ class RecurrentLSTM(torch.autograd.Function):
         states[1:, :, width:] = inputs[:, :, inputs.shape[2] - passed :]
         block = _block(Shape(inputs.device, _precise(), batch, width))
         block.begin(weight, dropout)
-        replay = block.forward()
-        _zero(block.cells[0], block.states[0])
-        for start in range(0, n, BLOCK):
-            _put(block.gates, gates, start)
-            if dropout is not None:
-                _put(block.kept, dropout.kept, start)
-            replay()
-            _take(gates, block.gates, start)
-            _take(cells[1:], block.cells[1:], start)
-            _take(states[1:, :, :width], block.states[1:], start)
         kept, ctx.scale = dropout or (None, 1.0)
+        replay = block.forward
+        _zero(block.cells[0], block.states[0])
+        given_to = (block.gates, gates), (block.kept, kept)
+        made = (block.gates, gates), (block.cells[1:], cells[1:]), (block.states[1:], states[1:, :, :width])
+        _by_blocks(replay, range(0, n, BLOCK), given_to, made)
         ctx.save_for_backward(inputs, given, weight, kept, gates, cells, states)
         ctx.block = block
         return states[1:]
@@ -352,16 +365,10 @@ class RecurrentLSTM(torch.autograd.Function):
         width, block = weight.shape[1], ctx.block
         d_hidden, d_passed = d_out.tensor_split([width], dim=2)
         block.begin(weight, None if kept is None else Dropout(kept, ctx.scale))
-        replay = block.backward()
+        replay = block.backward
         _zero(block.carried, block.d_cell)
-        for start in _backwards(len(gates)):
-            _put(block.gates, gates, start)
-            _put(block.cells, cells, start)
-            _put(block.d_states, d_hidden, start)
-            if kept is not None:
-                _put(block.kept, kept, start)
-            replay()
-            _take(gates, block.gates, start)
+        given_to = (block.gates, gates), (block.cells, cells), (block.d_states, d_hidden), (block.kept, kept)
+        _by_blocks(replay, _backwards(len(gates)), given_to, [(block.gates, gates)])
         d_weight = weight_gradient(gates.flatten(0, 1), states[:-1, :, :width].flatten(0, 1))
         d_inputs, *d_given = linear_gradients(gates, inputs, given)
         d_inputs[:, :, inputs.shape[2] - d_passed.shape[2] :] += d_passed
@@ -397,18 +404,12 @@ class AttentionRecurrence(torch.autograd.Function):
         block.begin(weight, dropout)
         block.begin_text(query, keys, memory, kernel, v)
         block.begin_padding(padding)
-        replay = block.forward()
-        _zero(block.cells[0], block.states[0], block.weights[0])
-        for start in range(0, n, BLOCK):
-            _put(block.gates, gates, start)
-            if dropout is not None:
-                _put(block.kept, dropout.kept, start)
-            replay()
-            _take(gates, block.gates, start)
-            _take(asked, block.asked, start)
-            for whole, made in ((cells, block.cells), (states, block.states), (weights, block.weights)):
-                _take(whole[1:], made[1:], start)
         kept, ctx.scale = dropout or (None, 1.0)
+        replay = block.forward
+        _zero(block.cells[0], block.states[0], block.weights[0])
+        after = (block.cells, cells), (block.states, states), (block.weights, weights)
+        made = (block.gates, gates), (block.asked, asked), *((own[1:], whole[1:]) for own, whole in after)
+        _by_blocks(replay, range(0, n, BLOCK), [(block.gates, gates), (block.kept, kept)], made)
         ctx.save_for_backward(
             *(inputs, given, weight, query, keys, memory, kernel, v, kept),
             *(gates, cells, states, weights, asked),
@@ -422,25 +423,20 @@ class AttentionRecurrence(torch.autograd.Function):
         inputs, given, weight, query, keys, memory, kernel, v, kept = ctx.saved_tensors[:9]
         gates, cells, states, weights, asked = ctx.saved_tensors[9:]
         (n, batch, width), length, block = asked.shape, keys.shape[1], ctx.block
-        d_contexts, d_queries = memory.new_empty(n, batch, memory.shape[2]), torch.empty_like(asked)
+        d_contexts = memory.new_empty(n, batch, memory.shape[2])
+        d_asked = memory.new_empty(n, batch, block.parts, width)
         block.begin(weight, None if kept is None else Dropout(kept, ctx.scale))
         block.begin_text(query, keys, memory, kernel, v)
-        replay = block.backward()
+        replay = block.backward
         _zero(block.carried, block.d_cell, block.to_windows, block.to_summed)
         _zero(block.d_keys, block.d_v, block.d_kernel, block.d_alphas)
-        for start in _backwards(n):
-            for into, whole in (
-                *((block.gates, gates), (block.cells, cells), (block.weights, weights)),
-                *((block.asked, asked), (block.d_states, d_features)),
-                (block.d_alphas[:, :, :length], d_alpha),
-            ):
-                _put(into, whole, start)
-            if kept is not None:
-                _put(block.kept, kept, start)
-            replay()
-            _take(gates, block.gates, start)
-            _take(d_contexts, block.d_contexts, start)
-            _take(d_queries, block.d_asked.sum(dim=2), start)
+        given_to = (
+            *((block.gates, gates), (block.cells, cells), (block.weights, weights), (block.asked, asked)),
+            *((block.d_states, d_features), (block.d_alphas[:, :, :length], d_alpha), (block.kept, kept)),
+        )
+        made = (block.gates, gates), (block.d_contexts, d_contexts), (block.d_asked, d_asked)
+        _by_blocks(replay, _backwards(n), given_to, made)
+        d_queries = d_asked.sum(dim=2)
         d_weight = weight_gradient(gates.flatten(0, 1), states[:-1].flatten(0, 1))
         d_query = weight_gradient(d_queries.flatten(0, 1), states[1:, :, : query.shape[1]].flatten(0, 1))
         alphas = weights[1:, :, 0, :length]

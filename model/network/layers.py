@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from model.device import sent
 from model.network.products import Dropout, draw_dropout, linear, rounded
 
 
@@ -54,11 +55,6 @@ class ConvNorm(nn.Module):
 
 def _gain(name: str) -> float:
     return nn.init.calculate_gain(name)  # type: ignore[arg-type]
-
-
-def sent(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on `device`. Neither waits for the other: a GPU fetches it from pinned memory."""
-    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 def true_positions(lengths: Tensor, length: int) -> Tensor:

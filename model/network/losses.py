@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.data.corpus import Utterance
-from model.network.layers import sent, true_positions
+from model.device import sent
+from model.network.layers import true_positions
 from model.network.tacotron2 import TAIL_FRAMES, Prediction, decoder_steps
 from model.settings import Settings
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.device import sent
 from model.network.attention import (
     AttendedText,
     AttentionLayer,
@@ -21,7 +22,7 @@ from model.network.attention import (
     attend,
     recurrent_lstm,
 )
-from model.network.layers import ConvStack, LinearNorm, sent, true_positions
+from model.network.layers import ConvStack, LinearNorm, true_positions
 from model.network.products import Dropout, Packed, draw_dropout, dropped_relu, linear
 from model.network.recurrence import Energy, activate
 from model.settings import Dimensions, Settings

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from model.network.layers import sent
+from model.device import sent
 from model.network.products import speaking_weights
 from model.network.tacotron2 import Tacotron2
 from model.settings import Dimensions, Settings

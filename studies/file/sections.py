@@ -248,7 +248,7 @@ class Training(Table):
     """How every trial's voice is trained, whatever is searched.
 
     Args:
-        precision: what products are computed in on a GPU (model/settings.py).
+        precision: what products are computed in (model/settings.py).
     """
 
     precision: Precision = PRECISION

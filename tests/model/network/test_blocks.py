@@ -1,6 +1,8 @@
 """The recurrences as a GPU computes them, their kernels interpreted, against those of recurrence.py."""
 
+import gc
 import importlib.util
+import weakref
 
 import pytest
 import torch
@@ -71,6 +73,24 @@ def test_nothing_of_the_batch_before_is_left():
     computed(blocks, 2, 9, 2, 33, 15, False)  # of the same shape once its text is padded
     again = computed(blocks, 1, 6, 2, 40, 15, True)
     assert all(map(torch.equal, first, again))
+
+
+def test_memory_is_given_back_at_once(monkeypatch):
+    monkeypatch.setattr(
+        blocks, "recorded", lambda run, device: lambda: None
+    )  # a graph knows nothing of these
+    shape = blocks.Shape(torch.device("cpu"), precise=True, batch=1, hidden=16)
+    block = blocks._block(shape)
+    block.forward()
+    block.backward()
+    kept = weakref.ref(block)
+    del block
+    gc.disable()
+    try:
+        blocks.free_memory()
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_a_cpu_is_served_by_the_reference():
