@@ -1,14 +1,21 @@
 """What listening costs, and how good vocoders sound.
 
-`cost`: CPU seconds of the vocoder, the recogniser and the predicted MOS for each second of speech, and the
-share of a rung: 100 steps of the quickstart's network, with and without a measure's listening, in turns.
+`cost`: CPU seconds of the vocoder, the recogniser and the predicted MOS for each second of speech, and of a
+measure's listening beside 100 steps of the quickstart's network alone, in turns.
+`rung`: what listening adds to the quickstart's trials: CPU seconds of the same trials, validations and
+measures among them, by a worker and by its listener, with all that they start, with and without it, in turns.
 `vocoders`: predicted MOS of the recordings in a folder, and of the same through each vocoder and back.
 """
 
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -67,12 +74,12 @@ def cost(
         for _ in range(STEPS):
             trained.advance()
 
-    hearing(mels, texts)
+    hearing(mels, mels, texts)
     trained.advance()
     times: dict[str, list[float]] = {name: [] for name in (*parts, "rung", "listening")}
     for _ in track(range(rounds), f"{rounds} rounds", console=Console(stderr=True), transient=True):
         times["rung"].append(cpu_seconds(rung))
-        times["listening"].append(cpu_seconds(lambda: hearing(mels, texts)))
+        times["listening"].append(cpu_seconds(lambda: hearing(mels, mels, texts)))
         for name, run in parts.items():
             times[name].append(cpu_seconds(run))
     shares = [100 * a / b for a, b in zip(times["listening"], times["rung"], strict=True)]
@@ -83,9 +90,50 @@ def cost(
         **{f"{name}, CPU s per s": round(medians[name] / seconds, 3) for name in parts},
         "listening, CPU s": round(medians["listening"], 2),
         f"{STEPS} steps, CPU s": round(medians["rung"], 1),
+        "share of the steps, %": round(statistics.median(shares), 1),
+        "of rounds": f"{min(shares):.1f}-{max(shares):.1f}",
+    }
+
+
+def rung(home: Path, sentences: int, trials: int, rounds: int) -> dict[str, Any]:
+    """Args: home: of a finished quickstart, whose speech is taken."""
+    spent: dict[int, list[float]] = {sentences: [], 0: []}
+    for n in track(range(rounds), f"{rounds} rounds", console=Console(stderr=True), transient=True):
+        for heard, found in spent.items():
+            with TemporaryDirectory() as folder:
+                place, file = Path(folder) / "home", Path(folder) / "quickstart.toml"
+                place.mkdir()
+                (place / "corpora").symlink_to((home / "corpora").absolute())
+                file.write_text(shortened(trials, n + 1, heard))
+                found.append(children_seconds(["--home", str(place), "start", str(file)]))
+    shares = [100 * (a / b - 1) for a, b in zip(spent[sentences], spent[0], strict=True)]
+    return {
+        "trials": trials,
+        "with listening, CPU s": round(statistics.median(spent[sentences]), 1),
+        "without, CPU s": round(statistics.median(spent[0]), 1),
         "share of a rung, %": round(statistics.median(shares), 1),
         "of rounds": f"{min(shares):.1f}-{max(shares):.1f}",
     }
+
+
+def shortened(trials: int, seed: int, heard: int) -> str:
+    """The quickstart's search as a study file of its own: whole trials, and nothing after them."""
+    text = (Path(__file__).parents[1] / "studies" / "quickstart.toml").read_text()
+    space, objective = (
+        text[: text.index("[pruner]")],
+        text[text.index("[objective]") : text.index("[finish]")],
+    )
+    own = f'[pruner]\nname = "none"\n[budget]\ntrials = {trials}\n[ear]\nsentences = {heard}\n'
+    return f"{space.replace('seed = 1', f'seed = {seed}')}{objective}{own}"
+
+
+def children_seconds(arguments: list[str]) -> float:
+    """CPU seconds of the program and of all that it starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "run_study.py", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def loaded(weights: torch.dtype | None) -> Vocoder:
@@ -149,6 +197,17 @@ def _cost(
 ) -> None:
     """What listening costs."""
     click.echo(formatted(cost(folder, sentences, resample_from, recognizer, rounds), form))
+
+
+@main.command("rung")
+@click.option("--home", type=click.Path(exists=True, path_type=Path), required=True, help="Of a quickstart.")
+@click.option("--sentences", default=2, show_default=True, help="Listened to at each measure.")
+@click.option("--trials", default=3, show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="Each with other trials.")
+@FORMAT
+def _rung(home: Path, sentences: int, trials: int, rounds: int, form: str) -> None:
+    """What listening adds to whole trials."""
+    click.echo(formatted(rung(home, sentences, trials, rounds), form))
 
 
 @main.command("vocoders")

@@ -24,10 +24,11 @@ from model.speech.hifigan import VocoderError
 from model.speech.vocoder import vocoder_of
 from objectives.ear import Ear, EarError
 from objectives.mos import Mos, predictor
-from smart_tuner.store.attributes import numbers
+from smart_tuner.store.attributes import RECORDINGS, numbers
 
 FOLDER = "heard"
 Array = NDArray[np.float32]
+Mels = Sequence[Array]  # log-mels (F, n_mels)
 POLL_SECONDS = 0.1
 LISTENERS = 3  # processes in all, if they are killed
 
@@ -42,9 +43,17 @@ class Hearing:
 
     def __init__(self, ear: Ear, mos: Mos | None, vocoder: Callable[[Array], Array], rate: int) -> None:
         self._ear, self._mos, self._vocoder, self._rate = ear, mos, vocoder, rate
+        self._marks: tuple[Sequence[str], dict[str, float]] = [], {}  # of recordings, the same for each voice
 
-    def __call__(self, mels: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> dict[str, float]:
-        """ "cer", "wer" (0 to 1) and, where it is predicted, "mos" (1 to 5) of log-mels (F, n_mels)."""
+    def __call__(self, mels: Mels, recordings: Mels, texts: Sequence[str]) -> dict[str, float]:
+        """ "cer", "wer" (0 to 1) and, where it is predicted, "mos" (1 to 5) of log-mels (F, n_mels) that are
+        to say `texts`; the same of their recordings, which are heard once, as "recordings_cer" and so on."""
+        if recordings and self._marks[0] != texts:  # none were left by earlier versions
+            heard = self._heard(recordings, texts)
+            self._marks = texts, {f"{RECORDINGS}{name}": value for name, value in heard.items()}
+        return self._heard(mels, texts) | self._marks[1]
+
+    def _heard(self, mels: Mels, texts: Sequence[str]) -> dict[str, float]:
         waves = [self._vocoder(mel) for mel in mels]
         said = self._ear(waves, self._rate, texts)
         found = {"cer": said.cer, "wer": said.wer}
@@ -85,14 +94,14 @@ class Listener:
         self._left = LISTENERS
         self._told = set[Path]()  # folders that it knows of
 
-    def put(self, folder: Path, step: int, mels: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> None:
+    def put(self, folder: Path, step: int, mels: Mels, recordings: Mels, texts: Sequence[str]) -> None:
         """Let what a trial's voice said at a step be heard; its figures are in `found` later."""
         place = folder / FOLDER
         try:
             place.mkdir(exist_ok=True)
             temporary = place / f"{step}.tmp"
             with temporary.open("wb") as file:
-                np.savez(file, np.array(texts), *mels)
+                np.savez(file, np.array(texts), *mels, *recordings)
             _numbers_of(place, step).unlink(missing_ok=True)  # of an attempt whose checkpoint was damaged
             os.replace(temporary, place / f"{step}.npz")
         except OSError as error:  # a full disk: a checkpoint may still find room
@@ -186,7 +195,7 @@ def _numbers_of(place: Path, step: int | str) -> Path:
 def _hear(file: Path, hearing: Hearing) -> None:
     with np.load(file) as said:
         texts, *mels = (said[name] for name in said.files)  # in the order in which they were given
-        heard = hearing(mels, [str(text) for text in texts])
+        heard = hearing(mels[: len(texts)], mels[len(texts) :], [str(text) for text in texts])
     path = _numbers_of(file.parent, file.stem)
     temporary = path.with_suffix(".json-tmp")
     temporary.write_text(json.dumps(heard))

@@ -58,6 +58,7 @@ NOBODY = "none"  # in place of a recognizer
 MEASURES = (
     *("aligned_share", "cer", "failure_share", "mos", "wer"),
     *("diagonal_score", "gate_accuracy", "shortest", "longest"),
+    *("recordings_cer", "recordings_wer", "recordings_mos"),
 )
 # What a trial's value may be, with its unit and its name in English and Russian; smaller is better.
 VALUES: dict[str, tuple[str, tuple[str, str]]] = {
@@ -79,6 +80,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "measure.cer": ("letters not understood (CER)", "неразборчиво букв (CER)"),
     "measure.wer": ("words not understood (WER)", "неразборчиво слов (WER)"),
     "measure.mos": ("predicted MOS", "предсказанная оценка (MOS)"),
+    "measure.recordings_cer": ("CER of the recordings", "CER записей"),
+    "measure.recordings_wer": ("WER of the recordings", "WER записей"),
+    "measure.recordings_mos": ("predicted MOS of the recordings", "предсказанная оценка (MOS) записей"),
     "measure.distance": ("distance, dB", "расстояние, дБ"),
     "measure.failure_share": ("failed sentences", "фраз с ошибкой"),
     "measure.shortest": ("shortest of its recorded time", "кратчайшая к записи"),

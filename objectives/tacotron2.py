@@ -201,16 +201,21 @@ class Tacotron2Run(Run):
         self._said = mels[: self.heard] if validation.aligned else []
         if self.hearing is None:
             return found
-        texts = [item.text for item in self._judge.items]
-        by_ear = self.hearing(mels, texts) if validation.aligned else {}  # else it is no speech yet
+        recordings, texts = self._recorded(len(mels))
+        # before it is aligned it is no speech yet
+        by_ear = self.hearing(mels, recordings, texts) if validation.aligned else {}
         found |= by_ear | {"distance": found["value"], "value": value_by(self.by, by_ear)}
         return found | {"spread": None}  # that of the distance
 
     def leave(self, folder: Path) -> None:
         """What was said, once the voice is aligned: before, it is no speech yet."""
         if self.listener is not None and self._said:
-            texts = [item.text for item in self._judge.items[: len(self._said)]]
-            self.listener.put(folder, self.step, self._said, texts)
+            self.listener.put(folder, self.step, self._said, *self._recorded(len(self._said)))
+
+    def _recorded(self, count: int) -> tuple[list[NDArray[np.float32]], list[str]]:
+        """Log-mels and texts of the judge's first sentences."""
+        items = self._judge.items[:count]
+        return [item.mel for item in items], [item.text for item in items]
 
     def later(self, folder: Path, seconds: float) -> Mapping[int, Mapping[str, Any]]:
         return {} if self.listener is None else self.listener.found(folder, seconds)

@@ -18,6 +18,7 @@ GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
 AUTO = "auto"  # among the devices: a GPU if there is one
 REPEATS = "repeats"  # user attribute of a trial with the values of another one, whose number it is
+RECORDINGS = "recordings_"  # before the name of what is heard of a voice: the same of the recordings
 WORST_CER = 0.15  # above the recordings': beyond, a voice is called not intelligible; no listeners were asked
 DECIBEL = "dB"  # the unit of values that are distances
 NAMES_BEFORE = {"cap": "mismatch", "ceiling": "copy_synthesis"}  # version 0.1 stored these

@@ -223,7 +223,8 @@ def _trial_row(trial: FrozenTrial, described: Described, params: list[str]) -> l
 
 
 def course_table(study: optuna.Study, trial: FrozenTrial) -> str:
-    """How a trial's measures went, a row each, with the four weightiest numbers beside the value."""
+    """How a trial's measures went, a row each, with the four weightiest numbers beside the value; last, what
+    of them is known of the recordings."""
     described, rows = Described.of(study), attributes.measures(trial)
     beside = [name for name in described.measures[:4] if any(_number(name, row) for row in rows)]
     names = ["step", described.unit or "value", *map(described.name, beside)]
@@ -231,7 +232,9 @@ def course_table(study: optuna.Study, trial: FrozenTrial) -> str:
         [str(row["step"]), attributes.with_unit(row["value"], ""), *(_number(name, row) for name in beside)]
         for row in rows
     ]
-    return rendered(names, shown_rows)
+    known = {name: value for row in rows for name, value in row.items()}
+    marks = [_number(attributes.RECORDINGS + name, known) for name in beside]
+    return rendered(names, [*shown_rows, *([["recordings", "", *marks]] if any(marks) else [])])
 
 
 def _number(name: str, measured: Record | None) -> str:

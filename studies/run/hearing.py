@@ -59,7 +59,4 @@ def heard_of(voice: Voice, objective: Tacotron2, ear: Ear, trial: int) -> Heard:
     texts, rate = [item.text for item in items], voice.mel_settings.sample_rate
     speeches = voice.read([item.symbols.tolist() for item in items], range(len(items)))
     hearing = Hearing(ear, predictor(), voice.vocoded, rate)
-    spoken = hearing([speech.mel for speech in speeches], texts)
-    recorded = hearing([item.mel for item in items], texts)
-    rates = spoken["cer"], spoken["wer"], recorded["cer"], recorded["wer"]
-    return Heard(trial, *rates, spoken.get("mos"), recorded.get("mos"))
+    return Heard(trial, **hearing([s.mel for s in speeches], [item.mel for item in items], texts))
