@@ -2,19 +2,22 @@
 
 A transcription does not tell: what is hard to hear, a recognizer mends or mishears. So the same recognizer
 (Whisper) is asked how likely it finds a text for a sound, and how likely the text without one of its words,
-or with one of them twice. Where such a text is by far the likelier one, the word was lost or repeated.
+or with one of them twice. Where such a text is by far the likelier one, the word was lost or repeated. Where
+the attention of the voice that spoke is known, it decides between the two, or that neither is so.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import librosa
 import numpy as np
 from numpy.typing import NDArray
 
+from model.speech.text import FrontEnd
 from objectives.ear import HEARD_RATE, Ear, as_heard, normalised
 
 # Differences of log-likelihoods, set on 30 sentences that espeak-ng spoke in English and 27 recorded Russian
@@ -22,6 +25,9 @@ from objectives.ear import HEARD_RATE, Ear, as_heard, normalised
 LOST = 4.0  # of the text without a word, or without its end, and of the whole one
 REPEATED = -5.5  # of the text with a word twice: whatever is written twice is unlikely at first
 LONGEST_SECONDS = 30.0  # which the recognizer hears at once
+# Of attention: a word that is said takes its share of the time, one that is said twice is gone back to.
+PASSED_OVER = 0.5  # of the steps that words of its length have in the median, at most
+READ_AGAIN = 0.5  # of the word's symbols, at least
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,54 @@ class Misreading:
         return bool(self.lost or self.repeated)
 
 
-def misreading(ear: Ear, wave: NDArray[np.float32], rate: int, text: str, heard: str) -> Misreading:
+@dataclass(frozen=True)
+class Attended:
+    """How a voice's attention passed a word."""
+
+    passed_over: bool
+    read_again: bool
+
+
+def attended(path: NDArray[np.int64], ends: Sequence[int]) -> list[Attended]:
+    """Of each word. Args: path: the symbol (S,) that each step attends; ends: of words, exclusive."""
+    word, back = np.searchsorted(ends, path, side="right"), np.maximum.accumulate(path) - path
+    symbols = np.maximum(1, np.diff(ends, prepend=0))
+    steps = np.bincount(word, minlength=len(ends))[: len(ends)] / symbols
+    again = [max(back[word == i], default=0) for i in range(len(ends))]
+    few = PASSED_OVER * np.median(steps)
+    return [
+        Attended(bool(s <= few), bool(a >= READ_AGAIN * n))
+        for s, a, n in zip(steps, again, symbols, strict=True)
+    ]
+
+
+def word_ends(front_end: FrontEnd, text: str, symbols: int) -> list[int]:
+    """Where each word of a text of so many symbols ends, by what it is read as alone: espeak-ng joins some
+    ("in the" becomes one word of phonemes)."""
+    ends = list(accumulate(len(front_end.read(word)) + 1 for word in words_of(text, front_end.name)))
+    return [-(-end * symbols // ends[-1]) for end in ends]
+
+
+def words_of(text: str, language: str) -> list[str]:
+    plain = re.sub(r"[^\w\s'-]", " ", as_heard(text, language))
+    return [word for word in plain.split() if re.search(r"\w", word)]
+
+
+def misreading(
+    ear: Ear,
+    wave: NDArray[np.float32],
+    rate: int,
+    text: str,
+    heard: str,
+    attention: Sequence[Attended] | None = None,
+) -> Misreading:
     """What of `text` a wave (N,) of `rate` Hz says otherwise; nothing is found in one of over 30 s.
 
     Args:
         heard: what the recognizer wrote down.
+        attention: of each word; None: it is not known, and the recognizer alone is asked.
     """
-    plain = re.sub(r"[^\w\s'-]", " ", as_heard(text, ear.language))
-    words = [word for word in plain.split() if re.search(r"\w", word)]
+    words = words_of(text, ear.language)
     sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
     if not len(wave):
         return Misreading(tuple(words), ())
@@ -52,11 +98,16 @@ def misreading(ear: Ear, wave: NDArray[np.float32], rate: int, text: str, heard:
     known = {normalised(word, ear.language) for word in words}
     others = [word for word in normalised(heard, ear.language).split() if word not in known]
     lost = _lost(likelihood, words, others)
-    said = [word for i, word in enumerate(words) if i not in lost]
+    left = [i for i in range(len(words)) if i not in lost]
+    said = [words[i] for i in left]
     whole = likelihood(said)
     again = [likelihood([*said[: i + 1], *said[i:]]) - whole for i in range(len(said))]
-    repeated = tuple(word for word, more in zip(said, again, strict=True) if more > REPEATED)
-    return Misreading(tuple(words[i] for i in sorted(lost)), repeated)
+    twice = [i for i, more in zip(left, again, strict=True) if more > REPEATED]
+    if attention is not None:  # what is heard to be wrong with a word, it knows better
+        wrong = sorted({*lost, *twice})
+        lost = {i for i in wrong if attention[i].passed_over}
+        twice = [i for i in wrong if attention[i].read_again]
+    return Misreading(tuple(words[i] for i in sorted(lost)), tuple(words[i] for i in twice))
 
 
 def _lost(likelihood: "Likelihood", words: Sequence[str], others: Sequence[str]) -> set[int]:

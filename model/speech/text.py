@@ -54,7 +54,7 @@ LOOK_ALIKES = {
     "ru": dict(zip(_LATIN, _CYRILLIC, strict=True)),
 }
 REMOVE, WRITE_OUT = "remove", "write out"
-_GIVEN = re.compile(r"(\[\[[^\[\]\ue000]*\]\])")  # phonemes by hand, such as [[həlˈoʊ]]
+GIVEN = re.compile(r"(\[\[[^\[\]\ue000]*\]\])")  # phonemes by hand, such as [[həlˈoʊ]]
 _HELD = "\ue000"  # in the place of those, for private use, while the rest is normalised
 _WORDS = re.compile(r"[\w+]+(?:['\- ][\w+]+)*")  # between punctuation
 _RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
@@ -106,8 +106,8 @@ class FrontEnd:
         Unknown characters are kept, and phonemes that were given by hand. Raises TextError for a stress mark
         that belongs to no vowel.
         """
-        if self.espeak and (given := _GIVEN.findall(text)):
-            held, each = self.normalise(_GIVEN.sub(_HELD, text)), iter(given)
+        if self.espeak and (given := GIVEN.findall(text)):
+            held, each = self.normalise(GIVEN.sub(_HELD, text)), iter(given)
             return re.sub(_HELD, lambda found: next(each, found.group()), held)
         plain = self._plain(text)
         if self.name == "ru" and (stray := _STRAY_STRESS.search(plain)):
@@ -142,22 +142,22 @@ class FrontEnd:
         if not self.espeak:
             return normalised
         parts = (
-            part[2:-2] if _GIVEN.fullmatch(part) else _WORDS.sub(self._in_phonemes, part)
-            for part in _GIVEN.split(normalised)
+            part[2:-2] if GIVEN.fullmatch(part) else _WORDS.sub(self._in_phonemes, part)
+            for part in GIVEN.split(normalised)
         )
         return " ".join("".join(parts).split())
 
     def unknown(self, text: str) -> dict[str, int]:
         """Characters of the text that have no symbol, counted, in the order of their first appearance."""
         if self.espeak:
-            return FRONT_ENDS[self.name].unknown(_GIVEN.sub(" ", text))
+            return FRONT_ENDS[self.name].unknown(GIVEN.sub(" ", text))
         known = set(self.symbols) - {PADDING, END} | ({ACUTE} if self.name == "ru" else set())
         return dict(Counter(character for character in self._plain(text) if character not in known))
 
     def mends(self, text: str) -> dict[str, str]:
         """What to do about each unknown character: REMOVE, the letter that it looks like, or WRITE_OUT."""
         if self.espeak:
-            return FRONT_ENDS[self.name].mends(_GIVEN.sub(" ", text))
+            return FRONT_ENDS[self.name].mends(GIVEN.sub(" ", text))
         mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in self.unknown(text)}
         alike = LOOK_ALIKES[self.name]
         words = [word for word in re.findall(r"\w+", self._plain(text)) if not mends.keys().isdisjoint(word)]

@@ -14,10 +14,11 @@ import soundfile
 
 from model import checkpoint
 from model.data.staging import being_made
+from model.speech.text import GIVEN
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS, Speech, Voice, load_voice
 from objectives.ear import Ear, EarError, Transcription, recognizer_of
-from objectives.misreading import Misreading, misreading
+from objectives.misreading import Attended, Misreading, attended, misreading, word_ends
 from objectives.pictures import save_alignment
 from smart_tuner.notify.telegram.voice_note import as_opus
 from smart_tuner.store import attributes
@@ -143,6 +144,15 @@ class Reading:
         return self.heard.cer > MOST_CER, wrong, self.heard.cer
 
 
+def attention_of(voice: Voice, speech: Speech, text: str) -> list[Attended] | None:
+    """None where the places of words in the text are not known: some of it was given as phonemes."""
+    if GIVEN.search(text):
+        return None
+    return attended(
+        speech.alignment.argmax(1), word_ends(voice.front_end, text, speech.alignment.shape[1] - 1)
+    )
+
+
 def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
     """The best reading of a text, of at most four with other masks; the first sound one will do.
 
@@ -153,7 +163,8 @@ def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
         speech = voice.speak(text, seed=len(found))
         wave, rate = voice.sound(speech), voice.mel_settings.sample_rate
         heard = ear([wave], rate, [text])
-        found.append(Reading(speech, heard, misreading(ear, wave, rate, text, heard.texts[0])))
+        said = misreading(ear, wave, rate, text, heard.texts[0], attention_of(voice, speech, text))
+        found.append(Reading(speech, heard, said))
     return min(found, key=lambda reading: reading.faults), len(found)
 
 

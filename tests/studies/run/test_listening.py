@@ -199,5 +199,7 @@ def test_recordings_are_heard_once_for_all_voices():
     voices, recordings = [np.zeros((frames, 80)) for frames in (3, 4)], [np.zeros((9, 80))]
     found = [hearing([voice], recordings, ["a"]) for voice in voices]
     assert found[0] == found[1] and sorted(vocoded) == [3, 4, 9]
-    assert hearing(voices[:1], (), ["b"]) == {"cer": 0.25, "wer": 0.5} | found[0]  # left by an earlier version
+    assert (
+        hearing(voices[:1], (), ["b"]) == {"cer": 0.25, "wer": 0.5} | found[0]
+    )  # left by an earlier version
     assert hearing(voices[:1], recordings, ["b"]) == found[0] and sorted(vocoded) == [3, 3, 3, 4, 9, 9]
