@@ -24,6 +24,7 @@ from model.speech.hifigan import VocoderError
 from model.speech.vocoder import vocoder_of
 from objectives.ear import Ear, EarError
 from objectives.mos import Mos, predictor
+from objectives.similarity import SpeakerEncoder, similarity, speaker_encoder
 from smart_tuner.store.attributes import RECORDINGS, numbers
 
 FOLDER = "heard"
@@ -34,30 +35,49 @@ LISTENERS = 3  # processes in all, if they are killed
 
 
 class Hearing:
-    """Vocodes mels, and says how much of them is understood and how good they sound.
+    """Vocodes mels, and says how much of them is understood, how good they sound, and how much like the
+    person of the recordings.
 
     Args:
-        mos: None: it is not predicted.
+        mos, encoder: None: it is not predicted, or not compared.
         vocoder: makes waves (N,) of `rate` Hz.
     """
 
-    def __init__(self, ear: Ear, mos: Mos | None, vocoder: Callable[[Array], Array], rate: int) -> None:
-        self._ear, self._mos, self._vocoder, self._rate = ear, mos, vocoder, rate
-        self._marks: tuple[Sequence[str], dict[str, float]] = [], {}  # of recordings, the same for each voice
+    def __init__(
+        self,
+        ear: Ear,
+        mos: Mos | None,
+        encoder: SpeakerEncoder | None,
+        vocoder: Callable[[Array], Array],
+        rate: int,
+    ) -> None:
+        self._ear, self._mos, self._encoder, self._vocoder, self._rate = ear, mos, encoder, vocoder, rate
+        self._texts: Sequence[str] = []  # whose recordings were heard: they are the same for each voice
+        self._marks: dict[str, float] = {}
+        self._speaker: Sequence[Array] = []
 
     def __call__(self, mels: Mels, recordings: Mels, texts: Sequence[str]) -> dict[str, float]:
-        """ "cer", "wer" (0 to 1) and, where it is predicted, "mos" (1 to 5) of log-mels (F, n_mels) that are
-        to say `texts`; the same of their recordings, which are heard once, as "recordings_cer" and so on."""
-        if recordings and self._marks[0] != texts:  # none were left by earlier versions
-            heard = self._heard(recordings, texts)
-            self._marks = texts, {f"{RECORDINGS}{name}": value for name, value in heard.items()}
-        return self._heard(mels, texts) | self._marks[1]
+        """Of log-mels (F, n_mels) that are to say `texts`: "cer", "wer" (0 to 1) and, where it is measured,
+        "mos" (1 to 5) and "similarity" (-1 to 1); the same of their recordings as "recordings_cer" and so on,
+        the similarity of one half of them to the other."""
+        if recordings and self._texts != texts:  # none were left by earlier versions
+            heard, self._speaker = self._heard(recordings, texts)
+            if len(self._speaker) > 1:
+                heard["similarity"] = similarity(self._speaker[::2], self._speaker[1::2])
+            self._texts, self._marks = texts, {RECORDINGS + name: value for name, value in heard.items()}
+        found, speaker = self._heard(mels, texts)
+        if speaker and self._texts == texts:
+            found["similarity"] = similarity(speaker, self._speaker)
+        return found | (self._marks if self._texts == texts else {})
 
-    def _heard(self, mels: Mels, texts: Sequence[str]) -> dict[str, float]:
+    def _heard(self, mels: Mels, texts: Sequence[str]) -> tuple[dict[str, float], list[Array]]:
+        """With the d-vectors."""
         waves = [self._vocoder(mel) for mel in mels]
         said = self._ear(waves, self._rate, texts)
         found = {"cer": said.cer, "wer": said.wer}
-        return found if self._mos is None else found | {"mos": self._mos(waves, self._rate)}
+        if self._mos is not None:
+            found["mos"] = self._mos(waves, self._rate)
+        return found, [self._encoder(wave, self._rate) for wave in waves] if self._encoder else []
 
 
 @dataclass(frozen=True)
@@ -78,7 +98,7 @@ class Means:
         """On the CPU. Raises EarError, VocoderError."""
         ear = Ear(self.recognizer, self.language)
         vocoder = vocoder_of(self.vocoder, self.mel_settings, torch.device("cpu"))
-        return Hearing(ear, predictor(), vocoder, self.mel_settings.sample_rate)
+        return Hearing(ear, predictor(), speaker_encoder(), vocoder, self.mel_settings.sample_rate)
 
 
 class Listener:

@@ -56,9 +56,9 @@ SIGNALS = {
 NOBODY = "none"  # in place of a recognizer
 # Numbers of a measure that are shown beside its value; those by ear are known where somebody listened.
 MEASURES = (
-    *("aligned_share", "cer", "failure_share", "mos", "wer"),
+    *("aligned_share", "cer", "failure_share", "mos", "wer", "similarity"),
     *("diagonal_score", "gate_accuracy", "shortest", "longest"),
-    *("recordings_cer", "recordings_wer", "recordings_mos"),
+    *("recordings_cer", "recordings_wer", "recordings_mos", "recordings_similarity"),
 )
 # What a trial's value may be, with its unit and its name in English and Russian; smaller is better.
 VALUES: dict[str, tuple[str, tuple[str, str]]] = {
@@ -80,6 +80,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "measure.cer": ("letters not understood (CER)", "неразборчиво букв (CER)"),
     "measure.wer": ("words not understood (WER)", "неразборчиво слов (WER)"),
     "measure.mos": ("predicted MOS", "предсказанная оценка (MOS)"),
+    "measure.similarity": ("speaker similarity", "сходство голоса с записями"),
+    "measure.recordings_similarity": ("speaker similarity of the recordings", "сходство записей между собой"),
     "measure.recordings_cer": ("CER of the recordings", "CER записей"),
     "measure.recordings_wer": ("WER of the recordings", "WER записей"),
     "measure.recordings_mos": ("predicted MOS of the recordings", "предсказанная оценка (MOS) записей"),

@@ -138,7 +138,8 @@ def distances(study: optuna.Study) -> dict[str, float]:
 @dataclass(frozen=True)
 class Heard:
     """What was understood of a trial's voice on held-out sentences, and of their recordings: error rates of
-    letters and words, 0 to 1 (objectives/ear.py), and predicted MOS, 1 to 5, where it was predicted."""
+    letters and words, 0 to 1 (objectives/ear.py), and where they are known predicted MOS, 1 to 5, and speaker
+    similarity, -1 to 1."""
 
     trial: int
     cer: float
@@ -147,6 +148,8 @@ class Heard:
     recordings_wer: float
     mos: float | None = None
     recordings_mos: float | None = None
+    similarity: float | None = None
+    recordings_similarity: float | None = None
 
     @property
     def letters(self) -> int:

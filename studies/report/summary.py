@@ -334,6 +334,10 @@ def measure_line(study: optuna.Study, spec: Spec, best: FrozenTrial) -> str:
         line += f". Understood: {heard.letters} of 100 letters (recordings: {heard.recordings_letters})"
         if heard.mos is not None and heard.recordings_mos is not None:
             line += f", predicted MOS {heard.mos:.1f} (recordings: {heard.recordings_mos:.1f})"
+        if heard.similarity is not None and heard.recordings_similarity is not None:
+            line += (
+                f", speaker similarity {heard.similarity:.2f} (recordings: {heard.recordings_similarity:.2f})"
+            )
         if not heard.intelligible:
             command = f"run_study.py {winner.resume(spec)} --finish {winner.longer(spec, best)}"
             line += f"; not intelligible yet: {command} trains it on"

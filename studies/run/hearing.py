@@ -12,6 +12,7 @@ from model.speech.voice import Voice
 from objectives.ear import Ear, EarError, recognizer_of
 from objectives.listening import Hearing
 from objectives.mos import predictor
+from objectives.similarity import speaker_encoder
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import Heard
@@ -58,5 +59,5 @@ def heard_of(voice: Voice, objective: Tacotron2, ear: Ear, trial: int) -> Heard:
     items = objective.corpus.held_out[:MOST_SENTENCES]
     texts, rate = [item.text for item in items], voice.mel_settings.sample_rate
     speeches = voice.read([item.symbols.tolist() for item in items], range(len(items)))
-    hearing = Hearing(ear, predictor(), voice.vocoded, rate)
+    hearing = Hearing(ear, predictor(), speaker_encoder(), voice.vocoded, rate)
     return Heard(trial, **hearing([s.mel for s in speeches], [item.mel for item in items], texts))
