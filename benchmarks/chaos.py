@@ -56,6 +56,7 @@ STEPS, MEASURE_EVERY, CHECKPOINT_EVERY = 45, 9, 3
 STEP_SECONDS = 0.01
 WORST = ("reserved", "asked", "bound", "ckpt-written", "ckpt-renamed", "row-written", "reported", "verdict")
 WORST_ENDS = ("decided", "telling")
+FREEZE_THAW = "freeze-thaw"
 TOY, REAL = "toy", "real"  # studies, by what their trials train
 REAL_SHARE = 0.25  # of the kills
 LIVES = 0.3, 4.0  # seconds, of a worker that is killed at a random moment
@@ -160,6 +161,8 @@ def toy_spec(trials: int, name: str = TOY, **tables: Any) -> Spec:
         "checkpoint_every": CHECKPOINT_EVERY,
     }
     data |= tables
+    if data["search"]["method"] == FREEZE_THAW:
+        del data["sampler"], data["pruner"]
     return Spec.parse(data, "the toy study")
 
 
@@ -212,6 +215,7 @@ class Loop:
     kills: int
     rng: random.Random
     name: str = TOY
+    method: str = "prune"
     died: int = 0
     trials: int = 0
     faults: list[str] = field(default_factory=list)
@@ -220,14 +224,18 @@ class Loop:
     def run(self) -> None:
         storage = open_storage(self.url)
         self.trials = max(4, self.kills // 2)
-        study = open_study(toy_spec(self.trials, self.name), storage)
+        study = open_study(self._spec(), storage)
         self._work()
         while self.died < self.kills and time.monotonic() < self.deadline:  # all trials ended too soon
             self.trials += 4
-            study = open_study(toy_spec(self.trials, self.name), storage)
+            study = open_study(self._spec(), storage)
             self._work()
-        self.faults += check(study, toy_spec(self.trials, self.name), self.workdir)
+        self.faults += check(study, self._spec(), self.workdir)
+        self.trials = len(study.trials)
         storage.close()
+
+    def _spec(self) -> Spec:
+        return toy_spec(self.trials, self.name, search={"method": self.method})
 
     def _work(self) -> None:
         """Until every worker ended by itself; those that die are replaced."""
@@ -269,18 +277,19 @@ class Loop:
 def check(study: optuna.Study, spec: Spec, workdir: Path) -> Iterator[str]:
     """Everything that does not hold."""
     trials = [t for t in study.get_trials() if t.state.name != "WAITING"]
-    if len(trials) != spec.budget.trials:
+    if not spec.freezes and len(trials) != spec.budget.trials:
         yield f"{len(trials)} trials instead of {spec.budget.trials}"
     counts = Leases(rdb(study).ours, study.user_attrs["uid"]).counts()
     if counts != {"done": len(trials)}:
         yield f"leases are left: {counts}"
     for trial in trials:
-        yield from check_trial(study.study_name, trial, workdir)
+        yield from check_trial(study.study_name, trial, workdir, whole=not spec.freezes)
     left = (*workdir.rglob("*.tmp"), *workdir.rglob("*.tmp.*"), *workdir.rglob(f"{PREFIX}*"))
     yield from (f"left behind: {path.relative_to(workdir)}" for path in left)
 
 
-def check_trial(study_name: str, trial: FrozenTrial, workdir: Path) -> Iterator[str]:
+def check_trial(study_name: str, trial: FrozenTrial, workdir: Path, whole: bool) -> Iterator[str]:
+    """Args: whole: whether only one that came to its last step completes."""
     name = f"trial {trial.number}"
     if trial.state.name not in ("COMPLETE", "PRUNED"):
         yield f"{name} ended as {trial.state.name}: {trial.user_attrs.get('reason')}"
@@ -290,8 +299,9 @@ def check_trial(study_name: str, trial: FrozenTrial, workdir: Path) -> Iterator[
     if any(expected[step] != value for step, value in values.items()):
         yield f"{name} reported {values}, undisturbed {expected}"
     last = max(values)
-    wanted = min(expected.values()) if trial.state.name == "COMPLETE" else values[last]
-    if trial.value != wanted or (trial.state.name == "COMPLETE" and last != STEPS):
+    complete = trial.state.name == "COMPLETE"
+    wanted = min(value for step, value in expected.items() if step <= last) if complete else values[last]
+    if trial.value != wanted or (complete and whole and last != STEPS):
         yield f"{name} has the value {trial.value} at step {last}, undisturbed {wanted}"
     if list(values) != [step for step in expected if step <= last]:
         yield f"{name} reported at steps {list(values)}"
@@ -327,16 +337,17 @@ def undisturbed(study_name: str, params: dict[str, Any]) -> Iterator[tuple[int, 
 @click.option("--kills", default=60, show_default=True, help="In each configuration.")
 @click.option("--workers", default="1,2,4", show_default=True)
 @click.option("--databases", default="sqlite,postgresql", show_default=True, help="On servers of its own.")
+@click.option("--method", type=click.Choice(["prune", FREEZE_THAW]), default="prune", show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
-def main(kills: int, workers: str, databases: str, seed: int, form: str) -> None:
+def main(kills: int, workers: str, databases: str, method: str, seed: int, form: str) -> None:
     FORKED.set_forkserver_preload(PRELOADED)
     torch.set_num_threads(1)
     prepare()
     rows: list[dict[str, Any]] = []
     for database in databases.split(","):
         for count in map(int, workers.split(",")):
-            for row in configuration(database, count, kills, seed):
+            for row in configuration(database, count, kills, method, seed):
                 for fault in row.pop("faults"):
                     click.echo(f"{database}, {count} workers, seed {seed}: {fault}", err=True)
                 click.echo(json.dumps(row), err=True)
@@ -345,18 +356,19 @@ def main(kills: int, workers: str, databases: str, seed: int, form: str) -> None
     sys.exit(any(row["exceptions"] for row in rows))
 
 
-def configuration(database: str, count: int, kills: int, seed: int) -> Iterator[dict[str, Any]]:
+def configuration(database: str, count: int, kills: int, method: str, seed: int) -> Iterator[dict[str, Any]]:
     workdir = Path(tempfile.mkdtemp(prefix="chaos-"))
     real = round(REAL_SHARE * kills)
     with nullcontext(f"sqlite:///{workdir}/study.db") if database == "sqlite" else postgresql_server() as url:
         for name, share in ((TOY, kills - real), (REAL, real)):
             began, place = time.monotonic(), workdir / name
             place.mkdir()
-            loop = Loop(url, place, count, share, random.Random(seed), name)
+            loop = Loop(url, place, count, share, random.Random(seed), name, method)
             loop.run()
             yield {
                 "database": database,
                 "workers": count,
+                "method": method,
                 "network": name,
                 "kills": loop.died,
                 "trials": loop.trials,

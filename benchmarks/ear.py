@@ -2,12 +2,13 @@
 
 `cost`: CPU seconds of the vocoder, the recogniser and the predicted MOS for each second of speech, and of a
 measure's listening beside 100 steps of the quickstart's network alone, in turns.
-`rung`: what listening adds to the quickstart's trials: CPU seconds of the same trials, validations and
-measures among them, by a worker and by its listener, with all that they start, with and without it, in turns.
+`rung`: what listening adds to the quickstart's trials: CPU seconds of studies of the same trials, with
+listening beside training and at the end, at the end alone, and without, in turns.
 `vocoders`: predicted MOS of the recordings in a folder, and of the same through each vocoder and back.
 """
 
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -30,7 +31,7 @@ from model.speech import hifigan
 from model.speech.audio import MelSettings, mel_spectrogram, read_wave
 from model.speech.hifigan import load_hifigan
 from model.speech.vocoder import GriffinLim, Vocoder, installed, vocoder_of
-from objectives.ear import Ear
+from objectives.ear import VARIABLE, Ear
 from objectives.listening import Hearing
 from objectives.mos import Mos
 from studies.report.summary import formatted
@@ -100,41 +101,48 @@ def cost(
 
 def rung(home: Path, sentences: int, trials: int, rounds: int) -> dict[str, Any]:
     """Args: home: of a finished quickstart, whose speech is taken."""
-    spent: dict[int, list[float]] = {sentences: [], 0: []}
+    ears = {
+        "listening": f"sentences = {sentences}",
+        "at the end alone": "sentences = 0",
+        "nobody": 'recognizer = "none"',
+    }
+    spent: dict[str, list[float]] = {name: [] for name in ears}
     for n in track(range(rounds), f"{rounds} rounds", console=Console(stderr=True), transient=True):
-        for heard, found in spent.items():
+        for name, ear in ears.items():
             with TemporaryDirectory() as folder:
                 place, file = Path(folder) / "home", Path(folder) / "quickstart.toml"
                 place.mkdir()
                 (place / "corpora").symlink_to((home / "corpora").absolute())
-                file.write_text(shortened(trials, n + 1, heard))
-                found.append(children_seconds(["--home", str(place), "start", str(file)]))
-    shares = [100 * (a / b - 1) for a, b in zip(spent[sentences], spent[0], strict=True)]
+                file.write_text(shortened(trials, n + 1, ear))
+                environment = {VARIABLE: ""} if name == "nobody" else {}
+                spent[name].append(children_seconds(["--home", str(place), "start", str(file)], environment))
+    shares = [100 * (a - b) / c for a, b, c in zip(*spent.values(), strict=True)]
     return {
         "trials": trials,
-        "with listening, CPU s": round(statistics.median(spent[sentences]), 1),
-        "without, CPU s": round(statistics.median(spent[0]), 1),
+        **{f"{name}, CPU s": round(statistics.median(found), 1) for name, found in spent.items()},
         "share of a rung, %": round(statistics.median(shares), 1),
         "of rounds": f"{min(shares):.1f}-{max(shares):.1f}",
     }
 
 
-def shortened(trials: int, seed: int, heard: int) -> str:
+def shortened(trials: int, seed: int, ear: str) -> str:
     """The quickstart's search as a study file of its own: whole trials, and nothing after them."""
     text = (Path(__file__).parents[1] / "studies" / "quickstart.toml").read_text()
-    space, objective = (
-        text[: text.index("[pruner]")],
-        text[text.index("[objective]") : text.index("[finish]")],
-    )
-    own = f'[pruner]\nname = "none"\n[budget]\ntrials = {trials}\n[ear]\nsentences = {heard}\n'
-    return f"{space.replace('seed = 1', f'seed = {seed}')}{objective}{own}"
+    after = r"^\[(?:sampler|search|budget)\]"
+    space = re.split(after, text[text.index("[corpus]") :], flags=re.MULTILINE)[0]
+    objective = text[text.index("[objective]") : text.index("[finish]")]
+    named = f'name = "rung"\nquestion = "What does listening cost?"\nseed = {seed}'
+    whole = f'[sampler]\nname = "random"\n[pruner]\nname = "none"\n[budget]\ntrials = {trials}'
+    return "\n".join([named, space, whole, f"[ear]\n{ear}", objective])
 
 
-def children_seconds(arguments: list[str]) -> float:
+def children_seconds(arguments: list[str], environment: dict[str, str]) -> float:
     """CPU seconds of the program and of all that it starts."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "run_study.py", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

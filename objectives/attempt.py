@@ -85,6 +85,8 @@ class Attempt:
     Args:
         folder: where its checkpoints and samples are; made by whoever holds the trial.
         asked_to_stop: asked after every step; a signal's number, 0 for another reason, or none.
+        goes_on: asked at each measure but the last; else the trial is paused there.
+        was_paused: the search has just chosen the trial, and is not asked where it begins.
         kept: told of every checkpoint that was written.
         consumed: told of every step.
     """
@@ -95,6 +97,8 @@ class Attempt:
     outage: Outage
     asked_to_stop: Callable[[], int | None] = lambda: None
     kept: Callable[[Path], None] = lambda _: None
+    goes_on: Callable[[], bool] = lambda: True
+    was_paused: bool = False
     consumed: Consumed = field(default_factory=Consumed)
 
 

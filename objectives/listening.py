@@ -57,9 +57,9 @@ class Hearing:
         self._speaker: Sequence[Array] = []
 
     def __call__(self, mels: Mels, recordings: Mels, texts: Sequence[str]) -> dict[str, float]:
-        """Of log-mels (F, n_mels) that are to say `texts`: "cer", "wer" (0 to 1) and, where it is measured,
-        "mos" (1 to 5) and "similarity" (-1 to 1); the same of their recordings as "recordings_cer" and so on,
-        the similarity of one half of them to the other."""
+        """What is heard in log-mels (F, n_mels) that are to say `texts`: "cer", "wer" (0 to 1) and, where it
+        is measured, "mos" (1 to 5) and "similarity" (-1 to 1); the same of their recordings as
+        "recordings_cer" and so on, the similarity of one half of them to the other."""
         if recordings and self._texts != texts:  # none were left by earlier versions
             heard, self._speaker = self._heard(recordings, texts)
             if len(self._speaker) > 1:

@@ -50,7 +50,7 @@ class Attended:
 
 
 def attended(path: NDArray[np.int64], ends: Sequence[int]) -> list[Attended]:
-    """Of each word. Args: path: the symbol (S,) that each step attends; ends: of words, exclusive."""
+    """How each word was passed. Args: path: symbols (S,) that steps attend; ends: of words, exclusive."""
     word, back = np.searchsorted(ends, path, side="right"), np.maximum.accumulate(path) - path
     symbols = np.maximum(1, np.diff(ends, prepend=0))
     steps = np.bincount(word, minlength=len(ends))[: len(ends)] / symbols

@@ -53,7 +53,7 @@ class SpeakerEncoder(nn.Module):
 
 
 def similarity(one: Sequence[Array], other: Sequence[Array]) -> float:
-    """Of two groups of d-vectors; 0 where one has none, or only silence."""
+    """Between two groups of d-vectors; 0 where one has none, or only silence."""
     a, b = (np.sum(group, axis=0) if group else np.zeros(WIDTH) for group in (one, other))
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / length if length else 0.0

@@ -35,6 +35,10 @@ class Interrupted(Exception):
         self.signal = signal
 
 
+class Paused(Exception):
+    """The search goes on with another trial; this one's checkpoint is written, and it may go on later."""
+
+
 class Unrepairable(Exception):
     """A rule found a fault that no setting of this trial can be blamed for."""
 
@@ -66,8 +70,8 @@ class Trial:
         """Train to the end.
 
         Raises:
-            TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or Interrupted,
-            after a checkpoint, when the attempt was asked to stop.
+            TrialPruned, Unrepairable, NonFinite or OutOfMemory (without rules), StorageLost, or, after a
+            checkpoint, Interrupted, when the attempt was asked to stop, or Paused.
         """
         wait_for = self._attempt.outage.wait_for
         self._restore()
@@ -85,6 +89,7 @@ class Trial:
 
     def _train(self) -> float:
         run, history, live = self._run, self._history, Progress(self._attempt.folder)
+        chosen_at = run.step if self._attempt.was_paused else None
         while True:
             if history and history[-1].step == run.step:  # just measured, here or before a kill
                 if self._is_over():
@@ -97,6 +102,8 @@ class Trial:
                     if math.isnan(value := history[-1].value):
                         raise optuna.TrialPruned(reason("no_value", value=value))
                     raise optuna.TrialPruned(reason("behind", step=run.step))
+                if run.step != chosen_at and not self._attempt.goes_on():
+                    raise Paused(f"paused at step {run.step}")
             if not self._measure_is_due():
                 self._train_to_next_measure(live)
             history.append(self._measure())

@@ -90,6 +90,10 @@ COMMON: dict[str, tuple[str, str]] = {
         "вернуться и вдвое снизить скорость обучения",
     ),
     "end.behind": ("step {step}: behind the other trials", "шаг {step}: отстаёт от других испытаний"),
+    "end.not_chosen": (
+        "the search's steps went to other trials",
+        "шаги поиска достались другим испытаниям",
+    ),
     "end.impure": (
         "step {step}: a repair changed {names} (credit is pure)",
         "шаг {step}: исправление изменило {names} (credit = pure)",

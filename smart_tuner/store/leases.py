@@ -45,6 +45,7 @@ class Lease:
     consumed: Consumed = field(
         default_factory=Consumed, compare=False
     )  # noted with every renewal, and at the end
+    was_paused: bool = field(default=False, compare=False)  # until this attempt took it
 
 
 @dataclass(frozen=True)
@@ -81,39 +82,56 @@ class Leases:
 
     # Taking
 
-    def claim(self, retries: int = 3, left: Callable[[str], bool] = lambda _: False) -> Lease | None:
+    def claim(
+        self, retries: int = 3, left: Callable[[str], bool] = lambda _: False, paused: bool = True
+    ) -> Lease | None:
         """A trial that was released, or whose owner is gone, as its next attempt; one whose attempts ended
         without a word more often than `retries` is given up.
 
         Args:
             left: whether an attempt (its uid) said elsewhere that it ended, as it could not say so here.
+            paused: whether paused trials count as released: nobody chooses among them.
         """
+        states = ("released", "held", *(["paused"] if paused else []))
         with self._engine.begin() as connection:
             expired = (LEASES.c.expires_at < self._now()).label("expired")
-            query = select(LEASES, expired).where(self._mine, LEASES.c.state.in_(("released", "held")))
+            query = select(LEASES, expired).where(self._mine, LEASES.c.state.in_(states))
             rows = connection.execute(query.order_by(LEASES.c.number)).mappings().all()
         for row in rows:
             died = row["state"] == "held"
             if died and not self._is_over(row):
                 continue
             deaths = row["deaths"] + (died and not left(row["attempt_uid"]))
-            consumed = Consumed(row["steps"] or 0, row["seconds"] or 0.0)
-            number, attempt_no = row["number"], row["attempt_no"] + 1
-            lease = Lease(row["id"], number, uuid.uuid4().hex, attempt_no, deaths, consumed)
             given_up = deaths > retries
-            values = {
-                "attempt_uid": lease.attempt_uid,
-                "attempt_no": lease.attempt_no,
-                "deaths": deaths,
-                "owner": self._owner,
-                "state": "decided" if given_up else "held",
-                "outcome": _outcome("FAIL", None, reason("worker_died", times=deaths)) if given_up else None,
-                "expires_at": self._now() + LIFE_SECONDS,
-            }
-            as_seen = [LEASES.c[name] == row[name] for name in ("id", "attempt_uid", "beat", "state")]
-            if self._changed(update(LEASES).where(*as_seen).values(**values)) and not given_up:
+            outcome = _outcome("FAIL", None, reason("worker_died", times=deaths)) if given_up else None
+            if (lease := self._taken(row, deaths, outcome)) is not None and not given_up:
                 return lease
         return None
+
+    def take_up(self, number: int) -> Lease | None:
+        """A paused trial, as its next attempt; None where another worker was faster."""
+        query = select(LEASES).where(self._mine, LEASES.c.number == number, LEASES.c.state == "paused")
+        with self._engine.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        lease = None if row is None else self._taken(row, row["deaths"])
+        return None if lease is None else replace(lease, was_paused=True)
+
+    def _taken(self, row: RowMapping, deaths: int, outcome: Mapping[str, Any] | None = None) -> Lease | None:
+        """The trial of a row as its next attempt, or with the outcome that is decided by it; None where the
+        row has changed."""
+        consumed = Consumed(row["steps"] or 0, row["seconds"] or 0.0)
+        lease = Lease(row["id"], row["number"], uuid.uuid4().hex, row["attempt_no"] + 1, deaths, consumed)
+        values = {
+            "attempt_uid": lease.attempt_uid,
+            "attempt_no": lease.attempt_no,
+            "deaths": deaths,
+            "owner": self._owner,
+            "state": "held" if outcome is None else "decided",
+            "outcome": outcome,
+            "expires_at": self._now() + LIFE_SECONDS,
+        }
+        as_seen = [LEASES.c[name] == row[name] for name in ("id", "attempt_uid", "beat", "state")]
+        return lease if self._changed(update(LEASES).where(*as_seen).values(**values)) else None
 
     def reserve(self, most: int) -> Lease | None:
         """The right to ask for a new trial, while fewer than `most` were started."""
@@ -155,6 +173,11 @@ class Leases:
     def release(self, lease: Lease) -> None:
         """Anybody may go on with the trial. Raises Fenced."""
         values = {"state": "released", "expires_at": 0.0}
+        self._must_change(lease, "held", values | asdict(lease.consumed))
+
+    def pause(self, lease: Lease) -> None:
+        """The search may go on with the trial, if it chooses it (`take_up`). Raises Fenced."""
+        values = {"state": "paused", "expires_at": 0.0}
         self._must_change(lease, "held", values | asdict(lease.consumed))
 
     def decide(self, lease: Lease, state: str, value: float | None, reason: Reason) -> None:
@@ -213,6 +236,12 @@ class Leases:
                     row = self._row("released", uuid.uuid4().hex, 0.0)
                     connection.execute(insert(LEASES).values(**row | orphan))
             connection.execute(delete(LEASES).where(LEASES.c.id.in_(slots), still))
+
+    def paused(self) -> list[int]:
+        """The numbers of the trials with which the search may go on."""
+        query = select(LEASES.c.number).where(self._mine, LEASES.c.state == "paused")
+        with self._engine.begin() as connection:
+            return list(connection.execute(query.order_by(LEASES.c.number)).scalars())
 
     def holders(self) -> list[RowMapping]:
         """Number, owner and attempt of the trials that are held now."""

@@ -70,7 +70,7 @@ LEASES = Table(  # who runs which trial; one row a started trial
     Column("id", Integer, primary_key=True),
     Column("study_uid", String(32), nullable=False),
     Column("number", Integer),  # none: its trial is being asked for
-    Column("state", String(16), nullable=False),  # asking, held, released, decided, done
+    Column("state", String(16), nullable=False),  # asking, held, released, paused, decided, done
     Column("attempt_uid", String(32), nullable=False),
     Column("attempt_no", Integer, nullable=False),
     Column("deaths", Integer, nullable=False),  # attempts that ended without a word

@@ -17,6 +17,7 @@ from studies.file.named import Named, Recipe, Unbuildable, pruner_recipe, sample
 from studies.file.sections import Asha, Random
 from studies.file.space import derived
 from studies.file.spec import Spec, SpecError
+from studies.search.freeze_thaw import FreezeThawSampler
 
 JOINTLY = "smart_tuner:jointly"  # system attribute of a trial: what was drawn for it at once
 EXHAUSTED = "smart_tuner:exhausted"  # system attribute of a study: its sampler has nothing left to try
@@ -77,6 +78,8 @@ def sampler(spec: Spec, allowed: Collection[str] = ()) -> BaseSampler:
     """Args: allowed: code that the local user named. Raises SpecError where the study's cannot be used."""
     chosen = spec.sampler
     seed = spec.seed
+    if spec.freezes:
+        return SeededPerTrial(seed, lambda seed: FreezeThawSampler(spec, seed))
     if isinstance(chosen, Named):
         try:
             found, given = sampler_recipe(chosen, spec.space, allowed)
@@ -107,6 +110,8 @@ def pruner(spec: Spec, allowed: Collection[str] = ()) -> BasePruner:
     """As `sampler`. Of a class that takes them, the first and last step that count are the study's."""
     chosen = spec.pruner
     plan = spec.objective
+    if spec.freezes:
+        return NopPruner()
     if isinstance(chosen, Named):
         try:
             found = pruner_recipe(chosen, allowed)

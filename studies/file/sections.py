@@ -273,9 +273,12 @@ class Search(Table):
     """What belongs to the search as a whole.
 
     Args:
+        method: "prune": the sampler draws each trial, and the pruner ends it. "freeze-thaw": it is drawn and
+            paused by studies/search/freeze_thaw.py, and goes on when it promises most.
         repeats: trials of the best values with other seeds, once the search is over.
     """
 
+    method: Literal["prune", "freeze-thaw"] = "prune"
     repeats: int = Field(default=0, ge=0)
 
 

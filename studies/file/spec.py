@@ -68,6 +68,7 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
     "rules": {"extra": [], "modes": {}},
     "training": {"precision": PRECISION},
 }
+PRUNE = "prune"  # the method of a search that ends trials, and pauses none
 MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
 OF_STUDY = "study:"  # before the name of the study whose voice it is
 PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
@@ -134,7 +135,7 @@ class Spec(Table):
         table = data.get("objective")
         uses = table.get("use") if isinstance(table, Mapping) else None
         known = _parameters_of(own, source) if own else None if uses is not None else PARAMETERS
-        context = {"stored": stored, "known": known, "own": own}
+        context = {"stored": stored, "known": known, "own": own, "given": set(data)}
         try:  # as JSON, so that files and stored studies are checked alike
             return cls.model_validate_json(json.dumps(data, default=str), context=context)
         except ValidationError as error:
@@ -206,6 +207,14 @@ class Spec(Table):
             except Unbuildable as error:
                 refuse(error.faults)
         return chosen
+
+    @field_validator("search")
+    @classmethod
+    def _check_search(cls, search: Search, info: ValidationInfo) -> Search:
+        given = set() if (info.context or {}).get("stored") else (info.context or {}).get("given", set())
+        faults = [] if search.method == PRUNE else _freeze_thaw_faults(given, info.data.get("space"))
+        refuse([(("method",), fault) for fault in faults])
+        return search
 
     @field_validator("objective")
     @classmethod
@@ -287,6 +296,11 @@ class Spec(Table):
         return Voice(self.corpus, self.model, self.objective.speak)
 
     @property
+    def freezes(self) -> bool:
+        """Whether trials of the search are paused, and go on later."""
+        return self.search.method != PRUNE
+
+    @property
     def code(self) -> tuple[str, ...]:
         """All code of the user's that it names; it may be imported where the user named this file."""
         tables = (table.model_dump() for table in (self.sampler, self.pruner) if isinstance(table, Named))
@@ -322,6 +336,14 @@ class Spec(Table):
         if finish is not None:
             data["finish"]["steps"] = finish
         return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
+
+
+def _freeze_thaw_faults(given: Collection[str], space: Mapping[str, Any] | None) -> Iterator[str]:
+    """What does not go with it."""
+    if tables := [f"[{table}]" for table in ("sampler", "pruner") if table in given]:
+        yield f'is "freeze-thaw", which draws and pauses trials itself: leave {" and ".join(tables)} out'
+    if space == {}:
+        yield 'is "freeze-thaw", but nothing is searched: give a [space], or leave it out'
 
 
 def load(name_or_path: str) -> Spec:

@@ -1,5 +1,6 @@
 """What a study's past adds up to, asked of the database: its trials are not built one by one."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +19,11 @@ from smart_tuner.store.attributes import (
     goes_on_from,
     goes_on_in,
     is_number,
+    is_of_the_search,
     measures,
     yardstick,
 )
+from smart_tuner.store.leases import Leases
 from smart_tuner.store.loading import POINTS, TRIALS, USER_ATTRS, VALUES, parsed
 from smart_tuner.store.optuna_private import models, storage_of, study_id_of
 from smart_tuner.store.tables import LEASES
@@ -134,6 +137,24 @@ def best_trial(study: optuna.Study, *conditions: ColumnElement[bool]) -> FrozenT
     return next((trial for trial in trials if measures(trial)), None)
 
 
+def best_measured(study: optuna.Study) -> tuple[int, float] | None:
+    """Number and value of the search's trial that was measured best, among those which completed or may go
+    on."""
+    found = [
+        (min(measured), trial.number)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+        if is_of_the_search(trial)
+        and (measured := [value for value in trial.intermediate_values.values() if math.isfinite(value)])
+    ]
+    return min(found)[::-1] if found else None
+
+
+def paused(study: optuna.Study) -> list[tuple[int, int]]:
+    """Number of each trial with which the search may go on, and the last step at which it was measured."""
+    numbers = Leases(rdb(study).ours, study.user_attrs.get("uid", "")).paused()
+    return [(number, step) for number, step in unfinished(study) if number in numbers]
+
+
 def best_from_elsewhere(study: optuna.Study) -> FrozenTrial | None:
     """The completed trial that is better than `best_trial`, but was not trained here; None as a rule."""
     found = _rows(study, _smallest_first(study).limit(1))
@@ -181,6 +202,13 @@ def consumed(study: optuna.Study) -> tuple[int, float]:
     return sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
 
 
+def consumed_by_search(study: optuna.Study) -> tuple[int, float]:
+    """The same, without the trials that go on from the best one, or repeat it."""
+    others = beside_the_search(study)
+    found = [used for number, used in _consumed(study).items() if number not in others]
+    return sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
+
+
 def _consumed(study: optuna.Study) -> dict[int | str, tuple[int, float]]:
     """Optimizer steps and seconds of training that each trial took so far: those also that a killed attempt
     took and another took again, and those of trials that were never measured. A trial that goes on from
@@ -223,21 +251,26 @@ def training_left(study: optuna.Study, spec: Spec) -> bool:
     used up; trials are counted by leases."""
     if EXHAUSTED in storage_of(study).get_study_system_attrs(study_id_of(study)):
         return False
-    budget = spec.budget
-    if budget.consumed_steps is None and budget.hours is None:
+    steps, hours = most_steps(spec), spec.budget.hours or math.inf
+    if math.isinf(steps) and math.isinf(hours):
         return True
-    others = beside_the_search(study)
-    found = [used for number, used in _consumed(study).items() if number not in others]
-    steps, hours = sum(steps for steps, _ in found), sum(seconds for _, seconds in found) / 3600
-    return steps < (budget.consumed_steps or float("inf")) and hours < (budget.hours or float("inf"))
+    took, lasted = consumed_by_search(study)
+    return took < steps and lasted < hours
+
+
+def most_steps(spec: Spec) -> float:
+    """Optimizer steps that the search may take; where trials are paused, those of so many whole ones."""
+    if spec.budget.consumed_steps is not None:
+        return spec.budget.consumed_steps
+    return spec.budget.trials * spec.objective.steps if spec.freezes else math.inf
 
 
 def left_to_do(study: optuna.Study, spec: Spec, leases: Mapping[str, int]) -> bool:
     """Whether a worker would find something to do. Args: leases: how many there are in each state."""
     begun = sum(leases.values()) - len(beside_the_search(study))
     return (
-        bool(leases.get("released"))
-        or (spec.budget.trials > begun and training_left(study, spec))
+        bool(leases.get("released") or leases.get("paused"))
+        or ((spec.freezes or spec.budget.trials > begun) and training_left(study, spec))
         or to_repeat(study, spec) is not None
         or to_train_on(study, spec) is not None
     )

@@ -90,11 +90,12 @@ def best_record(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Record:
 
 def status_record(study: optuna.Study, spec: Spec) -> Record:
     steps, hours = history.consumed(study)
-    running = history.unfinished(study)
+    waiting = history.paused(study) if spec.freezes else []
+    running = [trial for trial in history.unfinished(study) if trial not in waiting]
     best, states = best_trial(study), history.states(study)
     return {
         "name": study.study_name,
-        "trials": f"{history.started(study)}/{spec.budget.trials}",
+        "trials": f"{history.started(study)}" + ("" if spec.freezes else f"/{spec.budget.trials}"),
         **{name: states[name] for name in ("complete", "pruned", "fail", "running")},
         "repeats": _repeats(study, spec),
         "finish": _finish(study, spec),
@@ -108,7 +109,12 @@ def status_record(study: optuna.Study, spec: Spec) -> Record:
         "skipped": attributes.skipped(study),
         "device": attributes.device(study),
         "unfinished": ", ".join(f"{number} (step {step})" for number, step in running) or None,
+        **({"paused": _may_go_on(waiting), "most_steps": history.most_steps(spec)} if spec.freezes else {}),
     }
+
+
+def _may_go_on(paused: Iterable[tuple[int, int]]) -> str | None:
+    return ", ".join(f"{number} (step {step}, may go on)" for number, step in paused) or None
 
 
 def _repeats(study: optuna.Study, spec: Spec) -> str | None:

@@ -1,6 +1,7 @@
 """Take a trial, run it, decide its end and tell it; until the study's budget is met."""
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
 from model.failpoint import failpoint
-from objectives.attempt import Attempt, Callback
+from objectives.attempt import Attempt, Callback, End
 from objectives.listening import hand_on
-from objectives.trial import Interrupted
+from objectives.trial import Interrupted, Paused
+from smart_tuner.repair.words import Reason, reason
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import GoesOn, goes_on_from, is_of_the_search
 from smart_tuner.store.leases import Lease, Leases, Outcome, Renewal
@@ -29,7 +31,16 @@ from smart_tuner.store.records import TrialRepairs, newest_checkpoint, note_chec
 from studies.file.space import distributions, nearest_in
 from studies.file.spec import Spec
 from studies.report.described import Described
-from studies.report.history import beside_the_search, best_trial, to_repeat, to_train_on, training_left
+from studies.report.history import (
+    beside_the_search,
+    best_measured,
+    best_trial,
+    consumed_by_search,
+    most_steps,
+    to_repeat,
+    to_train_on,
+    training_left,
+)
 from studies.report.voices import best_checkpoint
 from studies.run.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
 from studies.run.asking import ask, ask_to_go_on, ask_to_repeat, is_ours
@@ -39,6 +50,7 @@ from studies.run.signals import StopSignal, heard_by, start_again
 from studies.run.study import StudyError, TooManyFailures, desired_state, gone, rdb
 from studies.run.training import Job
 from studies.run.watchdog import Watchdog
+from studies.search.freeze_thaw import next_trial
 
 LINGER_SECONDS = 5.0
 AGAIN_SECONDS = 0.5
@@ -134,17 +146,56 @@ class Worker:
     def _take(self) -> tuple[Lease, optuna.Trial] | None:
         """A trial that was left behind, as the same trial; else a new one while the budget lasts."""
         leases, wait_for = self._leases, self._outage.wait_for
-        while (lease := wait_for(lambda: leases.claim(self.spec.budget.retries, self._has_left))) is not None:
+        own = self.spec.budget.retries, self._has_left, not self.spec.freezes
+        while (lease := wait_for(lambda: leases.claim(*own))) is not None:
             with self._word_left(lease):
                 if (trial := self._trial(lease)) is not None:
                     return lease, trial
                 wait_for(partial(self._accept, lease))
+        if self.spec.freezes:
+            return self._thawed() or self._asked_last()
         if wait_for(lambda: training_left(self.study, self.spec)):
             budget = self.spec.budget.trials + wait_for(lambda: len(beside_the_search(self.study)))
             if (reserved := wait_for(lambda: leases.reserve(budget))) is not None:
                 failpoint("reserved")
                 return self._ask(reserved, lambda: ask(self.study))
         return self._asked_last()
+
+    def _thawed(self) -> tuple[Lease, optuna.Trial] | None:
+        """What a freeze-thaw search trains next: a paused trial, or a new one. Once its steps are used
+        up, and nobody trains any more, the paused ones come to their end."""
+        leases, wait_for = self._leases, self._outage.wait_for
+        if not wait_for(lambda: training_left(self.study, self.spec)):
+            if not wait_for(leases.counts).get("held"):
+                self._end_paused()
+            return None
+        if (number := wait_for(lambda: next_trial(self.study, self.spec, leases.paused()))) is None:
+            reserved = wait_for(lambda: leases.reserve(sys.maxsize))
+            assert reserved is not None
+            failpoint("reserved")
+            return self._ask(reserved, lambda: ask(self.study))
+        if (lease := wait_for(lambda: leases.take_up(number))) is None:
+            raise AskedInVain  # another worker was faster
+        failpoint("thawed")
+        with self._word_left(lease):
+            if (trial := self._trial(lease)) is None:
+                wait_for(partial(self._accept, lease))
+                raise AskedInVain
+        return lease, trial
+
+    def _end_paused(self) -> None:
+        """The best of the search, if it is among them, has its value; the others are pruned."""
+        leases, wait_for = self._leases, self._outage.wait_for
+        best = wait_for(lambda: best_measured(self.study))
+        for number in wait_for(leases.paused):
+            if (lease := wait_for(partial(leases.take_up, number))) is None:
+                continue
+            end: End = "PRUNED", None, reason("not_chosen")
+            if best is not None and best[0] == number:
+                end = "COMPLETE", best[1], Reason("")
+            wait_for(partial(leases.decide, lease, *end))
+            failpoint("decided")
+        wait_for(self._tell_decided)
 
     def _asked_last(self) -> tuple[Lease, optuna.Trial] | None:
         """A trial that repeats the search's best one or trains it on, once there is nothing else to do.
@@ -239,6 +290,9 @@ class Worker:
         except EndedElsewhere:
             self._outage.wait_for(lambda: self._accept(lease))
             return True
+        except Paused as paused:
+            self.callback.warned(f"trial {lease.number} is {paused}, and may go on later")
+            return False
         except Fenced as fenced:
             self.callback.lost()
             self.callback.warned(str(fenced))
@@ -275,14 +329,14 @@ class Worker:
             if found is None or _is_over(found):
                 return EndedElsewhere(f"trial {lease.number} was ended by somebody else")
         if not isinstance(error, StorageLost | DatabaseGone):
-            self._give_back(lease)
+            self._give_back(lease, self._leases.pause if isinstance(error, Paused) else self._leases.release)
             failpoint("released")
         return explained(error)
 
-    def _give_back(self, lease: Lease) -> None:
+    def _give_back(self, lease: Lease, give: Callable[[Lease], None]) -> None:
         """Raises Fenced."""
         with suppress(StorageLost):
-            if self._outage.attempt(lambda: self._leases.release(lease)):
+            if self._outage.attempt(lambda: give(lease)):
                 return
         self._leave_word(lease)
 
@@ -330,9 +384,9 @@ class Worker:
             self._begin_with(goes_on_from(latest(trial)), folder)
             ledger = self._outage.wait_for(lambda: self._ledger(trial.number, lease.attempt_uid))
             with sending(self._artifacts_of(trial.number, folder), lease.attempt_uid) as send:
-                return self._told(
-                    Attempt(trial, folder, ledger, self._outage, asked_to_stop, kept, lease.consumed)
-                )
+                goes_on = partial(self._goes_on, trial)
+                told = self._outage, asked_to_stop, kept, goes_on, lease.was_paused, lease.consumed
+                return self._told(Attempt(trial, folder, ledger, *told))
 
     def _told(self, attempt: Attempt) -> float:
         """Run the trial; callbacks hear how the attempt ends while its lease is still renewed."""
@@ -353,12 +407,25 @@ class Worker:
             raise EndedElsewhere(f"trial {lease.number} was ended by somebody else")
         return self._desired_state()
 
+    def _goes_on(self, trial: optuna.Trial) -> bool:
+        """Whether the search chooses the trial again; while the database is away, it trains on."""
+        if not self.spec.freezes or not is_of_the_search(latest(trial)):
+            return True
+        chosen: list[bool] = []
+
+        def ask() -> None:
+            left = training_left(self.study, self.spec)
+            waiting = [*self._leases.paused(), trial.number]
+            chosen.append(left and next_trial(self.study, self.spec, waiting) == trial.number)
+
+        return not self._outage.attempt(ask) or chosen[-1]
+
     def _ledger(self, number: int, attempt_uid: str) -> TrialRepairs:
         policy = self.study.user_attrs["policy"]
         return TrialRepairs(rdb(self.study), self._uid, number, policy, attempt_uid)
 
     def _announce(self, lease: Lease) -> None:
-        if lease.attempt_no == 1:
+        if lease.attempt_no == 1 or lease.was_paused:
             return
         lost = f"lost its worker, for the {lease.deaths}. of at most {self.spec.budget.retries} times"
         why = lost if lease.deaths else "goes on"
@@ -446,7 +513,12 @@ class Worker:
         counts = self._outage.wait_for(self._leases.counts)
         best = self._outage.wait_for(self._best)
         begun = sum(counts.values()) - self._outage.wait_for(lambda: len(beside_the_search(self.study)))
-        self.callback.progressed(self.spec.name, begun, self.spec.budget.trials, best)
+        most = self.spec.budget.trials
+        if self.spec.freezes:  # whole trials, as which the steps of paused ones count
+            whole = self.spec.objective.steps
+            steps, _ = self._outage.wait_for(lambda: consumed_by_search(self.study))
+            begun, most = steps // whole, int(most_steps(self.spec)) // whole
+        self.callback.progressed(self.spec.name, begun, most, best)
 
     def _best(self) -> str:
         value = best.value if (best := best_trial(self.study)) else None

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from benchmarks.search.__main__ import main
 from benchmarks.search.figures import BUDGET, PARTS, middle, steps, steps_to, values
-from benchmarks.search.freeze_thaw import CurveModel, Points
 from benchmarks.search.ledger import Spent, searched
 from benchmarks.search.policies import POLICIES
 from benchmarks.search.table import (
@@ -29,6 +28,7 @@ from benchmarks.search.table import (
 )
 from benchmarks.search.worlds import LEAST, SEED_DEVIATION, WORLDS
 from studies.file.search import pruner
+from studies.search.curves import CurveModel, Points
 
 TABLE = read()
 STEPS = 6 * PLAN
@@ -129,7 +129,7 @@ def test_the_model_of_curves_knows_what_it_was_told():
         settings, np.tile(np.arange(1, MEASURES + 1) / MEASURES, 10), np.repeat(range(10), MEASURES)
     )
     values = 2 + settings[:, 0] - points.progress
-    model = CurveModel()
+    model = CurveModel(settings.shape[1])
     model.tune(points, values)
     model.fit(points, values)
     means, deviations = model.predict(points)

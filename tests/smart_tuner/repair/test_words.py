@@ -88,7 +88,7 @@ def test_rules_have_names_and_no_words_that_nothing_says():
     assert [rule.name for rule in RULES if "title" not in rule.words] == []
     assert [(rule.name, code) for rule, code, _ in OWN if code not in said | {"title"}] == []
     program = {text for file in Path(autofix.__file__).parents[1].rglob("*.py") for text in constants(file)}
-    ends = {"behind", "impure", "not_finite", "out_of_memory", "no_value", "worker_died"}
+    ends = {"behind", "not_chosen", "impure", "not_finite", "out_of_memory", "no_value", "worker_died"}
     assert {key.removeprefix("end.") for key in COMMON if key.startswith("end.")} == ends
     assert {key for key in COMMON if "." not in key} - said - REPORTED - program == set()
 

@@ -1,0 +1,1 @@
+"""Which trial of a search is trained next."""
