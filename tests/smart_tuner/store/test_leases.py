@@ -277,6 +277,7 @@ class Machine(RuleBasedStateMachine):
             [],
         )  # optuna: states by number
         self.outcomes, self.told = {}, {}
+        self.paused = set()
 
     def teardown(self):
         self.finish_everything()
@@ -313,9 +314,29 @@ class Machine(RuleBasedStateMachine):
     def takes_one_up(self, process):
         if self.alive[process] and process not in self.holds:
             process.leases.adopt(*self.known())
-            if (lease := process.leases.claim()) is not None:
+            if (lease := process.leases.claim(paused=False)) is not None:
                 assert lease.number not in self.outcomes
+                assert lease.number not in self.paused
                 self.holds[process] = lease
+
+    @rule(process=processes)
+    def pauses(self, process):
+        lease = self.holds.get(process)
+        if self.write(process, process.leases.pause):
+            self.paused.add(lease.number)
+        self.holds.pop(process, None)
+
+    @rule(process=processes, number=st.integers(0, BUDGET))
+    def chooses_one(self, process, number):
+        if not self.alive[process] or process in self.holds:
+            return
+        assert set(process.leases.paused()) == self.paused
+        lease = process.leases.take_up(number)
+        assert (lease is not None) == (number in self.paused)
+        if lease is not None:
+            assert (lease.number, lease.was_paused) == (number, True)
+            self.paused.discard(number)
+            self.holds[process] = lease
 
     @rule(process=processes)
     def renews(self, process):
