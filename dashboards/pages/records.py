@@ -30,6 +30,7 @@ from studies.run.folders import trial_folder
 from studies.run.study import StudyError, desired_state, load_study, stored_spec
 
 LIVE = "progress.json"  # objectives/progress.py writes it
+PAUSED = "paused"  # the state of a trial with which a freeze-thaw search may go on
 FEWEST = 4  # completed trials before importance says anything
 
 
@@ -84,7 +85,9 @@ class Records:
         study, spec = self.load(name)
         trials = study.get_trials(deepcopy=False)
         states = history.states(study)
-        running = self._running(study, [t for t in trials if t.state == TrialState.RUNNING])
+        paused = _paused(study, spec)
+        at_work = [t for t in trials if t.state == TrialState.RUNNING and t.number not in paused]
+        running = self._running(study, at_work)
         bests = {kind: t and _best(study, t) for kind, t in history.three_bests(study).items()}
         best = (found := history.best_trial(study)) and _best(study, found)
         steps, hours = history.consumed(study)
@@ -102,7 +105,10 @@ class Records:
             "version": self._version(uid, trials),
             "states": states,
             "started": sum(n for state, n in states.items() if state != "waiting"),
+            "paused": len(paused),
             "budget": spec.budget.trials,
+            "search_steps": history.consumed_by_search(study)[0],
+            "most_steps": _finite(history.most_steps(spec)),
             "steps": steps,
             "hours": hours,
             "repaired": history.repaired(study),
@@ -113,7 +119,7 @@ class Records:
             "bests": bests,
             "from_elsewhere": better and {"number": better.number, "value": _finite(better.value)},
             "running": running,
-            "left_seconds": _left(trials, spec, running),
+            "left_seconds": _left(study, trials, spec, running),
         }
 
     def trials(self, name: str) -> Record:
@@ -122,11 +128,13 @@ class Records:
         names = Described.of(study).measures
         ratings = {row["trial"]: row for row in ratings_of(self._storage.ours, study.user_attrs["uid"])}
         trials, words = study.get_trials(deepcopy=False), Words("ru", words_of(study))
+        paused = _paused(study, spec)
         return {
             "parameters": list(spec.space),
             "trials": [
                 {
                     **_trial(trial, names),
+                    **({"state": PAUSED} if trial.number in paused else {}),
                     "reason": _reason(trial, words),
                     "ratings": ratings.get(trial.number),
                     "speaks": _speaks(trial, spec),
@@ -170,6 +178,7 @@ class Records:
         trial, folder = trials[number], self.folder(name, number)
         return {
             **_trial(trial, Described.of(study).measures),
+            **({"state": PAUSED} if number in _paused(study, spec) else {}),
             "speaks": _speaks(trial, spec),
             "reason": _reason(trial, Words("ru", words_of(study))),
             "settings": attributes.settings(trial),
@@ -216,6 +225,11 @@ class Records:
             "silent_seconds": max(0.0, self._now() - live["at"]) if "at" in live else None,
             "left_seconds": None if pace is None else max(0, live["target"] - live["step"]) * pace,
         }
+
+
+def _paused(study: optuna.Study, spec: Spec) -> set[int]:
+    """Trials with which the search may go on: to Optuna they run."""
+    return {number for number, _ in history.paused(study)} if spec.freezes else set()
 
 
 def _trial(trial: FrozenTrial, names: Iterable[str]) -> Record:
@@ -299,10 +313,15 @@ def _picture(entry: Entry, folder: Path) -> str | None:
     return entry.picture if (folder / entry.picture).is_file() else None
 
 
-def _left(trials: list[FrozenTrial], spec: Spec, running: list[Record]) -> float | None:
-    """Seconds until the budget of trials is met, as the finished ones went; None while none has."""
-    ended = [t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration]
+def _left(study: optuna.Study, trials: list[FrozenTrial], spec: Spec, running: list[Record]) -> float | None:
+    """Seconds until the budget of trials is met, as the finished ones went, or, where trials are paused, that
+    of steps; None while none has."""
     workers = sum(row["held"] for row in running)
+    if spec.freezes:
+        steps, hours = history.consumed_by_search(study)
+        left = max(0.0, history.most_steps(spec) - steps)
+        return 3600 * hours / steps * left / workers if steps and workers else None
+    ended = [t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration]
     if not ended or not workers:
         return None
     waiting = max(0, spec.budget.trials - sum(t.state.is_finished() for t in trials) - len(running))

@@ -113,13 +113,16 @@ class StudyCommands:
         whole = facts.of_study(study, spec)
         digest = facts.of_digest(study, whole)
         held = {row["number"] for row in Leases(rdb(study).ours, study.user_attrs["uid"]).holders()}
-        open_trials = history.unfinished(study)
+        paused = history.paused(study) if spec.freezes else []
+        open_trials = [trial for trial in history.unfinished(study) if trial not in paused]
         running = [self._running(words, study, n, step, n in held) for n, step in open_trials]
+        numbers = ", ".join(str(number) for number, _ in paused)
         return Reply(
             lines(
                 bold(study.study_name),
                 words("digest", **digest["counts"]),
                 *running,
+                words("paused", numbers=numbers) if paused else None,
                 summary(words, whole),
                 words(f"wish_{desired_state(study)}"),
             )

@@ -7,6 +7,7 @@ import pytest
 from faults.toys import ToyStudy, is_stopped, wait_for
 
 from benchmarks.chaos import FREEZE_THAW, MEASURE_EVERY, STEPS, toy_spec
+from dashboards.pages.records import Records
 from model.failpoint import PLACES
 from studies.file.spec import Spec
 from studies.report import history
@@ -70,6 +71,12 @@ def test_a_worker_asked_to_stop_leaves_its_trial_to_the_next(frozen, undisturbed
     assert status["unfinished"].startswith("1 (step")
     os.kill(worker.pid, signal.SIGTERM)
     assert frozen.end(worker) != 0
+    records = Records(frozen.storage, frozen.workdir)
+    shown = records.study("toy")
+    assert (shown["paused"], shown["most_steps"]) == (1, TRIALS * STEPS)
+    assert [trial["number"] for trial in shown["running"]] == [1]
+    assert [trial["state"] for trial in records.trials("toy")["trials"]] == ["paused", "running"]
+    assert records.trial("toy", 0)["state"] == "paused"
     assert history.left_to_do(frozen.study, frozen.spec, {"released": 1, "paused": 1})
     frozen.finish()
     assert told(frozen) == told(undisturbed)

@@ -164,6 +164,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "at_step": ("step {step} of {target}", "шаг {step} из {target}"),
     "not_begun": ("not measured yet", "ещё не оценено"),
     "unheld": ("Waiting for a worker: trial {number}.", "Ждёт исполнителя: испытание {number}."),
+    "paused": (
+        "Paused, may go on: trials {numbers}.",
+        "На паузе, могут продолжиться: испытания {numbers}.",
+    ),
     "wish_run": ("Workers may run.", "Работа разрешена."),
     "wish_pause": (
         "Paused: running trials end, no others start.",
