@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.search.ledger import Ledger
 from benchmarks.search.table import PLAN, QUANTUM, study
 from studies.search.freeze_thaw import STARTUP, Curve, FreezeThaw
-from studies.search.space import Space, Values
+from studies.search.space import Space
 
 SPACE = Space(study(0))
 RETUNED = 8  # its model is tuned anew at every so many choices, and not at each: that takes half a second
@@ -13,23 +13,20 @@ RETUNED = 8  # its model is tuned anew at every so many choices, and not at each
 
 def freeze_thaw(ledger: Ledger, seed: int) -> None:
     chance, search = np.random.default_rng(seed), FreezeThaw(SPACE, QUANTUM / PLAN)
-    values: list[Values] = []  # of each trial
     choices = 0
     while True:
         curves = [
             Curve(
-                drawn,
                 trial.point,
                 tuple((at + 1) * QUANTUM / PLAN for at in range(len(trial.values))),
                 tuple(trial.values),
                 waits=not trial.is_whole,
             )
-            for drawn, trial in zip(values, ledger.trials, strict=True)
+            for trial in ledger.trials
         ]
         chosen = search.choice(curves, chance, tunes=choices % RETUNED == 0)
         if isinstance(chosen, dict):
-            values.append(chosen)
-            ledger.begin(SPACE.place(chosen)).go_on()
+            ledger.begin(SPACE.point(chosen)).go_on()
         else:
             ledger.trials[chosen].go_on()
         choices += len(curves) >= STARTUP

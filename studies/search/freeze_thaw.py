@@ -20,7 +20,7 @@ from smart_tuner.store.attributes import is_of_the_search
 from studies.file.space import derived
 from studies.file.spec import Spec
 from studies.search.curves import Array, CurveModel, Points, improvement
-from studies.search.space import Space, Values
+from studies.search.space import Space
 
 STARTUP = 4  # trials that are drawn at random
 ANYWHERE, NEIGHBOURS = 120, 60  # candidates from all over the space, and near the best trials
@@ -35,14 +35,13 @@ class Curve:
     """What is known of a trial.
 
     Args:
-        place: of its values in the cube of the space.
-        progress, values: of each measure: the part of the plan, and a value of which smaller is better.
+        point: of its values in the space, shape (settings,).
+        progress, measured: of each measure, the part of the plan, and a value of which smaller is better.
         waits: whether it may go on.
         runs: whether its next measure is on the way.
     """
 
-    values: Values
-    place: Array
+    point: Array
     progress: tuple[float, ...]
     measured: tuple[float, ...]
     waits: bool = False
@@ -73,52 +72,58 @@ class FreezeThaw:
     ) -> int | dict[str, Any]:
         """The index of the curve that goes on next, or the values of a new trial."""
         if len(curves) < STARTUP or not any(curve.measured for curve in curves):
-            return self._space.drawn(chance)
+            return self._space.values(self._space.drawn(1, chance)[0])
         self._know(curves, tunes)
         waiting = [index for index, curve in enumerate(curves) if curve.waits]
         new = self._candidates(curves, chance)
-        places = np.array([*(curves[index].place for index in waiting), *map(self._space.place, new)])
+        points = np.vstack([*(curves[index].point for index in waiting), new])
         trials = np.array([*waiting, *(-1 - np.arange(len(new)))])
         left = np.array([*(curves[index].left for index in waiting), *np.ones(len(new))])
-        means, deviations = self._model.predict(Points(places, np.ones(len(places)), trials))
+        asked = Points(self._space.places(points), np.ones(len(points)), trials)
+        means, deviations = self._model.predict(asked)
         at = int(np.argmax(improvement(means, deviations, self._least) / np.maximum(left, self._quantum)))
-        return waiting[at] if at < len(waiting) else new[at - len(waiting)]
+        return waiting[at] if at < len(waiting) else self._space.values(points[at])
 
     def _know(self, curves: Sequence[Curve], tunes: bool) -> None:
         """Also what the trials that run are believed to come to: so that two do not try the same."""
         scaled = _scaled([curve.measured for curve in curves])
         curves = [replace(c, measured=values) for c, values in zip(curves, scaled, strict=True)]
         self._least = min(curve.best for curve in curves)
-        points, values = known(curves)
+        points, values = self._known(curves)
         if tunes:
             self._model.tune(points, values)
         self._model.fit(points, values)
         if running := [index for index, curve in enumerate(curves) if curve.runs]:
-            places = np.array([curves[index].place for index in running])
+            places = self._space.places(np.array([curves[index].point for index in running]))
             progress = np.array([1 - curves[index].left + self._quantum for index in running])
             awaited = Points(places, np.minimum(1.0, progress), np.array(running))
             believed = self._model.predict(awaited)[0]
             self._model.fit(_joined(points, awaited), np.concatenate([values, believed]))
 
-    def _candidates(self, curves: Sequence[Curve], chance: np.random.Generator) -> list[dict[str, Any]]:
-        space, best = self._space, sorted(curves, key=lambda curve: curve.best)[:BEST]
-        near = [best[at].values for at in chance.integers(len(best), size=NEIGHBOURS)]
-        anywhere = [space.drawn(chance) for _ in range(ANYWHERE)]
-        return [*anywhere, *(space.near(values, chance) for values in near)]
+    def _known(self, curves: Sequence[Curve]) -> tuple[Points, Array]:
+        """What was measured, at most MOST measures of it."""
+        found = looked_at(curves)
+        points = Points(
+            self._space.places(np.array([curves[index].point for index, _ in found])),
+            np.array([curves[index].progress[at] for index, at in found]),
+            np.array([index for index, _ in found]),
+        )
+        return points, np.array([curves[index].measured[at] for index, at in found])
+
+    def _candidates(self, curves: Sequence[Curve], chance: np.random.Generator) -> Array:
+        best = np.array([curve.point for curve in sorted(curves, key=lambda curve: curve.best)[:BEST]])
+        anywhere = self._space.drawn(ANYWHERE, chance)
+        return np.vstack(
+            [anywhere, self._space.near(best[chance.integers(len(best), size=NEIGHBOURS)], chance)]
+        )
 
 
-def known(curves: Sequence[Curve]) -> tuple[Points, Array]:
-    """What was measured, of at most MOST measures."""
+def looked_at(curves: Sequence[Curve]) -> list[tuple[int, int]]:
+    """Curves and their measures, by indices."""
     ranked = sorted(range(len(curves)), key=lambda index: curves[index].best)
     newest = [(index, len(curves[index].measured) - 1) for index in ranked if curves[index].measured]
     before = [(index, at) for index, last in newest for at in range(last)]
-    found = sorted([*newest, *before][:MOST])
-    points = Points(
-        np.array([curves[index].place for index, _ in found]),
-        np.array([curves[index].progress[at] for index, at in found]),
-        np.array([index for index, _ in found]),
-    )
-    return points, np.array([curves[index].measured[at] for index, at in found])
+    return sorted([*newest, *before][:MOST])
 
 
 def _scaled(measured: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
@@ -174,8 +179,7 @@ def curves_of(trials: Sequence[FrozenTrial], spec: Spec, waiting: Collection[int
         if trial.state == TrialState.FAIL and not measured:
             measured = {spec.objective.measure_every: np.nan}
         found[trial.number] = Curve(
-            trial.params,
-            space.place(trial.params),
+            space.point(trial.params),
             tuple(min(1.0, step / spec.objective.steps) for step in measured),
             tuple(measured.values()),
             waits=trial.number in waiting,

@@ -1,6 +1,7 @@
 """What a freeze-thaw search draws and chooses."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import optuna
@@ -14,7 +15,7 @@ from studies.file.distributions import contains
 from studies.file.search import sampler
 from studies.file.space import check_drawn, suggest
 from studies.file.spec import Spec, SpecError
-from studies.search.freeze_thaw import MOST, STARTUP, Curve, FreezeThaw, curves_of, known, next_trial
+from studies.search.freeze_thaw import MOST, STARTUP, Curve, FreezeThaw, curves_of, looked_at, next_trial
 from studies.search.space import Space
 
 SPACE = {
@@ -38,25 +39,29 @@ seeds = st.integers(0, 2**32 - 1)
 @settings(max_examples=100, deadline=None)
 def test_what_is_drawn_lies_in_the_space_and_has_a_place_in_the_cube(seed):
     chance = np.random.default_rng(seed)
-    values = CUBE.drawn(chance)
-    for drawn in (values, CUBE.near(values, chance)):
-        check_drawn(drawn, SPEC)
-        assert CUBE.is_drawn(drawn)
-        assert ("guided_attention_sigma" in drawn) == (drawn["guided_attention_weight"] > 0)
-        place = CUBE.place(drawn)
-        assert place.shape == (CUBE.dimensions,) and (place >= 0).all() and (place <= 1).all()
-        assert not any(CUBE.is_drawn({k: v for k, v in drawn.items() if k != name}) for name in drawn)
+    points = CUBE.drawn(5, chance)
+    for drawn in (points, CUBE.near(points, chance)):
+        places = CUBE.places(drawn)
+        assert places.shape == (5, CUBE.dimensions) and (places >= 0).all() and (places <= 1).all()
+        for point in drawn:
+            values = CUBE.values(point)
+            check_drawn(values, SPEC)
+            assert CUBE.is_drawn(values)
+            assert ("guided_attention_sigma" in values) == (values["guided_attention_weight"] > 0)
+            assert CUBE.values(CUBE.point(values)) == pytest.approx(values)
+            assert not any(CUBE.is_drawn({k: v for k, v in values.items() if k != name}) for name in values)
 
 
 @given(seeds)
 @settings(max_examples=30, deadline=None)
 def test_neighbours_are_near_and_everywhere_is_drawn(seed):
     chance = np.random.default_rng(seed)
-    values = CUBE.drawn(chance)
-    near = [np.abs(CUBE.place(CUBE.near(values, chance)) - CUBE.place(values))[0] for _ in range(50)]
-    far = [np.abs(CUBE.place(CUBE.drawn(chance)) - CUBE.place(values))[0] for _ in range(50)]
+    points = np.repeat(CUBE.drawn(1, chance), 50, 0)
+    near, far = (
+        np.abs(found - points)[:, 0] for found in (CUBE.near(points, chance), CUBE.drawn(50, chance))
+    )
     assert np.mean(near) < 0.15 < np.mean(far)
-    drawn = [CUBE.drawn(chance) for _ in range(200)]
+    drawn = [CUBE.values(point) for point in CUBE.drawn(200, chance)]
     assert {d["guided_attention_weight"] for d in drawn} == {0.5 * step for step in range(9)}
     assert {d["batch_size"] for d in drawn} == {4, 8, 16}
 
@@ -65,15 +70,16 @@ def test_choices_that_are_no_numbers_are_all_equally_far_apart():
     space = {"batch_size": {"type": "categorical", "choices": [4, 8, 16]}}
     named = Space(toy_spec(4, space=space, search={"method": FREEZE_THAW}))
     named.sources = {"kind": optuna.distributions.CategoricalDistribution(("a", "b", True))}
-    places = [named.place({"kind": kind}) for kind in ("a", "b", True)]
-    assert len({round(float(np.linalg.norm(a - b)), 6) for a in places for b in places if a is not b}) == 1
-    assert named.dimensions == 3 and named.place({}).shape == (3,)
+    places = named.places(np.array([named.point({"kind": kind}) for kind in ("a", "b", True)]))
+    apart = {round(float(np.linalg.norm(a - b)), 6) for a, b in combinations(places, 2)}
+    assert len(apart) == 1 and named.dimensions == 3
+    assert named.places(named.point({})[None]).shape == (1, 3)
 
 
 def curve(chance, rate, measured, **more):
-    values = {**CUBE.drawn(chance), "learning_rate": rate}
+    values = {**CUBE.values(CUBE.drawn(1, chance)[0]), "learning_rate": rate}
     progress = tuple((at + 1) / 4 for at in range(len(measured)))
-    return Curve(values, CUBE.place(values), progress, tuple(measured), **more)
+    return Curve(CUBE.point(values), progress, tuple(measured), **more)
 
 
 def test_the_trial_goes_on_that_promises_most_and_none_that_may_not():
@@ -81,7 +87,7 @@ def test_the_trial_goes_on_that_promises_most_and_none_that_may_not():
     curves = [curve(chance, 1e-3, [9.0, 7.0, 5.0, 4.5]), curve(chance, 1e-3, [8.5, 6.5, 4.7], waits=True)]
     curves += [curve(chance, 9e-3, [20.0, 20.0, 20.0], waits=True) for _ in range(4)]
     assert FreezeThaw(CUBE, 0.25).choice(curves, chance) == 1
-    nobody = [Curve(c.values, c.place, c.progress, c.measured) for c in curves]
+    nobody = [Curve(c.point, c.progress, c.measured) for c in curves]
     chosen = FreezeThaw(CUBE, 0.25).choice(nobody, chance)
     assert isinstance(chosen, dict)
     check_drawn(chosen, SPEC)
@@ -95,7 +101,7 @@ def test_a_trial_that_runs_is_not_tried_twice():
         for rate, value in ((1e-4, 20.0), (1e-3, 9.0), (9e-3, 20.0), (4e-4, 12.0))
     ]
     first = FreezeThaw(CUBE, 0.25).choice(curves, np.random.default_rng(3))
-    running = Curve(first, CUBE.place(first), (), (), runs=True)
+    running = Curve(CUBE.point(first), (), (), runs=True)
     second = FreezeThaw(CUBE, 0.25).choice([*curves, running], np.random.default_rng(3))
     assert first != second and isinstance(second, dict)
 
@@ -112,10 +118,10 @@ def test_whatever_is_measured_something_is_chosen(values, seed):
 def test_of_many_measures_the_newest_and_the_best_trials_are_looked_at():
     chance = np.random.default_rng(0)
     curves = [curve(chance, 1e-3, [50.0 + at, 40.0 + at, 30.0 + at]) for at in range(60)]
-    points, values = known(curves)
-    assert len(values) == MOST
-    assert set(points.trials) == set(range(60))
-    assert [int(at) for at in points.trials].count(0) == 3
+    found = looked_at(curves)
+    assert len(found) == MOST
+    assert {index for index, _ in found} == set(range(60))
+    assert [at for index, at in found if index == 0] == [0, 1, 2]
 
 
 def study_of(trials):
