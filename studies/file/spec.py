@@ -135,7 +135,7 @@ class Spec(Table):
         table = data.get("objective")
         uses = table.get("use") if isinstance(table, Mapping) else None
         known = _parameters_of(own, source) if own else None if uses is not None else PARAMETERS
-        context = {"stored": stored, "known": known, "own": own, "given": set(data)}
+        context = {"stored": stored, "known": known, "own": own}
         try:  # as JSON, so that files and stored studies are checked alike
             return cls.model_validate_json(json.dumps(data, default=str), context=context)
         except ValidationError as error:
@@ -211,9 +211,8 @@ class Spec(Table):
     @field_validator("search")
     @classmethod
     def _check_search(cls, search: Search, info: ValidationInfo) -> Search:
-        given = set() if (info.context or {}).get("stored") else (info.context or {}).get("given", set())
-        faults = [] if search.method == PRUNE else _freeze_thaw_faults(given, info.data.get("space"))
-        refuse([(("method",), fault) for fault in faults])
+        if search.method != PRUNE:
+            refuse([(("method",), fault) for fault in _freeze_thaw_faults(info.data)])
         return search
 
     @field_validator("objective")
@@ -338,11 +337,12 @@ class Spec(Table):
         return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
 
 
-def _freeze_thaw_faults(given: Collection[str], space: Mapping[str, Any] | None) -> Iterator[str]:
-    """What does not go with it."""
-    if tables := [f"[{table}]" for table in ("sampler", "pruner") if table in given]:
+def _freeze_thaw_faults(known: Mapping[str, Any]) -> Iterator[str]:
+    """What does not go with it. Args: known: the fields above it, without those that are themselves wrong."""
+    own = {"sampler": Tpe(), "pruner": Asha()}
+    if tables := [f"[{table}]" for table, default in own.items() if known.get(table, default) != default]:
         yield f'is "freeze-thaw", which draws and pauses trials itself: leave {" and ".join(tables)} out'
-    if space == {}:
+    if known.get("space") == {}:
         yield 'is "freeze-thaw", but nothing is searched: give a [space], or leave it out'
 
 

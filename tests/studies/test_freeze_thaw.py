@@ -163,7 +163,7 @@ def test_a_failure_before_the_first_measure_counts_as_the_worst():
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ({"sampler": {"name": "tpe"}}, "leave [sampler] out"),
+        ({"sampler": {"name": "tpe", "n_startup_trials": 4}}, "leave [sampler] out"),
         ({"sampler": {"name": "random"}, "pruner": {"name": "none"}}, "leave [sampler] and [pruner] out"),
         ({"space": {}}, "nothing is searched"),
     ],
@@ -176,3 +176,4 @@ def test_what_does_not_go_with_it_is_refused(tables, said):
         Spec.parse(data | tables, "a file")
     assert said in str(refused.value)
     assert Spec.parse_json(SPEC.model_dump_json()).freezes
+    assert SPEC.without_fixes().freezes and SPEC.with_changes(8, None).freezes
