@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +22,11 @@ from small_vocoder import small_vocoder
 from dashboards.synthesis.client import SynthesisClient, in_child
 from model.settings import VOCODER
 from objectives.ear import VARIABLE as EAR
+from smart_tuner.store.storage import open_storage
+from studies.file.sections import NoPruner
+from studies.file.spec import Spec
 from studies.report.voices import READINGS
+from studies.run.study import open_study
 
 PROGRAM = str(Path(__file__).parent.parent / "run_study.py")
 
@@ -247,6 +252,39 @@ def test_a_killed_trial_goes_on_as_the_same_trial_with_the_same_value(workdir, f
     running.communicate()
     workdir.run("resume", "small")
     assert workdir.values() == finished.values()
+
+
+def test_voices_that_were_paused_are_those_of_straight_trainings(workdir):
+    """Their weights, in which every dropout mask, batch and moment of the optimizer is."""
+    frozen = changed(STUDY, measure_every=4, trials=3, name='"frozen"') + '[search]\nmethod = "freeze-thaw"\n'
+    (workdir.folder / "frozen.toml").write_text(frozen)
+    said = workdir.run("start", "frozen.toml")
+    assert "is paused at step 4, and may go on later" in said.stderr
+    trials = json.loads(workdir.run("trials", "frozen", "-f", "json").stdout)
+    status = json.loads(workdir.run("status", "frozen", "-f", "json").stdout)
+    assert status["consumed_steps"] == status["most_steps"] == 36 and status["paused"] is None
+    assert len(trials) > 4 and {trial["state"] for trial in trials} == {"COMPLETE", "PRUNED"}
+    assert "Best: trial" in said.stdout
+
+    spec = Spec.parse(tomllib.loads(changed(STUDY, measure_every=4, trials=len(trials))), "straight")
+    with closing(open_storage(f"sqlite:///{workdir.folder / 'runs' / 'study.db'}")) as storage:
+        study = open_study(spec.model_copy(update={"pruner": NoPruner()}), storage)
+        for trial in trials:
+            params = {k.removeprefix("params_"): v for k, v in trial.items() if k.startswith("params_")}
+            study.enqueue_trial(params or trial["params"])
+    workdir.run("resume", "small")
+    paused = [n for n, trial in enumerate(trials) if len(trial["user_attrs"]["measures"]) > 1]
+    assert paused
+    for number in paused:
+        one, other = (weights(workdir.folder, name, number) for name in ("frozen", "small"))
+        assert one.keys() & other.keys()
+        assert all(one[step] == other[step] for step in one.keys() & other.keys())
+
+
+def weights(folder, study, number):
+    """Of each checkpoint that a trial kept, by its step."""
+    [place] = (folder / "runs" / "studies" / study).glob(f"trial-{number:04d}*")
+    return {path.name: (path / "model.safetensors").read_bytes() for path in place.glob("ckpt-*[0-9]")}
 
 
 def test_a_study_is_paused_and_stopped_through_the_database(workdir, finished):
