@@ -409,16 +409,15 @@ class Worker:
 
     def _goes_on(self, trial: optuna.Trial) -> bool:
         """Whether the search chooses the trial again; while the database is away, it trains on."""
-        if not self.spec.freezes or not is_of_the_search(latest(trial)):
-            return True
         chosen: list[bool] = []
 
-        def ask() -> None:
+        def choose() -> None:
             left = training_left(self.study, self.spec)
             waiting = [*self._leases.paused(), trial.number]
-            chosen.append(left and next_trial(self.study, self.spec, waiting) == trial.number)
+            own = left and next_trial(self.study, self.spec, waiting) == trial.number
+            chosen.append(own or not is_of_the_search(latest(trial)))
 
-        return not self._outage.attempt(ask) or chosen[-1]
+        return not self.spec.freezes or not self._outage.attempt(choose) or chosen[-1]
 
     def _ledger(self, number: int, attempt_uid: str) -> TrialRepairs:
         policy = self.study.user_attrs["policy"]

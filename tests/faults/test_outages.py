@@ -13,6 +13,7 @@ from faults.toys import wait_for
 from sqlalchemy import make_url
 
 import run_study
+from benchmarks.chaos import FREEZE_THAW, MEASURE_EVERY
 
 BACK = "the database is back"
 AWAY = "the database cannot be reached"
@@ -169,3 +170,15 @@ def test_a_file_that_is_deleted_ends_the_run_which_claims_nothing(toy):
     assert not any(word in toy.said for word in ("Traceback", "saved", BACK, "nothing was lost"))
     assert list(toy.workdir.glob("study.db*")) == []
     assert toy.checkpoints(0)
+
+
+def test_a_search_that_pauses_trials_goes_on_through_an_outage(begin_study, postgres_url, server):
+    """It is away where a trial comes to its measure, so that nobody can be chosen, and it trains on."""
+    toy = begin_study(postgres_url, trials=4, search={"method": FREEZE_THAW})
+    worker = toy.begin(seconds=0.05)
+    wait_for(lambda: toy.steps(1) > 1, alive=[worker])
+    server.stop()
+    wait_for(lambda: toy.steps(1) > MEASURE_EVERY, alive=[worker])
+    server.start()
+    assert toy.end(worker) == 0, toy.said
+    assert toy.faults() == []
