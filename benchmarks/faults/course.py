@@ -13,7 +13,7 @@ from model.training import Training
 from objectives.attempt import Step
 from objectives.monitored import Monitored
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
-from smart_tuner.repair.rule import Entry, Rule
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
 from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.repair.words import ENGLISH
 
@@ -100,12 +100,13 @@ class Course:
     def consumed(self) -> int:
         return self.before + self.training.step
 
-    def watch(self, rules: Sequence[Rule]) -> "Course":
+    def watch(self, rules: Sequence[Rule], restraint: Restraint = UNRESTRAINED) -> "Course":
         """From now on by these, which know nothing of what was before."""
         voices = Tacotron2(self.training.corpus, self._judge, "")
         used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
         run = Undrawn(self.training, self._judge, text_is_used=used)
-        self.watched = Monitored(voices, run, self.stage.pace, rules, self._folder, self.ledger)
+        pace, place, ledger = self.stage.pace, self._folder, self.ledger
+        self.watched = Monitored(voices, run, pace, rules, place, ledger, restraint=restraint)
         self._save()
         return self
 

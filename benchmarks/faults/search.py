@@ -1,12 +1,13 @@
 """Whole studies of tiny trainings: what repairs are worth to a search, and what our search is worth."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -17,10 +18,14 @@ from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
+from benchmarks.search.table import Array, study
 from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, should_prune
+from smart_tuner.repair.rule import Restraint
 from smart_tuner.repair.rules import RULES
 from studies.file.search import SeededPerTrial
 from studies.file.sections import Tpe
+from studies.search.freeze_thaw import Curve, FreezeThaw
+from studies.search.space import Space
 
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
 SEEDS = range(5)
@@ -42,7 +47,7 @@ class Mode:
 
     what: str
     spoilt: bool
-    rules: str  # "off", "prune" or "full"
+    rules: str  # "off", "prune", "full", or "policy": of a study that begins now
     sampler: Callable[[int], BaseSampler]
     pruner: Callable[[Stage], BasePruner]
 
@@ -59,6 +64,7 @@ MODES = {
         lambda seed: TPESampler(seed=seed),
         lambda _: MedianPruner(),
     ),
+    "S-freeze": Mode("healthy, ours, freeze-thaw", False, "policy", RandomSampler, lambda _: NopPruner()),
     "S-ours": Mode("healthy, ours", False, "full", our_sampler, our_pruner),
     "S-default": Mode(
         f"healthy, ours with {Tpe().n_startup_trials} start-up trials, as a file has that says nothing",
@@ -94,13 +100,16 @@ def faults_of(cases: dict[str, Case], seed: int) -> dict[int, tuple[str, int]]:
 
 def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[str, Any]:
     """One study; its best value so far, by consumed steps."""
+    if name == "S-freeze":
+        with TemporaryDirectory(dir=quick()) as place:
+            return {"trials": list(paused_search(stage, seed, Path(place)))}
     mode, consumed, best = MODES[name], 0, float("inf")
-    study = optuna.create_study(sampler=mode.sampler(seed), pruner=mode.pruner(stage))
+    searched = optuna.create_study(sampler=mode.sampler(seed), pruner=mode.pruner(stage))
     faults = faults_of(cases, seed) if mode.spoilt else {}
     trials: list[list[Any]] = []
     budget = TRIALS * stage.planned
     while len(trials) < (TRIALS if mode.spoilt else MOST_TRIALS) and (mode.spoilt or consumed < budget):
-        trial = study.ask()
+        trial = searched.ask()
         setup, onset = suggested(trial, Setup.of(stage, Shape())), 0
         if fault := faults.get(trial.number):
             case = cases[fault[0]]
@@ -109,15 +118,55 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
         with TemporaryDirectory(dir=quick()) as place:
             steps, value, state = one(stage, trial, setup, onset, mode.rules, 1000 * seed, Path(place))
         if state == "COMPLETE" and value is not None:
-            study.tell(trial, value)
+            searched.tell(trial, value)
         else:
             failed = optuna.trial.TrialState.FAIL if state == "FAIL" else optuna.trial.TrialState.PRUNED
-            study.tell(trial, state=failed)
+            searched.tell(trial, state=failed)
         consumed += steps
         best = min(best, value if value is not None and state != "FAIL" else best)
         shown = None if best == float("inf") else round(best, 4)
         trials.append([consumed, shown, state, fault[0] if fault else None])
     return {"trials": trials}
+
+
+def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
+    """One study by studies/search/freeze_thaw.py, its trials kept in memory; a row for each measure."""
+    space, quantum = Space(study(seed)), stage.measure_every / stage.planned
+    restraint = Restraint(frozenset(space.sources), frozenset(rule.name for rule in RULES if rule.advises))
+    courses: list[Course] = []
+    points: list[Array] = []
+    over = set[int]()
+    while (consumed := sum(course.consumed for course in courses)) < TRIALS * stage.planned:
+        curves = [
+            Curve(
+                point,
+                tuple(min(1.0, m.step / stage.planned) for m in course.curve),
+                tuple(m.value for m in course.curve),
+                waits=number not in over,
+            )
+            for number, (point, course) in enumerate(zip(points, courses, strict=True))
+        ]
+        chosen = FreezeThaw(space, quantum).choice(curves, np.random.default_rng([seed, consumed]))
+        number = len(courses) if isinstance(chosen, dict) else chosen
+        if isinstance(chosen, dict):
+            setup = Setup.of(stage, Shape()).with_settings(**chosen)
+            training, place = setup.training(1000 * seed + number), folder / str(number)
+            place.mkdir()
+            courses.append(Course(stage, setup, 0, training, place, MemoryLedger()).watch(RULES, restraint))
+            points.append(space.point(chosen))
+        course, state = courses[number], "PAUSED"
+        end = stage.planned + course.watched.redone
+        try:
+            course.train(min(end, course.training.step + stage.measure_every))
+            state = "COMPLETE" if course.training.step >= end else state
+        except ENDS as ended:
+            state = getattr(ended, "state", "FAIL")
+        if state != "PAUSED":
+            over.add(number)
+        best = min((m.value for course in courses for m in course.curve), default=None)
+        shown = None if best is None else round(best, 4)
+        yield [sum(course.consumed for course in courses), shown, state, None]
+    yield from [[consumed, shown, "PRUNED", None]] * (len(courses) - len(over))
 
 
 def one(
@@ -166,7 +215,7 @@ def rows_of(
                 f"{sum(known) / len(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""
             )
         row["steps"] = round(sum(trials[-1][0] for trials in mine) / len(mine))
-        row["trials"] = round(sum(map(len, mine)) / len(mine), 1)
+        row["trials"] = round(sum(t[2] != "PAUSED" for trials in mine for t in trials) / len(mine), 1)
         row["failed"] = round(sum(t[2] == "FAIL" for trials in mine for t in trials) / len(mine), 1)
         rows.append(row)
     return rows
