@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.extras import installing
 from model.speech.text import FRONT_ENDS, TextError
 from objectives.signals import NOBODY
 
@@ -30,10 +31,7 @@ SHORT_SECONDS = 13.0
 FRAMES_A_SECOND = 100  # of Whisper's mels
 
 
-NOT_INSTALLED = (
-    "Nothing can be heard: the extra ear is not installed.\n"
-    "What to do: .venv/bin/python -m pip install -c constraints.txt -e '.[ear]'"
-)
+NOT_INSTALLED = f"Nothing can be heard: the extra ear is not installed.\nWhat to do: {installing('ear')}"
 
 
 class EarError(RuntimeError):

@@ -282,7 +282,7 @@ def test_voices_that_were_paused_are_those_of_straight_trainings(workdir):
 
 
 def weights(folder, study, number):
-    """Of each checkpoint that a trial kept, by its step."""
+    """Those of each checkpoint that a trial kept, by its step."""
     [place] = (folder / "runs" / "studies" / study).glob(f"trial-{number:04d}*")
     return {path.name: (path / "model.safetensors").read_bytes() for path in place.glob("ckpt-*[0-9]")}
 

@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from model.extras import installing
+
 VOICES = {"en": "en-us", "ru": "ru"}
 WORDS_PER_MINUTE = 165
 SAMPLE_RATE = 22050
@@ -35,8 +37,9 @@ class EspeakVoice:
         try:
             import espeakng_loader
         except ImportError as error:
-            raise ImportError(
-                "espeak-ng is needed here and not installed: pip install smart-tuner[espeak]"
+            raise EspeakError(
+                "espeak-ng is needed here, and the extra espeak is not installed.\n"
+                f"What to do: {installing('espeak')}"
             ) from error
         with TemporaryDirectory() as temporary:
             self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), temporary))

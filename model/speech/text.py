@@ -275,7 +275,7 @@ def _phonemes(language: str, words: str) -> str:
 def _espeak(language: str) -> EspeakVoice:
     try:
         return EspeakVoice(VOICES[language])
-    except (ImportError, EspeakError) as error:
+    except EspeakError as error:
         raise TextError(f"Phonemes cannot be read: {error}") from error
 
 

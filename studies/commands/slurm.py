@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.extras import installing
 from studies.commands.scheduler import SAVE_SECONDS, SAVED_AND_RELEASED, LaunchError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def executor_of(folder: Path, options: Mapping[str, str]) -> "submitit.SlurmExec
     except ImportError as error:
         raise LaunchError(
             "Cannot submit jobs to Slurm.\nThe package submitit is not installed.\n"
-            "Run: pip install smart-tuner[slurm]"
+            f"Run: {installing('slurm')}"
         ) from error
     settings = {key.replace("-", "_"): value for key, value in options.items()}
     if own := sorted(OWN_SBATCH & settings.keys()):

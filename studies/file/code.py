@@ -13,6 +13,8 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from model.extras import installing
+
 GROUPS = {
     "objective": "smart_tuner.objectives",
     "rule": "smart_tuner.rules",
@@ -111,7 +113,7 @@ def _from_hub(named: str, package: str, name: str) -> Any:
         import optunahub
     except ImportError as error:
         raise CodeError(
-            f'"{named}" is in OptunaHub, which is not installed here.\nRun: pip install smart-tuner[hub]'
+            f'"{named}" is in OptunaHub, which is not installed here.\nRun: {installing("hub")}'
         ) from error
     try:
         return getattr(optunahub.load_module(package), name)

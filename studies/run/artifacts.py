@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from model import checkpoint
 from model.checkpoint import DamagedCheckpoint
+from model.extras import installing
 from smart_tuner.notify.outbox import concealed
 from smart_tuner.notify.telegram.format import line
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone, Fenced
@@ -134,7 +135,7 @@ def _s3(bucket: str, prefix: str) -> Artifacts:
     except ImportError as error:
         raise ArtifactsError(
             "Cannot use an artifact store at s3://.\nThe package boto3 is not installed.\n"
-            "Install it: pip install 'smart-tuner[s3]'"
+            f"Install it: {installing('s3')}"
         ) from error
     patience = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 3})
     try:

@@ -10,6 +10,7 @@ import torch
 
 from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
+from model.extras import installing
 from model.network.warm_start import Weights, check_mels, read
 from model.speech.text import FRONT_ENDS
 from model.speech.vocoder import vocoder_of
@@ -114,7 +115,7 @@ def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
     raise StudyError(
         f'Cannot run study "{spec.name}".\n'
         f'Its trials are compared by ear (objective.value = "{by}"). {why}\n'
-        "Install the extra ear: .venv/bin/python -m pip install -c constraints.txt -e '.[ear]'\n"
+        f"Install the extra ear: {installing('ear')}\n"
         f'and see that neither [ear] nor {ear.VARIABLE} says "none".'
     )
 

@@ -23,7 +23,7 @@ def prepare(
     """Fill `folder` with `clips` spoken sentences in LJSpeech layout, unless it already holds just these.
 
     `voice` is espeak-ng's name of one (default: VOICES), `words` the kind of sentences (sentences.py).
-    Raises CorpusError, or ImportError without the extra `espeak`.
+    Raises CorpusError, also without the extra `espeak`.
     """
     if clips < 1:
         raise CorpusError(f"a corpus needs at least 1 clip, not {clips}")

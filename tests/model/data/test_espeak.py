@@ -138,7 +138,7 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path):
 
 def test_a_missing_synthesiser_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ImportError, match=r"pip install smart-tuner\[espeak\]"):
+    with pytest.raises(CorpusError, match=r"the extra espeak is not installed\.\n.*-e '\.\[espeak\]'"):
         prepare(tmp_path / "corpus", "en", 2)
     assert not (tmp_path / "corpus").exists()
 

@@ -158,7 +158,7 @@ def test_without_slurm_or_submitit_it_is_said_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(LaunchError, match="login node"):
         slurm.submit(["true"], {}, 1, tmp_path, {}, None)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(LaunchError, match=r"submitit is not installed\.\n.*smart-tuner\[slurm\]"):
+    with pytest.raises(LaunchError, match=r"submitit is not installed\.\n.*-e '\.\[slurm\]'"):
         slurm.submit(["true"], {}, 1, tmp_path, {}, None)
 
 

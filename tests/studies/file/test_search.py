@@ -567,7 +567,7 @@ HUB = {"sampler": {"use": "optunahub:samplers/odd:Odd", "args": {"twice": 3}}}
 
 def test_without_optunahub_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optunahub", None)
-    assert "pip install smart-tuner[hub]" in refused(**HUB)[1]
+    assert "-e '.[hub]'" in refused(**HUB)[1]
 
 
 def test_a_package_of_optunahub_that_was_fetched_is_used(monkeypatch, tmp_path):
