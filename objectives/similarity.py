@@ -28,8 +28,9 @@ class SpeakerEncoder(nn.Module):
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(BANDS, WIDTH, LAYERS, batch_first=True)
-        self.linear = nn.Linear(WIDTH, WIDTH)
+        with torch.random.fork_rng(devices=()):  # weights are drawn at random before they are read
+            self.lstm = nn.LSTM(BANDS, WIDTH, LAYERS, batch_first=True)
+            self.linear = nn.Linear(WIDTH, WIDTH)
         found = torch.load(weights, map_location="cpu", weights_only=True)["model_state"]
         self.load_state_dict({name: found[name] for name in self.state_dict()})
 
