@@ -64,10 +64,8 @@ def cost(
     mels, texts = [mel_spectrogram(wave, settings) for wave in waves], ["a text"] * len(waves)
     seconds = sum(map(len, waves)) / settings.sample_rate
     vocoder, ear, predicts = vocoder_of(None, settings, CPU), Ear(recognizer, "en"), Mos()
-    hearing, trained = (
-        Hearing(ear, predicts, None, vocoder, settings.sample_rate),
-        training(CASES["quickstart"]),
-    )
+    hearing = Hearing(ear, predicts, None, vocoder, settings.sample_rate)
+    trained = training(CASES["quickstart"])
     parts: dict[str, Callable[[], Any]] = {
         "vocoder": lambda: [vocoder(mel) for mel in mels],
         "recogniser": lambda: ear(waves, settings.sample_rate, texts),

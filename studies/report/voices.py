@@ -146,11 +146,9 @@ class Reading:
 
 def attention_of(voice: Voice, speech: Speech, text: str) -> list[Attended] | None:
     """None where the places of words in the text are not known: some of it was given as phonemes."""
-    if GIVEN.search(text):
-        return None
-    return attended(
-        speech.alignment.argmax(1), word_ends(voice.front_end, text, speech.alignment.shape[1] - 1)
-    )
+    symbols = speech.alignment.shape[1] - 1  # without the end
+    ends = [] if GIVEN.search(text) else word_ends(voice.front_end, text, symbols)
+    return attended(speech.alignment.argmax(1), ends) if ends else None
 
 
 def checked(voice: Voice, text: str, ear: Ear) -> tuple[Reading, int]:
