@@ -57,7 +57,7 @@ def test_trials_wait_and_go_on_until_their_steps_are_used_up(undisturbed):
 
 @pytest.mark.parametrize("place", [*PLACES, "thawed"])
 def test_a_worker_killed_at_any_point_changes_nothing(frozen, undisturbed, place):
-    frozen.kill_at(place, 0, nth=1 if place == "released" else 3)
+    frozen.kill_at(place, 0, nth=1 if place in ("released", "thawed") else 3)
     frozen.finish()
     assert told(frozen) == told(undisturbed)
     assert frozen.faults() == []
