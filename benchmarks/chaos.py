@@ -161,7 +161,7 @@ def toy_spec(trials: int, name: str = TOY, **tables: Any) -> Spec:
         "checkpoint_every": CHECKPOINT_EVERY,
     }
     data |= tables
-    if data["search"]["method"] == FREEZE_THAW:
+    if data["search"].get("method") == FREEZE_THAW:
         del data["sampler"], data["pruner"]
     return Spec.parse(data, "the toy study")
 

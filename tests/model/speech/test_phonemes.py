@@ -104,7 +104,7 @@ def test_without_espeak_phonemes_are_refused_and_letters_are_read(monkeypatch):
     front_ends._espeak.cache_clear()
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     try:
-        with pytest.raises(TextError, match=r"pip install smart-tuner\[espeak\]"):
+        with pytest.raises(TextError, match=r"the extra espeak is not installed"):
             ENGLISH.encode("hello")
         assert front_end_of("en", "letters").encode("hello")
     finally:
