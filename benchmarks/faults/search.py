@@ -18,14 +18,13 @@ from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
-from benchmarks.search.table import Array, study
+from benchmarks.search.table import CUBE, Array
 from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, should_prune
 from smart_tuner.repair.rule import Restraint
 from smart_tuner.repair.rules import RULES
 from studies.file.search import SeededPerTrial
 from studies.file.sections import Tpe
 from studies.search.freeze_thaw import Curve, FreezeThaw
-from studies.search.space import Space
 
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
 SEEDS = range(5)
@@ -131,8 +130,8 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
 
 def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
     """One study by studies/search/freeze_thaw.py, its trials kept in memory; a row for each measure."""
-    space, quantum = Space(study(seed)), stage.measure_every / stage.planned
-    restraint = Restraint(frozenset(space.sources), frozenset(rule.name for rule in RULES if rule.advises))
+    quantum = stage.measure_every / stage.planned
+    restraint = Restraint(frozenset(CUBE.sources), frozenset(rule.name for rule in RULES if rule.advises))
     courses: list[Course] = []
     points: list[Array] = []
     over = set[int]()
@@ -146,14 +145,14 @@ def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
             )
             for number, (point, course) in enumerate(zip(points, courses, strict=True))
         ]
-        chosen = FreezeThaw(space, quantum).choice(curves, np.random.default_rng([seed, consumed]))
+        chosen = FreezeThaw(CUBE, quantum).choice(curves, np.random.default_rng([seed, consumed]))
         number = len(courses) if isinstance(chosen, dict) else chosen
         if isinstance(chosen, dict):
             setup = Setup.of(stage, Shape()).with_settings(**chosen)
             training, place = setup.training(1000 * seed + number), folder / str(number)
             place.mkdir()
             courses.append(Course(stage, setup, 0, training, place, MemoryLedger()).watch(RULES, restraint))
-            points.append(space.point(chosen))
+            points.append(CUBE.point(chosen))
         course, state = courses[number], "PAUSED"
         end = stage.planned + course.watched.redone
         try:

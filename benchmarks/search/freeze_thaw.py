@@ -3,16 +3,14 @@
 import numpy as np
 
 from benchmarks.search.ledger import Ledger
-from benchmarks.search.table import PLAN, QUANTUM, study
+from benchmarks.search.table import CUBE, PLAN, QUANTUM
 from studies.search.freeze_thaw import STARTUP, Curve, FreezeThaw
-from studies.search.space import Space
 
-SPACE = Space(study(0))
 RETUNED = 8  # its model is tuned anew at every so many choices, and not at each: that takes half a second
 
 
 def freeze_thaw(ledger: Ledger, seed: int) -> None:
-    chance, search = np.random.default_rng(seed), FreezeThaw(SPACE, QUANTUM / PLAN)
+    chance, search = np.random.default_rng(seed), FreezeThaw(CUBE, QUANTUM / PLAN)
     choices = 0
     while True:
         curves = [
@@ -26,7 +24,7 @@ def freeze_thaw(ledger: Ledger, seed: int) -> None:
         ]
         chosen = search.choice(curves, chance, tunes=choices % RETUNED == 0)
         if isinstance(chosen, dict):
-            ledger.begin(SPACE.point(chosen)).go_on()
+            ledger.begin(CUBE.point(chosen)).go_on()
         else:
             ledger.trials[chosen].go_on()
         choices += len(curves) >= STARTUP

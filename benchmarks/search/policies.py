@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from benchmarks.search.freeze_thaw import freeze_thaw
 from benchmarks.search.ledger import Ledger, Policy, Trial
-from benchmarks.search.table import study, units
+from benchmarks.search.table import CUBE, study
 from smart_tuner.repair.pruning import should_prune
 from studies.file.search import pruner, sampler
 from studies.file.space import suggest
@@ -22,7 +22,7 @@ def by_optuna(ledger: Ledger, searching: optuna.Study, judge: Judge = optuna.Tri
     """One trial after the other, by Optuna itself."""
     while True:
         asked = searching.ask()
-        trial = ledger.begin(units(suggest(asked, SPEC)))
+        trial = ledger.begin(CUBE.point(suggest(asked, SPEC)))
         if is_pruned(asked, trial, judge):
             searching.tell(asked, state=TrialState.PRUNED)
         else:

@@ -7,17 +7,14 @@ its better half, c of its best corner, n other seeds of s.
 
 import json
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from studies.file.space import distributions
 from studies.file.spec import FOLDER, Spec
+from studies.search.space import Space
 
 Array = NDArray[np.float64]
 
@@ -43,40 +40,7 @@ def study(seed: int) -> Spec:
     return Spec.parse(data, "the benchmark's study")
 
 
-SOURCES = distributions(study(0))
-LEVELS = [9, 3]  # how many values the stepped settings have
-STEPPED = [1, 4]  # their places
-
-
-def units(settings: Mapping[str, Any]) -> Array:
-    """Each setting as a number from 0 to 1, on the scale on which it is searched, shape (5,)."""
-    return np.array([_unit(source, settings[name]) for name, source in SOURCES.items()])
-
-
-def _unit(source: BaseDistribution, value: Any) -> float:
-    if isinstance(source, CategoricalDistribution):
-        return source.choices.index(value) / (len(source.choices) - 1)
-    assert isinstance(source, FloatDistribution)
-    low, high, here = np.array([source.low, source.high, value])
-    if source.log:
-        low, high, here = np.log([low, high, here])
-    return float((here - low) / (high - low))
-
-
-def on_levels(points: Array) -> Array:
-    """Points of shape (n, 5), stepped settings at the nearest of their values."""
-    found = np.clip(points, 0, 1)
-    steps = np.array(LEVELS) - 1
-    found[:, STEPPED] = np.round(found[:, STEPPED] * steps) / steps
-    return found
-
-
-def drawn(count: int, chance: np.random.Generator) -> Array:
-    """Points from all over the space, shape (count, 5)."""
-    found = chance.random((count, len(SPACE)))
-    steps = np.array(LEVELS)
-    found[:, STEPPED] = np.floor(found[:, STEPPED] * steps) / (steps - 1)
-    return found
+CUBE = Space(study(0))
 
 
 @dataclass(frozen=True)
@@ -89,5 +53,5 @@ class Table:
 
 def read(path: Path = TABLE) -> Table:
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    points = np.array([units(row["settings"]) for row in rows])
+    points = np.array([CUBE.point(row["settings"]) for row in rows])
     return Table(points, np.array([row["distances"] for row in rows]))

@@ -160,8 +160,6 @@ def next_trial(study: optuna.Study, spec: Spec, waiting: Collection[int]) -> int
     if any(trial.state == TrialState.WAITING for trial in trials):  # somebody asked for its values
         return None
     curves, space = curves_of(trials, spec, waiting), Space(spec)
-    if not curves or len(curves) < STARTUP:
-        return None
     measures = sum(len(curve.measured) for curve in curves.values())
     chance = np.random.default_rng([derived(spec.seed, "next trial", len(curves), measures)])
     chosen = FreezeThaw(space, _quantum(spec)).choice(list(curves.values()), chance)

@@ -15,16 +15,13 @@ from benchmarks.search.figures import BUDGET, PARTS, middle, steps, steps_to, va
 from benchmarks.search.ledger import Spent, searched
 from benchmarks.search.policies import POLICIES
 from benchmarks.search.table import (
+    CUBE,
     LARGEST,
     MEASURES,
     PLAN,
     QUANTUM,
-    SOURCES,
-    drawn,
-    on_levels,
     read,
     study,
-    units,
 )
 from benchmarks.search.worlds import LEAST, SEED_DEVIATION, WORLDS
 from studies.file.search import pruner
@@ -32,6 +29,14 @@ from studies.search.curves import CurveModel, Points
 
 TABLE = read()
 STEPS = 6 * PLAN
+LEVELS, STEPPED = np.array([9, 3]), [1, 4]  # how many values the stepped settings have, and their places
+
+
+def on_levels(points):
+    """Points of shape (n, 5), stepped settings at the nearest of their values."""
+    found = np.clip(points, 0, 1)
+    found[:, STEPPED] = np.round(found[:, STEPPED] * (LEVELS - 1)) / (LEVELS - 1)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +75,7 @@ def test_a_surrogate_is_like_its_table(kind):
 @settings(max_examples=50, deadline=None)
 def test_a_curve_is_one_that_a_training_may_measure(kind, seed):
     chance = np.random.default_rng(seed)
-    [point] = drawn(1, chance)
+    [point] = CUBE.drawn(1, chance)
     assert np.array_equal(on_levels(point[None]), point[None])
     curve = world(kind).curve(point, chance)
     assert curve.shape == (MEASURES,)
@@ -80,8 +85,8 @@ def test_a_curve_is_one_that_a_training_may_measure(kind, seed):
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_what_optuna_draws_is_a_point_of_the_unit_cube(seed):
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(SOURCES)
-    point = units(trial.params)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(CUBE.sources)
+    point = CUBE.point(trial.params)
     assert ((point >= 0) & (point <= 1)).all()
     assert np.allclose(on_levels(point[None])[0], point)
 
@@ -105,7 +110,7 @@ def test_no_order_of_training_is_cheaper(order, measures):
     made, paid = world(WORLDS[1]), measures * QUANTUM
 
     def policy(ledger, seed):
-        trials = [ledger.begin(point) for point in drawn(6, np.random.default_rng(seed))]
+        trials = [ledger.begin(point) for point in CUBE.drawn(6, np.random.default_rng(seed))]
         for index in order:
             if not trials[index].is_whole:
                 trials[index].go_on()
@@ -124,7 +129,7 @@ def test_ours_is_what_the_quickstart_ships():
 
 def test_the_model_of_curves_knows_what_it_was_told():
     chance = np.random.default_rng(0)
-    settings = np.repeat(drawn(10, chance), MEASURES, 0)
+    settings = np.repeat(CUBE.drawn(10, chance), MEASURES, 0)
     points = Points(
         settings, np.tile(np.arange(1, MEASURES + 1) / MEASURES, 10), np.repeat(range(10), MEASURES)
     )
