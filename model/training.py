@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class StepMeasures:
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
+    waited: float  # seconds of these until the batch was read and on its device
     clips: dict[str, tuple[float, float]]  # by id: mel L1 a cell, and mean attention off the diagonal
     groups: dict[str, GroupMeasures] | None = None  # only when asked for
 
@@ -80,6 +82,8 @@ class Validation:
     gate: float
     gate_accuracy: float  # share of items whose gate opens within 10 frames of their end
     gate_late: float  # share whose gate opens later than that, or never
+    dead: float  # share of the prenet's units that no frame makes larger than zero
+    in_training: float  # share of the network's modules that were left in the mode of training
     alignments: tuple[AlignmentMeasures, ...]
     attention: NDArray[np.float32] = field(compare=False)  # (decoder steps, symbols) of the first item
 
@@ -137,6 +141,7 @@ class Training:
         self._operands = torch.bfloat16 if bfloat16 else torch.float32
         self.step = 0
         self.seconds = 0.0  # spent in steps, over all attempts
+        self._waited = 0.0  # of the newest step, for its batch
         self._seed, self._epoch, self._position = seed, 0, 0
         self._branch = 0  # how often the order was drawn anew
         self.excluded: frozenset[str] = frozenset()  # clips that are not trained on
@@ -156,6 +161,7 @@ class Training:
             and the next step takes the same batch, unless skip() is called.
         """
         started, s = time.monotonic(), self.settings
+        self._waited = 0.0
         items, buffers, random = self._items(), self._buffers(), dict(self._random)
         with self._fitting(buffers, random):
             terms, norm = self._gradients(items)
@@ -179,7 +185,8 @@ class Training:
         by_clip = zip(read[6::2], read[7::2], strict=True)
         clips = dict(zip((item.id for item in items), by_clip, strict=True))
         groups = None if before is None else before.compared()
-        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, seconds, clips, groups)
+        spent = seconds, self._waited
+        return StepMeasures(self.step, total, l1, l2, gate, guided, length, rate, *spent, clips, groups)
 
     def _gradients(self, items: Sequence[Utterance]) -> tuple[Losses, Tensor]:
         """Losses of a batch, detached, and the norm of their gradients, which the weights then hold.
@@ -194,7 +201,9 @@ class Training:
         found = []
         self.model.train()
         for part in parts:
+            began = time.monotonic()
             batch = collate(part).to(self.device)
+            self._waited += time.monotonic() - began
             with rounding(self._operands):
                 with self._own_randomness():
                     prediction = self.model(batch.text, batch.text_lengths, batch.mels, batch.mel_lengths, s)
@@ -319,6 +328,7 @@ class Training:
         s, host = self.settings, collate(items)
         batch = host.to(self.device)
         self.model.eval()
+        in_training = fmean(module.training for module in self.model.modules())
         steps = int(decoder_steps(batch.mel_lengths, s.n_frames_per_step).max())
         shape = (
             2,
@@ -332,7 +342,8 @@ class Training:
         self.model.train()
         scale = self.model.dimensions.mel_scale
         terms = losses(prediction, batch.mels, batch.mel_lengths, batch.text_lengths, s, scale)
-        l1, l2, gate = torch.stack((terms.mel_l1, terms.mel_l2, terms.gate)).tolist()
+        silent = self.model.decoder.prenet.dead(self.model.normalised(batch.mels))
+        l1, l2, gate, dead = torch.stack((terms.mel_l1, terms.mel_l2, terms.gate, silent)).tolist()
         gates, alignments = prediction.gates.cpu(), prediction.alignments.cpu()
         return Validation(
             self.step,
@@ -341,9 +352,31 @@ class Training:
             gate,
             gate_accuracy(gates, host.mel_lengths, s.n_frames_per_step),
             gate_late(gates, host.mel_lengths, s.n_frames_per_step),
+            dead,
+            in_training,
             tuple(self._alignments(alignments, host)),
             self._attention_of_first(alignments, host),
         )
+
+    def by_batch(self, items: Sequence[Utterance]) -> float:
+        """The mel loss of `items`, normalised by their own statistics instead of the running ones, as in
+        training; the running ones stay as they are."""
+        norms = [m for m in self.model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        kept, set_to_eval = self._buffers(), self.model.eval
+
+        def eval_but_norms() -> Tacotron2:
+            set_to_eval()
+            for norm in norms:
+                norm.train()
+            return self.model
+
+        try:
+            self.model.eval = eval_but_norms  # type: ignore[method-assign]
+            return self.validate(items).mel_l1
+        finally:
+            del self.model.eval
+            for buffer, old in zip(self.model.buffers(), kept, strict=True):
+                buffer.copy_(old)
 
     def text_gain(self, items: Sequence[Utterance]) -> float:
         """By how much the mel loss rises, in parts, when every item gets its neighbour's text; about 0 when

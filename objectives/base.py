@@ -96,6 +96,8 @@ class Run(ABC):
         shows: files that a person would look at or listen to, by name with their kind, such as
             {"sample.wav": "audio/wav"}; see `show`.
         titles: what trackers call them, if not by the file's name.
+        worst: the value of a run that is worth nothing; None where there is no such value.
+        waited: seconds of the last step for which it waited for its data.
     """
 
     step: int = 0
@@ -106,6 +108,8 @@ class Run(ABC):
     limits: Mapping[str, tuple[float, float]] = {}
     shows: Mapping[str, str] = {}
     titles: Mapping[str, str] = {}
+    worst: float | None = None
+    waited: float = 0.0
 
     @abstractmethod
     def advance(self) -> Mapping[str, float]:
@@ -128,6 +132,11 @@ class Run(ABC):
         """Go on from what `save` wrote."""
 
     # What need not be there, and makes more repairs or pictures possible
+
+    def worth(self) -> float | None:
+        """The value that `measure` would give now, and nothing else: asked before a rule acts and before it
+        is judged. None: it is not known between measures."""
+        return None
 
     def validate(self, health: Health) -> Mapping[str, float]:
         """Cheap measures on held-out data, for the rules. Args: health: what is known of the run so far."""

@@ -50,7 +50,9 @@ class Monitored:
             health = Health(pace, objective.signals, objective.milestone)
             start = dict(run.settings)
             record = self._record
-            self.autofix = AutoFix(self, start, rules, limits, run.n_clips, health, record, restraint)
+            self.autofix = AutoFix(
+                self, start, rules, limits, run.n_clips, health, record, restraint, run.worst
+            )
 
     # What AutoFix may do
 
@@ -69,6 +71,9 @@ class Monitored:
 
     def exclude(self, clips: Sequence[str]) -> None:
         self.run.exclude(clips)
+
+    def worth(self) -> float | None:
+        return self.run.worth()
 
     def _record(self, entry: Entry) -> Entry:
         """With what the run looked like, if it was seen: before a repair, and at its verdict."""
@@ -149,8 +154,7 @@ class Monitored:
     def judged(self, value: float) -> None:
         """The measure of the trial, which is dear and comes seldom."""
         if self.autofix is not None:
-            self.autofix.health.note(self.run.step, {"value": value})
-            self.autofix.health.improve("value", value)
+            self.autofix.judged(self.run.step, value)
 
     def conclude(self) -> None:
         """The run is over."""

@@ -42,6 +42,7 @@ SIGNALS = {
     "gate_accuracy": Signal("larger", max_worse=0.1, judged=True),
     "gate_late": Signal(),
     "text_gain": Signal("larger", of_run=True),
+    **dict.fromkeys(("held_out_by_batch", "dead", "in_training"), Signal()),
     "held_out": COMMON["held_out"],
     "value": COMMON["value"],  # free-running
     # at every step
@@ -93,6 +94,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "measure.mismatch": ("a different sentence", "чужая фраза"),
     "measure.unweighted_loss": ("mel loss", "потери по мел-спектрограмме"),
     "measure.text_gain": ("gain by the text", "польза от текста"),
+    "measure.held_out_by_batch": (
+        "held-out loss by the batch's own statistics",
+        "потери на отложенных данных при нормировке по самому пакету",
+    ),
+    "measure.dead": ("prenet units that are never active", "доля неактивных нейронов prenet"),
+    "measure.in_training": ("modules left in training's mode", "доля модулей в режиме обучения"),
     "measure.dwell": ("time on one symbol", "время на одном знаке"),
     "measure.focus": ("weight of that symbol", "вес этого знака"),
     "measure.corr": ("correlation with time", "корреляция со временем"),

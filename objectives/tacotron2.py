@@ -31,7 +31,9 @@ from objectives.quality import Judge, Judgement
 from objectives.signals import MEASURES, MILESTONE, PARAMETERS, SIGNALS, VALUES, WORDS
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
+from smart_tuner.repair.rules.reading import WINDOW
 
+APART = 1.3  # times the training loss: from there on it is asked why sentences that are held out lose more
 HALVINGS = 3  # of the learning rate, while a voice is finished
 MOVED = (
     "goes on from a checkpoint made on {there}; here it is {here}: correct, but not bit for bit what an "
@@ -168,7 +170,7 @@ class Tacotron2Run(Run):
             raise NonFinite(fault.step, **fault.measures) from fault
         except training.OutOfMemory as error:
             raise OutOfMemory(str(error)) from error
-        self.clips = measures.clips
+        self.clips, self.waited = measures.clips, measures.waited
         return step_signals(measures)
 
     def skip(self) -> Sequence[str]:
@@ -182,6 +184,9 @@ class Tacotron2Run(Run):
         items = self._judge.items
         self._seen = self.training.validate(items)
         found = validation_signals(self._seen) | {"constant": self._constant}
+        trained = health.values("unweighted_loss", WINDOW)
+        if len(trained) and self._seen.mel_l1 > APART * float(np.median(trained)):
+            found["held_out_by_batch"] = self.training.by_batch(items)
         late = self.step >= health.pace.planned // 8
         if late and health.best.get("text_gain", 0.0) < self._text_is_used:
             found["text_gain"] = self.training.text_gain(items)
@@ -206,6 +211,15 @@ class Tacotron2Run(Run):
         by_ear = self.hearing(mels, recordings, texts) if validation.aligned else {}
         found |= by_ear | {"distance": found["value"], "value": value_by(self.by, by_ear)}
         return found | {"spread": None}  # that of the distance
+
+    def worth(self) -> float | None:
+        """By the distance; what is heard takes a recognizer, and comes with the next measure."""
+        return self._judge(self.training.voice()).value if self.hearing is None else None
+
+    @property
+    def worst(self) -> float:  # type: ignore[override]
+        """That of a voice which says something else."""
+        return self._judge.yardstick.mismatch if self.hearing is None else value_by(self.by, {})
 
     def leave(self, folder: Path) -> None:
         """What was said, once the voice is aligned: before, it is no speech yet."""
@@ -314,6 +328,8 @@ def validation_signals(v: Validation) -> dict[str, float]:
         "gate_accuracy": v.gate_accuracy,
         "gate_late": v.gate_late,
         "held_out": v.mel_l1,
+        "dead": v.dead,
+        "in_training": v.in_training,
     }
     rows = [asdict(alignment) for alignment in v.alignments]
     for name in ("penalty", "corr", "coverage", "back", "leap", "dwell", "focus"):

@@ -24,6 +24,7 @@ from smart_tuner.store.optuna_private import latest
 
 STATE = "trial.json"  # in each checkpoint: what was measured, and what the rules know
 KEPT_CHECKPOINTS = 2
+WATCHED_STEPS, MOST_WAITING = 50, 0.5  # of how many steps the waiting is summed up, and how much is usual
 LATER_SECONDS = 120.0  # for which a trial that has trained waits for numbers of its measures
 
 
@@ -55,6 +56,8 @@ class Trial:
         self._plan, self._callback = plan, callback
         self._history: list[Measured] = []
         self._seconds = 0.0  # of training, over all attempts
+        self._waits: list[tuple[float, float]] = []  # seconds of the newest steps, waiting and in all
+        self._told_of_waits = False
         self._watch = Monitored(
             objective,
             run,
@@ -162,9 +165,23 @@ class Trial:
     def _count(self, done: Step, live: Progress) -> None:
         self._seconds += done.seconds
         self._attempt.consumed.add(done.seconds)
+        self._waits.append((self._run.waited, done.seconds))
+        if len(self._waits) == WATCHED_STEPS:
+            self._check_waits()
         self._callback.stepped(done)
         signals = {**self._watch.validated, **done.signals}
         live.stepped(done.step, done.seconds, signals, self._last_step, self._objective.curves)
+
+    def _check_waits(self) -> None:
+        """An input that starves the training is told once an attempt; no rule can mend it."""
+        waited, seconds = (sum(column) for column in zip(*self._waits, strict=True))
+        self._waits.clear()
+        if waited > MOST_WAITING * seconds and not self._told_of_waits:
+            self._told_of_waits = True
+            self._callback.warned(
+                f"trial {self._attempt.trial.number} spends {waited / seconds:.0%} of its time waiting for "
+                "its data: put the workdir on a faster disk, or start fewer workers on this machine"
+            )
 
     def _check_credit(self) -> None:
         """Where only the suggested values may earn credit, a repair of one of them ends the trial."""

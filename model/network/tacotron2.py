@@ -91,6 +91,14 @@ class Prenet(nn.Module):
             x = dropped_relu(x, p_dropout) if masks is None else torch.relu(x) * masks[i]
         return x
 
+    def dead(self, x: Tensor) -> Tensor:
+        """Share of the units of both layers that none of the frames x (..., 80) makes larger than zero."""
+        alive = []
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+            alive.append(x.flatten(0, -2).amax(dim=0) > 0)
+        return 1.0 - torch.cat(alive).float().mean()
+
 
 class Decoder(nn.Module):
     def __init__(self, d: Dimensions) -> None:

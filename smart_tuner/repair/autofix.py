@@ -1,7 +1,8 @@
 """AutoFix: the one arbiter, and the only place that changes a running trial.
 
 Rules propose. AutoFix asks them in tiers, lets the lowest level (nearest to the cause) speak first,
-changes one thing, waits, and judges what came of it: improved, no effect (taken back) or harm (undone).
+changes one thing, waits, and judges what came of it: whether the fault is gone (else the next remedy comes),
+and whether the run is worth more since: improved, no effect, or harm, which is undone.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import numpy as np
 
 from smart_tuner.repair.checkpoint_choice import CheckpointChoice
 from smart_tuner.repair.health import COMMON, Health, Signal, spread
+from smart_tuner.repair.outcome import HELD_OUT, LEAST, VALUE, Outcome, Told, says_nothing
 from smart_tuner.repair.rule import (
     UNRESTRAINED,
     Action,
@@ -33,13 +35,18 @@ from smart_tuner.repair.words import ENGLISH, Reason, Words, of_rules
 
 SURE_LEVEL = 2  # rules up to here (data, code, resources) also repair a trial that does well
 HARD_LEVEL = 3  # rules up to here do not wait for another repair's verdict
+FREE_LEVEL = 4  # rules up to here act whatever other trials do
+OUTSIDE = 3.0  # spreads of the sound trials, or times MIN_SPREAD of their median: what lies beyond is ill
+MIN_SPREAD = 0.05
 MAX_REPAIRS = 5  # a trial
 MAX_REDONE = 0.3  # of the planned steps; what did harm is taken back beyond it, too
 MAX_WARMUP = 0.25  # of the planned steps: so long may a warm-up hold rules back, as the alignment's deadline
 MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
+NOTHING: Mapping[str, Value] = {}
 EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared
 POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finite, the weights are not either
-POLICY_VERSION = 4  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 5  # of this file and of what the rules' code does with their thresholds
+FIRST_VERSION = 4  # that of studies whose rules act on every setting, and judge themselves
 
 
 def policy_hash(
@@ -58,14 +65,20 @@ def policy_hash(
         for name, signal in {**signals, **COMMON}.items()
         if signal.max_worse is not None
     }
+    of = rules if advises is not None else known_at_first(rules)
     content = {
-        "version": POLICY_VERSION,
-        "rules": {rule.name: [rule.level, rule.priority, rule.max_remedies, asdict(rule)] for rule in rules},
+        "version": FIRST_VERSION,
+        "rules": {rule.name: [rule.level, rule.priority, rule.max_remedies, asdict(rule)] for rule in of},
         "limits": [MAX_REPAIRS, MAX_REDONE, MAX_EXCLUDED, max_worse],
     }
     if advises is not None:
-        content |= {"advises": sorted(advises)}
+        content |= {"version": POLICY_VERSION, "advises": sorted(advises)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def known_at_first(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Those that studies have which began when every rule acted on every setting."""
+    return tuple(rule for rule in rules if rule.since <= FIRST_VERSION)
 
 
 def offered(signals: Iterable[str], settings: Iterable[str], ways: Iterable[str]) -> set[str]:
@@ -101,6 +114,7 @@ class Run(Protocol):
     def roll_back(self, step: int) -> None: ...
     def reinitialise(self, part: str) -> None: ...
     def exclude(self, clips: Sequence[str]) -> None: ...
+    def worth(self) -> float | None: ...
 
 
 class AutoFix:
@@ -113,6 +127,7 @@ class AutoFix:
         n_clips: of training.
         record: adds a row to the repairs table and returns it with its number.
         restraint: where rules only tell what they see; the same in all attempts at a trial.
+        worst: the value of a run that is worth nothing, if there is one.
     """
 
     def __init__(
@@ -125,12 +140,13 @@ class AutoFix:
         health: Health,
         record: Callable[[Entry], Entry],
         restraint: Restraint = UNRESTRAINED,
+        worst: float | None = None,
     ) -> None:
         self._run, self._start, self._n_clips = run, dict(start), n_clips
-        self._restraint = restraint
-        self._limits = {name: limits[name] for name in start if name in limits}
+        self._restraint, self._worst = restraint, worst
+        self.limits = {name: limits[name] for name in start if name in limits}
         self._record, self.health = record, health
-        names = offered(health.declared, self._limits, run.ways)
+        names = offered(health.declared, self.limits, run.ways)
         self._rules = tuple(rule for rule in rules if not rule.missing(names))
         self._has_probes = any("/" in name for name in health.declared)
         self.probe_every = health.pace(50, 20)  # steps: how often the parts of the network are looked at
@@ -141,13 +157,18 @@ class AutoFix:
         self._choice = CheckpointChoice(health)
         self._events: list[int] = []  # steps with a non-finite loss of no clip's making
         self._redone = 0
+        self._outcome = Outcome()
+        self._ages: dict[int, int] = {}  # of the weights in each checkpoint, in steps
+        self._begun = 0  # the consumed step at which the present weights were of age 0
+        self._worth: tuple[int, float] | None = None  # step and value, when that was last known
+        self._asked: int | None = None  # the step at which it was last asked for
         self.rest_until = 0
 
     # What is in force
 
     def settings(self) -> Hyperparameters:
         """For the next step."""
-        least_rate = self._limits.get("learning_rate", (0.0, 0.0))[0]
+        least_rate = self.limits.get("learning_rate", (0.0, 0.0))[0]
         return settings_at(self.health.step, self._start, self.entries, least_rate)
 
     @property
@@ -176,10 +197,17 @@ class AutoFix:
         """A checkpoint of `step` is written."""
         self.changed = False
         self._choice.saved(step)
+        kept = self.kept()
+        self._ages = {s: age for s, age in {**self._ages, step: self._age}.items() if s in kept}
 
     def _undo_steps(self) -> set[int]:
-        pending = self._pending()
-        return {pending.step} if pending else set()
+        pending, undo = self._pending(), self._outcome.undo
+        return {step for step in (pending.step if pending else None, undo) if step is not None}
+
+    @property
+    def _age(self) -> int:
+        """Steps that the present weights were trained for."""
+        return self.health.step - self._begun
 
     # What happens to the run
 
@@ -220,8 +248,18 @@ class AutoFix:
                 and (reached or not signal.at_milestone)
             ):
                 health.improve(name, measures[name])
+        if HELD_OUT in measures:
+            self._outcome.note(HELD_OUT, self._age, measures[HELD_OUT])
         self._judge()
+        self._hear()
         self._ask("validation")
+
+    def judged(self, step: int, value: float) -> None:
+        """The trial's own measure, which is dear and comes seldom."""
+        self.health.note(step, {VALUE: value})
+        self.health.improve(VALUE, value)
+        self._outcome.note(VALUE, self._age, value)
+        self._worth = step, value  # what it says of a repair comes with the next validation
 
     def not_finite(self, measures: Mapping[str, float], bad_clips: Sequence[str]) -> None:
         """A step had to be skipped.
@@ -331,25 +369,96 @@ class AutoFix:
         """Why it only tells what it sees, as a code with its values. What stops a run is repaired, or ends
         it, however the run stands and whatever is searched."""
         if rule.tier != "event":
-            if rule.level > SURE_LEVEL and (standing := self._standing()):
-                return "better_half", standing
             if (names := self._searched_by(rule)) and self._spent(rule):
                 return "searched", {"names": ", ".join(names)}
+            if (told := self._left_alone(rule)) is not None:
+                return told
         if rule.name in self._restraint.advises:
-            _, action, _ = self._next_action(rule)
-            ends = "end_trial" if rule.gives_up else "do_nothing"
-            return "advised", {"remedy": ends} if action is None else {**action.values, "remedy": action.code}
+            return "advised", self._would_do(rule)
         return None
 
+    def _would_do(self, rule: Rule) -> dict[str, Value]:
+        """Its next remedy, by a code with its values."""
+        _, action, _ = self._next_action(rule)
+        ends = "end_trial" if rule.gives_up else "do_nothing"
+        return {"remedy": ends} if action is None else {**action.values, "remedy": action.code}
+
+    def _left_alone(self, rule: Rule) -> tuple[str, dict[str, Value]] | None:
+        """Why a rule that may act does not act on this run."""
+        if rule.level <= SURE_LEVEL:
+            return None
+        if (standing := self._standing()) is not None:
+            return "better_half", standing
+        if self._restraint.control:
+            return "control", self._would_do(rule)
+        if self._did_harm(rule):
+            return "did_harm", {}
+        if self._restraint.peers is None:
+            return None
+        if rule.level > FREE_LEVEL and (beside := self._beside_peers(rule)) is not None:
+            is_ill, values = beside
+            return None if is_ill else ("like_peers", values)
+        return self._doing_well(rule)
+
     def _standing(self) -> dict[str, Value] | None:
-        """The newest measure beside the median that it is no worse than, and that one's step."""
-        medians, newest = self._restraint.medians, self.health.newest("value")
+        """The newest value beside the median that it is no worse than, and that one's step."""
+        medians = self._restraint.medians
+        newest = self._value() if medians else None
         if newest is None:
             return None
         at = max((step for step in medians if step <= newest[0]), default=None)
         if at is None or not newest[1] <= medians[at]:
             return None
         return {"value": newest[1], "median": medians[at], "step": at}
+
+    def _value(self) -> tuple[int, float] | None:
+        """What the run is worth, and since when that is known: asked for once between two validations."""
+        step = self.health.step
+        if self._asked is not None and step - self._asked < self.health.pace.validate_every:
+            return self._worth
+        self._asked = step
+        if (value := self._run.worth()) is not None:
+            self._worth = step, value
+            self._outcome.note(VALUE, self._age, value)
+        return self._worth
+
+    def _is_worth_nothing(self) -> bool:
+        """By its value: no better than one that says nothing, or, where none does, than at first."""
+        newest = self._value()
+        if newest is None:
+            return False
+        first = self._outcome.first
+        worst = first if self._worst is None else self._worst
+        return worst is not None and says_nothing(newest[1], worst)
+
+    def _doing_well(self, rule: Rule) -> tuple[str, dict[str, Value]] | None:
+        """Why it is no ill run: it is worth something, and that is no less than ever."""
+        now, best = self._value(), self._outcome.best
+        if now is None or best is None or self._is_worth_nothing():
+            return None
+        if now[1] > best + LEAST[VALUE] * abs(best):
+            return None
+        return "doing_well", {"value": now[1], **self._would_do(rule)}
+
+    def _did_harm(self, rule: Rule) -> bool:
+        """Whether a repair of this rule made this very run worse."""
+        mine = (e for e in self.entries if e.rule == rule.name and e.verdict == "harm")
+        return any("expected" in entry.action_values for entry in mine)
+
+    def _beside_peers(self, rule: Rule) -> tuple[bool, dict[str, Value]] | None:
+        """Whether the run lies outside of where the study's sound trials were at its age, and by which
+        measure; None where too few are known."""
+        peers = self._restraint.peers or {}
+        name = rule.target if rule.target in peers else VALUE
+        now = self._value() if name == VALUE else self.health.newest(name)
+        at = max((step for step in peers.get(name, {}) if step <= self._age), default=None)
+        if at is None or now is None:
+            return None
+        usual, scatter = peers[name][at]
+        larger = name in self.health.signals and self.health.signals[name].better == "larger"
+        behind = usual - now[1] if larger else now[1] - usual
+        is_ill = behind > OUTSIDE * max(scatter, MIN_SPREAD * abs(usual))
+        return is_ill, {"measure": name, "found": now[1], "median": usual, "step": at}
 
     def _searched_by(self, rule: Rule) -> list[str]:
         """The searched settings that its remedies would change."""
@@ -399,6 +508,10 @@ class AutoFix:
         every = health.pace.validate_every
         verify_at = -(-(step + max(health.pace(500, WINDOW), 4 * every)) // every) * every  # at a validation
         safe = rule.tier == "event" and action.back_to is None
+        heard = not safe and self._restraint.peers is not None
+        if heard:
+            self._hear(over=True)  # of a repair before: a run has one at a time to judge
+            self._value()
         parts = alarm.parts if action.renew else tuple(filter(None, [action.fresh]))
         self._note(
             "repair",
@@ -415,6 +528,8 @@ class AutoFix:
             verify_at=None if safe else verify_at,
             before=before,
         )
+        if heard:
+            self._begin_hearing(step, verify_at - step, target)
         if target is not None:
             self._go_back(target)
         for part in parts:
@@ -425,8 +540,18 @@ class AutoFix:
             self.rest_until = verify_at
         self._begin_afresh(rule)
 
+    def _begin_hearing(self, step: int, wait: int, target: int | None) -> None:
+        """From now on what the run is worth is held against what it was before the newest repair."""
+        undo = self._choice.newest_saved() if target is not None else step
+        age = None if target is None else self._ages.get(target, target)
+        self._outcome.begin(self.entries[-1].seq, self._age, wait, age, undo)
+
     def _go_back(self, step: int) -> None:
         self._redone += self.health.step - step
+        age = self._ages.get(step, step)
+        self._begun = self.health.step - age
+        self._outcome.go_back(age)
+        self._worth = self._asked = None
         self._run.roll_back(step)
         self.health.forget_weights()
         if step == 0:
@@ -447,7 +572,9 @@ class AutoFix:
         return {clip for entry in self.repairs() for clip in entry.clips}
 
     def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
-        if rule.gives_up is None:
+        lives = self._restraint.peers is not None and not self._is_worth_nothing()
+        spared = rule.level > SURE_LEVEL and rule.tier != "event" and lives
+        if rule.gives_up is None or spared:
             self._wait(rule, alarm, f"reported_{why}", values)
         else:
             self._end(rule.gives_up, rule, alarm, why, values)
@@ -464,7 +591,9 @@ class AutoFix:
         first = max((index for index in tried if index is not None), default=-1) + 1
         for index, remedy in enumerate(remedies[first:], first):
             action, target = self._aimed(remedy)
-            if not self._is_offered(action) or remedy.changes.keys() & self._restraint.searched:
+            if (remedy.changes.keys() | action.changes.keys()) & self._restraint.searched:
+                break  # what comes after it is for where it was tried in vain
+            if not self._is_offered(action):
                 continue
             goes_back = action.back_to in ("good", "milestone")
             does = goes_back or action.fresh or action.exclude or action.renew or self._changes(action)
@@ -496,7 +625,7 @@ class AutoFix:
         return (self._from_the_start(), 0) if target is None else (remedy, target)
 
     def _is_offered(self, action: Action) -> bool:
-        may_change = self._limits.keys() - self._restraint.searched
+        may_change = self.limits.keys() - self._restraint.searched
         return action.ways <= self._run.ways and action.changes.keys() <= may_change
 
     def _affordable(self, target: int | None) -> bool:
@@ -515,7 +644,7 @@ class AutoFix:
         """Old and new values, within the limits."""
         settings, found = self._hyperparameters, {}
         for name, value in action.changes.items():
-            low, high = self._limits[name]
+            low, high = self.limits[name]
             old, new = settings[name], min(max(value, low), high)
             if new != old:
                 found[name] = (old, type(old)(new))
@@ -539,7 +668,14 @@ class AutoFix:
         rule, after = self._named(repair.rule), self._snapshot()
         alarm = rule.sees(self.health, self._hyperparameters) if rule.tier == "validation" else None
         if rule.helped(repair.before, after, self.health):
-            self._verdict(repair, "improved")
+            if self._restraint.peers is not None:
+                self._value()
+            if self._restraint.peers is None:  # as studies of before judge
+                self._verdict(repair, "improved")
+            elif self._outcome.repair != repair.seq or self._heard(repair) is None:
+                self._verdict(repair, "eased")
+            else:
+                self._hear()
             self._votes[rule.name].clear()
             self.health.alarmed.discard(rule.name)
             return
@@ -552,10 +688,44 @@ class AutoFix:
         if alarm is not None:
             self._act(rule, alarm, (), after)
 
+    def _heard(self, repair: Entry, over: bool = False) -> Told | None:
+        """What the run says of it, if it can tell yet."""
+        return self._outcome.told(self._named(repair.rule).told_by, self._worst, self._median_of_peers, over)
+
+    def _median_of_peers(self, name: str, age: int) -> float | None:
+        known = (self._restraint.peers or {}).get(name, {})
+        at = max((step for step in known if step <= age), default=None)
+        return None if at is None else known[at][0]
+
+    def _hear(self, over: bool = False) -> None:
+        """The verdict on the newest repair whose fault is gone, as soon as the run itself can tell."""
+        repair = next((e for e in self.entries if e.seq == self._outcome.repair), None)
+        if repair is None or (not over and self._pending() is repair and not self._due(repair)):
+            return
+        if (told := self._heard(repair, over)) is None:
+            return
+        undo, back_to = self._outcome.undo, None
+        harm = told.verdict == "harm" and not over
+        if harm and "roll_back" in self._run.ways:
+            back_to = undo
+        values: dict[str, Value] = {}
+        if told.measure:
+            values = {"measure": told.measure, "found": told.found, "expected": told.expected}
+        self._outcome.end()
+        self._verdict(repair, told.verdict, undo=harm, back_to=back_to, heard=values)
+
+    def _due(self, repair: Entry) -> bool:
+        return repair.verify_at is not None and self.health.step >= repair.verify_at
+
     def conclude(self) -> None:
-        """The run is over: a repair that still waits is judged by what is known, and nothing is undone."""
+        """The run is over: what is not judged yet is judged by what is known, and nothing is undone."""
         repair, after = self._pending(), self._snapshot()
-        if repair is not None and self.health.last(self._milestone) is not None:  # validated since
+        self._hear(over=True)
+        if repair is None or self._pending() is not repair:
+            return
+        if self._restraint.peers is not None:
+            self._verdict(repair, "unknown")
+        elif self.health.last(self._milestone) is not None:  # validated since
             helped = self._named(repair.rule).helped(repair.before, after, self.health)
             self._verdict(repair, "improved" if helped else "no effect")
 
@@ -567,15 +737,29 @@ class AutoFix:
         same = repair.rule == rule.name or repair.back_to is not None
         self._verdict(repair, "no effect" if same else "harm", undo=not same)
 
-    def _verdict(self, repair: Entry, verdict: str, undo: bool = False, back_to: int | None = None) -> None:
+    def _verdict(
+        self,
+        repair: Entry,
+        verdict: str,
+        undo: bool = False,
+        back_to: int | None = None,
+        heard: Mapping[str, Value] = NOTHING,
+    ) -> None:
+        """Args: heard: by which measure, what it is, and what was expected without the repair."""
         changes = {name: (new, old) for name, (old, new) in repair.changes.items()} if undo else {}
         rule = self._named(repair.rule)
-        action = "taken_back" if changes else "kept"
+        if verdict in ("no effect", "harm") and self._outcome.repair == repair.seq:
+            self._outcome.end()
+        way = 0 if back_to is not None else 1 if changes else 2
+        actions = (
+            ("heard_undone", "heard_taken_back", "heard_kept") if heard else ("undone", "taken_back", "kept")
+        )
         self._note(
             "verdict",
             rule,
             Alarm(repair.reason, repair.evidence),
-            action=action if back_to is None else "undone",
+            action=actions[way],
+            action_values=heard,
             changes=changes,
             ramp=repair.ramp if changes else 0,
             back_to=back_to,
@@ -587,6 +771,7 @@ class AutoFix:
         if back_to is not None:
             self._go_back(back_to)
         self.rest_until = self.health.step
+        self.health.alarmed.discard(rule.name)  # what is seen from here on is told anew
         if changes or back_to is not None:
             self._begin_afresh(rule)
 
@@ -652,6 +837,11 @@ class AutoFix:
             "events": self._events,
             "redone": self._redone,
             "rest_until": self.rest_until,
+            "outcome": self._outcome.state(),
+            "ages": list(self._ages.items()),
+            "begun": self._begun,
+            "worth": self._worth,
+            "asked": self._asked,
         }
 
     def take(self, state: Mapping[str, Any]) -> None:
@@ -663,3 +853,8 @@ class AutoFix:
         self._choice.take(state["ring" if "ring" in state else "choice"])
         self._events, self._redone = list(state["events"]), state["redone"]
         self.rest_until = state["rest_until"]
+        if "outcome" in state:  # older checkpoints have none
+            self._outcome = Outcome.from_state(state["outcome"])
+            self._ages, self._begun = dict(map(tuple, state["ages"])), state["begun"]
+            self._worth = None if state["worth"] is None else (state["worth"][0], state["worth"][1])
+            self._asked = state["asked"]

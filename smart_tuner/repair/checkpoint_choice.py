@@ -62,6 +62,9 @@ class CheckpointChoice:
         fit = [s for s, m in self._marks.items() if (self._is_good(s) if kind == "good" else kind in m)]
         return max((step for step in fit if step), default=None)
 
+    def newest_saved(self) -> int | None:
+        return max(self._marks, default=None)
+
     @property
     def _proof(self) -> int:
         """Steps without trouble after which a checkpoint counts as good."""

@@ -1,16 +1,18 @@
 """Pruning of a trial that rules watch, and that may die and be taken up at any moment."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from statistics import median
 from typing import Any, cast
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from smart_tuner.store.attributes import is_of_the_search
+from smart_tuner.repair.health import spread
+from smart_tuner.store.attributes import ended_by, is_number, is_of_the_search, measures, repairs
 from smart_tuner.store.optuna_private import id_of, latest, storage_of
 
 GRACE = "grace_until"  # user attribute of a trial: the step at which its newest repair is judged
@@ -48,6 +50,31 @@ def medians(study: optuna.Study) -> dict[int, float]:
                 if math.isfinite(value):
                     found.setdefault(step, []).append(value)
     return {step: median(values) for step, values in sorted(found.items()) if len(values) >= LEAST_PEERS}
+
+
+def peers(study: optuna.Study, names: Collection[str]) -> dict[str, dict[int, tuple[float, float]]]:
+    """By measure and step, median and spread of the search's sound trials, where enough were measured.
+
+    Sound ones have ended, no rule changed them or gave them up, and they did not fail.
+    """
+    found: dict[tuple[str, int], list[float]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if not is_of_the_search(trial) or not _is_sound(trial):
+            continue
+        for measured in measures(trial):
+            for name in measured.keys() & set(names):
+                if is_number(value := measured[name]) and math.isfinite(value):
+                    found.setdefault((name, measured["step"]), []).append(float(value))
+    told: dict[str, dict[int, tuple[float, float]]] = {}
+    for (name, step), values in sorted(found.items()):
+        if len(values) >= LEAST_PEERS:
+            told.setdefault(name, {})[step] = median(values), spread(np.array(values))
+    return told
+
+
+def _is_sound(trial: FrozenTrial) -> bool:
+    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return ended and not repairs(trial) and ended_by(trial) is None
 
 
 def _kept(trial: optuna.Trial, frozen: FrozenTrial) -> bool:

@@ -86,9 +86,11 @@ class Rule:
     needs: ClassVar[tuple[str, ...]] = ()  # measures, settings and ways without which it is idle
     max_remedies: ClassVar[int] = 3  # changes that it may make in a trial
     gives_up: ClassVar[str | None] = "PRUNED"  # the trial's end; None: only reported
-    target: ClassVar[str] = "unweighted_loss"  # the measure by which a repair is judged,
-    gain: ClassVar[float] = 0.0  # and by how much it must change; its sign is the good way,
+    target: ClassVar[str] = "unweighted_loss"  # the measure whose change says that the fault is gone,
+    gain: ClassVar[float] = 0.0  # and how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
+    told_by: ClassVar[tuple[str, ...]] = ("value", "held_out")  # what says whether a repair was worth it
+    since: ClassVar[int] = 4  # the version of the policy with which it came
     advises: ClassVar[bool] = False  # it only says what it would do, until a study lets it act
     words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 
@@ -114,6 +116,7 @@ class Rule:
         return []
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        """Whether the fault is gone; what that was worth, the run's own measure says (outcome.py)."""
         if self.target not in before or self.target not in after:
             return False
         change = after[self.target] - before[self.target]
@@ -131,11 +134,17 @@ class Restraint:
         advises: names of the rules that only say what they would do.
         medians: by step, the median of what the study's other trials were measured at; while a trial is no
             worse, it is left to the rules of the lowest levels.
+        peers: by measure and step, median and spread of the study's sound trials: rules of the higher levels
+            act on what lies outside, or, where there are too few, on a run that is worth nothing. None: what
+            others do is not asked.
+        control: every rule that could do without only tells, so that the study sees what becomes of it.
     """
 
     searched: frozenset[str] = frozenset()
     advises: frozenset[str] = frozenset()
     medians: Mapping[int, float] = field(default_factory=dict)
+    peers: Mapping[str, Mapping[int, tuple[float, float]]] | None = None
+    control: bool = False
 
 
 UNRESTRAINED = Restraint()
@@ -166,7 +175,7 @@ class Entry:
     clips: tuple[str, ...] = ()
     remedy: int | None = None  # which of the rule's remedies it is, from 0
     verify_at: int | None = None
-    verdict: str | None = None  # improved, no effect, harm
+    verdict: str | None = None  # improved, no effect, harm, unknown; eased: the fault is gone, and these come
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
     parent: int | None = None  # seq of the repair that a verdict judges; of a void, of the first voided row

@@ -18,7 +18,9 @@ from smart_tuner.repair.rules import RULES
 LANGUAGES = ("en", "ru")
 Catalogue = Mapping[str, Sequence[str]]  # a template in each language
 # What an alarm says that nobody attends to; the others wait for a repair of another rule.
-REPORTED = frozenset({"reported_nothing_left", "reported_many_repairs", "skip_batch", "advised"})
+REPORTED = frozenset(
+    {"reported_nothing_left", "reported_many_repairs", "skip_batch", "advised", "doing_well", "control"}
+)
 SPEC = re.compile(r"[+]?(\.\d)?[efg%]?")
 
 COMMON: dict[str, tuple[str, str]] = {
@@ -35,6 +37,22 @@ COMMON: dict[str, tuple[str, str]] = {
         "left alone: at {value:.3g} it is in the better half of the trials, whose median is {median:.3g} at "
         "step {step}",
         "не тронуто: {value:.3g} — в лучшей половине испытаний, их медиана на шаге {step} — {median:.3g}",
+    ),
+    "like_peers": (
+        "left alone: {measure} is {found:.3g}; the study's sound trials had {median:.3g} at step {step}",
+        "не тронуто: {measure} — {found:.3g}; у здоровых испытаний исследования {median:.3g}, шаг {step}",
+    ),
+    "doing_well": (
+        "only advised, as the run does well at {value:.3g}: {remedy}",
+        "только совет, ведь обучение идёт хорошо, {value:.3g}: {remedy}",
+    ),
+    "control": (
+        "left alone on purpose, to see what becomes of it without: {remedy}",
+        "намеренно не тронуто, чтобы увидеть, что будет без этого: {remedy}",
+    ),
+    "did_harm": (
+        "left alone: this rule's repair has made this run worse before",
+        "не тронуто: исправление по этому правилу уже сделало это обучение хуже",
     ),
     "advised": ("only advised: {remedy}", "только совет: {remedy}"),
     "end_trial": ("end the trial", "завершить испытание"),
@@ -67,6 +85,19 @@ COMMON: dict[str, tuple[str, str]] = {
     "kept": ("kept", "оставлено"),
     "taken_back": ("taken back", "отменено"),
     "undone": ("undone: back to the weights before it", "отменено: возврат к весам до него"),
+    "heard_kept": (
+        "kept: {measure} is {found:.3g}, where {expected:.3g} was to be expected without it",
+        "оставлено: {measure} — {found:.3g}, без этого ожидалось {expected:.3g}",
+    ),
+    "heard_taken_back": (
+        "taken back: {measure} is {found:.3g}, where {expected:.3g} was to be expected without it",
+        "отменено: {measure} — {found:.3g}, без этого ожидалось {expected:.3g}",
+    ),
+    "heard_undone": (
+        "undone, back to weights from before it: {measure} is {found:.3g}, where {expected:.3g} was to be "
+        "expected without it",
+        "отменено, возврат к прежним весам: {measure} — {found:.3g}, без этого ожидалось {expected:.3g}",
+    ),
     "trained_anew": ("trained anew from step {step}", "обучено заново с шага {step}"),
     "anew_and_tenth_rate": (
         "start over with a tenth of the learning rate",

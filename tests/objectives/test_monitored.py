@@ -326,7 +326,8 @@ def test_all_that_rules_are_told_is_declared(trial):
     state = json.loads((healthy.folder / "trial" / "ckpt-00000010" / "trial.json").read_text())["watch"]
     computed = {"loss_spread"}
     told = {f"{name.split('/')[0]}/" if "/" in name else name for name in state["health"]["seen"]}
-    assert told - computed == SIGNALS.keys() - {"clips"}
+    seldom = {"held_out_by_batch"}  # only where held-out sentences lose far more than training
+    assert told - computed == SIGNALS.keys() - {"clips"} - seldom
 
 
 def test_what_the_text_was_worth_to_weights_that_are_given_up_says_nothing_of_new_ones():

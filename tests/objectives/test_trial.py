@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -102,7 +103,7 @@ def test_wherever_it_is_stopped_every_measure_is_made_once(storage, tmp_path_fac
     assert value is None or value == study.trials[0].intermediate_values[20]
 
 
-def run_of(storage, folder, run, rules=(), study=None, stops=(), heard=None):
+def run_of(storage, folder, run, rules=(), study=None, stops=(), heard=None, plan=PLAN):
     """The value of a trial whose run is given. Args: heard: gets what its rules said."""
     study = study or optuna.create_study(storage=storage)
     trial = study.ask()
@@ -112,7 +113,7 @@ def run_of(storage, folder, run, rules=(), study=None, stops=(), heard=None):
     )
     told = Callback()
     told.repaired = [].append if heard is None else heard.append
-    plan = replace(PLAN, rules=tuple(rules))
+    plan = replace(plan, rules=tuple(rules))
     return Trial(Start(doing, Walks(), run, {}, plan, 0), told).value()
 
 
@@ -226,3 +227,17 @@ def test_a_step_that_does_not_fit_the_second_time_is_repaired_as_well(storage, t
 
     with pytest.raises(optuna.TrialPruned, match="nothing is left"):
         run_of(storage, tmp_path, Once(), [NonFiniteRule(), OutOfMemoryRule()])
+
+
+@pytest.mark.parametrize(("waited", "times"), [(0.9, 1), (0.0, 0)])
+def test_an_input_that_starves_the_training_is_told_once(storage, tmp_path, monkeypatch, waited, times):
+    class Starving(Walk):
+        def advance(self):
+            time.sleep(0.002)
+            self.waited = waited * 0.002
+            return super().advance()
+
+    texts = []
+    monkeypatch.setattr(Callback, "warned", lambda _, text: texts.append(text))
+    run_of(storage, tmp_path, Starving(), plan=replace(PLAN, steps=160, measure_every=80))
+    assert sum("waiting for its data" in text for text in texts) == times

@@ -6,6 +6,7 @@ objectives/signals.py.
 """
 
 from smart_tuner.repair.rule import Rule
+from smart_tuner.repair.rules.apart import ClearPrenet, DeadPrenet, SpentRate, SpokenApart
 from smart_tuner.repair.rules.attention import (
     Collapse,
     OverbearingGuide,
@@ -18,25 +19,36 @@ from smart_tuner.repair.rules.gate import GateNever, GateSoon, OverbearingGate
 from smart_tuner.repair.rules.gradients import DeadModule, ExplodingGradient, VanishingGradients
 from smart_tuner.repair.rules.numerics import Integrity, NonFinite, OutOfMemory, StuntedPart
 from smart_tuner.repair.rules.progress import Overfit, Plateau
-from smart_tuner.repair.rules.steps import Divergence, OvergrownSteps, OversizedSteps, UnstableLoss
+from smart_tuner.repair.rules.steps import (
+    Divergence,
+    HeavyDecay,
+    OvergrownSteps,
+    OversizedSteps,
+    UnstableLoss,
+)
 
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
     Integrity(),
     StuntedPart(),
+    SpokenApart(),
     NonFinite(),
     OutOfMemory(),
     NarrowBatch(),
     ExplodingGradient(),
+    HeavyDecay(),
     Divergence(),
     OversizedSteps(),
     OvergrownSteps(),
+    SpentRate(),
+    DeadPrenet(),
     VanishingGradients(),
     DeadModule(),
     TextIgnored(),
     Collapse(),
     PoorAlignment(),
     StuckAttention(),
+    ClearPrenet(),
     OverbearingGuide(),
     OverbearingGate(),
     GateNever(),

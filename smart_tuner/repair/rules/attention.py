@@ -27,6 +27,7 @@ GUIDING = RENEWING | {  # what is said of `alignment_remedies`
 
 class _Unaligned(Rule):
     target, gain = "diagonal_score", 0.1
+    told_by: ClassVar[tuple[str, ...]] = ("value",)  # other frames a step make another held-out loss
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         return super().helped(before, after, health) or bool(health.falls("penalty", 4))
@@ -254,6 +255,7 @@ class StuckAttention(Rule):
     """Attention rests on one symbol, sharply: it will not leave by itself (Rayhane-mamah issue 232)."""
 
     level, priority, target, gain = 5, 7, "diagonal_score", 0.1
+    told_by: ClassVar[tuple[str, ...]] = ("value",)
     needs = ("dwell", "focus")
     max_dwell: float = 0.5
     max_focus: float = 0.5

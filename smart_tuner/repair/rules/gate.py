@@ -46,6 +46,7 @@ class OverbearingGate(Rule):
 @dataclass(frozen=True)
 class _Gate(Rule):
     level, priority, target, gain = 6, 6, "gate_accuracy", 0.1
+    told_by: ClassVar[tuple[str, ...]] = ("value",)  # the held-out loss is of mels alone
     max_remedies: ClassVar[int] = 4
     gives_up: ClassVar[str | None] = None
     needs = ("gate_accuracy", "gate_late")

@@ -84,6 +84,35 @@ class OvergrownSteps(OversizedSteps):
 
 
 @dataclass(frozen=True)
+class HeavyDecay(Rule):
+    """The weight decay pulls weights to zero faster than they learn. Adam divides it by the gradients' size,
+    so that it does not fade where they do (Loshchilov and Hutter 2019, section 2)."""
+
+    level, priority, tier, votes = 3, 10, "probe", (1, 1)
+    since: ClassVar[int] = 5
+    target: ClassVar[str] = "held_out"
+    gain, relative = -0.02, True
+    gives_up: ClassVar[str | None] = None
+    max_remedies: ClassVar[int] = 1
+    needs = ("weight_decay",)
+    max_decay: float = 3e-3
+    usual: float = 1e-6  # Shen et al. 2017, section 2.2
+    words: ClassVar[Templates] = {
+        "title": ("far too much weight decay", "слишком сильное затухание весов"),
+        "heavy": ("the weight decay is {decay:g}", "затухание весов — {decay:g}"),
+        "anew_usual_decay": ("start over with {usual:g}", "начать заново, затухание {usual:g}"),
+    }
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        decay = settings.weight_decay
+        return Alarm("heavy", {"decay": decay}) if decay > self.max_decay else None
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        usual = {"weight_decay": self.usual}  # little is left of the weights, so they begin anew
+        return [Action("anew_usual_decay", usual, back_to="start", values={"usual": self.usual})]
+
+
+@dataclass(frozen=True)
 class Divergence(_Diverging):
     """The loss leaps up (llm-foundry's spike: twice the running mean), or has left its best for good."""
 

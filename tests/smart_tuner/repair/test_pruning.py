@@ -20,6 +20,7 @@ from smart_tuner.repair.pruning import (
     VERDICT,
     SuccessiveHalving,
     medians,
+    peers,
     should_prune,
 )
 from smart_tuner.store.storage import open_storage
@@ -289,3 +290,32 @@ def test_medians_are_of_enough_ended_trials_of_the_search(trials):
         assert (step in medians(study)) == (middle is not None)
         if middle:
             assert middle[0] <= medians(study)[step] <= middle[1]
+
+
+@given(st.lists(st.tuples(ENDS, CURVES, st.booleans(), st.booleans()), max_size=12))
+def test_peers_are_sound_trials_alone_and_enough_of_them(trials):
+    study = optuna.create_study()
+    for state, values, repaired, given_up in trials:
+        rows = [
+            {"step": step, "value": value, "seconds": 1.0, "score": 2 * value}
+            for step, value in values.items()
+        ]
+        attributes = {"measures": rows, **({"repairs": 1} if repaired else {})}
+        attributes |= {"ended_by": {"rule": "collapse"}} if given_up else {}
+        value = 1.0 if state == TrialState.COMPLETE else None
+        study.add_trial(optuna.trial.create_trial(state=state, user_attrs=attributes, value=value))
+    sound = [
+        values
+        for state, values, *ill in trials
+        if state in (TrialState.COMPLETE, TrialState.PRUNED) and not any(ill)
+    ]
+    found = peers(study, ["value", "score", "other"])
+    assert found.keys() <= {"value", "score"}
+    for step in (10, 20, 30):
+        known = sorted(values[step] for values in sound if step in values and math.isfinite(values[step]))
+        if len(known) < LEAST_PEERS:
+            assert step not in found.get("value", {})
+        else:
+            middle, scatter = found["value"][step]
+            assert known[0] <= middle <= known[-1]
+            assert scatter >= 0

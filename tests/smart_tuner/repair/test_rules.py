@@ -11,13 +11,16 @@ from smart_tuner.repair.health import PASSES, Health, Pace
 from smart_tuner.repair.rule import Hyperparameters
 from smart_tuner.repair.rules import (
     RULES,
+    ClearPrenet,
     Collapse,
     DeadModule,
+    DeadPrenet,
     Divergence,
     ExplodingGradient,
     FaultyClips,
     GateNever,
     GateSoon,
+    HeavyDecay,
     Integrity,
     NarrowBatch,
     NonFinite,
@@ -29,6 +32,8 @@ from smart_tuner.repair.rules import (
     OversizedSteps,
     Plateau,
     PoorAlignment,
+    SpentRate,
+    SpokenApart,
     StuckAttention,
     StuntedPart,
     TextIgnored,
@@ -72,6 +77,16 @@ SLOW = UNALIGNED | {"held_out": 0.71, "steps": 175}
 CALM = {"unweighted_loss": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
+    (SpokenApart(), {"held_out": 2.0, "held_out_by_batch": 1.0}, {"held_out": 1.9}),
+    (
+        SpokenApart(),
+        {"held_out": 2.0, "held_out_by_batch": 1.0},
+        {"held_out": [2.0, 2.0], "held_out_by_batch": [1.0, 1.1]},
+    ),
+    (SpokenApart(), {"in_training": 0.1, "held_out": 1.0}, {"in_training": 0.0}),
+    (SpentRate(), {"learning_rate": 4.9e-5, "steps": 300}, {"learning_rate": 5.1e-5}),
+    (SpentRate(), {"learning_rate": 4.9e-5, "steps": 300}, {"steps": 301}),
+    (DeadPrenet(), {"dead": 0.81}, {"dead": 0.8}),
     (Integrity(), {"silent__encoder": 3}, {"silent__encoder": 0}),
     (Integrity(), {"unchanged__encoder": 1}, {"unchanged__encoder": 0}),
     (
@@ -245,6 +260,31 @@ def test_a_rule_sees_its_fault_on_one_side_of_each_bound_and_not_on_the_other(ru
         assert "?" not in (told := Words(language).sentence(rule.name, alarm.code, alarm.evidence))
         assert told != alarm.code
     assert rule.sees(chart(**(sick | cure)), settings) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "sick", "sound"),
+    [
+        (HeavyDecay(), {"weight_decay": 0.0031}, {"weight_decay": 0.003}),
+        (ClearPrenet(), {"p_prenet_dropout": 0.19}, {"p_prenet_dropout": 0.2}),
+        (ClearPrenet(), {"p_prenet_dropout": 0.0}, {"p_prenet_dropout": 0.0, "p_frame_dropout": 0.1}),
+    ],
+)
+def test_a_rule_sees_a_setting_that_cannot_do_well(rule, sick, sound):
+    health = chart(loss=1.0, milestone_at=100)
+    alarm = rule.sees(health, having(**sick))
+    assert "?" not in Words("ru").sentence(rule.name, alarm.code, alarm.evidence)
+    for remedy in rule.remedies(having(**sick)):
+        assert rule.sees(health, having(**{**sick, **remedy.changes})) is None
+    assert rule.sees(health, having(**sound)) is None
+
+
+def test_a_schedule_that_has_fallen_is_told_from_one_that_still_warms_up():
+    health = chart(learning_rate=1e-5, steps=200)
+    codes = [SpentRate().sees(health, having(decay_start_step=at)).code for at in (150, 250)]
+    assert codes == ["fallen", "warming"]
+    [remedy] = SpentRate().remedies(S)
+    assert remedy.changes == {"warmup_steps": 1, "decay_start_step": 10_000_000}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
