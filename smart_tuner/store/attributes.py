@@ -16,6 +16,8 @@ from smart_tuner.repair.words import LANGUAGES, Reason
 Record = dict[str, Any]
 GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
+PEERS = "peers"  # user attribute of a trial: median and spread of sound trials, by measure and step, likewise
+BEGINS_WITH = "begins_with"  # user attribute of a trial: settings that repairs of others led to
 AUTO = "auto"  # among the devices: a GPU if there is one
 REPEATS = "repeats"  # user attribute of a trial with the values of another one, whose number it is
 RECORDINGS = "recordings_"  # before the name of what is heard of a voice: the same of the recordings
@@ -115,6 +117,27 @@ def medians(trial: FrozenTrial) -> dict[int, float] | None:
         return None
     found = numbers(trial.user_attrs[MEDIANS])
     return {int(step): value for step, value in found.items() if step.isdecimal()}
+
+
+def peers(trial: FrozenTrial) -> dict[str, dict[int, tuple[float, float]]] | None:
+    """By measure and step, median and spread of the study's sound trials when this one began; None where it
+    did not."""
+    if PEERS not in trial.user_attrs:
+        return None
+    found, told = trial.user_attrs[PEERS], {}
+    for name, steps in found.items() if isinstance(found, dict) else ():
+        pairs = [(s, p) for s, p in steps.items() if _is_pair(p)] if isinstance(steps, dict) else []
+        told[name] = {int(step): (pair[0], pair[1]) for step, pair in pairs if step.isdecimal()}
+    return told
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, list) and len(found) == 2 and all(is_number(value) for value in found)
+
+
+def begins_with(trial: FrozenTrial) -> dict[str, float] | None:
+    """The settings with which it begins because they helped others; None where it did not begin."""
+    return numbers(trial.user_attrs[BEGINS_WITH]) if BEGINS_WITH in trial.user_attrs else None
 
 
 def ended_by(trial: FrozenTrial) -> str | None:

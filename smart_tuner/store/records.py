@@ -1,7 +1,7 @@
 """What our tables hold of trials: their repairs and their checkpoints."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -106,6 +106,37 @@ def repairs_of(engine: Engine, study_uid: str, trial: int | None) -> Iterator[tu
         for row in connection.execute(query).mappings():
             entry = {name: value for name, value in row.items() if name not in OURS}
             yield row["trial"], Entry.from_record(entry)
+
+
+def confirmed(rows: Iterable[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
+    """Repairs that changed settings, and that helped as the run's own measure has it; by trial.
+
+    Args:
+        rows: trial numbers and entries.
+    """
+    by_trial: dict[int, list[Entry]] = {}
+    for number, entry in rows:
+        by_trial.setdefault(number, []).append(entry)
+    found = []
+    for number, entries in by_trial.items():
+        counting = in_force(entries)
+        helped = {e.parent for e in counting if e.verdict == "improved" and "expected" in e.action_values}
+        found += [(number, e) for e in counting if e.seq in helped and e.changes]
+    return found
+
+
+def begun_with(
+    rows: Iterable[tuple[int, Entry]], values: Mapping[str, float], searched: Collection[str]
+) -> dict[str, tuple[float, int]]:
+    """What a trial begins with in place of some of `values`, since a repair of just that helped another one,
+    and the number of that trial."""
+    found: dict[str, tuple[float, int]] = {}
+    for number, entry in confirmed(rows):
+        for name, (old, new) in entry.changes.items():
+            now = found[name][0] if name in found else values.get(name)
+            if now == old and name not in searched:
+                found[name] = new, number
+    return found
 
 
 def note_checkpoint(

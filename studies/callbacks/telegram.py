@@ -146,7 +146,7 @@ class Telegram(Callback):
         if entry.kind == "repair" or (entry.kind == "end" and hard):
             kind, group = ("critical", entry.rule) if hard else ("fix", f"{number}-{entry.rule}")
             self._rows.add(kind, number, name, told, group, picture)
-        elif entry.kind == "verdict":
+        elif entry.kind == "verdict" and entry.verdict != "eased":  # another one comes
             repair = f"{number}-{entry.parent}"
             told["repair_step"] = self._steps.get(entry.parent or 0)
             self._rows.add("verdict", number, name, told, "", picture, answers=repair)

@@ -1,10 +1,12 @@
 """Verbs that show what is known: of all studies, of one, of its trials, repairs and rules."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import optuna
+from optuna.trial import FrozenTrial
 
 from objectives.signals import PARAMETERS, SIGNALS
 from smart_tuner.lazy import LazyModule
@@ -91,6 +93,15 @@ def show_fixes(place: Place, name: str, trial: int | None, explain: bool, form: 
         click.echo(fixes.explained(rows, words) or "Nothing was repaired.")
     else:
         click.echo(report.formatted(fixes.records(rows, words), form))
+    ended = {t.number: v for t in study.get_trials(deepcopy=False) if (v := _worth(t)) is not None}
+    if told := fixes.balance(rows, ended):
+        click.echo(told, err=True)
+
+
+def _worth(trial: FrozenTrial) -> float | None:
+    """The best that an ended trial was measured at."""
+    found = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
+    return min(found, default=None) if trial.state.is_finished() else None
 
 
 @click.command()

@@ -127,6 +127,7 @@ class Rules(Table):
     modes: dict[str, Literal["on", "advise"]] = Field(default={})  # by rule, where it has another one
     credit: Literal["policy", "pure"] = "policy"  # pure: a repair of a searched value prunes the trial
     fresh_share: float = Field(default=0.2, ge=0, le=1)  # of the budget, for fresh trials of repaired values
+    controls: int = Field(default=0, ge=0)  # one trial in so many is left alone; 0: none
     extra: tuple[str, ...] = ()  # rules of the user's own, each "module:Class"
     thresholds: dict[str, dict[str, Number]] = Field(default={})  # by rule
 

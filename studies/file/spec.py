@@ -65,7 +65,7 @@ MAY_DIFFER = {"name", "question", "budget", "search", "finish", "notify", "callb
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
     "corpus": {"input": "letters", "words": "few"},
     "objective": {"use": None, "args": {}, "value": "distance"},
-    "rules": {"extra": [], "modes": {}},
+    "rules": {"extra": [], "modes": {}, "controls": 0},
     "training": {"precision": PRECISION},
 }
 PRUNE = "prune"  # the method of a search that ends trials, and pauses none

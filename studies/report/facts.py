@@ -78,7 +78,7 @@ def of_best(study: optuna.Study, trial: FrozenTrial | None) -> Facts | None:
 def of_repairs(study: optuna.Study) -> dict[str, int]:
     """How many there were, and what came of them."""
     rows = entries(study)
-    verdicts = [entry for _, entry in rows if entry.kind == "verdict"]
+    verdicts = [entry for _, entry in rows if entry.kind == "verdict" and entry.verdict != "eased"]
     made = [entry for _, entry in rows if entry.kind == "repair"]
     judged = sum(entry.verify_at is not None for entry in made)
     return {

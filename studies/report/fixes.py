@@ -1,13 +1,16 @@
 """What a person asks of a study's repairs: what was seen, what was changed, what came of it."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
+from statistics import median
 from typing import Any
 
 from smart_tuner.repair.rule import Entry, Hyperparameters, Rule, in_force
 from smart_tuner.repair.words import ENGLISH, Words, of_rules
 
 DEEDS = ("repair", "verdict", "end")  # kinds of entries by which something was done
+VERDICTS = ("improved", "no effect", "harm", "unknown")
 LONGEST_NOTE = 1000  # bytes; optuna-dashboard reads all notes at every poll
 KINDS = {"alarm": "alarm", "repair": "repair", "verdict": "verdict", "end": "given up", "void": "void"}
 
@@ -76,6 +79,30 @@ def counting(rows: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
         by_trial.setdefault(number, []).append(entry)
     for number, entries in by_trial.items():
         yield from ((number, entry) for entry in in_force(entries))
+
+
+def balance(rows: Iterable[tuple[int, Entry]], values: Mapping[int, float]) -> str:
+    """What the rules did for a study, in a few lines; "" where there is nothing to tell.
+
+    Args:
+        rows: trial numbers and entries.
+        values: of the trials that have come to their end, the best that each was measured at.
+    """
+    counted = list(counting(rows))
+    final = {(n, e.parent): e.verdict for n, e in counted if e.kind == "verdict" and e.verdict != "eased"}
+    repaired = {n for n, e in counted if e.kind == "repair"}
+    controls = {n for n, e in counted if e.kind == "alarm" and e.action == "control"}
+    if not repaired and not controls:
+        return ""
+    made = sum(e.kind == "repair" for _, e in counted)
+    came = Counter(final.values())
+    told = ", ".join(f"{came[verdict]} {verdict}" for verdict in VERDICTS)
+    lines = [f"{made} repairs in {len(repaired)} trials; by what the runs were worth since: {told}."]
+    groups = {"repaired": repaired, "left alone on purpose (controls)": controls - repaired}
+    for name, numbers in groups.items():
+        if found := [values[number] for number in numbers if number in values]:
+            lines.append(f"Trials {name}: {len(found)} ended, with a median of {median(found):.4g}.")
+    return "\n".join(lines)
 
 
 def explained(rows: Iterable[tuple[int, Entry]], words: Words = ENGLISH) -> str:

@@ -190,6 +190,29 @@ def three_bests(study: optuna.Study) -> dict[str, FrozenTrial | None]:
     }
 
 
+def twin(study: optuna.Study, number: int) -> tuple[int, list[str]] | None:
+    """An earlier trial of the search that was measured exactly as this one, and the names of the parameters
+    in which they differ all the same; None where there is none."""
+    trials = {t.number: t for t in study.get_trials(deepcopy=False) if is_of_the_search(t)}
+    for other in trials.values() if number in trials else ():
+        mine = trials[number]
+        either = mine.params.keys() | other.params.keys()
+        names = sorted(name for name in either if mine.params.get(name) != other.params.get(name))
+        if other.number < number and names and _same_curve(mine, other):
+            return other.number, names
+    return None
+
+
+def _same_curve(one: FrozenTrial, other: FrozenTrial) -> bool:
+    """Two values at least, and no single one again and again: that may be the worst there is."""
+    both = [
+        (value, other.intermediate_values[step])
+        for step, value in one.intermediate_values.items()
+        if step in other.intermediate_values
+    ]
+    return len({mine for mine, _ in both}) >= 2 and all(mine == theirs for mine, theirs in both)
+
+
 def repaired(study: optuna.Study) -> int:
     """How many trials were repaired."""
     count = select(func.count()).where(TRIALS.study_id == study_id_of(study), _has("repairs"))

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import optuna
 import torch
 
@@ -29,6 +30,7 @@ from studies.report.voices import export
 from studies.run import data, libraries
 from studies.run.study import StudyError, load_study
 
+MOST_TIMES = 20.0  # by which the spread of mels may differ from what the network takes them to have
 START = "start"  # folder, beside the trials', of the voice that they begin with
 
 
@@ -66,6 +68,7 @@ def voices_of(
 ) -> Tacotron2:
     """The same, of a corpus that is loaded."""
     _check_corpus(study, corpus)
+    _check_scale(spec, corpus)
     used = [rule.min_aligned_text_gain for rule in rules if isinstance(rule, TextIgnored)]
     vocoder = partial(vocoder_of, spec.speech.vocoder, corpus.mel_settings)
     warned(f"samples get their sound by {vocoder(torch.device('cpu')).name}")  # or why not, before a trial
@@ -189,6 +192,22 @@ def _check_corpus(study: optuna.Study, corpus: Corpus) -> None:
             "The speech data changed since it began: its trials could not be compared.\n"
             "Put the recordings back as they were, or start a study under another name."
         )
+
+
+def _check_scale(spec: Spec, corpus: Corpus) -> None:
+    """The network must see mels of about its own size, or none of its first weights fits them."""
+    seen = spec.voice.dimensions(1)
+    mels = np.concatenate([item.mel for item in corpus.held_out])
+    middle, spread = float(mels.mean()), float(mels.std())
+    times, away = spread / seen.mel_scale, abs(middle - seen.mel_mean) / seen.mel_scale
+    if 1 / MOST_TIMES <= times <= MOST_TIMES and away <= MOST_TIMES:
+        return
+    raise StudyError(
+        f'Cannot run study "{spec.name}".\n'
+        f"Its network takes mels to have a mean of {seen.mel_mean:g} (mel_mean) and a spread of "
+        f"{seen.mel_scale:g} (mel_scale); those of the recordings have {middle:.1f} and {spread:.1f}.\n"
+        "Leave both out of [model], or give about these numbers."
+    )
 
 
 def _judge(spec: Spec, study: optuna.Study, corpus: Corpus) -> Judge:

@@ -13,19 +13,20 @@ from optuna.trial import FrozenTrial
 from objectives.attempt import Attempt, Callback, Plan, Start
 from objectives.base import Objective, Parameter
 from objectives.trial import Trial
-from smart_tuner.repair.autofix import policy_hash
-from smart_tuner.repair.pruning import medians
+from smart_tuner.repair.autofix import known_at_first, policy_hash
+from smart_tuner.repair.pruning import medians, peers
 from smart_tuner.repair.rule import UNRESTRAINED, Restraint, Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import AUTO, GoesOn, goes_on_from
 from smart_tuner.store.optuna_private import latest
 from smart_tuner.store.outage import first_line
+from smart_tuner.store.records import begun_with, repairs_of
 from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
 from studies.report.history import first_of_line
 from studies.run import data, tacotron2
-from studies.run.study import StudyError
+from studies.run.study import StudyError, rdb
 
 FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 # Runs a trial to its value, or raises what ends it.
@@ -110,6 +111,11 @@ def trials(
         found = attempt.outage.wait_for(lambda: latest(trial))
         restraint = attempt.outage.wait_for(lambda: _restraint(trial, found, spec, plan, objective))
         own, first, step = replace(plan, restraint=restraint), trial.number, 0
+        if restraint == UNRESTRAINED:
+            own = replace(own, rules=known_at_first(plan.rules))
+        else:
+            begun = attempt.outage.wait_for(lambda: _begins_with(trial, found, spec, values, callback.warned))
+            values = {**values, **begun}
         if (goes_on := goes_on_from(found)) is not None:
             first, step = attempt.outage.wait_for(lambda: first_of_line(study, trial.number)), goes_on.step
             own = trained_on(own, goes_on, spec, objective.finishing(values, step, goes_on.steps))
@@ -168,10 +174,17 @@ def _restraint(
     """Where rules only tell what they see; nowhere in a study that began when they acted on everything."""
     if trial.study.user_attrs["policy"] == policy_hash(plan.rules, objective.signals):
         return UNRESTRAINED
-    restraint = Restraint(advises=spec.rules.advises(plan.rules))
+    restraint = Restraint(advises=spec.rules.advises(plan.rules), peers={})
     if not plan.rules or not spec.space or goes_on_from(found) is not None:
         return restraint
-    return replace(restraint, searched=frozenset(spec.space), medians=_medians(trial, found))
+    every = spec.rules.controls
+    return replace(
+        restraint,
+        searched=frozenset(spec.space),
+        medians=_medians(trial, found),
+        peers=_peers(trial, found, objective),
+        control=bool(every) and derived(spec.seed, "control", trial.number) % every == 0,
+    )
 
 
 def _medians(trial: optuna.Trial, found: FrozenTrial) -> dict[int, float]:
@@ -180,6 +193,37 @@ def _medians(trial: optuna.Trial, found: FrozenTrial) -> dict[int, float]:
         known = medians(trial.study)
         trial.set_user_attr(attributes.MEDIANS, known)
     return known
+
+
+def _peers(
+    trial: optuna.Trial, found: FrozenTrial, objective: Objective
+) -> dict[str, dict[int, tuple[float, float]]]:
+    """What sound trials were measured at when this one first began: the same in every attempt at it."""
+    if (known := attributes.peers(found)) is None:
+        known = peers(trial.study, [*objective.signals, "value"])
+        trial.set_user_attr(attributes.PEERS, known)
+    return known
+
+
+def _begins_with(
+    trial: optuna.Trial,
+    found: FrozenTrial,
+    spec: Spec,
+    values: Mapping[str, int | float],
+    warned: Callable[[str], None],
+) -> dict[str, int | float]:
+    """Other values of what the search leaves as it is, where a repair of just this helped another trial;
+    those that were known when this one first began."""
+    if (known := attributes.begins_with(found)) is not None:
+        return {name: type(values[name])(value) for name, value in known.items() if name in values}
+    changed: dict[str, int | float] = {}
+    if goes_on_from(found) is None:
+        rows = repairs_of(rdb(trial.study).ours, trial.study.user_attrs["uid"], None)
+        for name, (value, of) in begun_with(rows, values, spec.space).items():
+            changed[name] = type(values[name])(value)
+            warned(f"trial {trial.number} begins with {name} = {value:g}: that helped trial {of}")
+    trial.set_user_attr(attributes.BEGINS_WITH, changed)
+    return changed
 
 
 def trained_on(plan: Plan, goes_on: GoesOn, spec: Spec, settings: Mapping[str, float]) -> Plan:

@@ -40,6 +40,7 @@ from studies.report.history import (
     to_repeat,
     to_train_on,
     training_left,
+    twin,
 )
 from studies.report.voices import best_checkpoint
 from studies.run.artifacts import Artifacts, ArtifactsLost, TrialArtifacts, sending
@@ -492,8 +493,17 @@ class Worker:
                 failpoint("telling")
                 state = TrialState[outcome.state]
                 self.study.tell(number, outcome.value, state, skip_if_finished=True)
+                self._tell_of_twin(number)
         if self._show_end(number, outcome):
             self._leases.told(number)  # last: whoever dies before this leaves it all to be told again
+
+    def _tell_of_twin(self, number: int) -> None:
+        if (found := twin(self.study, number)) is not None:
+            other, names = found
+            self.callback.warned(
+                f"trial {number} went exactly as trial {other}, though {', '.join(names)} differ: that "
+                "changes nothing, or is not passed on"
+            )
 
     def _show_end(self, number: int | None, decided: Outcome | None = None) -> bool:
         """As the database has it, whatever was decided here; whether it still has the trial."""

@@ -94,6 +94,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     "improved": ("It helped", "Помогло"),
     "no effect": ("No gain", "Пользы нет"),
     "harm": ("It did harm", "Стало хуже"),
+    "eased": (
+        "The alarm is gone; what the voice gained is not known yet",
+        "Тревога прошла; стал ли голос лучше, ещё неизвестно",
+    ),
+    "unknown": ("What it was worth is not known", "Помогло ли, неизвестно"),
     "verdict": ("{verdict}: {compared}.", "{verdict}: {compared}."),
     "verdict_alone": ("{verdict}.", "{verdict}."),
     "kept": ("Kept.", "Оставлено."),

@@ -184,6 +184,7 @@ def _verdict(words: Words, facts: Facts) -> str:
         if compared
         else words("verdict_alone", verdict=verdict),
         undone,
+        words("why", why=words.did(facts)) if str(facts.get("action")).startswith("heard_") else None,
         words("of_repair", step=facts["repair_step"], what=words.rule(facts["rule"]))
         if facts.get("repair_step") is not None
         else None,

@@ -119,9 +119,9 @@ def test_an_own_rule_and_its_thresholds_are_part_of_the_policy(module):
 @pytest.mark.parametrize(
     ("rules", "advises"),
     [
-        ({}, {"text_ignored", "plateau"}),
+        ({}, {"text_ignored", "plateau", "faulty_clips"}),
         ({"mode": "advise"}, {rule.name for rule in RULES}),
-        ({"modes": {"plateau": "on", "collapse": "advise"}}, {"text_ignored", "collapse"}),
+        ({"modes": {"plateau": "on", "collapse": "advise"}}, {"text_ignored", "faulty_clips", "collapse"}),
         ({"mode": "advise", "modes": {"plateau": "on"}}, {rule.name for rule in RULES} - {"plateau"}),
     ],
 )

@@ -230,3 +230,20 @@ def test_a_note_stays_short_and_says_what_it_leaves_out():
     rows = [line for line in shown.splitlines() if line.startswith("| 1")]
     assert all(line.count("|") == 6 for line in rows)
     assert "more: run_study.py fixes" in shown
+
+
+CONTROL = replace(REPAIR, kind="alarm", action="control", seq=1)
+
+
+def test_the_balance_counts_what_runs_said_of_repairs_and_sets_controls_beside():
+    eased = replace(VERDICT, verdict="eased", seq=2)
+    final = replace(VERDICT, verdict="harm", seq=3)
+    rows = [(3, REPAIR), (3, eased), (3, final), (4, REPAIR), (4, VERDICT), (5, CONTROL), (6, CONTROL)]
+    told = fixes.balance(rows, {3: 8.0, 4: 6.0, 5: 9.0, 7: 1.0})
+    assert told.splitlines() == [
+        "2 repairs in 2 trials; by what the runs were worth since: 1 improved, 0 no effect, 1 harm, 0 "
+        "unknown.",
+        "Trials repaired: 2 ended, with a median of 7.",
+        "Trials left alone on purpose (controls): 1 ended, with a median of 9.",
+    ]
+    assert fixes.balance([(1, replace(CONTROL, action="advised"))], {1: 2.0}) == ""

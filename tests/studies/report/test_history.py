@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,3 +149,36 @@ print(*sorted(sys.modules.keys() & {{"torch", "matplotlib", "scipy"}}), file=sys
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def curve(values, rate):
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=1.0,
+        params={"rate": rate},
+        distributions={"rate": FloatDistribution(0, 1)},
+        intermediate_values=values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "rate", "found"),
+    [
+        ({10: 3.0, 20: 2.0}, 0.6, (0, ["rate"])),
+        ({10: 3.0}, 0.6, None),  # one value may be the same by chance
+        ({10: 3.0, 20: 2.1}, 0.6, None),
+        ({10: 3.0, 20: 2.0}, 0.5, None),  # so it should be: the values are the same
+        ({30: 3.0, 40: 2.0}, 0.6, None),
+    ],
+)
+def test_a_trial_that_went_as_another_one_though_its_values_differ_is_found(values, rate, found):
+    study = optuna.create_study()
+    study.add_trials([curve({10: 3.0, 20: 2.0}, 0.5), curve(values, rate)])
+    assert history.twin(study, 1) == found
+    assert history.twin(study, 0) is None
+
+
+def test_trials_that_never_came_to_anything_are_no_twins():
+    study = optuna.create_study()
+    study.add_trials([curve({10: 9.0, 20: 9.0}, rate) for rate in (0.5, 0.6)])
+    assert history.twin(study, 1) is None

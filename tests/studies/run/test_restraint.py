@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from smart_tuner import Callback, Objective, Parameter, Run, run_study
 from smart_tuner.repair.autofix import policy_hash
 from smart_tuner.repair.rule import Action, Alarm, Rule
+from smart_tuner.repair.rules import RULES
 from smart_tuner.store import attributes
 from smart_tuner.store.records import repairs_of
 from smart_tuner.store.storage import open_storage
 from studies.run.study import StudyError, load_study, rdb, stored_spec
 
+KNOWN = {rule.name for rule in RULES}
 SPACE = {"rate": optuna.distributions.CategoricalDistribution((0.1, 0.2, 0.3, 0.4))}
 STEPS, DUE = 120, 60  # of a trial; when the rules below see something
 
@@ -41,18 +43,37 @@ class Descent(Run):
         self.place, self.step, self.settings = json.loads((folder / "place.json").read_text())
 
 
+class Known(Descent):
+    def worth(self):
+        return self.place
+
+
+class Worthless(Descent):
+    worst = 0.0  # so that it is never thought to do well
+
+
 class Descents(Objective):
-    parameters = {"rate": Parameter(0.1, 0.0, 1.0), "drag": Parameter(0.5, 0.0, 1.0)}  # noqa: RUF012
+    parameters = {"rate": Parameter(0.1, 0.0, 1.0), "drag": Parameter(0.5, 0.0, 2.0)}  # noqa: RUF012
 
     def run(self, parameters, seed, device):
         return Descent(parameters)
+
+
+class KnownDescents(Descents):
+    def run(self, parameters, seed, device):
+        return Known(parameters)
+
+
+class Hopeless(Descents):
+    def run(self, parameters, seed, device):
+        return Worthless(parameters)
 
 
 @dataclass(frozen=True)
 class Impatient(Rule):
     """Would have every trial go faster, by what the search draws."""
 
-    level, priority, votes, gives_up = 6, 1, (1, 1), "PRUNED"
+    level, priority, votes, gives_up = 4, 1, (1, 1), "PRUNED"
     words: ClassVar = {"late": "it is late", "faster": "go faster"}
 
     def sees(self, health, settings):
@@ -75,18 +96,52 @@ class Oiling(Impatient):
         return [Action("faster", {"drag": 0.0})]
 
 
-def studied(folder, rule, n_trials=1, space=SPACE, callbacks=(), mode="on", modes=None, **tables):
-    plan = {"steps": STEPS, "measure_every": 40, "n_trials": n_trials, "workdir": folder, "name": "descents"}
+@dataclass(frozen=True)
+class Braking(Oiling):
+    """What harms: its trial slowly loses what it had."""
+
+    def remedies(self, settings):
+        return [Action("faster", {"drag": 1.05})]
+
+
+class Late:
+    """When it is known how the run goes."""
+
+    def sees(self, health, settings):
+        return Alarm("late", {}) if health.step == 100 else None
+
+
+@dataclass(frozen=True)
+class LateBraking(Late, Braking):
+    level = 2  # however well the run does
+
+
+@dataclass(frozen=True)
+class LateOiling(Late, Oiling):
+    level = 2
+
+
+def studied(
+    folder,
+    rule,
+    n_trials=1,
+    space=SPACE,
+    callbacks=(),
+    mode="on",
+    modes=None,
+    steps=STEPS,
+    of=Descents,
+    **tables,
+):
+    plan = {"steps": steps, "measure_every": 40, "n_trials": n_trials, "workdir": folder, "name": "descents"}
     rules = {"mode": mode, "modes": modes or {}, "extra": [f"{__name__}:{rule.__name__}"]}
     chosen = {"sampler": {"name": "random"}, "pruner": {"name": "none"}, "rules": rules} | tables
-    return run_study(
-        Descents(), space, **plan, callbacks=callbacks, objective={"validate_every": 10}, **chosen
-    )
+    return run_study(of(), space, **plan, callbacks=callbacks, objective={"validate_every": 10}, **chosen)
 
 
 def rows(study):
     found = repairs_of(rdb(study).ours, study.user_attrs["uid"], None)
-    return [(number, e.kind, e.step, e.action) for number, e in found if e.rule in ("impatient", "oiling")]
+    return [(number, e.kind, e.step, e.action) for number, e in found if e.rule not in KNOWN]
 
 
 def values(study):
@@ -111,7 +166,7 @@ def test_what_a_search_draws_is_left_to_it_and_no_trial_is_ended_for_that(tmp_pa
 
 
 def test_what_is_fixed_is_repaired_until_a_trial_does_well_among_enough_others(tmp_path):
-    study = studied(tmp_path, Oiling, 9)
+    study = studied(tmp_path, Braking, 9, of=Hopeless)
     at_first = {number: (kind, action) for number, kind, step, action in rows(study) if step == DUE}
     for trial in study.trials:
         others = sorted(t.intermediate_values[40] for t in study.trials[: trial.number])
@@ -123,11 +178,49 @@ def test_what_is_fixed_is_repaired_until_a_trial_does_well_among_enough_others(t
     assert {at_first[number][0] for number in range(4, 9)} == {"alarm", "repair"}
 
 
+def test_what_helped_one_trial_is_what_the_next_ones_begin_with(tmp_path):
+    told = Warned()
+    study = studied(tmp_path, LateOiling, 4, callbacks=[told], steps=200, of=KnownDescents)
+    made = [row for row in rows(study) if row[1] == "repair"]
+    assert made == [(0, "repair", 100, "faster")]
+    verdicts = [e for n, e in told.rows if e.kind == "verdict"]
+    assert [(v.verdict, v.action, v.action_values["measure"]) for v in verdicts][-1] == (
+        "improved",
+        "heard_kept",
+        "value",
+    )
+    first, *others = study.trials
+    assert "begins_with" in first.user_attrs
+    assert first.user_attrs["begins_with"] == {}
+    for trial in others:
+        assert trial.user_attrs["begins_with"] == {"drag": 0.0}
+        assert trial.user_attrs["settings"]["drag"] == 0.0
+        assert trial.value == pytest.approx((1 - 0.1 * trial.params["rate"]) ** 200)
+        assert f"trial {trial.number} begins with drag = 0: that helped trial 0" in told.texts
+
+
+def test_what_harmed_a_trial_is_undone_and_not_tried_again_there_nor_elsewhere_begun_with(tmp_path):
+    fast = {"rate": optuna.distributions.CategoricalDistribution((0.4, 0.41))}
+    study = studied(tmp_path, LateBraking, 2, space=fast, steps=200, of=KnownDescents)
+    harmed = [e for _, e in repairs_of(rdb(study).ours, study.user_attrs["uid"], 0) if e.kind == "verdict"]
+    assert [(e.verdict, e.action) for e in harmed] == [("eased", "kept"), ("harm", "heard_undone")]
+    assert harmed[1].action_values["found"] > harmed[1].action_values["expected"]
+    assert study.trials[1].user_attrs["begins_with"] == {}
+    undisturbed = (1 - 0.1 * drawn(study)[0] * 0.5) ** 200
+    assert study.trials[0].value == pytest.approx(undisturbed)  # and what was lost is made up for
+
+
+def test_one_trial_in_so_many_is_a_control(tmp_path):
+    rules = {"mode": "on", "extra": [f"{__name__}:Oiling"], "controls": 1}
+    study = studied(tmp_path, Oiling, 1, rules=rules)
+    assert rows(study) == [(0, "alarm", DUE, "control")]
+
+
 def test_nothing_is_searched_where_one_voice_is_trained_or_the_best_one_trained_on(tmp_path):
-    one = studied(tmp_path / "one", Impatient, space={}, settings={"rate": 0.1})
+    one = studied(tmp_path / "one", Impatient, space={}, settings={"rate": 0.1}, of=Hopeless)
     assert [row[1] for row in rows(one)][:1] == ["repair"]
     assert "medians" not in one.trials[0].user_attrs
-    on = studied(tmp_path / "on", Impatient, 5, finish={"steps": 2 * STEPS})
+    on = studied(tmp_path / "on", Impatient, 5, finish={"steps": 2 * STEPS}, of=Hopeless)
     assert {kind for number, kind, *_ in rows(on) if number < 5} == {"alarm"}
     assert "repair" in [row[1] for row in rows(on) if row[0] == 5]
 
@@ -138,6 +231,17 @@ def test_a_mode_of_a_study_may_be_another_ones_of_a_rule(tmp_path):
     assert advised.trials[0].value == pytest.approx(pure(*drawn(advised)))
     acting = studied(tmp_path / "acting", Oiling, mode="advise", modes={"oiling": "on"})
     assert rows(acting)[0] == (0, "repair", DUE, "faster")
+
+
+class Warned(Callback):
+    def __init__(self):
+        self.rows, self.texts = [], []
+
+    def repaired(self, entry):
+        self.rows.append((0, entry))
+
+    def warned(self, text):
+        self.texts.append(text)
 
 
 class Dying(Callback):

@@ -476,6 +476,14 @@ def real(tmp_path, corpus):
         yield desk
 
 
+@pytest.mark.parametrize("given", [{"mel_scale": 100.0}, {"mel_mean": 20.0, "mel_scale": 0.5}])
+def test_a_network_that_takes_mels_for_others_is_refused_before_a_trial(tmp_path, corpus, given):
+    desk = Desk(tmp_path, model={"size": "tiny"} | given)
+    with closing(desk.storage), pytest.raises(StudyError, match="mel_scale") as refused:
+        voices_of(desk.spec, desk.study, (), corpus, desk.heard.warned)
+    assert "give about these numbers" in str(refused.value)
+
+
 def stopped(attempt):
     """After one step."""
     return replace(attempt, asked_to_stop=lambda: 0)

@@ -198,6 +198,8 @@ def test_every_phrase_is_used_and_every_used_phrase_is_there():
         "improved",
         "no effect",
         "harm",
+        "eased",
+        "unknown",
         "COMPLETE",
         "PRUNED",
         "FAIL",
