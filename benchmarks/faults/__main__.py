@@ -24,6 +24,8 @@ from benchmarks.faults.arms import Bout, quick
 from benchmarks.faults.case import HALVES, Case, all_cases
 from benchmarks.faults.jobs import Job
 from benchmarks.faults.language import Shape
+from benchmarks.faults.paired import told_pairs
+from benchmarks.faults.pairs import TRACES, Pair
 from benchmarks.faults.search import MODES, search
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import STAGES, Stage, prepare
@@ -46,6 +48,9 @@ TIMED_STEPS = 30
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Results by other rules: what has no rules is taken from there.",
 )
+@click.option(
+    "--pairs", is_flag=True, help="Only without rules and with ours; on speech, and of drawn runs, always."
+)
 @click.option("--work", is_flag=True, hidden=True)
 def main(
     name: str,
@@ -57,12 +62,13 @@ def main(
     storage: str,
     out: Path | None,
     earlier: Path | None,
+    pairs: bool,
     work: bool,
 ) -> None:
     stage = STAGES[name]
     cases = all_cases(stage)
     if work:
-        run_jobs(stage, cases, storage, earlier)
+        run_jobs(stage, cases, storage, earlier, pairs)
         return
     if earlier:
         try:
@@ -75,7 +81,7 @@ def main(
     out = out or Path("runs") / f"faults-{stage.name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     study = jobs.open_study(stage, storage)
-    wanted = jobs.jobs([cases[one] for one in names if one in cases], half)
+    wanted = jobs.jobs([cases[one] for one in names if one in cases], half, stage)
     wanted += [job for job in jobs.searches() if searches or job.case in names]
     done = jobs.results(study).keys() | report.known(stage, report.read(out)).keys()
     left = [job for job in wanted if job not in done]
@@ -84,14 +90,17 @@ def main(
     click.echo(f"{len(done)} jobs of this stage are done; {len(left)} are to do.", err=True)
     if left:
         click.echo(f"They take about {told(estimated(stage, cases, left) / workers)}.", err=True)
-        follow(stage, storage, left, workers, earlier)
+        follow(stage, storage, left, workers, earlier, pairs)
     found = report.export(stage, study, out)
     if watching:
         found = report.add(out, report.watching_row(compare("quickstart", 15)))
-    click.echo(report.printed(report.figures(found, cases, half), found))
+    paired = pairs or stage.name == "speech"
+    click.echo(
+        told_pairs(found, cases) if paired else report.printed(report.figures(found, cases, half), found)
+    )
 
 
-def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path | None) -> None:
+def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path | None, pairs: bool) -> None:
     """A worker's whole life."""
     unruled = report.known_without_rules(stage, report.read(earlier)) if earlier else {}
     torch.set_num_threads(1)
@@ -99,14 +108,19 @@ def run_jobs(stage: Stage, cases: dict[str, Case], storage: str, earlier: Path |
     study = jobs.open_study(stage, storage)
     for trial, job in jobs.claimed(study):
         began = time.monotonic()
-        trial.set_user_attr(jobs.RESULT, result(stage, cases, job, unruled.get(job, {})))
+        trial.set_user_attr(jobs.RESULT, result(stage, cases, job, unruled.get(job, {}), pairs))
         study.tell(trial, time.monotonic() - began)
 
 
-def result(stage: Stage, cases: dict[str, Case], job: Job, unruled: dict[str, Any]) -> dict[str, Any]:
+def result(
+    stage: Stage, cases: dict[str, Case], job: Job, unruled: dict[str, Any], pairs: bool
+) -> dict[str, Any]:
     if job.case in MODES:
         return search(stage, cases, job.case, job.seed)
     with TemporaryDirectory(dir=quick()) as place:
+        if pairs or stage.name == "speech" or cases[job.case].drawn:
+            of = job.half, job.severity, job.seed
+            return Pair(stage, cases[job.case], *of, Path(place), TRACES).arms()
         return Bout(stage, cases[job.case], job.half, job.severity, job.seed, Path(place)).all(unruled)
 
 
@@ -137,10 +151,13 @@ def told(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
 
 
-def follow(stage: Stage, storage: str, left: Sequence[Job], count: int, earlier: Path | None) -> None:
+def follow(
+    stage: Stage, storage: str, left: Sequence[Job], count: int, earlier: Path | None, pairs: bool
+) -> None:
     """Until every worker ended; what they do is read from the database."""
     call = [sys.executable, "-m", "benchmarks.faults", "--stage", stage.name, "--storage", storage, "--work"]
     call += ["--earlier", str(earlier)] if earlier else []
+    call += ["--pairs"] if pairs else []
     workers = [subprocess.Popen(call) for _ in range(count)]
     study = jobs.open_study(stage, storage)
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

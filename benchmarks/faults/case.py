@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.draws import drawn
 from benchmarks.faults.language import Shape
 from benchmarks.faults.patches import PATCHES
 from benchmarks.faults.setup import Setup
@@ -28,7 +29,8 @@ class Case:
         onset: the consumed step from which strikes hit.
         deadline: steps after the onset within which it must be seen.
         repairable: False: it should be ended, with the reason.
-        missing: why it cannot be expressed in the tiny stage.
+        missing: why it cannot be expressed in the stage.
+        drawn: a healthy run whose settings are drawn by its seed, as a search draws them (draws.py).
     """
 
     name: str
@@ -40,21 +42,23 @@ class Case:
     deadline: int = 0
     repairable: bool = True
     missing: str = ""
+    drawn: bool = False
 
     @property
     def is_fault(self) -> bool:
         return self.name.startswith("F")
 
-    def setup(self, stage: Stage, half: str, severity: int) -> Setup:
-        return self.spoil(self.sound(stage), half, severity)
+    def setup(self, stage: Stage, half: str, severity: int, seed: int = 0) -> Setup:
+        sound = self.sound(stage, half)
+        return drawn(sound, stage, half, seed) if self.drawn else self.spoil(sound, half, severity)
 
     def spoil(self, setup: Setup, half: str, severity: int) -> Setup:
         for name, strength in self.severities[half][severity].items():
             setup = spoilt(setup, name, strength)
         return setup
 
-    def sound(self, stage: Stage) -> Setup:
-        return Setup.of(stage, self.shape)
+    def sound(self, stage: Stage, half: str = "development") -> Setup:
+        return Setup.of(stage, self.shape, half)
 
 
 def spoilt(setup: Setup, name: str, strength: float) -> Setup:
@@ -79,9 +83,14 @@ def read(path: Path) -> Case:
     return replace(Case(path.stem, severities=severities, shape=shape, rules=rules, **found))
 
 
+def files(stage: Stage) -> list[Path]:
+    """All cases that a stage has: those of its own lie in a folder of its name."""
+    return sorted([*FOLDER.glob("*.toml"), *(FOLDER / stage.name).glob("*.toml")], key=lambda path: path.name)
+
+
 def all_cases(stage: Stage = TINY) -> dict[str, Case]:
     """With their steps as parts of the stage's plan; files state them for the tiny one."""
-    cases = [read(path) for path in sorted(FOLDER.glob("*.toml"))]
+    cases = [read(path) for path in [*files(stage), *(FOLDER / "draws").glob("*.toml")]]
     return {case.name: case if stage is TINY else scaled(case, stage) for case in cases}
 
 

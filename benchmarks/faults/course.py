@@ -100,13 +100,19 @@ class Course:
     def consumed(self) -> int:
         return self.before + self.training.step
 
-    def watch(self, rules: Sequence[Rule], restraint: Restraint = UNRESTRAINED) -> "Course":
+    def watch(
+        self,
+        rules: Sequence[Rule],
+        restraint: Restraint = UNRESTRAINED,
+        kind: type[Monitored] = Monitored,
+    ) -> "Course":
         """From now on by these, which know nothing of what was before."""
         voices = Tacotron2(self.training.corpus, self._judge, "")
         used = max((r.min_aligned_text_gain for r in rules if isinstance(r, TextIgnored)), default=0.0)
         run = Undrawn(self.training, self._judge, text_is_used=used)
         pace, place, ledger = self.stage.pace, self._folder, self.ledger
-        self.watched = Monitored(voices, run, pace, rules, place, ledger, restraint=restraint)
+        self.start = dict(run.settings)
+        self.watched = kind(voices, run, pace, rules, place, ledger, restraint=restraint)
         self._save()
         return self
 

@@ -12,8 +12,9 @@ import optuna
 import psutil
 from optuna.trial import TrialState
 
-from benchmarks.faults.case import FOLDER, Case
-from benchmarks.faults.search import MODES
+from benchmarks.faults.case import Case, files
+from benchmarks.faults.figures import BASE
+from benchmarks.faults.search import MODES, PAIRED_SEEDS
 from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
 from benchmarks.faults.stage import Stage
 from objectives.signals import SIGNALS
@@ -22,6 +23,9 @@ from smart_tuner.repair.rules import RULES
 from smart_tuner.store.storage import open_storage
 
 SEEDS = {"development": range(5), "held_out": range(10, 15)}  # of faults
+SPEECH_SEEDS = {"development": range(10, 12), "held_out": range(10, 12)}
+SOUND_SEEDS = {"development": range(4), "held_out": range(4)}  # of the base recipe, on speech
+DRAWN_SEEDS = {"tiny": {"held_out": 300}, "speech": {"development": 20, "held_out": 60}}
 # Held out: from 100 on, less those of a stopped run after which a rule was mended (notes.md).
 HEALTHY_SEEDS = {"development": range(50, 60), "held_out": range(107, 132)}
 FORGOTTEN = datetime.timedelta(hours=1)  # a job of another machine that runs so long died
@@ -36,19 +40,34 @@ class Job:
     seed: int
 
 
-def jobs(cases: Sequence[Case], half: str) -> list[Job]:
+def seeds_of(case: Case, half: str, stage: Stage) -> range:
+    """On speech, kinds of faults with odd numbers are for development, and even ones are held out."""
+    if case.drawn:
+        return range(DRAWN_SEEDS[stage.name].get(half, 0))
+    if stage.name != "speech":
+        return (SEEDS if case.is_fault else HEALTHY_SEEDS)[half]
+    if not case.is_fault:
+        return SOUND_SEEDS[half] if case.name == BASE else range(0)
+    held_out = int(case.name[1:]) % 2 == 0
+    return SPEECH_SEEDS[half] if held_out == (half == "held_out") else range(0)
+
+
+def jobs(cases: Sequence[Case], half: str, stage: Stage) -> list[Job]:
     """Seed by seed, so that whatever is done first covers every case."""
     found = []
     for case in cases:
-        seeds = (SEEDS if case.is_fault else HEALTHY_SEEDS)[half]
-        for severity in range(0 if case.missing else len(case.severities[half])):
+        seeds = seeds_of(case, half, stage)
+        severities = 1 if case.drawn else len(case.severities[half])
+        for severity in range(0 if case.missing else severities):
             found += [(i / len(seeds), Job(case.name, half, severity, seed)) for i, seed in enumerate(seeds)]
     return [job for _, job in sorted(found, key=lambda pair: pair[0])]
 
 
 def searches() -> list[Job]:
     """Whole studies, which are jobs like any other."""
-    return [search_job(mode, seed) for seed in SEARCH_SEEDS for mode in MODES]
+    pairs = [name for name in MODES if name.startswith("D-")]
+    single = [search_job(mode, seed) for seed in SEARCH_SEEDS for mode in MODES if mode not in pairs]
+    return single + [search_job(mode, seed) for seed in PAIRED_SEEDS for mode in pairs]
 
 
 def search_job(mode: str, seed: int) -> Job:
@@ -57,7 +76,7 @@ def search_job(mode: str, seed: int) -> Job:
 
 def ground(stage: Stage) -> str:
     """A hash of cases and stage: all, besides the code, that runs and studies without rules depend on."""
-    cases = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.toml")))
+    cases = b"".join(path.read_bytes() for path in files(stage))
     return hashlib.sha256(repr(stage).encode() + cases).hexdigest()[:8]
 
 

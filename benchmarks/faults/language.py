@@ -27,7 +27,7 @@ class Shape:
     shortest: int = 4  # letters of a text
     longest: int = 6
     silence: int = 0  # frames at the end of every clip
-    source: str = "made up"  # or "quickstart": recordings, to which nothing of the above applies
+    source: str = "made up"  # or a shipped study, to whose clips nothing of the above applies
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup, Strike
-from benchmarks.faults.stage import TINY
+from benchmarks.faults.stage import TINY, dimensions
 from model.data.corpus import Corpus, Utterance, collate
 from model.network.tacotron2 import Prediction
 from model.settings import LIMITS
+from model.speech.audio import SILENCE
 from model.training import Training
 
 Patch = Callable[[Setup, float], Setup]
@@ -238,11 +239,141 @@ def warm_start(setup: Setup, steps: float) -> Setup:
     return setup.with_install(lambda t: t.model.load_state_dict(_trained(int(steps))) and None)
 
 
+# What people report of recordings and recipes, beside the above
+
+
+def _with_items(setup: Setup, share: float, change: Callable[[Utterance], Utterance]) -> Setup:
+    """So large a share of the clips is changed, spread over all."""
+    items, every = list(setup.corpus.training), max(1, round(1 / share))
+    return _trained_on(setup, [change(item) if i % every == 0 else item for i, item in enumerate(items)])
+
+
+def edge_silence(setup: Setup, frames: float) -> Setup:
+    """Every clip begins and ends with so many frames of silence."""
+    edge = np.full((int(frames), setup.corpus.training[0].mel.shape[1]), SILENCE, np.float32)
+    return _with_items(setup, 1.0, lambda i: replace(i, mel=np.concatenate((edge, i.mel, edge))))
+
+
+def texts_off_by_one(setup: Setup, share: float) -> Setup:
+    """In the last part of the list every clip has the text of the one before."""
+    items = list(setup.corpus.training)
+    first = round((1 - share) * len(items))
+    moved = [replace(items[i], symbols=items[i - 1].symbols) for i in range(max(1, first), len(items))]
+    return _trained_on(setup, [*items[: len(items) - len(moved)], *moved])
+
+
+def quiet_clips(setup: Setup, share: float) -> Setup:
+    """In so many clips the sound is 35 dB (4 in the natural logarithm) weaker."""
+    return _with_items(setup, share, lambda i: replace(i, mel=np.maximum(i.mel - np.float32(4), SILENCE)))
+
+
+def hum(setup: Setup, level: float) -> Setup:
+    """Every other clip has a steady hum of this log-magnitude in the lowest eighth of the bands."""
+
+    def add(item: Utterance) -> Utterance:
+        mel = item.mel.copy()
+        low = mel[:, : mel.shape[1] // 8]
+        np.maximum(low, np.float32(level), out=low)
+        return replace(item, mel=mel)
+
+    return _with_items(setup, 0.5, add)
+
+
+def cut_clips(setup: Setup, share: float) -> Setup:
+    """So many clips end after half of their text is said."""
+    return _with_items(setup, share, lambda item: replace(item, mel=item.mel[: len(item.mel) // 2]))
+
+
+def two_voices(setup: Setup, bands: float) -> Setup:
+    """Every other clip is of a speaker whose spectrum lies so many bands higher."""
+    return _with_items(setup, 0.5, lambda i: replace(i, mel=np.roll(i.mel, int(bands), axis=1)))
+
+
+def weights_times(setup: Setup, times: float) -> Setup:
+    """As a warm start whose weights are of another scale."""
+
+    def install(training: Training) -> None:
+        with torch.no_grad():
+            for parameter in training.model.parameters():
+                parameter.mul_(times)
+
+    return setup.with_install(install)
+
+
+def dead_prenet(setup: Setup, share: float) -> Setup:
+    """So many units of the prenet's second layer see all that comes with a minus sign."""
+
+    def install(training: Training) -> None:
+        weight = training.model.get_parameter("decoder.prenet.layers.1.linear_layer.weight")
+        count = round(share * len(weight))
+        with torch.no_grad():
+            weight[:count] = -weight[:count].abs()
+
+    return setup.with_install(install)
+
+
+def by_length(setup: Setup, part: float) -> Setup:
+    """Batches always come from the shortest clips to the longest, the same in every pass over a part of
+    them."""
+
+    def install(training: Training) -> None:
+        items, size = setup.corpus.training, training.settings.batch_size
+        order = sorted(range(len(items)), key=lambda i: len(items[i].mel))[: int(part * len(items))]
+        found = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+        training._order = lambda: found  # type: ignore[method-assign]
+
+    return setup.with_install(install)
+
+
+def forgetting_optimizer(setup: Setup, every: float) -> Setup:
+    """Adam loses what it knows again and again, as where its state is not restored."""
+
+    def install(training: Training) -> None:
+        step = training._step_optimizer
+
+        def forget(rate: float) -> None:
+            if training.step % int(every) == 0:
+                training._optimizer.state.clear()
+            step(rate)
+
+        training._step_optimizer = forget  # type: ignore[method-assign]
+
+    return setup.with_install(install)
+
+
+def still_statistics(setup: Setup, momentum: float) -> Setup:
+    """Batch normalisation's running statistics hardly follow: what is spoken is normalised by others."""
+
+    def install(training: Training) -> None:
+        for module in training.model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.momentum = momentum
+
+    return setup.with_install(install)
+
+
+def mel_scale(setup: Setup, scale: float) -> Setup:
+    """The network sees mels divided by this, instead of by their spread."""
+    shapes = setup.dimensions or dimensions(setup.corpus)
+    return replace(setup, dimensions=replace(shapes, mel_scale=scale))
+
+
+def spoken_in_training_mode(setup: Setup, _: float) -> Setup:
+    """Whoever speaks or validates leaves the network in training's mode, with its dropout."""
+
+    def install(training: Training) -> None:
+        training.model.eval = lambda: training.model.train(True)  # type: ignore[method-assign]
+
+    return setup.with_install(install)
+
+
 PATCHES: dict[str, Patch] = {
     patch.__name__: patch
     for patch in (
         rate_times, rate_times_later, loud_batch, infinite_clips, log_of_zero_clips, shuffled_texts, clips,
         detached, small_encoder, unupdated, wrong_betas, unguided, stuck_on_last, randomised_attention,
-        recurring_collapse, gate_off, guidance_ends, little_memory, warm_start,
+        recurring_collapse, gate_off, guidance_ends, little_memory, warm_start, edge_silence,
+        texts_off_by_one, quiet_clips, hum, cut_clips, two_voices, weights_times, dead_prenet, by_length,
+        forgetting_optimizer, still_statistics, mel_scale, spoken_in_training_mode,
     )
 }  # fmt: skip

@@ -10,6 +10,7 @@ import click
 from benchmarks.faults.arms import ARMS
 from benchmarks.faults.case import Case, all_cases
 from benchmarks.faults.figures import Figures
+from benchmarks.faults.paired import tables
 from benchmarks.faults.pictures import save_arms, save_band, save_faults
 from benchmarks.faults.report import Record, fault_rows, figures, healthy_rows, study_rows, targets
 from benchmarks.faults.stage import STAGES
@@ -36,6 +37,9 @@ STUDIES = """Trials of the base recipe with searched settings. Three of the ways
 they consumed as many steps as thirty whole trials; ours differs from Optuna's in the sampler's settings, the
 pruner and the rules, all at once. `rules` are those, with the cases, by which a study was run. Means over
 seeds, and the range."""
+
+
+PAIRS = ("speech", "pairs")  # of results of runs with and without rules, and of what is said of them
 
 
 def cell(value: Any) -> str:
@@ -84,6 +88,12 @@ def text(found: Mapping[str, Any], f: Figures, cases: Mapping[str, Case]) -> str
     ]
     if studies := study_rows(found):
         parts += ["## Whole studies", STUDIES, markdown_table(studies)]
+    for name in PAIRS:
+        if (path := HERE / f"results-{name}.json").exists():
+            more = json.loads(path.read_text("utf-8"))
+            parts.append((HERE / f"notes-{name}.md").read_text("utf-8").strip())
+            for what, rows in tables(more, all_cases(STAGES[more["stage"]])).items():
+                parts += [f"**{what[0].upper()}{what[1:]}**", *map(markdown_table, rows)]
     if NOTES.exists():
         parts.append(NOTES.read_text("utf-8").strip())
     return "\n\n".join(part for part in parts if part) + "\n"

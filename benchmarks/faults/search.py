@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,9 +19,12 @@ from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
 from benchmarks.search.table import CUBE, Array
-from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, should_prune
-from smart_tuner.repair.rule import Restraint
+from objectives.signals import SIGNALS
+from smart_tuner.repair.autofix import GivenUp
+from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, medians, peers, should_prune
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint
 from smart_tuner.repair.rules import RULES
+from smart_tuner.store.records import begun_with
 from studies.file.search import SeededPerTrial
 from studies.file.sections import Tpe
 from studies.search.freeze_thaw import Curve, FreezeThaw
@@ -29,6 +32,15 @@ from studies.search.freeze_thaw import Curve, FreezeThaw
 TRIALS, FAULTY = 30, 9  # of a study: 30 % of its trials are spoilt
 SEEDS = range(5)
 MOST_TRIALS = 200  # where only steps are counted
+PAIRED_SEEDS = range(10)
+PAIRED = 16  # whole trials' steps of the studies that show what rules are worth
+LASTING: tuple[dict[str, float], ...] = (  # settings that a study has wrong in all its trials, one a seed
+    {"gate_weight": 0.003},
+    {"adam_eps": 5e-3},
+    {"warmup_steps": 10_000},
+    {"guided_attention_sigma": 0.03},
+    {"p_decoder_dropout": 0.85},
+)
 
 
 def our_sampler(seed: int, startup: int = 4) -> BaseSampler:
@@ -49,6 +61,14 @@ class Mode:
     rules: str  # "off", "prune", "full", or "policy": of a study that begins now
     sampler: Callable[[int], BaseSampler]
     pruner: Callable[[Stage], BasePruner]
+    share: float = FAULTY / TRIALS  # of the trials that are spoilt
+    lasting: bool = False  # one fault of the surroundings, in every trial
+    steps: int = TRIALS  # of so many whole trials
+
+
+def doctored(what: str, share: float, rules: str, lasting: bool = False) -> Mode:
+    """One of a pair of studies of equal steps, with rules as they ship and without any."""
+    return Mode(f"{what}, rules {rules}", True, rules, our_sampler, our_pruner, share, lasting, PAIRED)
 
 
 MODES = {
@@ -75,6 +95,18 @@ MODES = {
 }
 
 
+MODES |= {
+    f"D-{name}-{rules}": doctored(what, share, rules, lasting)
+    for name, what, share, lasting in (
+        ("0", "no faults", 0.0, False),
+        ("30", "30 % faults", 0.3, False),
+        ("100", "faults in every trial", 1.0, False),
+        ("lasting", "one lasting fault", 0.0, True),
+    )
+    for rules in ("off", "policy")
+}
+
+
 def suggested(trial: optuna.Trial, setup: Setup) -> Setup:
     return setup.with_settings(
         learning_rate=trial.suggest_float("learning_rate", 5e-4, 2e-2, log=True),
@@ -85,8 +117,12 @@ def suggested(trial: optuna.Trial, setup: Setup) -> Setup:
     )
 
 
-def faults_of(cases: dict[str, Case], seed: int) -> dict[int, tuple[str, int]]:
-    """Which trials of a study are spoilt, by which held-out severity: the same in every mode."""
+def faults_of(cases: dict[str, Case], seed: int, share: float | None = None) -> dict[int, tuple[str, int]]:
+    """Which trials of a study are spoilt, by which held-out severity: the same in every mode.
+
+    Args:
+        share: of however many trials there will be; None: of `TRIALS`.
+    """
     drawn = random.Random(seed)
     known = [
         (case.name, severity)
@@ -94,6 +130,9 @@ def faults_of(cases: dict[str, Case], seed: int) -> dict[int, tuple[str, int]]:
         if case.is_fault and case.repairable and not case.missing
         for severity in range(len(case.severities["held_out"]))
     ]
+    if share is not None:
+        drawings = [(drawn.random() < share, drawn.choice(known)) for _ in range(MOST_TRIALS)]
+        return {number: fault for number, (is_spoilt, fault) in enumerate(drawings) if is_spoilt}
     return {number: drawn.choice(known) for number in sorted(drawn.sample(range(TRIALS), FAULTY))}
 
 
@@ -104,18 +143,22 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
             return {"trials": list(paused_search(stage, seed, Path(place)))}
     mode, consumed, best = MODES[name], 0, float("inf")
     searched = optuna.create_study(sampler=mode.sampler(seed), pruner=mode.pruner(stage))
-    faults = faults_of(cases, seed) if mode.spoilt else {}
+    paired = mode.steps != TRIALS
+    faults = faults_of(cases, seed, mode.share if paired else None) if mode.spoilt else {}
+    told: list[tuple[int, Entry]] = []  # what rules did so far
     trials: list[list[Any]] = []
-    budget = TRIALS * stage.planned
-    while len(trials) < (TRIALS if mode.spoilt else MOST_TRIALS) and (mode.spoilt or consumed < budget):
+    by_steps, budget = paired or not mode.spoilt, mode.steps * stage.planned
+    while len(trials) < (MOST_TRIALS if by_steps else TRIALS) and (not by_steps or consumed < budget):
         trial = searched.ask()
         setup, onset = suggested(trial, Setup.of(stage, Shape())), 0
+        if mode.lasting:
+            setup = setup.with_settings(**LASTING[seed % len(LASTING)])
         if fault := faults.get(trial.number):
             case = cases[fault[0]]
             onset = case.onset
             setup = case.spoil(setup, "held_out", fault[1])
         with TemporaryDirectory(dir=quick()) as place:
-            steps, value, state = one(stage, trial, setup, onset, mode.rules, 1000 * seed, Path(place))
+            steps, value, state = one(stage, trial, setup, onset, mode.rules, 1000 * seed, Path(place), told)
         if state == "COMPLETE" and value is not None:
             searched.tell(trial, value)
         else:
@@ -168,13 +211,33 @@ def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
     yield from [[consumed, shown, "PRUNED", None]] * (len(courses) - len(over))
 
 
+def as_a_study_has_it(trial: optuna.Trial) -> Restraint:
+    """What the rules of a trial that begins now leave to the search, and hold it against."""
+    study = trial.study
+    advises = frozenset(rule.name for rule in RULES if rule.advises)
+    return Restraint(frozenset(CUBE.sources), advises, medians(study), peers(study, SIGNALS))
+
+
 def one(
-    stage: Stage, trial: optuna.Trial, setup: Setup, onset: int, rules: str, seed: int, folder: Path
+    stage: Stage,
+    trial: optuna.Trial,
+    setup: Setup,
+    onset: int,
+    rules: str,
+    seed: int,
+    folder: Path,
+    told: list[tuple[int, Entry]],
 ) -> tuple[int, float | None, str]:
-    """Consumed steps, best value and end of a trial, as the objective has them."""
+    """Consumed steps, best value and end of a trial, as the objective has them. Args: told: what rules did in
+    the trials before, to which this one's is added."""
     ledger = MemoryLedger(stop) if rules == "prune" else MemoryLedger()
+    restraint = UNRESTRAINED
+    if rules == "policy":
+        restraint = as_a_study_has_it(trial)
+        helped = begun_with(told, asdict(setup.settings), restraint.searched)
+        setup = setup.with_settings(**{name: value for name, (value, _) in helped.items()})
     course = Course(stage, setup, onset, setup.training(seed + trial.number), folder, ledger)
-    course.watch(() if rules == "off" else RULES)
+    course.watch(() if rules == "off" else RULES, restraint)
     state, every, training = "COMPLETE", stage.measure_every, course.training
     try:
         while training.step < (end := stage.planned + course.watched.redone):
@@ -188,6 +251,12 @@ def one(
         state = "PRUNED"
     except ENDS as ended:
         state = getattr(ended, "state", "FAIL")
+        if isinstance(ended, GivenUp):
+            trial.set_user_attr("ended_by", {"rule": ended.entry.rule})
+    trial.set_user_attr("measures", [asdict(measured) for measured in course.curve])
+    if repairs := len(course.watched.repairs()):
+        trial.set_user_attr("repairs", repairs)
+    told += [(trial.number, entry) for entry in ledger.entries]
     value = min((m.value for m in course.curve), default=None)
     return course.consumed, value, state
 
@@ -208,7 +277,7 @@ def rows_of(
         by = sorted({rules for case, _, _, rules in studies if case == name and rules})
         row: dict[str, Any] = {"study": mode.what, "rules": ", ".join(by), "seeds": len(mine)}
         for part in (0.25, 0.5, 1.0):
-            best = [best_at(trials, part * TRIALS * stage.planned) for trials in mine]
+            best = [best_at(trials, part * mode.steps * stage.planned) for trials in mine]
             known = [b for b in best if b is not None]
             row[f"best dB after {part:.0%} of the steps"] = (
                 f"{sum(known) / len(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from benchmarks.faults.language import Shape
-from benchmarks.faults.stage import Stage, dimensions, spoken
+from benchmarks.faults.stage import Stage, dimensions, source_of, spoken
 from model.data.corpus import Corpus
-from model.settings import Settings
+from model.settings import Dimensions, Settings
 from model.training import Training
 
 Change = Callable[[Training], None]
@@ -35,14 +35,16 @@ class Setup:
     corpus: Corpus
     installs: tuple[Change, ...] = ()  # made to every training before its first step
     strikes: tuple[Strike, ...] = ()
+    dimensions: Dimensions | None = None  # None: those of the stage
 
     @classmethod
-    def of(cls, stage: Stage, shape: Shape) -> "Setup":
-        shape = replace(shape, source=stage.source)
+    def of(cls, stage: Stage, shape: Shape, half: str = "development") -> "Setup":
+        shape = replace(shape, source=source_of(stage, half))
         return cls(stage.settings, shape, spoken(shape).corpus)
 
     def training(self, seed: int) -> Training:
-        training = Training(self.corpus, dimensions(self.corpus), self.settings, seed)
+        shapes = self.dimensions or dimensions(self.corpus)
+        training = Training(self.corpus, shapes, self.settings, seed)
         for install in self.installs:
             install(training)
         return training

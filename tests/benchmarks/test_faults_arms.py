@@ -141,6 +141,7 @@ def test_a_spoilt_trial_of_a_study_ends_as_its_rules_let_it(tmp_path, rules, end
     stage = replace(SHORT, planned=10)
     setup = spoilt("F05", infinite_clips=1).setup(stage, "held_out", 0)
     trial = optuna.create_study().ask()
-    steps, value, state = one(stage, trial, setup, 0, rules, 0, tmp_path)
+    steps, value, state = one(stage, trial, setup, 0, rules, 0, tmp_path, told := [])
+    assert [entry for _, entry in told] == [] if rules == "off" else told
     assert (state, value is None) == (end, rules != "full")
     assert (steps == stage.planned) == (rules == "full")

@@ -6,11 +6,12 @@ import torch
 
 from benchmarks.faults.case import FOLDER, HALVES, all_cases, read, spoilt
 from benchmarks.faults.setup import Setup
-from benchmarks.faults.stage import TINY, prepare
+from benchmarks.faults.stage import SPEECH, TINY, prepare
 from model.settings import LIMITS
 from smart_tuner.repair.rules import RULES
 
 CASES = all_cases()
+SPOKEN = all_cases(SPEECH)
 EXPRESSED = [case for case in CASES.values() if not case.missing]
 BASE = CASES["H01"].sound(TINY)
 
@@ -22,7 +23,9 @@ def one_thread():
 
 
 def test_there_are_all_faults_and_recipes():
-    assert [*CASES] == [f"F{i:02d}" for i in range(1, 29)] + [f"H{i:02d}" for i in range(1, 13)]
+    assert [*CASES] == [f"F{i:02d}" for i in range(1, 29)] + [f"H{i:02d}" for i in range(1, 14)]
+    on_speech = [f"F{i:02d}" for i in range(1, 47)] + [f"H{i:02d}" for i in range(1, 14)]
+    assert sorted(SPOKEN) == on_speech
 
 
 @pytest.mark.parametrize("case", [c for c in EXPRESSED if c.is_fault], ids=lambda c: c.name)
@@ -57,12 +60,43 @@ def test_an_unknown_name_is_refused(tmp_path, line):
 
 def test_a_rule_that_is_named_by_no_fault_is_known():
     """Which rules the benchmark says nothing about."""
-    named = {rule for case in CASES.values() for rule in case.rules}
+    named = {rule for case in SPOKEN.values() for rule in case.rules}
     assert {rule.name for rule in RULES} - named == set()
 
 
 def test_files_hold_nothing_else():
-    assert {path.suffix for path in FOLDER.iterdir()} == {".toml"}
+    assert {path.suffix for path in FOLDER.rglob("*") if path.is_file()} == {".toml"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_drawn_run_has_settings_of_the_whole_space_and_always_the_same(seed):
+    first, again = (CASES["H13"].setup(TINY, "held_out", 0, seed).settings for _ in range(2))
+    assert first == again
+    assert 5e-4 <= first.learning_rate <= 2e-2
+    assert first.batch_size in (6, 12, 24)
+    assert first != CASES["H13"].setup(TINY, "held_out", 0, seed + 100).settings
+
+
+OWN = {
+    "edge_silence": 3, "texts_off_by_one": 0.5, "quiet_clips": 0.34, "hum": -1.0, "cut_clips": 0.34,
+    "two_voices": 4, "weights_times": 3.0, "dead_prenet": 0.95, "by_length": 0.5,
+    "forgetting_optimizer": 2, "still_statistics": 0.0, "mel_scale": 100.0, "spoken_in_training_mode": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("patch", "strength"), OWN.items())
+def test_what_people_report_spoils_training_alone_and_it_can_be_trained(patch, strength):
+    setup = spoilt(BASE, patch, strength)
+    assert [item.mel.tobytes() for item in setup.corpus.held_out] == [
+        item.mel.tobytes() for item in BASE.corpus.held_out
+    ]
+    spoilt_run, sound = setup.training(1), BASE.training(1)
+    for _ in range(4):
+        lost = spoilt_run.advance().loss, sound.advance().loss
+    assert np.isfinite(lost).all()
+    validated = spoilt_run.validate(setup.corpus.held_out), sound.validate(BASE.corpus.held_out)
+    changed = lost[0] != lost[1] or validated[0].mel_l1 != validated[1].mel_l1
+    assert changed
 
 
 def test_settings_and_rates():

@@ -21,8 +21,8 @@ from benchmarks.faults.report import (
     study_rows,
     watching_row,
 )
-from benchmarks.faults.search import FAULTY, MODES, TRIALS, best_at, faults_of
-from benchmarks.faults.stage import TINY
+from benchmarks.faults.search import FAULTY, MODES, MOST_TRIALS, TRIALS, best_at, faults_of
+from benchmarks.faults.stage import SPEECH, TINY
 
 CASES = all_cases()
 WANTED = [Job("F07", "held_out", 0, 10), Job("H01", "held_out", 0, 100)]
@@ -36,21 +36,33 @@ def study(tmp_path):
 
 
 def test_the_full_run_has_300_healthy_jobs_and_five_seeds_of_every_held_out_severity():
-    found = jobs.jobs(list(CASES.values()), "held_out")
+    found = jobs.jobs(list(CASES.values()), "held_out", TINY)
     healthy = [job for job in found if job.case.startswith("H")]
-    assert len(healthy) == 300
+    drawn = [job for job in healthy if CASES[job.case].drawn]
+    assert len(drawn) == len(healthy) - len(drawn) == 300
     severities = sum(len(c.severities["held_out"]) for c in CASES.values() if c.is_fault and not c.missing)
     assert len(found) - len(healthy) == 5 * severities
     assert len(set(found)) == len(found)
 
 
 def test_halves_share_no_seed():
-    seeds = {half: {job.seed for job in jobs.jobs(list(CASES.values()), half)} for half in jobs.SEEDS}
+    recipes = [case for case in CASES.values() if not case.drawn]
+    seeds = {half: {job.seed for job in jobs.jobs(recipes, half, TINY)} for half in jobs.SEEDS}
     assert not seeds["development"] & seeds["held_out"]
 
 
+def test_on_speech_a_kind_of_fault_is_of_one_half_alone():
+    cases = all_cases(SPEECH)
+    kinds = {half: {job.case for job in jobs.jobs(list(cases.values()), half, SPEECH)} for half in jobs.SEEDS}
+    assert kinds["development"] & kinds["held_out"] == {"H01", "H13"}
+    expressed = {case.name for case in cases.values() if case.is_fault and not case.missing}
+    assert expressed <= kinds["development"] | kinds["held_out"]
+    own = expressed - {f"F{i:02d}" for i in range(1, 29)}
+    assert len(own) >= 12  # kinds that people report of recordings and recipes
+
+
 def test_the_first_jobs_cover_every_case():
-    found = jobs.jobs(list(CASES.values()), "held_out")
+    found = jobs.jobs(list(CASES.values()), "held_out", TINY)
     assert {job.case for job in found[: len(found) // 4]} == {c.name for c in CASES.values() if not c.missing}
 
 
@@ -192,7 +204,15 @@ def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():
     assert faults_of(CASES, 3) == faults_of(CASES, 3)
     assert len(faults_of(CASES, 0)) == FAULTY == round(0.3 * TRIALS)
     assert faults_of(CASES, 0) != faults_of(CASES, 1)
-    assert {"S-off", "S-prune", "S-full"} == {name for name, mode in MODES.items() if mode.spoilt}
+    assert {"S-off", "S-prune", "S-full"} == {
+        name for name, mode in MODES.items() if mode.spoilt and not name.startswith("D-")
+    }
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_so_large_a_share_of_the_trials_is_spoilt(share):
+    counts = [len(faults_of(CASES, seed, share)) / MOST_TRIALS for seed in jobs.PAIRED_SEEDS]
+    assert abs(sum(counts) / len(counts) - share) < 0.03
 
 
 def test_the_best_value_counts_from_when_it_was_known():

@@ -1,0 +1,144 @@
+"""All that rules are told of a run that they leave alone, so that others can be asked what they would do.
+
+What a run measures until a rule first acts does not depend on the rules. So a run without rules is trained
+once; its trace answers in milliseconds for any rules, thresholds or restraint.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.course import ACTS, Course, Detected, MemoryLedger, stop
+from benchmarks.faults.stage import Stage
+from objectives.monitored import Monitored
+from objectives.signals import MILESTONE, SIGNALS
+from smart_tuner.repair.autofix import AutoFix
+from smart_tuner.repair.health import Health
+from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
+
+Event = list[Any]
+Trace = Mapping[str, Any]
+
+
+class Traced(Monitored):
+    """Notes what the rules are told; they only tell what they see."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.events: list[Event] = []
+        fix = self.autofix
+        assert fix is not None
+        stepped, validated, failed, memory = fix.stepped, fix.validated, fix.not_finite, fix.out_of_memory
+
+        def note(kind: str, call: Any) -> Any:
+            def told(*what: Any) -> Any:
+                clips = dict(self.run.clips) if kind == "stepped" else {}
+                if kind == "validated":  # rules may want to hear the voice before they act
+                    self.events.append(["worth", {}, self.run.worth()])
+                self.events.append([kind, clips, *what])
+                return call(*what)
+
+            return told
+
+        fix.stepped = note("stepped", stepped)  # type: ignore[method-assign]
+        fix.validated = note("validated", validated)  # type: ignore[method-assign]
+        fix.not_finite = note("not_finite", failed)  # type: ignore[method-assign]
+        fix.out_of_memory = note("out_of_memory", memory)  # type: ignore[method-assign]
+
+    def judged(self, value: float) -> None:
+        self.events.append(["judged", {}, value])
+        super().judged(value)
+
+
+def traced(course: Course, rules: Sequence[Rule]) -> Course:
+    """A course under watch, where every rule only tells."""
+    names = frozenset(rule.name for rule in rules)
+    return course.watch(rules, Restraint(advises=names), Traced)
+
+
+def written(path: Path, course: Course, found: Mapping[str, Any]) -> None:
+    """Keep a traced course with what came of it."""
+    watched = course.watched
+    assert isinstance(watched, Traced) and watched.autofix is not None
+    start = {
+        "settings": dict(course.start),
+        "limits": {name: list(of) for name, of in watched.autofix.limits.items()},
+        "n_clips": watched.run.n_clips,
+        "ways": sorted(watched.ways),
+        "worst": watched.run.worst,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with gzip.open(part, "wt", compresslevel=4) as file:
+        json.dump({"result": found, "start": start, "events": watched.events}, file)
+    part.rename(path)
+
+
+def read(path: Path) -> Trace:
+    with gzip.open(path, "rt") as file:
+        found: Trace = json.load(file)
+    return found
+
+
+class Untouched:
+    """A run to which nothing can be done, since nothing is: its trace ends where a rule acts."""
+
+    def __init__(self, ways: Sequence[str]) -> None:
+        self.ways = frozenset(ways)
+        self.heard: float | None = None
+
+    def worth(self) -> float | None:
+        return self.heard
+
+    def roll_back(self, step: int) -> None: ...
+    def reinitialise(self, part: str) -> None: ...
+    def exclude(self, clips: Sequence[str]) -> None: ...
+
+
+def told(
+    trace: Trace, stage: Stage, rules: Sequence[Rule], restraint: Restraint = UNRESTRAINED
+) -> list[Entry]:
+    """What rules say of a traced run, up to the first row that changes or ends it."""
+    ledger, start = MemoryLedger(stop), trace["start"]
+    health = Health(stage.pace, SIGNALS, MILESTONE)
+    limits = {name: (low, high) for name, (low, high) in start["limits"].items()}
+    run = Untouched(start["ways"])
+    known = start["settings"], rules, limits, start["n_clips"], health
+    fix = AutoFix(run, *known, ledger.add, restraint, start.get("worst"))
+    fix.saved(0)
+    try:
+        for kind, clips, *what in trace["events"]:
+            if kind == "worth":
+                [run.heard] = what
+            else:
+                _tell(fix, stage, kind, clips, what)
+        fix.conclude()
+    except Detected:
+        pass
+    return ledger.entries
+
+
+def _tell(fix: AutoFix, stage: Stage, kind: str, clips: Mapping[str, Any], what: Sequence[Any]) -> None:
+    if kind == "judged":
+        fix.judged(fix.health.step, *what)
+        return
+    if kind == "not_finite":
+        what = [what[0], tuple(what[1])]
+    if clips:
+        fix.health.note_clips({clip: (loss, away) for clip, (loss, away) in clips.items()})
+    getattr(fix, kind)(*what)
+    if kind == "stepped" and (step := what[0]) % stage.checkpoint_every == 0:
+        fix.saved(step)
+
+
+def acts(entries: Sequence[Entry]) -> Entry | None:
+    """The row that changes or ends the run, if there is one."""
+    return next((entry for entry in entries if entry.kind in ACTS), None)
+
+
+def described(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    names = ("kind", "step", "rule", "action", "reason", "evidence")
+    return [{name: asdict(entry)[name] for name in names} for entry in entries]
