@@ -323,12 +323,19 @@ class Training:
         return Voice(self.model, self.corpus.front_end, self.corpus.mel_settings, self.settings)
 
     @torch.no_grad()
-    def validate(self, items: Sequence[Utterance]) -> Validation:
-        """Teacher-forced measures of `items`; the weights and the training's randomness stay as they are."""
+    def validate(self, items: Sequence[Utterance], own_statistics: bool = False) -> Validation:
+        """Teacher-forced measures of `items`; the weights and the training's randomness stay as they are.
+
+        Args:
+            own_statistics: they are normalised by those of `items`, which then change the running ones.
+        """
         s, host = self.settings, collate(items)
         batch = host.to(self.device)
         self.model.eval()
         in_training = fmean(module.training for module in self.model.modules())
+        for module in self.model.modules() if own_statistics else ():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.train()
         steps = int(decoder_steps(batch.mel_lengths, s.n_frames_per_step).max())
         shape = (
             2,
@@ -361,22 +368,11 @@ class Training:
     def by_batch(self, items: Sequence[Utterance]) -> float:
         """The mel loss of `items`, normalised by their own statistics instead of the running ones, as in
         training; the running ones stay as they are."""
-        norms = [m for m in self.model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-        kept, set_to_eval = self._buffers(), self.model.eval
-
-        def eval_but_norms() -> Tacotron2:
-            set_to_eval()
-            for norm in norms:
-                norm.train()
-            return self.model
-
+        running = self._buffers()
         try:
-            self.model.eval = eval_but_norms  # type: ignore[method-assign]
-            return self.validate(items).mel_l1
+            return self.validate(items, own_statistics=True).mel_l1
         finally:
-            del self.model.eval
-            for buffer, old in zip(self.model.buffers(), kept, strict=True):
-                buffer.copy_(old)
+            torch._foreach_copy_(list(self.model.buffers()), running)
 
     def text_gain(self, items: Sequence[Utterance]) -> float:
         """By how much the mel loss rises, in parts, when every item gets its neighbour's text; about 0 when

@@ -83,7 +83,7 @@ class Bout:
 
     def ours(self) -> dict[str, Any]:
         course = self.course("B6", self.seed, MemoryLedger(), self.setup).watch(RULES)
-        found = self._ended(course)
+        found = ended(course, self.until)
         self._first = next((e for e in course.ledger.entries if acts(e)), None)
         if self._first is not None:
             step = self._first.step
@@ -107,7 +107,7 @@ class Bout:
         if self._resumes_at:
             course.restore(checkpoint.at(self._stem, self._resumes_at))
         course.curve = [m for m in self._before if m.step <= self._resumes_at]
-        return self._ended(course.watch(()))
+        return ended(course.watch(()), self.until)
 
     def restarted(self, name: str, changed: Callable[[Setup, int], Setup]) -> dict[str, Any]:
         """Until a start lasts, or the steps are used up."""
@@ -129,7 +129,7 @@ class Bout:
             entries += ledger.entries
             if not again:
                 break
-        return self._told(course, state, curve, entries) | {"trainings": attempt + 1}
+        return told(course, state, curve, entries) | {"trainings": attempt + 1}
 
     def rolled_back(self) -> dict[str, Any]:
         assert self._first is not None
@@ -144,16 +144,16 @@ class Bout:
             except Detected:
                 _back_with_half_the_rate(course.training, self._folder / "B4", course.training.step)
             except ENDS as end:
-                return self._told(course, _state(end))
+                return told(course, _state(end))
             else:
                 break
-        return self._told(course, "COMPLETE")
+        return told(course, "COMPLETE")
 
     def naive(self) -> dict[str, Any]:
         course = self.course("B5", self.seed, MemoryLedger(), self.setup).watch(())
         rules = Naive(judge(self.setup.shape).items, self.stage.validate_every)
         course.each = rules
-        return self._ended(course) | {"changes": rules.changes, "first_change": rules.first}
+        return ended(course, self.until) | {"changes": rules.changes, "first_change": rules.first}
 
     def pruned(self) -> dict[str, Any]:
         assert self._first is not None
@@ -161,30 +161,6 @@ class Bout:
         return {"state": "PRUNED", "consumed": self._first.step, **told}
 
     # What came of it
-
-    def _ended(self, course: Course) -> dict[str, Any]:
-        state = "COMPLETE"
-        try:
-            course.go(self.until)
-        except ENDS as end:
-            state = _state(end)
-        return self._told(course, state)
-
-    def _told(
-        self,
-        course: Course,
-        state: str,
-        curve: Sequence[Measure] | None = None,
-        entries: Sequence[Entry] | None = None,
-    ) -> dict[str, Any]:
-        curve, entries = curve or course.curve, entries or course.ledger.entries
-        return {
-            "state": state,
-            "consumed": course.consumed,
-            "curve": numbers(curve),
-            "rows": rows(entries),
-            "weights": weights_hash(course.training),
-        }
 
     def all(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """By arm. Where ours saw nothing, its run is that of no rules, and of all that see the same.
@@ -215,6 +191,32 @@ class Bout:
             }
         naive = known.get("B5") or self.naive()
         return found | {"B5": naive, "B7": known.get("B7") or oracle(self.stage, self.case, self.seed)}
+
+
+def ended(course: Course, until: int) -> dict[str, Any]:
+    """What comes of a run that is trained up to so many consumed steps, or to where it ends."""
+    state = "COMPLETE"
+    try:
+        course.go(until)
+    except ENDS as end:
+        state = _state(end)
+    return told(course, state)
+
+
+def told(
+    course: Course,
+    state: str,
+    curve: Sequence[Measure] | None = None,
+    entries: Sequence[Entry] | None = None,
+) -> dict[str, Any]:
+    """A run as a result keeps it. Args: curve, entries: where it had trainings before this one."""
+    return {
+        "state": state,
+        "consumed": course.consumed,
+        "curve": numbers(curve or course.curve),
+        "rows": rows(entries or course.ledger.entries),
+        "weights": weights_hash(course.training),
+    }
 
 
 def acts(entry: Entry) -> bool:

@@ -14,10 +14,12 @@ from objectives.attempt import Step
 from objectives.monitored import Monitored
 from objectives.tacotron2 import Tacotron2, Tacotron2Run
 from smart_tuner.repair.rule import UNRESTRAINED, Entry, Restraint, Rule
+from smart_tuner.repair.rules import RULES
 from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.repair.words import ENGLISH
 
 ACTS = ("repair", "end")
+ADVISING = frozenset(rule.name for rule in RULES if rule.advises)
 
 
 class Detected(Exception):

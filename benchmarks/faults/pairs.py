@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.arms import ENDS, weights_hash
+from benchmarks.faults.arms import ended
 from benchmarks.faults.case import Case
-from benchmarks.faults.course import Course, MemoryLedger, numbers, rows
+from benchmarks.faults.course import ADVISING, Course, MemoryLedger, rows
 from benchmarks.faults.draws import searched
 from benchmarks.faults.stage import Stage
 from benchmarks.faults.traces import Trace, acts, read, told, traced, written
 from smart_tuner.repair.rule import Entry, Restraint
 from smart_tuner.repair.rules import RULES
 
-ADVISING = frozenset(rule.name for rule in RULES if rule.advises)
 TRACES = Path("runs") / "traces"
 BY_WORTH = ("doing_well", "like_peers", "better_half")  # why a run may be left alone
 TOLD = "TOLD"  # in place of an end: the run was not trained with rules
@@ -40,7 +39,7 @@ class Pair:
         """The run that every rule leaves alone."""
         if not self._trace.exists():
             course = traced(self._course("B0"), RULES)
-            found = self._ended(course, self.stage.planned)
+            found = ended(course, self.stage.planned)
             written(self._trace, course, found)
         return read(self._trace)
 
@@ -53,9 +52,9 @@ class Pair:
         """
         trace = self.trace()
         found = {"B0": unruled(trace)}
-        ways = {"B6": Restraint(advises=ADVISING, peers={})}
+        ways = {"B6": Restraint(advises=ADVISING)}
         if self.case.drawn:
-            ways["S6"] = Restraint(searched(self.stage, self.half), ADVISING, peers={})
+            ways["S6"] = Restraint(searched(self.stage, self.half), ADVISING)
         for arm, restraint in ways.items():
             entries = told(trace, self.stage, RULES, restraint)
             if acts(entries) is None and not (trained and by_worth(entries)):
@@ -63,7 +62,7 @@ class Pair:
             elif not trained:
                 found[arm] = {"state": TOLD, "consumed": 0, "curve": [], "rows": rows(entries)}
             else:
-                found[arm] = self._ended(self._course(arm).watch(RULES, restraint), self.until)
+                found[arm] = ended(self._course(arm).watch(RULES, restraint), self.until)
         return found
 
     def _course(self, name: str) -> Course:
@@ -71,15 +70,6 @@ class Pair:
         folder.mkdir()
         training = self.setup.training(self.seed)
         return Course(self.stage, self.setup, self.case.onset, training, folder, MemoryLedger())
-
-    def _ended(self, course: Course, until: int) -> dict[str, Any]:
-        state = "COMPLETE"
-        try:
-            course.go(until)
-        except ENDS as end:
-            state = getattr(end, "state", "FAIL")
-        told = {"state": state, "consumed": course.consumed, "curve": numbers(course.curve)}
-        return told | {"rows": rows(course.ledger.entries), "weights": weights_hash(course.training)}
 
 
 def by_worth(entries: Sequence[Entry]) -> bool:

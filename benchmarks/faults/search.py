@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from benchmarks.faults.arms import ENDS, quick
 from benchmarks.faults.case import Case
-from benchmarks.faults.course import Course, Detected, MemoryLedger, stop
+from benchmarks.faults.course import ADVISING, Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import Stage
@@ -174,7 +174,7 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
 def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
     """One study by studies/search/freeze_thaw.py, its trials kept in memory; a row for each measure."""
     quantum = stage.measure_every / stage.planned
-    restraint = Restraint(frozenset(CUBE.sources), frozenset(rule.name for rule in RULES if rule.advises))
+    restraint = Restraint(frozenset(CUBE.sources), ADVISING)
     courses: list[Course] = []
     points: list[Array] = []
     over = set[int]()
@@ -214,8 +214,7 @@ def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
 def as_a_study_has_it(trial: optuna.Trial) -> Restraint:
     """What the rules of a trial that begins now leave to the search, and hold it against."""
     study = trial.study
-    advises = frozenset(rule.name for rule in RULES if rule.advises)
-    return Restraint(frozenset(CUBE.sources), advises, medians(study), peers(study, SIGNALS))
+    return Restraint(frozenset(CUBE.sources), ADVISING, medians(study), peers(study, SIGNALS))
 
 
 def one(

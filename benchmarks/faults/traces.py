@@ -7,7 +7,6 @@ once; its trace answers in milliseconds for any rules, thresholds or restraint.
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +136,3 @@ def _tell(fix: AutoFix, stage: Stage, kind: str, clips: Mapping[str, Any], what:
 def acts(entries: Sequence[Entry]) -> Entry | None:
     """The row that changes or ends the run, if there is one."""
     return next((entry for entry in entries if entry.kind in ACTS), None)
-
-
-def described(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    names = ("kind", "step", "rule", "action", "reason", "evidence")
-    return [{name: asdict(entry)[name] for name in names} for entry in entries]

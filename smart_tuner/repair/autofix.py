@@ -668,14 +668,13 @@ class AutoFix:
         rule, after = self._named(repair.rule), self._snapshot()
         alarm = rule.sees(self.health, self._hyperparameters) if rule.tier == "validation" else None
         if rule.helped(repair.before, after, self.health):
-            if self._restraint.peers is not None:
-                self._value()
             if self._restraint.peers is None:  # as studies of before judge
                 self._verdict(repair, "improved")
-            elif self._outcome.repair != repair.seq or self._heard(repair) is None:
-                self._verdict(repair, "eased")
             else:
+                self._value()
                 self._hear()
+                if self._pending() is repair:  # the run cannot tell yet
+                    self._verdict(repair, "eased")
             self._votes[rule.name].clear()
             self.health.alarmed.discard(rule.name)
             return

@@ -135,19 +135,19 @@ class Restraint:
         medians: by step, the median of what the study's other trials were measured at; while a trial is no
             worse, it is left to the rules of the lowest levels.
         peers: by measure and step, median and spread of the study's sound trials: rules of the higher levels
-            act on what lies outside, or, where there are too few, on a run that is worth nothing. None: what
-            others do is not asked.
+            act on what lies outside, or, where there are too few, on a run that does not do well by itself.
+            None: neither is asked, and rules judge their repairs by themselves, as in studies of before.
         control: every rule that could do without only tells, so that the study sees what becomes of it.
     """
 
     searched: frozenset[str] = frozenset()
     advises: frozenset[str] = frozenset()
     medians: Mapping[int, float] = field(default_factory=dict)
-    peers: Mapping[str, Mapping[int, tuple[float, float]]] | None = None
+    peers: Mapping[str, Mapping[int, tuple[float, float]]] | None = field(default_factory=dict)
     control: bool = False
 
 
-UNRESTRAINED = Restraint()
+UNRESTRAINED = Restraint(peers=None)
 
 
 @dataclass(frozen=True)

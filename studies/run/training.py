@@ -174,7 +174,7 @@ def _restraint(
     """Where rules only tell what they see; nowhere in a study that began when they acted on everything."""
     if trial.study.user_attrs["policy"] == policy_hash(plan.rules, objective.signals):
         return UNRESTRAINED
-    restraint = Restraint(advises=spec.rules.advises(plan.rules), peers={})
+    restraint = Restraint(advises=spec.rules.advises(plan.rules))
     if not plan.rules or not spec.space or goes_on_from(found) is not None:
         return restraint
     every = spec.rules.controls

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmarks.faults.case import all_cases
-from benchmarks.faults.course import Course, MemoryLedger, rows
+from benchmarks.faults.course import ADVISING, Course, MemoryLedger, rows
 from benchmarks.faults.paired import Ends, Pairs, interval, mean
-from benchmarks.faults.pairs import ADVISING, Pair
+from benchmarks.faults.pairs import Pair
 from benchmarks.faults.stage import TINY, prepare
 from benchmarks.faults.traces import acts, told
 from smart_tuner.repair.rule import Restraint
@@ -32,7 +32,7 @@ def pair(tmp_path, case, seed=10, half="held_out"):
 @pytest.mark.parametrize("case", ["F05", "F12", "F20", "F24"])
 def test_what_a_trace_says_is_what_rules_do(tmp_path, case):
     mine = pair(tmp_path, case)
-    entries = told(mine.trace(), SHORT, RULES, Restraint(advises=ADVISING, peers={}))
+    entries = told(mine.trace(), SHORT, RULES, Restraint(advises=ADVISING))
     act = acts(entries)
     assert act is not None
     ours = mine.arms()["B6"]
