@@ -14,7 +14,6 @@ from smart_tuner.repair.rule import Entry, Restraint
 from smart_tuner.repair.rules import RULES
 
 TRACES = Path("runs") / "traces"
-BY_WORTH = ("doing_well", "like_peers", "better_half")  # why a run may be left alone
 TOLD = "TOLD"  # in place of an end: the run was not trained with rules
 FAILED = ("not_finite", "out_of_memory")  # what ends a run without rules
 
@@ -56,8 +55,8 @@ class Pair:
         if self.case.drawn:
             ways["S6"] = Restraint(searched(self.stage, self.half), ADVISING)
         for arm, restraint in ways.items():
-            entries = told(trace, self.stage, RULES, restraint)
-            if acts(entries) is None and not (trained and by_worth(entries)):
+            entries, is_sure = told(trace, self.stage, RULES, restraint)
+            if acts(entries) is None and (is_sure or not trained):
                 found[arm] = found["B0"] | {"rows": rows(entries), "same_as": "B0"}
             elif not trained:
                 found[arm] = {"state": TOLD, "consumed": 0, "curve": [], "rows": rows(entries)}
@@ -70,12 +69,6 @@ class Pair:
         folder.mkdir()
         training = self.setup.training(self.seed)
         return Course(self.stage, self.setup, self.case.onset, training, folder, MemoryLedger())
-
-
-def by_worth(entries: Sequence[Entry]) -> bool:
-    """Whether rules left the run alone for what it was worth. A trace knows that as of the validation before,
-    so that only a training tells surely."""
-    return any(entry.action in BY_WORTH for entry in entries)
 
 
 def unruled(trace: Trace) -> dict[str, Any]:

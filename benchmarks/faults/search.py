@@ -17,7 +17,7 @@ from benchmarks.faults.case import Case
 from benchmarks.faults.course import ADVISING, Course, Detected, MemoryLedger, stop
 from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
-from benchmarks.faults.stage import Stage
+from benchmarks.faults.stage import TINY, Stage
 from benchmarks.search.table import CUBE, Array
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import GivenUp
@@ -121,7 +121,8 @@ def faults_of(cases: dict[str, Case], seed: int, share: float | None = None) -> 
     """Which trials of a study are spoilt, by which held-out severity: the same in every mode.
 
     Args:
-        share: of however many trials there will be; None: of `TRIALS`.
+        share: of however many trials there will be; None: of `TRIALS`. Then no fault takes the place of a
+            setting that the search draws: that would be a draw, which rules leave to the search.
     """
     drawn = random.Random(seed)
     known = [
@@ -129,11 +130,19 @@ def faults_of(cases: dict[str, Case], seed: int, share: float | None = None) -> 
         for case in cases.values()
         if case.is_fault and case.repairable and not case.missing
         for severity in range(len(case.severities["held_out"]))
+        if share is None or not draws(case, severity)
     ]
     if share is not None:
         drawings = [(drawn.random() < share, drawn.choice(known)) for _ in range(MOST_TRIALS)]
         return {number: fault for number, (is_spoilt, fault) in enumerate(drawings) if is_spoilt}
     return {number: drawn.choice(known) for number in sorted(drawn.sample(range(TRIALS), FAULTY))}
+
+
+def draws(case: Case, severity: int) -> set[str]:
+    """The settings of the search that a fault overwrites."""
+    sound = case.sound(TINY)
+    spoilt = case.spoil(sound, "held_out", severity)
+    return {n for n in CUBE.sources if getattr(spoilt.settings, n) != getattr(sound.settings, n)}
 
 
 def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[str, Any]:

@@ -31,12 +31,20 @@ class Traced(Monitored):
         fix = self.autofix
         assert fix is not None
         stepped, validated, failed, memory = fix.stepped, fix.validated, fix.not_finite, fix.out_of_memory
+        heard_at: int | None = None
+
+        def hear() -> None:
+            """Rules may want to hear the voice before they act."""
+            nonlocal heard_at
+            if heard_at != self.run.step:
+                heard_at = self.run.step
+                self.events.append(["worth", {}, heard_at, self.run.worth()])
 
         def note(kind: str, call: Any) -> Any:
             def told(*what: Any) -> Any:
                 clips = dict(self.run.clips) if kind == "stepped" else {}
-                if kind == "validated":  # rules may want to hear the voice before they act
-                    self.events.append(["worth", {}, self.run.worth()])
+                if kind == "validated" or (kind == "stepped" and what[0] % fix.probe_every == 0):
+                    hear()
                 self.events.append([kind, clips, *what])
                 return call(*what)
 
@@ -83,14 +91,23 @@ def read(path: Path) -> Trace:
 
 
 class Untouched:
-    """A run to which nothing can be done, since nothing is: its trace ends where a rule acts."""
+    """A run to which nothing can be done, since nothing is: its trace ends where a rule acts.
 
-    def __init__(self, ways: Sequence[str]) -> None:
+    Attributes:
+        heard: the step at which its worth was last noted, and what it was.
+        is_sure: a rule never asked for its worth at another step.
+    """
+
+    def __init__(self, ways: Sequence[str], health: Health) -> None:
         self.ways = frozenset(ways)
-        self.heard: float | None = None
+        self.heard: tuple[int, float | None] = (0, None)
+        self.is_sure = True
+        self._health = health
 
     def worth(self) -> float | None:
-        return self.heard
+        step, value = self.heard
+        self.is_sure &= step == self._health.step
+        return value
 
     def roll_back(self, step: int) -> None: ...
     def reinitialise(self, part: str) -> None: ...
@@ -99,25 +116,26 @@ class Untouched:
 
 def told(
     trace: Trace, stage: Stage, rules: Sequence[Rule], restraint: Restraint = UNRESTRAINED
-) -> list[Entry]:
-    """What rules say of a traced run, up to the first row that changes or ends it."""
+) -> tuple[list[Entry], bool]:
+    """What rules say of a traced run, up to the first row that changes or ends it; and whether that is sure:
+    a rule may have asked what the run was worth where the trace does not know."""
     ledger, start = MemoryLedger(stop), trace["start"]
     health = Health(stage.pace, SIGNALS, MILESTONE)
     limits = {name: (low, high) for name, (low, high) in start["limits"].items()}
-    run = Untouched(start["ways"])
+    run = Untouched(start["ways"], health)
     known = start["settings"], rules, limits, start["n_clips"], health
     fix = AutoFix(run, *known, ledger.add, restraint, start.get("worst"))
     fix.saved(0)
     try:
         for kind, clips, *what in trace["events"]:
             if kind == "worth":
-                [run.heard] = what
+                run.heard = what[0], what[1]
             else:
                 _tell(fix, stage, kind, clips, what)
         fix.conclude()
     except Detected:
         pass
-    return ledger.entries
+    return ledger.entries, run.is_sure
 
 
 def _tell(fix: AutoFix, stage: Stage, kind: str, clips: Mapping[str, Any], what: Sequence[Any]) -> None:

@@ -32,12 +32,30 @@ def pair(tmp_path, case, seed=10, half="held_out"):
 @pytest.mark.parametrize("case", ["F05", "F12", "F20", "F24"])
 def test_what_a_trace_says_is_what_rules_do(tmp_path, case):
     mine = pair(tmp_path, case)
-    entries = told(mine.trace(), SHORT, RULES, Restraint(advises=ADVISING))
+    entries, _ = told(mine.trace(), SHORT, RULES, Restraint(advises=ADVISING))
     act = acts(entries)
     assert act is not None
     ours = mine.arms()["B6"]
     first = next(i for i, row in enumerate(ours["rows"]) if row["kind"] in ("repair", "end"))
     assert rows(entries) == ours["rows"][: first + 1]
+
+
+@pytest.mark.parametrize("case", ["F01", "F16"])
+def test_a_trace_knows_what_a_run_was_worth_when_a_rule_asked(tmp_path, case):
+    mine, restraint = pair(tmp_path, case), Restraint(advises=ADVISING)
+    entries, is_sure = told(mine.trace(), SHORT, RULES, restraint)
+    assert is_sure
+    assert "doing_well" in [entry.action for entry in entries]
+    course = Course(SHORT, mine.setup, 0, mine.setup.training(10), tmp_path, MemoryLedger())
+    course.watch(RULES, restraint).go(SHORT.planned)
+    assert rows(entries) == rows(course.ledger.entries)
+
+
+def test_a_trace_that_was_not_asked_where_a_rule_asks_is_not_sure(tmp_path):
+    trace = dict(pair(tmp_path, "F01").trace())
+    trace["events"] = [e for e in trace["events"] if e[0] != "worth" or e[2] < SHORT.planned // 2]
+    entries, is_sure = told(trace, SHORT, RULES, Restraint(advises=ADVISING))
+    assert entries and not is_sure
 
 
 def test_a_run_that_no_rule_touches_is_trained_once_and_found_again(tmp_path):
