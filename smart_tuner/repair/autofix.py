@@ -45,7 +45,7 @@ MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 NOTHING: Mapping[str, Value] = {}
 EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared
 POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finite, the weights are not either
-POLICY_VERSION = 5  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 6  # of this file and of what the rules' code does with their thresholds
 FIRST_VERSION = 4  # that of studies whose rules act on every setting, and judge themselves
 
 
@@ -161,7 +161,7 @@ class AutoFix:
         self._ages: dict[int, int] = {}  # of the weights in each checkpoint, in steps
         self._begun = 0  # the consumed step at which the present weights were of age 0
         self._worth: tuple[int, float] | None = None  # step and value, when that was last known
-        self._asked: int | None = None  # the step at which it was last asked for
+        self._asked: dict[str, int] = {}  # the step at which a rule last asked for it, by the rule's name
         self.rest_until = 0
 
     # What is in force
@@ -387,7 +387,7 @@ class AutoFix:
         """Why a rule that may act does not act on this run."""
         if rule.level <= SURE_LEVEL:
             return None
-        if (standing := self._standing()) is not None:
+        if (standing := self._standing(rule)) is not None:
             return "better_half", standing
         if self._restraint.control:
             return "control", self._would_do(rule)
@@ -400,10 +400,10 @@ class AutoFix:
             return None if is_ill else ("like_peers", values)
         return self._doing_well(rule)
 
-    def _standing(self) -> dict[str, Value] | None:
+    def _standing(self, rule: Rule) -> dict[str, Value] | None:
         """The newest value beside the median that it is no worse than, and that one's step."""
         medians = self._restraint.medians
-        newest = self._value() if medians else None
+        newest = self._value(rule) if medians else None
         if newest is None:
             return None
         at = max((step for step in medians if step <= newest[0]), default=None)
@@ -411,20 +411,23 @@ class AutoFix:
             return None
         return {"value": newest[1], "median": medians[at], "step": at}
 
-    def _value(self) -> tuple[int, float] | None:
-        """What the run is worth, and since when that is known: asked for once between two validations."""
+    def _value(self, rule: Rule) -> tuple[int, float] | None:
+        """What the run is worth, and since when that is known. A rule may ask anew once between two
+        validations: what it sees may have come since another one asked."""
         step = self.health.step
-        if self._asked is not None and step - self._asked < self.health.pace.validate_every:
+        known = self._worth is not None and self._worth[0] == step
+        every = self.health.pace.validate_every
+        if known or step - self._asked.get(rule.name, -every) < every:
             return self._worth
-        self._asked = step
+        self._asked[rule.name] = step
         if (value := self._run.worth()) is not None:
             self._worth = step, value
             self._outcome.note(VALUE, self._age, value)
         return self._worth
 
-    def _is_worth_nothing(self) -> bool:
+    def _is_worth_nothing(self, rule: Rule) -> bool:
         """By its value: no better than one that says nothing, or, where none does, than at first."""
-        newest = self._value()
+        newest = self._value(rule)
         if newest is None:
             return False
         first = self._outcome.first
@@ -433,8 +436,8 @@ class AutoFix:
 
     def _doing_well(self, rule: Rule) -> tuple[str, dict[str, Value]] | None:
         """Why it is no ill run: it is worth something, and that is no less than ever."""
-        now, best = self._value(), self._outcome.best
-        if now is None or best is None or self._is_worth_nothing():
+        now, best = self._value(rule), self._outcome.best
+        if now is None or best is None or self._is_worth_nothing(rule):
             return None
         if now[1] > best + LEAST[VALUE] * abs(best):
             return None
@@ -450,7 +453,7 @@ class AutoFix:
         measure; None where too few are known."""
         peers = self._restraint.peers or {}
         name = rule.target if rule.target in peers else VALUE
-        now = self._value() if name == VALUE else self.health.newest(name)
+        now = self._value(rule) if name == VALUE else self.health.newest(name)
         at = max((step for step in peers.get(name, {}) if step <= self._age), default=None)
         if at is None or now is None:
             return None
@@ -511,7 +514,7 @@ class AutoFix:
         heard = not safe and self._restraint.peers is not None
         if heard:
             self._hear(over=True)  # of a repair before: a run has one at a time to judge
-            self._value()
+            self._value(rule)
         parts = alarm.parts if action.renew else tuple(filter(None, [action.fresh]))
         self._note(
             "repair",
@@ -551,7 +554,7 @@ class AutoFix:
         age = self._ages.get(step, step)
         self._begun = self.health.step - age
         self._outcome.go_back(age)
-        self._worth = self._asked = None
+        self._worth, self._asked = None, {}
         self._run.roll_back(step)
         self.health.forget_weights()
         if step == 0:
@@ -572,7 +575,7 @@ class AutoFix:
         return {clip for entry in self.repairs() for clip in entry.clips}
 
     def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
-        lives = self._restraint.peers is not None and not self._is_worth_nothing()
+        lives = self._restraint.peers is not None and not self._is_worth_nothing(rule)
         spared = rule.level > SURE_LEVEL and rule.tier != "event" and lives
         if rule.gives_up is None or spared:
             self._wait(rule, alarm, f"reported_{why}", values)
@@ -671,7 +674,7 @@ class AutoFix:
             if self._restraint.peers is None:  # as studies of before judge
                 self._verdict(repair, "improved")
             else:
-                self._value()
+                self._value(rule)
                 self._hear()
                 if self._pending() is repair:  # the run cannot tell yet
                     self._verdict(repair, "eased")
@@ -856,4 +859,4 @@ class AutoFix:
             self._outcome = Outcome.from_state(state["outcome"])
             self._ages, self._begun = dict(map(tuple, state["ages"])), state["begun"]
             self._worth = None if state["worth"] is None else (state["worth"][0], state["worth"][1])
-            self._asked = state["asked"]
+            self._asked = dict(state["asked"] or {})

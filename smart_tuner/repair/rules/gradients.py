@@ -50,7 +50,7 @@ class ExplodingGradient(_Diverging):
 
 @dataclass(frozen=True)
 class VanishingGradients(Rule):
-    """Gradients so small that Adam's epsilon, not they, decides the step."""
+    """Gradients so small that Adam's epsilon, not they, decides the step: as Adam gets them, clipped."""
 
     level, priority, tier = 4, 10, "probe"
     gain, relative = -0.02, True
@@ -77,7 +77,8 @@ class VanishingGradients(Rule):
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         bound, name = max(self.min_gradient, settings.adam_eps), "gradient/"
-        newest = {group: v for group in health.names(name) if (v := health.last(group)) is not None}
+        left = self._left_by_clipping(health, settings)
+        newest = {group: v * left for group in health.names(name) if (v := health.last(group)) is not None}
         small = {group: v for group, v in newest.items() if 0 < v < bound}
         nearly = {group: v for group, v in newest.items() if 0 < v < self.near * bound}
         code = "vanished"
@@ -87,6 +88,11 @@ class VanishingGradients(Rule):
             return None
         parts = ", ".join(group.removeprefix(name) for group in small)
         return Alarm(code, {"parts": parts, "bound": bound, "smallest": min(small.values()), **small})
+
+    def _left_by_clipping(self, health: Health, settings: Hyperparameters) -> float:
+        """The share of a gradient that clipping by the norm of all of them leaves."""
+        norm = health.last("grad_norm")
+        return settings.grad_clip_thresh / norm if norm and norm > settings.grad_clip_thresh else 1.0
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         smaller = [max(1e-12, settings.adam_eps / 100.0**k) for k in (1, 2, 3)]

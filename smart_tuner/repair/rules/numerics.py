@@ -60,6 +60,7 @@ class StuntedPart(Rule):
     needs = ("update/", "reinitialise")
     max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
+    min_update: ClassVar[float] = -1.0  # log10; healthy: -4 to -1 (TheDeepChecker), whatever the other parts do
     first_steps: int = 20  # then what Adam made of the part looks like any other
     words: ClassVar[Templates] = {
         "title": ("a part begins far too small", "часть сети начинает со слишком малых весов"),
@@ -80,7 +81,8 @@ class StuntedPart(Rule):
         if not newest or health.age > self.first_steps:
             return None
         usual = float(np.median(list(newest.values())))
-        stunted = {part: value for part, value in newest.items() if value > usual + self.max_excess}
+        bound = max(usual + self.max_excess, self.min_update)
+        stunted = {part: value for part, value in newest.items() if value > bound}
         if not stunted:
             return None
         most = 10 ** max(stunted.values())
