@@ -21,7 +21,7 @@ from smart_tuner.repair.rule import (
     Rule,
     settings_at,
 )
-from smart_tuner.repair.rules import RULES, Collapse, GateNever, NonFinite, PoorAlignment
+from smart_tuner.repair.rules import RULES, Collapse, Divergence, GateNever, NonFinite, PoorAlignment
 from smart_tuner.repair.words import ENGLISH, Words
 
 START = asdict(Settings(guided_attention_weight=0.0, warmup_steps=5))
@@ -719,9 +719,9 @@ def test_without_weights_to_go_back_to_a_search_of_the_rate_is_left_to_judge():
 # By what the run itself is worth
 
 
-def beside(peers, *, worst=10.0, value=None, **more):
+def beside(peers, *, worst=10.0, value=None, rules=RULES, **more):
     """A ward as studies of now have it: sound trials are known, or none are."""
-    ward = Ward(restraint=Restraint(peers=peers, **more), planned=2000, worst=worst)
+    ward = Ward(rules, restraint=Restraint(peers=peers, **more), planned=2000, worst=worst)
     ward.patient.value = value
     return ward
 
@@ -749,6 +749,16 @@ def test_a_run_that_has_lost_what_it_was_worth_is_repaired():
     kept.fix.judged(400, 5.0)
     kept.days(10, GOOD, STEP | {"unweighted_loss": 3.0})
     assert first_row(kept, "divergence") == ("alarm", "doing_well")
+
+
+def test_what_one_rule_heard_before_the_fault_does_not_answer_another():
+    ward = beside({}, value=5.0, rules=(Slow(), Divergence())).days(400)
+    assert first_row(ward, "slow") == ("alarm", "doing_well")
+    asked = ward.fix._asked["slow"]
+    ward.patient.value = 9.0  # as the very next step has it
+    ward.days(6, GOOD, STEP | {"unweighted_loss": 3.0})
+    assert ward.fix.health.step < asked + ward.fix.health.pace.validate_every
+    assert first_row(ward, "divergence")[0] == "repair"
 
 
 @pytest.mark.parametrize(

@@ -454,6 +454,21 @@ def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
     assert alarm is None or alarm.parts == ("encoder",)
 
 
+@pytest.mark.parametrize(("update", "seen"), [(-0.9, True), (-1.1, False)])
+def test_beside_parts_that_hardly_move_a_part_as_any_other_is_not_stunted(update, seen):
+    others = {"update__a": [-3.8], "update__b": [-3.6], "update__c": [-3.7]}
+    assert (StuntedPart().sees(chart(steps=15, update__gate=[update], **others), S) is not None) == seen
+
+
+@pytest.mark.parametrize(("norm", "seen"), [(4.0, True), (3.0, False)])
+def test_a_gradient_vanishes_that_clipping_leaves_hardly_anything_of(norm, seen):
+    """Adam gets a hundredth of the norm, so that 1e-3 is 2.5e-6 of 4.0, beside an epsilon of 1e-6."""
+    seen_by = chart(gradient__a=1e-3, gradient__b=1e-3, grad_norm=norm, unweighted_loss=1.0)
+    clipped = having(grad_clip_thresh=0.01, adam_eps=1e-6)
+    assert (VanishingGradients().sees(seen_by, clipped) is not None) == seen
+    assert VanishingGradients().sees(seen_by, having(grad_clip_thresh=5.0, adam_eps=1e-6)) is None
+
+
 @pytest.mark.parametrize(
     ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
 )
