@@ -52,8 +52,8 @@ class Integrity(Rule):
 
 @dataclass(frozen=True)
 class StuntedPart(Rule):
-    """At the very start, a part changes so much more of itself than the others that its weights must be far
-    too small: it begins from nothing, and all of it alike."""
+    """At the very start, a step changes a part so much more than the others, and by more than a tenth of its
+    size, that its weights must be far too small: it begins from nothing, and all of it alike."""
 
     level, priority, tier, votes = 1, 8, "probe", (2, 2)
     gives_up: ClassVar[str | None] = "FAIL"
