@@ -1,6 +1,5 @@
 """A case with and without rules, on the same seed: where no rule acts, the two are one run."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from benchmarks.faults.course import ADVISING, Course, MemoryLedger, rows
 from benchmarks.faults.draws import searched
 from benchmarks.faults.stage import Stage
 from benchmarks.faults.traces import Trace, acts, read, told, traced, written
-from smart_tuner.repair.rule import Entry, Restraint
+from smart_tuner.repair.rule import Restraint
 from smart_tuner.repair.rules import RULES
 
 TRACES = Path("runs") / "traces"

@@ -60,7 +60,7 @@ class StuntedPart(Rule):
     needs = ("update/", "reinitialise")
     max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
-    min_update: ClassVar[float] = -1.0  # log10; healthy: -4 to -1 (TheDeepChecker), whatever the other parts do
+    min_update: ClassVar[float] = -1.0  # log10; healthy: -4 to -1 (TheDeepChecker)
     first_steps: int = 20  # then what Adam made of the part looks like any other
     words: ClassVar[Templates] = {
         "title": ("a part begins far too small", "часть сети начинает со слишком малых весов"),
