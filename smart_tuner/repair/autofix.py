@@ -332,11 +332,13 @@ class AutoFix:
 
     def _cause_of(self, rule: Rule) -> str | None:
         """A rule of a lower level that has something left to try, and whose alarm stands, or is on its way:
-        when it was last asked, it saw its fault."""
+        when it was last asked, it saw its fault. Before a rule gives up, one of its own level counts, too."""
+        least = rule.level + self._spent(rule)
         for other in self._rules:
             votes = self._votes[other.name]
             stands = other.name in self.health.alarmed or (bool(votes) and votes[-1])
-            if other.level < rule.level and stands and not self._spent(other) and not self._restrained(other):
+            may_be = other is not rule and other.level < least and stands
+            if may_be and not self._spent(other) and not self._restrained(other):
                 return other.name
         return None
 

@@ -52,19 +52,26 @@ def medians(study: optuna.Study) -> dict[int, float]:
     return {step: median(values) for step, values in sorted(found.items()) if len(values) >= LEAST_PEERS}
 
 
-def peers(study: optuna.Study, names: Collection[str]) -> dict[str, dict[int, tuple[float, float]]]:
+def peers(
+    study: optuna.Study, names: Collection[str], also: Collection[tuple[optuna.Study, float]] = ()
+) -> dict[str, dict[int, tuple[float, float]]]:
     """By measure and step, median and spread of the search's sound trials, where enough were measured.
 
     Sound ones have ended, no rule changed them or gave them up, and they did not fail.
+
+    Args:
+        also: studies whose trials are peers, too, each with how many steps here one of its own is.
     """
     found: dict[tuple[str, int], list[float]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if not is_of_the_search(trial) or not _is_sound(trial):
-            continue
-        for measured in measures(trial):
-            for name in measured.keys() & set(names):
-                if is_number(value := measured[name]) and math.isfinite(value):
-                    found.setdefault((name, measured["step"]), []).append(float(value))
+    for of, times in ((study, 1.0), *also):
+        for trial in of.get_trials(deepcopy=False):
+            if not is_of_the_search(trial) or not _is_sound(trial):
+                continue
+            for measured in measures(trial):
+                step = round(times * measured["step"])
+                for name in measured.keys() & set(names):
+                    if is_number(value := measured[name]) and math.isfinite(value):
+                        found.setdefault((name, step), []).append(float(value))
     told: dict[str, dict[int, tuple[float, float]]] = {}
     for (name, step), values in sorted(found.items()):
         if len(values) >= LEAST_PEERS:

@@ -301,6 +301,23 @@ def test_an_effect_waits_for_a_cause_that_is_only_half_sure():
     assert (waits.action, waits.action_values) == ("waits_for_cause", {"cause": "slow"})
 
 
+class Hopeless(Slow):
+    """Knows nothing to do."""
+
+    priority, votes, gives_up = 8, (1, 1), "PRUNED"
+
+    def remedies(self, settings):
+        return []
+
+
+def test_no_rule_gives_up_while_another_one_of_its_level_may_be_the_cause():
+    ward = Ward((Hopeless(), Slow())).days(100)
+    assert [row.rule for row in ward.patient.kinds("repair", "end")] == ["slow"]
+    assert told_of(ward, "hopeless")[0][2] == "waits_for_cause"
+    with pytest.raises(GivenUp, match="hopeless"):
+        Ward((Hopeless(),)).days(100)
+
+
 def test_a_hard_fault_during_a_repairs_wait_is_that_repairs_harm():
     ward = Ward(start=START | {"gate_positive_weight": 0.01}).days(120, LATE_GATE)
     ward.days(20, LATE_GATE, STEP | {"grad_norm": 50.0, "unweighted_loss": 1.5})
