@@ -18,6 +18,8 @@ GOES_ON = "goes_on_from"  # user attribute of a trial that trains another one on
 MEDIANS = "medians"  # user attribute of a trial: of its study's measures, by step, as they were when it began
 PEERS = "peers"  # user attribute of a trial: median and spread of sound trials, by measure and step, likewise
 BEGINS_WITH = "begins_with"  # user attribute of a trial: settings that repairs of others led to
+BEGINS_AS = "begins_as"  # user attribute of a study: the values of earlier ones that its first trials have
+LEARNED_FROM = "learned_from"  # user attribute of a trial that has such values: the study and trial of them
 AUTO = "auto"  # among the devices: a GPU if there is one
 REPEATS = "repeats"  # user attribute of a trial with the values of another one, whose number it is
 RECORDINGS = "recordings_"  # before the name of what is heard of a voice: the same of the recordings
@@ -138,6 +140,24 @@ def _is_pair(found: Any) -> bool:
 def begins_with(trial: FrozenTrial) -> dict[str, float] | None:
     """The settings with which it begins because they helped others; None where it did not begin."""
     return numbers(trial.user_attrs[BEGINS_WITH]) if BEGINS_WITH in trial.user_attrs else None
+
+
+def learned_from(trial: FrozenTrial) -> tuple[str, int] | None:
+    """The earlier study, and its trial, whose values this one was given when the study began."""
+    found = trial.user_attrs.get(LEARNED_FROM)
+    return _named_trial(found) if isinstance(found, dict) else None
+
+
+def begins_as(study: optuna.Study) -> list[Record]:
+    """What the study's first trials are to have: each the study and trial that it is of, and the values."""
+    found = study.user_attrs.get(BEGINS_AS)
+    records = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return [row for row in records if _named_trial(row) and isinstance(row.get("values"), dict)]
+
+
+def _named_trial(found: Record) -> tuple[str, int] | None:
+    study, trial = text(found.get("study")), count(found.get("trial"))
+    return None if study is None or trial is None else (study, trial)
 
 
 def ended_by(trial: FrozenTrial) -> str | None:

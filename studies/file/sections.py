@@ -277,10 +277,13 @@ class Search(Table):
         method: "prune": the sampler draws each trial, and the pruner ends it. "freeze-thaw": it is drawn and
             paused by studies/search/freeze_thaw.py, and goes on when it promises most.
         repeats: trials of the best values with other seeds, once the search is over.
+        learn_from: earlier studies on the same database; the search begins with their best values, and rules
+            know how their sound trials went, where those trained the same.
     """
 
     method: Literal["prune", "freeze-thaw"] = "prune"
     repeats: int = Field(default=0, ge=0)
+    learn_from: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Speech(Table):

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from objectives.base import Objective
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import policy_hash
-from smart_tuner.store.attributes import AUTO, is_ours
+from smart_tuner.store.attributes import AUTO, BEGINS_AS, is_ours
 from smart_tuner.store.optuna_private import below_cache, storage_of, study_id_of
 from smart_tuner.store.storage import Storage
 from studies.file.code import place_of
@@ -25,6 +25,7 @@ from studies.file.named import Named
 from studies.file.search import pruner, sampler
 from studies.file.space import distributions
 from studies.file.spec import Spec, SpecError, objective_class
+from studies.run.earlier import best_values, queue
 
 SAMPLING = (
     "before_trial",
@@ -73,10 +74,13 @@ def open_study(
     draws = _in_words(spec, "sampler", sampler(spec, allowed), SAMPLING)
     prunes = _in_words(spec, "pruner", pruner(spec, allowed), ("prune",))
     policies = _policies(spec, allowed, own)
-    if spec.name not in optuna.get_all_study_names(storage):
+    known = optuna.get_all_study_names(storage)
+    if spec.name not in known:
+        _refuse_unknown(spec, known)
         with suppress(DuplicatedStudyError):  # another process has just made it
             marks = {"policy": policies[0], "uid": uuid.uuid4().hex, "spec": spec.model_dump_json()}
-            storage.create_study(spec.name, {**marks, "device": device})
+            first = best_values(spec, storage)
+            storage.create_study(spec.name, {**marks, "device": device, BEGINS_AS: first})
     study = optuna.load_study(study_name=spec.name, storage=storage, sampler=draws, pruner=prunes)
     _refuse_foreign(study, spec)
     if changed := stored_spec(study).differences(spec):
@@ -94,7 +98,19 @@ def open_study(
     _refuse_clashes(study, spec)
     study.set_user_attr("policy", policy)
     study.set_user_attr("spec", spec.model_dump_json())
+    queue(study)
     return study
+
+
+def _refuse_unknown(spec: Spec, known: Collection[str]) -> None:
+    """Raises StudyError where a study that begins would learn from one that is not there."""
+    if missing := [name for name in spec.search.learn_from if name not in known]:
+        raise StudyError(
+            f'Cannot begin study "{spec.name}".\n'
+            f"By [search] learn_from it learns from {', '.join(missing)}; the database has: "
+            f"{', '.join(known) or 'none yet'}.\n"
+            "Correct the names, or choose the database of those studies with --storage."
+        )
 
 
 def _in_words(spec: Spec, table: str, made: Made, methods: Collection[str]) -> Made:

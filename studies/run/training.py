@@ -1,7 +1,7 @@
 """One trial of a study: from its parameters to the value that the objective gives it."""
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from smart_tuner.repair.pruning import medians, peers
 from smart_tuner.repair.rule import UNRESTRAINED, Restraint, Rule
 from smart_tuner.repair.words import BUILT_IN, of_rules
 from smart_tuner.store import attributes
-from smart_tuner.store.attributes import AUTO, GoesOn, goes_on_from
-from smart_tuner.store.optuna_private import latest
+from smart_tuner.store.attributes import AUTO, GoesOn, goes_on_from, learned_from
+from smart_tuner.store.optuna_private import latest, storage_of
 from smart_tuner.store.outage import first_line
 from smart_tuner.store.records import begun_with, repairs_of
 from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
 from studies.report.history import first_of_line
 from studies.run import data, tacotron2
-from studies.run.study import StudyError, rdb
+from studies.run.study import StudyError, load_study, rdb, stored_spec
 
 FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
 # Runs a trial to its value, or raises what ends it.
@@ -109,6 +109,8 @@ def trials(
         params = attempt.outage.wait_for(lambda: _suggested(trial, spec))
         values = spec.parameters(params, objective.parameters)
         found = attempt.outage.wait_for(lambda: latest(trial))
+        if (of := learned_from(found)) is not None:
+            callback.warned(f'trial {trial.number} has the best values of "{of[0]}" (trial {of[1]})')
         restraint = attempt.outage.wait_for(lambda: _restraint(trial, found, spec, plan, objective))
         own, first, step = replace(plan, restraint=restraint), trial.number, 0
         if restraint == UNRESTRAINED:
@@ -182,7 +184,7 @@ def _restraint(
         restraint,
         searched=frozenset(spec.space),
         medians=_medians(trial, found),
-        peers=_peers(trial, found, objective),
+        peers=_peers(trial, found, spec, objective),
         control=bool(every) and derived(spec.seed, "control", trial.number) % every == 0,
     )
 
@@ -196,13 +198,33 @@ def _medians(trial: optuna.Trial, found: FrozenTrial) -> dict[int, float]:
 
 
 def _peers(
-    trial: optuna.Trial, found: FrozenTrial, objective: Objective
+    trial: optuna.Trial, found: FrozenTrial, spec: Spec, objective: Objective
 ) -> dict[str, dict[int, tuple[float, float]]]:
-    """What sound trials were measured at when this one first began: the same in every attempt at it."""
+    """What sound trials were measured at when this one first began, also those of the earlier studies that it
+    learns from: the same in every attempt at it."""
     if (known := attributes.peers(found)) is None:
-        known = peers(trial.study, [*objective.signals, "value"])
+        known = peers(trial.study, [*objective.signals, "value"], list(_alike(trial.study, spec)))
         trial.set_user_attr(attributes.PEERS, known)
     return known
+
+
+def _alike(study: optuna.Study, spec: Spec) -> Iterator[tuple[optuna.Study, float]]:
+    """The studies to learn from that train the same on the same recordings, and how many steps here one of
+    theirs is, by the plans. One that is not there any more, or cannot be read, is passed over."""
+    for name in spec.search.learn_from:
+        try:
+            other = load_study(name, storage_of(study))
+        except StudyError:
+            continue
+        theirs = stored_spec(other)
+        if _trained(theirs) == _trained(spec):
+            yield other, spec.objective.steps / theirs.objective.steps
+
+
+def _trained(spec: Spec) -> tuple[Any, ...]:
+    """What it is, besides settings, that measures of two studies depend on."""
+    goal = spec.objective
+    return spec.corpus, spec.model, goal.use, goal.args, goal.value, goal.sentences
 
 
 def _begins_with(
