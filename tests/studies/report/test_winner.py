@@ -1,5 +1,6 @@
 """What is said of a study's winner: only what is true, with lines and commands that can be used."""
 
+import html
 import json
 import math
 import re
@@ -305,7 +306,8 @@ CHOSEN = (
 )
 HIGH = (
     "learning_rate = 0.0079 lies within a tenth of the upper end of its range, 0.001 to 0.008: better values "
-    "may lie beyond. In the study file, with another name for the study: [space.learning_rate] high = 0.023"
+    "may lie beyond. In the study file, with another name for the study and, to begin with these "
+    'values, [search] learn_from = ["quickstart"]: [space.learning_rate] high = 0.023'
 )
 
 
@@ -322,7 +324,7 @@ def test_all_is_said_wherever_a_study_is_told(storage, tmp_path, capsys):
     for line in expected:
         assert f"- {line}\n" in summary
         assert f"- {line}\n" in markdown
-        assert f"<li>{line}</li>" in page
+        assert f"<li>{html.escape(line)}</li>" in page
     called = ["--home", str(tmp_path), "--storage", f"sqlite:///{tmp_path / 'study.db'}"]
     assert run_study.main([*called, "best", "quickstart", "-f", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == expected
