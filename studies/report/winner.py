@@ -66,7 +66,8 @@ def _at_edges(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Iterator[st
             yield (
                 f"{name} = {value:.4g} lies within a tenth of {where}, {source.low:g} to {source.high:g}: "
                 "better values may lie beyond. In the study file, with another name for the study and, to "
-                f'begin with these values, [search] learn_from = ["{spec.name}"]: [space.{name}] {side} = {end!r}'
+                f'begin with these values, [search] learn_from = ["{spec.name}"]: '
+                f"[space.{name}] {side} = {end!r}"
             )
 
 

@@ -1,6 +1,5 @@
 """What is said of a study's winner: only what is true, with lines and commands that can be used."""
 
-import html
 import json
 import math
 import re
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from own_objective import own_study
@@ -324,7 +324,7 @@ def test_all_is_said_wherever_a_study_is_told(storage, tmp_path, capsys):
     for line in expected:
         assert f"- {line}\n" in summary
         assert f"- {line}\n" in markdown
-        assert f"<li>{html.escape(line)}</li>" in page
+        assert f"<li>{escape(line)}</li>" in page
     called = ["--home", str(tmp_path), "--storage", f"sqlite:///{tmp_path / 'study.db'}"]
     assert run_study.main([*called, "best", "quickstart", "-f", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == expected
