@@ -3,12 +3,14 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 from benchmarks.faults import jobs
 from benchmarks.faults.case import all_cases
 from benchmarks.faults.jobs import Job
+from benchmarks.faults.proof import HERE
 from benchmarks.faults.proof import main as proof
 from benchmarks.faults.report import (
     add,
@@ -21,7 +23,7 @@ from benchmarks.faults.report import (
     study_rows,
     watching_row,
 )
-from benchmarks.faults.search import FAULTY, MODES, MOST_TRIALS, TRIALS, best_at, faults_of
+from benchmarks.faults.search import FAULTY, MILD, MODES, MOST_TRIALS, TRIALS, best_at, faults_of
 from benchmarks.faults.stage import SPEECH, TINY
 
 CASES = all_cases()
@@ -213,6 +215,25 @@ def test_spoilt_trials_of_a_study_are_the_same_in_every_mode():
 def test_so_large_a_share_of_the_trials_is_spoilt(share):
     counts = [len(faults_of(CASES, seed, share)) / MOST_TRIALS for seed in jobs.PAIRED_SEEDS]
     assert abs(sum(counts) / len(counts) - share) < 0.03
+
+
+def test_of_a_share_of_trials_each_fault_spoils_the_value_and_none_is_a_draw_of_the_search():
+    drawn = {case for seed in range(20) for case, _ in faults_of(CASES, seed, 1.0).values()}
+    assert drawn == {"F02", "F04", "F05", "F06", "F08", "F14", "F15", "F17", "F21", "F23", "F24", "F28"}
+    runs = read(HERE / "results-tiny.json")["results"]
+
+    def best(case):
+        found = [run["curve"] for r in runs if r["case"] == case for run in [unruled(r["arms"])]]
+        return [min((m[1] for m in curve if m[0] <= TINY.planned), default=27.0) for curve in found]
+
+    sound = np.mean(best("H01"))
+    spoilt = {case for case in drawn | MILD if np.mean(best(case)) > sound + 1}
+    assert spoilt == drawn
+
+
+def unruled(arms):
+    run = arms.get("B0") or arms["B6"]
+    return arms[run["same_as"]] if "same_as" in run else run
 
 
 def test_the_best_value_counts_from_when_it_was_known():
