@@ -122,8 +122,8 @@ def faults_of(cases: dict[str, Case], seed: int, share: float | None = None) -> 
     """Which trials of a study are spoilt, by which held-out severity: the same in every mode.
 
     Args:
-        share: of however many trials there will be; None: of `TRIALS`. Each fault then spoils a trial's value,
-            and none takes the place of a setting that the search draws: rules leave draws to the search.
+        share: of however many trials there will be; None: of `TRIALS`. Each fault then spoils a trial's
+            value, and none takes the place of a setting that the search draws: rules leave draws to the search.
     """
     drawn = random.Random(seed)
     known = [
