@@ -123,7 +123,7 @@ def faults_of(cases: dict[str, Case], seed: int, share: float | None = None) -> 
 
     Args:
         share: of however many trials there will be; None: of `TRIALS`. Each fault then spoils a trial's
-            value, and none takes the place of a setting that the search draws: rules leave draws to the search.
+            value, and none overwrites a setting that the search draws: rules leave draws to the search.
     """
     drawn = random.Random(seed)
     known = [
