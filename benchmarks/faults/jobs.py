@@ -13,6 +13,7 @@ import psutil
 from optuna.trial import TrialState
 
 from benchmarks.faults.case import Case, files
+from benchmarks.faults.course import ADVISING
 from benchmarks.faults.figures import BASE
 from benchmarks.faults.search import MODES, PAIRED_SEEDS
 from benchmarks.faults.search import SEEDS as SEARCH_SEEDS
@@ -82,7 +83,7 @@ def ground(stage: Stage) -> str:
 
 def identity(stage: Stage) -> str:
     """A short hash of rules, cases and stage: results of others do not mix with these."""
-    return hashlib.sha256((ground(stage) + policy_hash(RULES, SIGNALS)).encode()).hexdigest()[:8]
+    return hashlib.sha256((ground(stage) + policy_hash(RULES, SIGNALS, ADVISING)).encode()).hexdigest()[:8]
 
 
 def open_study(stage: Stage, url: str) -> optuna.Study:
