@@ -18,7 +18,7 @@ from smart_tuner.repair.rules.data import FaultyClips, NarrowBatch
 from smart_tuner.repair.rules.gate import GateNever, GateSoon, OverbearingGate
 from smart_tuner.repair.rules.gradients import DeadModule, ExplodingGradient, VanishingGradients
 from smart_tuner.repair.rules.numerics import Integrity, NonFinite, OutOfMemory, StuntedPart
-from smart_tuner.repair.rules.progress import Overfit, Plateau
+from smart_tuner.repair.rules.progress import Overfit, Plateau, UnlikeClips
 from smart_tuner.repair.rules.steps import (
     Divergence,
     HeavyDecay,
@@ -56,4 +56,5 @@ RULES: tuple[Rule, ...] = (
     UnstableLoss(),
     Plateau(),
     Overfit(),
+    UnlikeClips(),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import median, more, share_of_loss, slower
+from smart_tuner.repair.rules.reading import is_kept_in_training, median, more, share_of_loss, slower
 
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
 
@@ -113,7 +113,8 @@ def alignment_remedies(settings: Hyperparameters) -> list[Action]:
 
 @dataclass(frozen=True)
 class Collapse(Rule):
-    """Attention that was aligned is lost. Waiting never brought it back (keithito/tacotron issue 219)."""
+    """Attention that was aligned is lost, also on the clips that are trained on. Waiting never brought it
+    back (keithito/tacotron issue 219)."""
 
     level, priority, tier = 5, 9, "step"
     votes: ClassVar[tuple[int, int]] = (1, 1)
@@ -149,6 +150,8 @@ class Collapse(Rule):
         away, usual = median(health, "guided", self.steps), health.best.get("guided")
         if away is not None and usual is not None and away > usual + self.max_drop:
             return Alarm("leapt", {"guided": away, "best_guided": usual, "steps": self.steps})
+        if is_kept_in_training(health):
+            return None
         for name in ("diagonal_score", "corr"):
             values, best = health.values(name, 2), health.best.get(name)
             if len(values) and best is not None and values.max() < best - self.max_drop:

@@ -7,7 +7,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import WINDOW, more, rose, slower
+from smart_tuner.repair.rules.reading import WINDOW, is_kept_in_training, more, rose, slower
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,20 @@ class Plateau(Rule):
         return [Action("halve_rate", slower(settings, 0.5))] * self.max_remedies
 
 
+REGULARISING = {
+    "more_dropout": ("more dropout in the decoder", "больше дропаута в декодере"),
+    "more_decay": ("ten times the weight decay", "затухание весов в 10 раз больше"),
+}
+
+
+def regularise(settings: Hyperparameters) -> list[Action]:
+    p = min(0.9, settings.p_decoder_dropout + 0.1)
+    return [
+        Action("more_dropout", {"p_decoder_dropout": p}),
+        Action("more_decay", more(settings, "weight_decay", 10.0, least=1e-6)),
+    ]
+
+
 @dataclass(frozen=True)
 class Overfit(Rule):
     """The held-out loss rises while the training loss falls, and the speech gets no better."""
@@ -60,15 +74,13 @@ class Overfit(Rule):
     gives_up: ClassVar[str | None] = "COMPLETE"
     max_rise: float = 0.05
     validations: int = 5
-    words: ClassVar[Templates] = {
+    words: ClassVar[Templates] = REGULARISING | {
         "title": ("overfitting", "переобучение"),
         "apart": (
             "the held-out loss rose from {best_held_out:.3f} to {held_out:.3f} while the training loss falls",
             "потери на отложенных данных выросли с {best_held_out:.3f} до {held_out:.3f}, а при "
             "обучении падают",
         ),
-        "more_dropout": ("more dropout in the decoder", "больше дропаута в декодере"),
-        "more_decay": ("ten times the weight decay", "затухание весов в 10 раз больше"),
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
@@ -83,8 +95,42 @@ class Overfit(Rule):
         return Alarm("apart", {"held_out": float(values.min()), "best_held_out": best, "value": spoken})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        p = min(0.9, settings.p_decoder_dropout + 0.1)
-        return [
-            Action("more_dropout", {"p_decoder_dropout": p}),
-            Action("more_decay", more(settings, "weight_decay", 10.0, least=1e-6)),
-        ]
+        return regularise(settings)
+
+
+@dataclass(frozen=True)
+class UnlikeClips(Rule):
+    """Attention that was aligned on held-out clips is lost there, and kept on those that are trained on.
+
+    It comes as advice: what is learned of too few clips, or of ones unlike the others, no setting mends.
+    """
+
+    level, priority, target, votes = 8, 2, "held_out", (1, 1)
+    since: ClassVar[int] = 6
+    advises: ClassVar[bool] = True
+    needs = ("diagonal_score", "guided", "held_out")
+    gain, relative = -0.002, True
+    max_drop: float = 0.25
+    words: ClassVar[Templates] = REGULARISING | {
+        "title": (
+            "held-out clips are unlike those that are trained on",
+            "отложенные записи не как учебные",
+        ),
+        "lost_elsewhere": (
+            "attention on held-out clips fell from {best:.2f} to {now:.2f}, and is kept on those that are "
+            "trained on: these are too few, or unlike the others",
+            "внимание на отложенных записях упало с {best:.2f} до {now:.2f}, а на учебных сохранилось: "
+            "учебных слишком мало, или они не похожи на остальные",
+        ),
+    }
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        scores, best = health.values("diagonal_score", 2), health.best.get("diagonal_score")
+        if health.milestone_at is None or len(scores) < 2 or best is None or not is_kept_in_training(health):
+            return None
+        if scores.max() >= best - self.max_drop:
+            return None
+        return Alarm("lost_elsewhere", {"now": float(scores[-1]), "best": best})
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return regularise(settings)

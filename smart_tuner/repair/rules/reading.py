@@ -8,6 +8,7 @@ from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Hyperparameters
 
 WINDOW = 20  # steps of a median; single steps say little
+KEPT = 0.05  # attention off the diagonal beyond its best: so much it scatters while it is aligned
 
 
 def median(health: Health, name: str, count: int = WINDOW) -> float | None:
@@ -41,3 +42,10 @@ def slower(settings: Hyperparameters, factor: float) -> dict[str, float]:
 def more(settings: Hyperparameters, name: str, factor: float, least: float) -> dict[str, float]:
     """A factor alone repairs nothing where the value is zero."""
     return {name: max(least, getattr(settings, name) * factor)}
+
+
+def is_kept_in_training(health: Health) -> bool:
+    """Whether attention is as it was at best on the clips that are trained on: what is lost on others was not
+    lost by the weights, but is not learned for such clips."""
+    away, usual = median(health, "guided", 10), health.best.get("guided")
+    return away is not None and usual is not None and away <= usual + KEPT

@@ -37,6 +37,7 @@ from smart_tuner.repair.rules import (
     StuckAttention,
     StuntedPart,
     TextIgnored,
+    UnlikeClips,
     UnstableLoss,
     VanishingGradients,
 )
@@ -74,9 +75,25 @@ def falling(start, end, count=120):
 UNALIGNED = {"diagonal_score": 0.29, "penalty": [0.5, 0.5, 0.5], "held_out": 0.69, "constant": 1.0}
 LATE = UNALIGNED | {"diagonal_score": 0.59, "held_out": 0.49, "steps": 200}
 SLOW = UNALIGNED | {"held_out": 0.71, "steps": 175}
+LEARNED = {"diagonal_score": 0.9, "guided": 0.02}
 CALM = {"unweighted_loss": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
+    (  # lost on held-out clips, and on those that are trained on
+        Collapse(),
+        {"diagonal_score": [0.6, 0.6], "guided": flat(0.09), "milestone_at": 100, "best": LEARNED},
+        {"guided": flat(0.06)},
+    ),
+    (
+        UnlikeClips(),
+        {"diagonal_score": [0.6, 0.6], "guided": flat(0.06), "milestone_at": 100, "best": LEARNED},
+        {"guided": flat(0.09)},
+    ),
+    (
+        UnlikeClips(),
+        {"diagonal_score": [0.6, 0.6], "guided": flat(0.06), "milestone_at": 100, "best": LEARNED},
+        {"diagonal_score": [0.66, 0.6]},
+    ),
     (SpokenApart(), {"held_out": 2.0, "held_out_by_batch": 1.0}, {"held_out": 1.9}),
     (
         SpokenApart(),
