@@ -62,7 +62,7 @@ REMOVE, WRITE_OUT = "remove", "write out"
 GIVEN = re.compile(r"(\[\[[^\[\]\ue000]*\]\])")  # phonemes by hand, such as [[həlˈoʊ]]
 _HELD = "\ue000"  # in the place of those, for private use, while the rest is normalised
 _WORDS = re.compile(r"[\w+]+(?:['\- ][\w+]+)*")  # between punctuation
-_RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
+RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
 _STRESSED = dict(zip(RUSSIAN_VOWELS, "ɑeɵiouyɛuɑ", strict=True))
 _UNSTRESSED = {"ɑ": "ʌ", "o": "ʌ", "e": "i", "ɛ": "i", "ɵ": "i"}
 _LEXICAL = re.compile(r"\w+(?:['-]\w+)*")  # as lexicons write words
@@ -413,11 +413,11 @@ def _with_stress(word: str, phonemes: str) -> str:
     which; a vowel that loses its stress is reduced."""
     before, mark, rest = word.partition(STRESS)
     plain = phonemes.replace("ˈ", "").replace("ˌ", "")
-    vowels = [vowel.start() for vowel in _RUSSIAN_VOWEL_PHONEMES.finditer(plain)]
+    vowels = [vowel.start() for vowel in RUSSIAN_VOWEL_PHONEMES.finditer(plain)]
     if not mark or len(vowels) != sum(letter in RUSSIAN_VOWELS for letter in word):
         return phonemes
     wanted = vowels[sum(letter in RUSSIAN_VOWELS for letter in before)]
-    unstressed = len(_RUSSIAN_VOWEL_PHONEMES.findall(phonemes.partition("ˈ")[0]))
+    unstressed = len(RUSSIAN_VOWEL_PHONEMES.findall(phonemes.partition("ˈ")[0]))
     found = list(plain)
     if "ˈ" in phonemes and unstressed < len(vowels) and vowels[unstressed] != wanted:
         found[vowels[unstressed]] = _UNSTRESSED.get(plain[vowels[unstressed]], plain[vowels[unstressed]])
