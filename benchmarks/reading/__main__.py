@@ -1,6 +1,6 @@
 """How many lines are read rightly, by category, and with --labels how many words have their stress.
 
-`--labels` is the voice's folder in Debian's package festvox-ru, with etc/ and lab/, where a person's stress is known.
+`--labels` is the voice's folder in Debian's package festvox-ru, with etc/ and lab/: they tell the stress.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Check a corpus before anything trains on it: every row, every character, every recording.
 
-Nothing is changed or truncated, but for invisible characters that a front end drops: they are counted. A row with a character that its front end lacks refuses the corpus;
-any other bad row is left out and counted, and too many of those refuse it too. Clips beyond limits that the
-user set are left out as wished, however many they are.
+Nothing is changed or truncated; invisible characters that a front end drops are counted. A row with a
+character that its front end lacks refuses the corpus; any other bad row is left out and counted, and too many
+of those refuse it too. Clips beyond limits that the user set are left out as wished, however many they are.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ class CorpusSettings:
     language: str = "en"
     input: str = LETTERS  # or "phonemes": what the network reads
     normalise: bool = True  # numbers, dates, abbreviations and the like become the words that are spoken
-    stress: bool | None = None  # whether the stress of Russian words is marked; None: where the language is Russian
+    stress: bool | None = None  # whether stress is marked; None: where the language is Russian
     lexicon: str | None = None  # a file of readings; None: the corpus' own, if it has one
     sample_rate: int = 22050
     resample_from: int | None = None  # Hz, if the files have another rate

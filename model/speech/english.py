@@ -4,48 +4,100 @@ What no rule knows is left as it was written.
 """
 
 import re
-from collections.abc import Callable
-from string import ascii_letters
+from collections.abc import Callable, Iterable
 
 from num2words import num2words
 
-_MONTHS = (
-    ("January", "February", "March", "April", "May", "June", "July")
-    + ("August", "September", "October", "November", "December")
-)  # fmt: skip
+_MONTHS = ("January February March April May June July August September October November December").split()
 _SHORT_MONTHS = {month[:3]: month for month in _MONTHS if month != "May"} | {"Sept": "September"}
 _BEFORE_NAMES = {
-    **{"Dr": "Doctor", "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Prof": "Professor", "Gen": "General"},
-    **{"Capt": "Captain", "Col": "Colonel", "Lt": "Lieutenant", "Sgt": "Sergeant", "Rev": "Reverend"},
-    **{"Gov": "Governor", "Sen": "Senator", "Pres": "President", "Hon": "Honorable"},
+    "Dr": "Doctor",
+    "Mr": "Mister",
+    "Mrs": "Missus",
+    "Ms": "Miz",
+    "Prof": "Professor",
+    "Gen": "General",
+    "Capt": "Captain",
+    "Col": "Colonel",
+    "Lt": "Lieutenant",
+    "Sgt": "Sergeant",
+    "Rev": "Reverend",
+    "Gov": "Governor",
+    "Sen": "Senator",
+    "Pres": "President",
+    "Hon": "Honorable",
 }
 _AFTER_NAMES = {
-    **{"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Ln": "Lane", "Sq": "Square"},
-    **{"Jr": "Junior", "Sr": "Senior", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation"},
-    **{"Co": "Company", "Mt": "Mountain"},
+    "St": "Street",
+    "Ave": "Avenue",
+    "Rd": "Road",
+    "Blvd": "Boulevard",
+    "Ln": "Lane",
+    "Sq": "Square",
+    "Jr": "Junior",
+    "Sr": "Senior",
+    "Inc": "Incorporated",
+    "Ltd": "Limited",
+    "Corp": "Corporation",
+    "Co": "Company",
+    "Mt": "Mountain",
 }
 _SAINTLY = {"St": "Saint", "Mt": "Mount"}  # before a name that none stands before
 _LATIN_PHRASES = {
-    **{r"e\.\s?g\.": "for example", r"i\.\s?e\.": "that is", r"vs\.": "versus", r"etc\.(?=\s+[a-z])": "et cetera"},
-    **{r"etc\.": "et cetera.", r"approx\.": "approximately", r"dept\.": "department", r"est\.": "established"},
-}  # fmt: skip
+    r"e\.\s?g\.": "for example",
+    r"i\.\s?e\.": "that is",
+    r"vs\.": "versus",
+    r"etc\.(?=\s+[a-z])": "et cetera",
+    r"etc\.": "et cetera.",
+    r"approx\.": "approximately",
+    r"dept\.": "department",
+    r"est\.": "established",
+}
 _UNITS = {  # one, many
-    **{"km/h": ("kilometer per hour", "kilometers per hour"), "km": ("kilometer", "kilometers")},
-    **{"m/s": ("meter per second", "meters per second"), "mph": ("mile per hour", "miles per hour")},
-    **{"cm": ("centimeter", "centimeters"), "mm": ("millimeter", "millimeters"), "m": ("meter", "meters")},
-    **{"km²": ("square kilometer", "square kilometers"), "m²": ("square meter", "square meters")},
-    **{"m³": ("cubic meter", "cubic meters"), "ft": ("foot", "feet"), "in.": ("inch", "inches")},
-    **{"mi": ("mile", "miles"), "yd": ("yard", "yards"), "kg": ("kilogram", "kilograms")},
-    **{"mg": ("milligram", "milligrams"), "g": ("gram", "grams"), "lbs": ("pound", "pounds")},
-    **{"lb": ("pound", "pounds"), "oz": ("ounce", "ounces"), "ml": ("milliliter", "milliliters")},
-    **{"l": ("liter", "liters"), "L": ("liter", "liters"), "kB": ("kilobyte", "kilobytes")},
-    **{"KB": ("kilobyte", "kilobytes"), "MB": ("megabyte", "megabytes"), "GB": ("gigabyte", "gigabytes")},
-    **{"TB": ("terabyte", "terabytes"), "Hz": ("hertz", "hertz"), "kHz": ("kilohertz", "kilohertz")},
-    **{"MHz": ("megahertz", "megahertz"), "GHz": ("gigahertz", "gigahertz"), "kW": ("kilowatt", "kilowatts")},
-    **{"W": ("watt", "watts"), "V": ("volt", "volts"), "min": ("minute", "minutes")},
-    **{"sec": ("second", "seconds"), "ms": ("millisecond", "milliseconds"), "hrs": ("hour", "hours")},
-    **{"°C": ("degree Celsius", "degrees Celsius"), "°F": ("degree Fahrenheit", "degrees Fahrenheit")},
-    **{"°": ("degree", "degrees"), "%": ("percent", "percent"), "¢": ("cent", "cents")},
+    "km/h": ("kilometer per hour", "kilometers per hour"),
+    "km": ("kilometer", "kilometers"),
+    "m/s": ("meter per second", "meters per second"),
+    "mph": ("mile per hour", "miles per hour"),
+    "cm": ("centimeter", "centimeters"),
+    "mm": ("millimeter", "millimeters"),
+    "m": ("meter", "meters"),
+    "km²": ("square kilometer", "square kilometers"),
+    "m²": ("square meter", "square meters"),
+    "m³": ("cubic meter", "cubic meters"),
+    "ft": ("foot", "feet"),
+    "in.": ("inch", "inches"),
+    "mi": ("mile", "miles"),
+    "yd": ("yard", "yards"),
+    "kg": ("kilogram", "kilograms"),
+    "mg": ("milligram", "milligrams"),
+    "g": ("gram", "grams"),
+    "lbs": ("pound", "pounds"),
+    "lb": ("pound", "pounds"),
+    "oz": ("ounce", "ounces"),
+    "ml": ("milliliter", "milliliters"),
+    "l": ("liter", "liters"),
+    "L": ("liter", "liters"),
+    "kB": ("kilobyte", "kilobytes"),
+    "KB": ("kilobyte", "kilobytes"),
+    "MB": ("megabyte", "megabytes"),
+    "GB": ("gigabyte", "gigabytes"),
+    "TB": ("terabyte", "terabytes"),
+    "Hz": ("hertz", "hertz"),
+    "kHz": ("kilohertz", "kilohertz"),
+    "MHz": ("megahertz", "megahertz"),
+    "GHz": ("gigahertz", "gigahertz"),
+    "kW": ("kilowatt", "kilowatts"),
+    "W": ("watt", "watts"),
+    "V": ("volt", "volts"),
+    "min": ("minute", "minutes"),
+    "sec": ("second", "seconds"),
+    "ms": ("millisecond", "milliseconds"),
+    "hrs": ("hour", "hours"),
+    "°C": ("degree Celsius", "degrees Celsius"),
+    "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    "°": ("degree", "degrees"),
+    "%": ("percent", "percent"),
+    "¢": ("cent", "cents"),
 }
 _MONEY = {  # one, many, one hundredth, hundredths
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -55,29 +107,41 @@ _MONEY = {  # one, many, one hundredth, hundredths
 }
 _SCALES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion", "B": "billion"}
 _FRACTIONS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
-_SIGNS = {"&": "and", "@": "at", "+": "plus", "=": "equals", "×": "times", "÷": "divided by", "±": "plus or minus"}
+_SIGNS = {
+    "&": "and",
+    "@": "at",
+    "+": "plus",
+    "=": "equals",
+    "×": "times",
+    "÷": "divided by",
+    "±": "plus or minus",
+}
 _IN_ADDRESSES = {".": "dot", "@": "at", "/": "slash", "-": "dash", "_": "underscore", ":": "colon"}
 _ENDINGS = "com|org|net|edu|gov|mil|info|io|dev|ai|app|uk|us|eu|de|fr|ru|ca|au|jp|co|tv|me"
 _NUMBERED = "Chapter|Volume|Part|Book|Act|Scene|Section|Phase|Type|Appendix|World War|Article|Title|Level"
 _CALLED_BY_DIGITS = "[Rr]oom|[Ff]light|[Rr]oute|[Hh]ighway|[Ii]nterstate"
 _RULERS = (
-    "Henry|Louis|Elizabeth|Charles|George|Edward|William|James|Richard|John|Paul|Pius|Nicholas|Peter|Catherine"
-    "|Alexander|Philip|Frederick|Francis|Leo|Benedict|Gregory|Napoleon|Mary|Ivan|Otto|Urban|Innocent|Ferdinand"
+    "Henry|Louis|Elizabeth|Charles|George|Edward|William|James|Richard|John|Paul|Pius|Nicholas|Peter"
+    "|Catherine|Alexander|Philip|Frederick|Francis|Leo|Benedict|Gregory|Napoleon|Mary|Ivan|Otto|Urban|Innocent|Ferdinand"
     "|Gustav|Christian|Ramesses|Margaret|Robert|Felipe|Juan Carlos"
 )
 _TITLES = "King|Queen|Pope|Emperor|Empress|Tsar|Prince|Princess|Duke|Saint"
 _ROMANS = {"I": 1, "V": 5, "X": 10}
-_ROMAN = r"(?P<roman>X{0,3}(?:IX|IV|V?I{0,3}))(?<=[IVX])"
+_ROMAN = r"(?P<roman>(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3}))"
 _BEFORE_YEARS = (
     "[Ii]n|[Ss]ince|[Bb]y|[Oo]f|[Uu]ntil|[Tt]ill|[Bb]efore|[Aa]fter|[Dd]uring|[Ff]rom|[Tt]o|[Yy]ear|[Aa]round"
     "|[Cc]irca|[Ee]arly|[Ll]ate|[Mm]id|[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|" + "|".join(_MONTHS)
 )
-_COUNTED = r"(?!\s+(?!(?:was|is|has|his|its|this|as|does|across|unless)\b)(?:[a-z]+s|people|men|women|children)\b)"
+_COUNTED = (  # no noun in the plural follows
+    r"(?!\s+(?!(?:was|is|has|his|its|this|as|does|across|unless)\b)(?:[a-z]+s|people|men|women|children)\b)"
+)
 _WORDS_IN_CAPITALS = frozenset(
-    "A ALL AM AN AND ANY ARE AS AT BE BIG BUT BY CAN DAY DID DO END FAR FEW FOR GET GO GOD GOT HAD HAS HE HER HIM HIS HOW "
-    "I IF IN IS IT ITS LET MAN MAY ME MY NEW NO NOR NOT NOW OF OFF OH OLD ON ONE OR OUR OUT RUN SAY SEE SHE SO STOP "
-    "THE TO TOO TWO UP USE WAS WAY WE WHO WHY YES YET YOU".split()
-)  # fmt: skip
+    (
+        "A ALL AM AN AND ANY ARE AS AT BE BIG BUT BY CAN DAY DID DO END FAR FEW FOR GET GO GOD GOT HAD HAS HE "
+        "HER HIM HIS HOW I IF IN IS IT ITS LET MAN MAY ME MY NEW NO NOR NOT NOW OF OFF OH OLD ON ONE OR OUR "
+        "OUT RUN SAY SEE SHE SO STOP THE TO TOO TWO UP USE WAS WAY WE WHO WHY YES YET YOU"
+    ).split()
+)
 _LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
 _FREE = r"(?<![\w.,/:-])"  # nothing of a number before it
@@ -146,7 +210,7 @@ def _numeric_date(date: Match) -> str:
 
 
 def _time(time: Match) -> str:
-    hour, minute = str(num2words(int(time["hour"]))), time["minute"]
+    hour, minute = str(num2words(int(time["hour"]))), time.groupdict().get("minute")
     half = f" {time['half'][0].lower()} m" if time["half"] else ""
     if minute in (None, "00"):
         return hour + (half or " o'clock")
@@ -177,7 +241,7 @@ def _measured(measure: Match) -> str:
 def _fraction(fraction: Match) -> str:
     upper, lower = int(fraction["upper"]), int(fraction["lower"])
     if lower < 2 or lower > 100 or upper >= lower:
-        return f"{num2words(upper)} {'over' if lower < 2 else 'to' if upper < lower else 'slash'} {num2words(lower)}"
+        return f"{num2words(upper)} slash {num2words(lower)}"
     one, many = _FRACTIONS.get(lower, (_ordinal(lower), f"{_ordinal(lower)}s"))
     said = f"{num2words(upper)} {one if upper == 1 else many}"
     return f"{num2words(int(fraction['whole']))} and {said}" if fraction["whole"] else said
@@ -220,8 +284,25 @@ def _called(named: Match) -> str:
     return f"{named['name']} {num2words(int(digits[0]))} {'hundred' if digits[1:] == '00' else tail}"
 
 
-def _any(words: object) -> str:
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))  # type: ignore[call-overload]
+def _title(found: Match) -> str:
+    """St. is a saint before a name that no other name stands before, and a street after one."""
+    before, short, after = found["before"] or "", found["short"], found["after"]
+    if after is None:
+        return found.group()
+    is_first = not before or before.strip() in ("In", "At", "The", "Visit", "On")
+    if short in _SAINTLY and is_first:
+        return f"{before}{_SAINTLY[short]}{after}"
+    if short in _BEFORE_NAMES:
+        return f"{before}{_BEFORE_NAMES[short]}{after}"
+    return f"{before}{_AFTER_NAMES[short]}{after or '.'}"
+
+
+def _any(words: Iterable[str]) -> str:
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+def _constant(words: str) -> Callable[[Match], str]:
+    return lambda found: words
 
 
 def _rule(pattern: str, said: Callable[[Match], str]) -> tuple[re.Pattern[str], Callable[[Match], str]]:
@@ -233,14 +314,16 @@ _RULES = [
     _rule(r"https?://[\w-]+(?:\.[\w-]+)+(?:[/:?][\w/.-]*\w)?", _address),
     _rule(rf"\b(?:[A-Za-z][\w-]*\.)+(?:{_ENDINGS})\b(?:/[\w/.-]*\w)?", _address),
     _rule(r"\bNos?\.\s?(?=[0-9])", lambda m: "number "),
-    *(_rule(rf"(?<!\w){short}", lambda m, said=said: said) for short, said in _LATIN_PHRASES.items()),  # type: ignore[misc]
+    *(_rule(rf"(?<!\w){short}", _constant(said)) for short, said in _LATIN_PHRASES.items()),
     _rule(
         rf"(?<![A-Za-z])(?P<short>{_any(_SHORT_MONTHS)})\.(?=\s?[0-9])",
         lambda m: _SHORT_MONTHS[m["short"]],
     ),
-    _rule(r"(?P<before>\b(?:[A-Z][a-z]+|[0-9]+(?:st|nd|rd|th))\s)?\b"
-          rf"(?P<short>{_any(_BEFORE_NAMES | _AFTER_NAMES)})\.(?P<after>\s?(?=[A-Z])|\s(?=[a-z])|(?=\W*$))?",
-          lambda m: _title(m)),
+    _rule(
+        r"(?P<before>\b(?:[A-Z][a-z]+|[0-9]+(?:st|nd|rd|th))\s)?\b"
+        rf"(?P<short>{_any(_BEFORE_NAMES | _AFTER_NAMES)})\.(?P<after>\s?(?=[A-Z])|\s(?=[a-z])|(?=\W*$))?",
+        _title,
+    ),
     _rule(rf"\b(?P<name>{_NUMBERED})\s{_ROMAN}\b", lambda m: f"{m['name']} {num2words(_roman(m['roman']))}"),
     _rule(
         rf"\b(?P<name>(?:(?:{_TITLES})\s[A-Z][a-z]+|{_RULERS}))\s{_ROMAN}(?<![^IVX]I)\b",
@@ -251,25 +334,31 @@ _RULES = [
         rf"{_FREE}(?P<year>[12][0-9]{{3}})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])(?![\w-])",
         lambda m: _date(int(m["month"]), m["day"], m["year"]),
     ),
-    _rule(rf"{_FREE}(?P<first>[0-9]{{1,2}})/(?P<second>[0-9]{{1,2}})/(?P<year>[12][0-9]{{3}})(?![\w/])", _numeric_date),
+    _rule(
+        rf"{_FREE}(?P<first>[0-9]{{1,2}})/(?P<second>[0-9]{{1,2}})/(?P<year>[12][0-9]{{3}})(?![\w/])",
+        _numeric_date,
+    ),
     _rule(
         rf"\b(?P<month>{'|'.join(_MONTHS)})\s(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?\b(?![.:][0-9])"
         r"(?:,?\s(?P<year>[12][0-9]{3})\b)?",
         lambda m: _date(m["month"], m["day"], m["year"]),
     ),
     _rule(
-        rf"{_FREE}(?P<the>\b[Tt]he\s)?(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?(?P<month>{'|'.join(_MONTHS)})\b"
+        rf"{_FREE}(?P<the>\b[Tt]he\s)?(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?"
+        rf"(?P<month>{'|'.join(_MONTHS)})\b"
         r"(?:,?\s(?P<year>[12][0-9]{3})\b)?",
-        lambda m: f"{m['the'] or 'the '}{_ordinal(m['day'])} of {m['month']}"
-        + (f", {_year(m['year'])}" if m["year"] else ""),
+        lambda m: (
+            f"{m['the'] or 'the '}{_ordinal(m['day'])} of {m['month']}"
+            + (f", {_year(m['year'])}" if m["year"] else "")
+        ),
     ),
     _rule(
-        rf"{_FREE}(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?:\s?(?P<half>[AaPp])\.?[Mm]\b\.?(?=\s+[a-z]|\W*$)|"
-        r"\s?(?P<rest>$^))?(?![\w:]|\.[0-9])",
+        rf"{_FREE}(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?:\s?(?P<half>[AaPp])\.?[Mm]\b"
+        r"(?:\.(?=\s+[a-z]|\W*$))?)?(?![\w:]|\.[0-9])",
         _time,
     ),
     _rule(
-        rf"{_FREE}(?P<hour>1[0-2]|[1-9])(?P<minute>$^)?\s?(?P<half>[AaPp])\.?(?:[Mm]\b)(?:\.(?=\s+[a-z]|\W*$))?(?!\w)",
+        rf"{_FREE}(?P<hour>1[0-2]|[1-9])\s?(?P<half>[AaPp])\.?(?:[Mm]\b)(?:\.(?=\s+[a-z]|\W*$))?(?!\w)",
         _time,
     ),
     _rule(
@@ -284,7 +373,11 @@ _RULES = [
     _rule(rf"{_FREE}(?P<number>[0-9]+)(?:st|nd|rd|th)\b", lambda m: _ordinal(m["number"])),
     _rule(r"(?<![\w'])(?:'(?=[0-9]{2}s))?(?P<year>[12][0-9]{2}0|[1-9]0)'?s\b", _years),
     _rule(r"(?<![\w/.,-])24/7(?![\w/])", lambda m: "twenty-four seven"),
-    _rule(r"(?<![\w/.,-])(?:(?P<whole>[0-9]{1,3})\s)?(?P<upper>[0-9]{1,3})/(?P<lower>[0-9]{1,3})(?![\w/]|[.,][0-9])", _fraction),
+    _rule(
+        r"(?<![\w/.,-])(?:(?P<whole>[0-9]{1,3})\s)?(?P<upper>[0-9]{1,3})/(?P<lower>[0-9]{1,3})"
+        r"(?![\w/]|[.,][0-9])",
+        _fraction,
+    ),
     _rule(
         r"(?<![\w.-])(?:\+?1[\s-])?(?:\([0-9]{3}\)\s?|[0-9]{3}-)?[0-9]{3}-[0-9]{4}(?![\w-])",
         lambda m: ", ".join(_digits(part) for part in re.findall("[0-9]+", m.group())),
@@ -294,7 +387,8 @@ _RULES = [
         lambda m: f"{_year(m['first'])} to {_year(m['last'])}",
     ),
     _rule(
-        rf"\b(?P<before>(?:{_BEFORE_YEARS})[\s,-]+|\()(?P<year>1[0-9]{{3}}|20[0-9]{{2}})(?![\w%]|[.,-][0-9]){_COUNTED}",
+        rf"\b(?P<before>(?:{_BEFORE_YEARS})[\s,-]+|\()(?P<year>1[0-9]{{3}}|20[0-9]{{2}})(?![\w%]|[.,-][0-9])"
+        + _COUNTED,
         lambda m: m["before"] + _year(m["year"]),
     ),
     _rule(rf"\b(?P<name>{_CALLED_BY_DIGITS})\s(?P<digits>[1-9][0-9]{{2}})\b(?![.,][0-9])", _called),
@@ -309,20 +403,4 @@ _RULES = [
     _rule(r"\bPh\.?D\b\.?", lambda m: "p h d"),
     _rule(r"\b(?:[A-Z]\.){2,}", lambda m: " ".join(m.group().replace(".", "").lower())),
     _rule(r"(?<![\w'])(?P<letters>[A-Z]{2,6})(?P<plural>s)?(?!\w)", _acronym),
-]  # fmt: skip
-
-
-def _title(found: Match) -> str:
-    """St. is a saint before a name that no other name stands before, and a street after one."""
-    before, short, after = found["before"] or "", found["short"], found["after"]
-    if after is None:
-        return found.group()
-    is_first = not before or before.strip() in ("In", "At", "The", "Visit", "On")
-    if short in _SAINTLY and is_first:
-        return f"{before}{_SAINTLY[short]}{after}"
-    if short in _BEFORE_NAMES:
-        return f"{before}{_BEFORE_NAMES[short]}{after}"
-    return f"{before}{_AFTER_NAMES[short]}{after or '.'}"
-
-
-assert set(_IN_ADDRESSES).isdisjoint(ascii_letters)
+]

@@ -16,7 +16,10 @@ class LexiconError(ValueError):
 
 
 def read_lexicon(path: Path) -> Lexicon:
-    """The lexicon in a file (UTF-8); blank lines and those that begin with # say nothing. Raises LexiconError."""
+    """The lexicon in a file (UTF-8); blank lines and those that begin with # say nothing.
+
+    Raises LexiconError.
+    """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -27,13 +30,14 @@ def read_lexicon(path: Path) -> Lexicon:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        word, tab, reading = (unicodedata.normalize("NFC", cell.strip().lower()) for cell in line.partition("\t"))
-        if why := _fault(word, reading if "\t" in line else "", found):
+        word, _, reading = unicodedata.normalize("NFC", line.lower()).partition("\t")
+        word, reading = word.strip(), _with_plus(reading.strip())
+        if why := _fault(word, reading, found):
             raise LexiconError(
                 f"Cannot use the lexicon {path}.\nLine {number}: {why}.\n"
                 f"Write a word, a tab and its reading, in Russian with {STRESS} before the stressed vowel."
             )
-        found[word] = _with_plus(reading)
+        found[word] = reading
     return tuple(sorted(found.items()))
 
 
@@ -42,7 +46,7 @@ def _fault(word: str, reading: str, found: dict[str, str]) -> str | None:
         return "there is no tab with a reading after it"
     if not re.fullmatch(r"\w+(?:['-]\w+)*", word):
         return f"{word!r} is not one word"
-    if found.get(word, _with_plus(reading)) != _with_plus(reading):
+    if found.get(word, reading) != reading:
         return f"{word!r} has two readings"
     return None
 

@@ -25,7 +25,9 @@ _READABLE = re.compile(
 )
 _MIXED = re.compile(rf"\b(?=\w*[A-Za-z])(?=\w*[{_LETTERS}])[A-Za-z{_LETTERS}]+\b")  # which look-alikes make
 _ALIKE = re.compile(r"(?<!°)\b(?!X{1,3}\b)[ACEOPXYKMTHBaceopxykmthb]+\b")  # looks Russian, and is no number
-_PLAIN = re.compile(rf"(?:[{RUSSIAN_LETTERS}{STRESS}{ACUTE}\s!\"'(),\-:;?«»—–…]|[А-ЯЁ](?![А-ЯЁ])|\.(?=\s*$))*")
+_PLAIN = re.compile(
+    rf"(?:[{RUSSIAN_LETTERS}{STRESS}{ACUTE}\s!\"'(),\-:;?«»—–…]|[А-ЯЁ](?![А-ЯЁ])|\.(?=\s*$))*"
+)
 _HAND = re.compile(rf"[{_LETTERS}{STRESS}{ACUTE}]*[{STRESS}{ACUTE}][{_LETTERS}{STRESS}{ACUTE}]*[{_LETTERS}]?")
 _WORD = re.compile(rf"[{_LETTERS}{STRESS}{ACUTE}]+")
 _MONTHS = "января|февраля|марта|апреля|мая|июня|июля|августа|сентября|октября|ноября|декабря"
@@ -33,22 +35,89 @@ _ROMANS = ((10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 _NAMES_OF_LETTERS = dict(
     zip(
         "abcdefghijklmnopqrstuvwxyz",
-        "а бэ цэ дэ е эф гэ аш и йот ка эль эм эн о пэ ку эр эс тэ у вэ вэ икс игрек зет".split(),
+        [
+            "а",
+            "бэ",
+            "цэ",
+            "дэ",
+            "е",
+            "эф",
+            "гэ",
+            "аш",
+            "и",
+            "йот",
+            "ка",
+            "эль",
+            "эм",
+            "эн",
+            "о",
+            "пэ",
+            "ку",
+            "эр",
+            "эс",
+            "тэ",
+            "у",
+            "вэ",
+            "вэ",
+            "икс",
+            "игрек",
+            "зет",
+        ],
         strict=True,
     )
 )
 _SOUNDS = {  # of Latin letters in names, the longest first
-    **{"sch": "ш", "shch": "щ", "sh": "ш", "ch": "ч", "zh": "ж", "kh": "х", "ts": "ц", "ya": "я", "yu": "ю"},
-    **{"yo": "ё", "ye": "е", "th": "т", "ph": "ф", "ck": "к", "oo": "у", "ee": "и", "x": "кс", "q": "к"},
+    "sch": "ш",
+    "shch": "щ",
+    "sh": "ш",
+    "ch": "ч",
+    "zh": "ж",
+    "kh": "х",
+    "ts": "ц",
+    "ya": "я",
+    "yu": "ю",
+    "yo": "ё",
+    "ye": "е",
+    "th": "т",
+    "ph": "ф",
+    "ck": "к",
+    "oo": "у",
+    "ee": "и",
+    "x": "кс",
+    "q": "к",
     **dict(zip("abcdefghijklmnoprstuvwyz", "абкдефгхижклмнопрстуввиз", strict=True)),
 }
 _KNOWN_LATIN = {
-    **{"www": "вэ вэ вэ", "com": "ком", "mail": "мэйл", "gmail": "джимэйл", "google": "гугл", "youtube": "ютуб"},
-    **{"telegram": "телеграм", "linux": "линукс", "windows": "виндоус", "example": "экзампл", "net": "нет"},
-    **{"facebook": "фейсбук", "whatsapp": "ватсап", "wikipedia": "википедия", "apple": "эппл", "python": "пайтон"},
-    **{"yahoo": "яху", "twitter": "твиттер", "microsoft": "майкрософт", "vk": "вэ ка", "news": "ньюс"},
+    "www": "вэ вэ вэ",
+    "com": "ком",
+    "mail": "мэйл",
+    "gmail": "джимэйл",
+    "google": "гугл",
+    "youtube": "ютуб",
+    "telegram": "телеграм",
+    "linux": "линукс",
+    "windows": "виндоус",
+    "example": "экзампл",
+    "facebook": "фейсбук",
+    "whatsapp": "ватсап",
+    "wikipedia": "википедия",
+    "apple": "эппл",
+    "yahoo": "яху",
+    "twitter": "твиттер",
+    "microsoft": "майкрософт",
+    "vk": "вэ ка",
+    "news": "ньюс",
+    "net": "нет",
+    "python": "пайтон",
 }
-_IN_ADDRESSES = {".": "точка", "@": "собака", "/": "слэш", "-": "дефис", "_": "подчёркивание", ":": "двоеточие"}
+_IN_ADDRESSES = {
+    ".": "точка",
+    "@": "собака",
+    "/": "слэш",
+    "-": "дефис",
+    ":": "двоеточие",
+    "_": "подчёркивание",
+}
 _ENDINGS = "ru|com|org|net|su|info|io|dev|edu|gov|de|fr|uk|kz|by|ua|me|tv|online|site"
 _ABBREVIATIONS = {
     r"в т\.\s?ч\.": "в том числе",
@@ -63,7 +132,8 @@ _ABBREVIATIONS = {
     r"тел\.(?=\s?[+(0-9])": "телефон",
 }
 _GRAMS = re.compile(
-    r"((?:пять|шесть|семь|восемь|девять|дцать|десят|сорок|сто|девяносто|двести|триста|четыреста|сот|тысячи?|ноль)"
+    r"((?:пять|шесть|семь|восемь|девять|дцать|десят|сорок|сто|девяносто|двести|триста|четыреста|сот|тысячи?"
+    r"|ноль)"
     r"ь? (?:кило|милли)?грамм)(?![а-яё])"
 )
 
@@ -80,8 +150,8 @@ def installed() -> str:
 def spoken(text: str) -> str:
     """The text with what is written short in words. Stress marks by hand stay on their words.
 
-    Characters that nothing is known of stay as they are, and so does a word of both alphabets, or of Latin letters
-    that all look Russian: it is hardly what was meant. Raises NotInstalled.
+    Characters that nothing is known of stay as they are, and so does a word of both alphabets, or of Latin
+    letters that all look Russian: it is hardly what was meant. Raises NotInstalled.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -109,7 +179,7 @@ def _read(text: str) -> str:
 
 
 def _with_marks(text: str) -> str:
-    """The package knows no words with marks, so they are taken off, and put on again where the word is found."""
+    """The package knows no words with marks: they are taken off, and put on again where the word is found."""
     marked = [word.group() for word in _HAND.finditer(text) if _bare(word.group())]
     if not marked:
         return _by_rules(text)
@@ -157,7 +227,9 @@ def _normalizer() -> Callable[[str], str]:
 def _address(address: Match) -> str:
     """Without its scheme; letters that no vowel makes a word of are spelled."""
     written = re.sub(r"^https?://", "", address.group().lower())
-    return " ".join(_IN_ADDRESSES.get(part) or _latin(part) for part in re.findall("[a-z]+|[0-9]+|.", written))
+    return " ".join(
+        _IN_ADDRESSES.get(part) or _latin(part) for part in re.findall("[a-z]+|[0-9]+|.", written)
+    )
 
 
 def _latin(word: str) -> str:
@@ -165,7 +237,9 @@ def _latin(word: str) -> str:
         return _KNOWN_LATIN.get(word, word)
     if not re.search("[aeiouy]", word):
         return " ".join(_NAMES_OF_LETTERS[letter] for letter in word)
-    return re.sub("|".join(sorted(_SOUNDS, key=len, reverse=True)), lambda sound: _SOUNDS[sound.group()], word)
+    return re.sub(
+        "|".join(sorted(_SOUNDS, key=len, reverse=True)), lambda sound: _SOUNDS[sound.group()], word
+    )
 
 
 def _century(century: Match) -> str:
@@ -195,6 +269,12 @@ def _anniversary(number: Match) -> str:
     return said.removesuffix("летний") + number["word"]
 
 
+def _rubles(sum_: Match) -> str:
+    """The nominative: the package has it in the genitive after "цена"."""
+    amount = f"{sum_['rubles']}.{sum_['kopecks']}"
+    return str(num2words(amount, lang="ru", to="currency", currency="RUB", separator=""))
+
+
 def _rule(pattern: str, said: Callable[[Match], str]) -> tuple[re.Pattern[str], Callable[[Match], str]]:
     return re.compile(pattern), said
 
@@ -213,14 +293,15 @@ _RULES = [
     *(_rule(rf"(?<!\w){short}", _constant(words)) for short, words in _ABBREVIATIONS.items()),
     _rule(r"(?<![\w.,])(?P<number>[1-9]|[12][0-9])(?P<rest>\sв\.\s(?:до\s)?н\.\s?э\.)", _century),
     _rule(
-        rf"(?i)\b(?P<today>сегодня|завтра|вчера|послезавтра|позавчера)\s(?P<day>[1-9]|[12][0-9]|3[01])\s(?P<month>{_MONTHS})\b",
+        r"(?i)\b(?P<today>сегодня|завтра|вчера|послезавтра|позавчера)\s(?P<day>[1-9]|[12][0-9]|3[01])\s"
+        rf"(?P<month>{_MONTHS})\b",
         _day,
     ),
     _rule(r"(?i)\b(?P<lacks>не хват(?:ает|ило|ит|ало))\s(?P<number>[1-9][0-9]{0,5})(?=\s[а-яё])", _lacking),
     _rule(r"(?<![\w.,-])(?P<number>[1-9][0-9]{0,3})-(?P<word>лети[еяюй][мх]?)\b", _anniversary),
     _rule(
         r"(?<![\w.,])(?P<rubles>[0-9]+)[.,](?P<kopecks>[0-9]{2})\s?(?:₽|руб\.|руб\b|р\.)",
-        lambda m: num2words(m["rubles"] + "." + m["kopecks"], lang="ru", to="currency", currency="RUB", separator=""),
+        _rubles,
     ),
     _rule(
         r"(?i)(?<!\w)на стр\.\s?(?P<page>[0-9]{1,4})\b",

@@ -75,11 +75,12 @@ def _accentor() -> Callable[[str], str]:
     threads = torch.get_num_threads()
     try:
         from silero_stress import load_accentor
+
+        found = load_accentor()
     except ImportError as error:
         raise NotInstalled(PACKAGE, "russian") from error
     finally:
-        torch.set_num_threads(threads)  # which that import sets to one, for the whole process
-    found = load_accentor()
+        torch.set_num_threads(threads)  # which both set to one, for the whole process
 
     def accented(text: str) -> str:
         with torch.inference_mode():

@@ -1,8 +1,8 @@
 """Turn written English or Russian into symbol ids, refusing whatever would be lost.
 
 A front end reads letters, or the phonemes that espeak-ng makes of them. Version 1 knows numbers as they are
-counted. Version 2 puts a text into the words that are spoken, and marks the stress of Russian ones, as far as the
-front end was made to; a voice keeps what it was trained with.
+counted. Version 2 puts a text into the words that are spoken, and marks the stress of Russian ones, as far as
+the front end was made to; a voice keeps what it was trained with.
 """
 
 import re
@@ -147,7 +147,7 @@ class FrontEnd:
         return [ids[character] for character in read + END]
 
     def read(self, text: str) -> str:
-        """The symbols of a text without unknown characters: normalised letters with stress, or their phonemes.
+        """The symbols of a text without unknown characters: normalised letters with stress, or phonemes.
 
         Phonemes may be given by hand, between [[ and ]]. Raises TextError where espeak-ng is not installed.
         """
