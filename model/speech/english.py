@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable
 
 from num2words import num2words
 
-_MONTHS = ("January February March April May June July August September October November December").split()
+_MONTHS = [
+    *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
+    *("November", "December"),
+]
 _SHORT_MONTHS = {month[:3]: month for month in _MONTHS if month != "May"} | {"Sept": "September"}
 _BEFORE_NAMES = {
     "Dr": "Doctor",
@@ -135,12 +138,10 @@ _BEFORE_YEARS = (
 _COUNTED = (  # no noun in the plural follows
     r"(?!\s+(?!(?:was|is|has|his|its|this|as|does|across|unless)\b)(?:[a-z]+s|people|men|women|children)\b)"
 )
-_WORDS_IN_CAPITALS = frozenset(
-    (
-        "A ALL AM AN AND ANY ARE AS AT BE BIG BUT BY CAN DAY DID DO END FAR FEW FOR GET GO GOD GOT HAD HAS HE "
-        "HER HIM HIS HOW I IF IN IS IT ITS LET MAN MAY ME MY NEW NO NOR NOT NOW OF OFF OH OLD ON ONE OR OUR "
-        "OUT RUN SAY SEE SHE SO STOP THE TO TOO TWO UP USE WAS WAY WE WHO WHY YES YET YOU"
-    ).split()
+_WORDS_IN_CAPITALS = re.compile(
+    "AM|AND?|ANY|AR[ET]|A[ST]|ALL|B[EY]|BIG|BUT|CAN|DAY|DID|DO|END|FAR|FEW|FOR|GET|GOD?|GOT|HA[DS]|HER?|HI[MS]"
+    "|HOW|I[FNS]|ITS?|LET|MAN|MAY|M[EY]|NEW|NO|NO[RTW]|O[FHNR]|OFF|OLD|ONE|OUR|OUT|RUN|SAY|SEE|SHE|SO|STOP|THE"
+    "|TOO?|TWO|UP|USE|WAS|WAY|WE|WH[OY]|YES|YET|YOU"
 )
 _LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
@@ -258,7 +259,7 @@ def _acronym(found: Match) -> str:
     letters, ending = found["letters"], found["plural"] or ""
     if letters == "OK":
         return "okay"
-    if letters in _WORDS_IN_CAPITALS or (len(letters) > 3 and re.search("[AEIOU]", letters)):
+    if _WORDS_IN_CAPITALS.fullmatch(letters) or (len(letters) > 3 and re.search("[AEIOU]", letters)):
         return letters.lower() + ending
     if not re.search("[a-z]", found.string):  # all is in capitals, to be loud
         return letters

@@ -5,7 +5,8 @@ homographs apart by their sentence.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from threading import Lock
@@ -72,18 +73,26 @@ def _by_model(text: str) -> str:
 def _accentor() -> Callable[[str], str]:
     import torch  # late: commands that speak nothing need not wait for it
 
-    threads = torch.get_num_threads()
-    try:
-        from silero_stress import load_accentor
+    @contextmanager
+    def unchanged() -> Iterator[None]:
+        """The package sets torch to one thread and turns gradients off, for whatever comes after it."""
+        threads, has_gradients = torch.get_num_threads(), torch.is_grad_enabled()
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_grad_enabled(has_gradients)
 
-        found = load_accentor()
+    try:
+        with unchanged():
+            from silero_stress import load_accentor
+
+            found = load_accentor()
     except ImportError as error:
         raise NotInstalled(PACKAGE, "russian") from error
-    finally:
-        torch.set_num_threads(threads)  # which both set to one, for the whole process
 
     def accented(text: str) -> str:
-        with torch.inference_mode():
+        with unchanged(), torch.inference_mode():
             return str(found(text, stress_single_vowel=False))
 
     return accented

@@ -110,7 +110,7 @@ def test_stress_is_that_of_the_hand_or_of_the_model(text, read):
     assert RUSSIAN.read(text).replace("дв+адцать", "двадцать") == read
 
 
-def test_the_threads_of_torch_are_left_alone():
+def test_torch_goes_on_to_train_with_all_its_threads():
     import torch
 
     before = torch.get_num_threads()
