@@ -147,14 +147,14 @@ _LONGEST_NUMBER = 15  # digits; longer ones are said digit by digit
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
 _FREE = r"(?<![\w.,/:-])"  # nothing of a number before it
 _END = r"(?![\w/]|[.,:][0-9])"
-_PLAIN = re.compile(r"(?:[A-Za-z]?[a-z']+|[\s!\"'(),\-:;?]|\.(?=\s*$)|(?<=[a-z]{4})\.)*")
+_SHORT = re.compile(r"[^A-Za-z\s!\"'(),\-:;?.]|[A-Za-z][A-Z]|\b[IVX]\b|\.(?=\s*\S)|[cx]\.")  # perhaps
 
 Match = re.Match[str]
 
 
 def spoken(text: str) -> str:
     """The text with what is written short in words; words keep their case. Nothing is dropped."""
-    if _PLAIN.fullmatch(text):
+    if not _SHORT.search(text):
         return text
     for pattern, said in _RULES:
         text = pattern.sub(said, text)

@@ -1,16 +1,24 @@
 """Version 2 of the front ends: texts in the words that are spoken, and Russian ones with their stress."""
 
+import hashlib
+import json
 import re
 import sys
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.reading.__main__ import is_right, lines
 from model.data.corpora.sentences import MANY, sentences
+from model.network.tacotron2 import Tacotron2
+from model.settings import SIZES, Settings
 from model.speech import russian, stress
+from model.speech.audio import MelSettings
 from model.speech.english import spoken
 from model.speech.lexicon import LexiconError, read_lexicon
 from model.speech.text import (
@@ -23,6 +31,7 @@ from model.speech.text import (
     TextError,
     front_end_of,
 )
+from model.speech.voice import DESCRIPTION, Voice, load_voice, save_voice
 
 RUSSIAN = front_end_of("ru", LETTERS, in_words=True, with_stress=True)
 ENGLISH = front_end_of("en", LETTERS, in_words=True)
@@ -111,8 +120,6 @@ def test_stress_is_that_of_the_hand_or_of_the_model(text, read):
 
 
 def test_torch_goes_on_to_train_with_all_its_threads():
-    import torch
-
     before = torch.get_num_threads()
     stress._accentor.cache_clear()
     torch.set_num_threads(2)
@@ -237,3 +244,55 @@ def test_a_stored_front_end_is_made_again_with_its_steps_and_lexicon():
 )
 def test_english_rules(text, said):
     assert spoken(text).replace("one and one half", "one and a half") == said
+
+
+def outcome(front_end, text):
+    try:
+        return str(front_end.encode(text))
+    except TextError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("language", "read", "digest"),
+    [
+        ("ru", LETTERS, "6d3e74f0d5c47729"),
+        ("ru", PHONEME_INPUT, "1a2809972876d721"),
+        ("en", LETTERS, "7fe0abf7d0c62876"),
+        ("en", PHONEME_INPUT, "878de51a5ef0b0d7"),
+    ],
+)
+def test_version_1_reads_as_it_did_before_there_was_another(language, read, digest):
+    """The digests are of the code that knew no other version, with espeak-ng 1.52.0."""
+    texts = [text for _, _, text, _ in lines(language)]
+    texts += ["З+амок [[ʌ]] 5\u00ad", "за\u0301мок и кт+о-т+о", "cтол iPhone"]
+    front_end = front_end_of(language, read)
+    assert front_end.version == 1
+    said = "\n".join(outcome(front_end, text) for text in texts)
+    assert hashlib.sha256(said.encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("front_end", [FRONT_ENDS["ru"], RUSSIAN], ids=["1", "2"])
+def test_a_stored_voice_speaks_as_it_was_trained(tmp_path, front_end):
+    front_end = replace(front_end, lexicon=(("творог", "твор+ог"),)) if front_end is RUSSIAN else front_end
+    torch.manual_seed(0)
+    network = Tacotron2(replace(SIZES["tiny"], n_symbols=len(front_end.symbols))).eval()
+    voice = Voice(network, front_end, MelSettings(), Settings())
+    save_voice(voice, tmp_path)
+    if front_end.version == 1:  # as version 0.1 wrote it
+        stored = json.loads((tmp_path / DESCRIPTION).read_text("utf-8"))
+        for key in ("espeak", "words", "stress", "lexicon"):
+            del stored["front_end"][key]
+        (tmp_path / DESCRIPTION).write_text(json.dumps(stored), "utf-8")
+    again = load_voice(tmp_path)
+    assert again.front_end == front_end
+    np.testing.assert_array_equal(again.speak("Творог").mel, voice.speak("Творог").mel)
+
+
+@pytest.mark.parametrize("front_end", [RUSSIAN, ENGLISH], ids=["ru", "en"])
+def test_long_texts_are_read_at_once(front_end):
+    """A pattern that tries every way to part a word would never end here."""
+    letter = "а" if front_end is RUSSIAN else "a"
+    for part in (letter, letter.upper(), f"{letter}.", f"{letter}-", "1", "1,", "IX", f"{letter} "):
+        with suppress(TextError):
+            front_end.encode(part * 400 + "❤")
