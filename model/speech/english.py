@@ -362,6 +362,7 @@ _RULES = [
         rf"{_FREE}(?P<hour>1[0-2]|[1-9])\s?(?P<half>[AaPp])\.?(?:[Mm]\b)(?:\.(?=\s+[a-z]|\W*$))?(?!\w)",
         _time,
     ),
+    _rule(rf"(?<![\w.)])[-−](?=[{''.join(_MONEY)}]?[0-9])", lambda m: "minus "),
     _rule(
         rf"(?P<sign>[{''.join(_MONEY)}])\s?(?P<amount>{_NUMBER})(?:(?:\s(?=[a-z]))?(?P<scale>thousand|million|billion"
         rf"|trillion|{_any(_SCALES)})\b)?(?!\w|[.,][0-9])",
@@ -398,7 +399,6 @@ _RULES = [
         lambda m: f"{_number(m['low'])} to {_number(m['high'])}",
     ),
     _rule(r"#\s?(?=[0-9])", lambda m: "number "),
-    _rule(r"(?<![\w.)])[-−](?=[0-9])", lambda m: "minus "),
     _rule(rf"(?<![\w.,]){_NUMBER}(?!\w|[.,][0-9])", lambda m: _number(m.group())),
     _rule(rf"\s?(?P<sign>[{''.join(_SIGNS)}])\s?", lambda m: f" {_SIGNS[m['sign']]} "),
     _rule(r"\bPh\.?D\b\.?", lambda m: "p h d"),
