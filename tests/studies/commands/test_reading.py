@@ -17,7 +17,9 @@ def read(tmp_path, capsys):
 
 
 def test_each_step_is_shown_with_what_does_it(read):
-    shown, told = read("В 1945 году на горе стоит за\u00admок", "--language", "ru", "--phonemes", "-f", "json")
+    shown, told = read(
+        "В 1945 году на горе стоит за\u00adмок", "--language", "ru", "--phonemes", "-f", "json"
+    )
     written, words, stress, phonemes = json.loads(shown)
     assert [s["step"] for s in (written, words, stress, phonemes)] == [
         "written",
