@@ -13,6 +13,11 @@ _MONTHS = [
     *("November", "December"),
 ]
 _SHORT_MONTHS = {month[:3]: month for month in _MONTHS if month != "May"} | {"Sept": "September"}
+_MONTH_NAMES = {  # but for verbs, which names of months are in small letters
+    name.lower(): month
+    for name, month in [*_SHORT_MONTHS.items(), *((month, month) for month in _MONTHS)]
+    if name not in ("March", "May")
+}
 _BEFORE_NAMES = {
     "Dr": "Doctor",
     "Mr": "Mister",
@@ -311,14 +316,19 @@ def _rule(pattern: str, said: Callable[[Match], str]) -> tuple[re.Pattern[str], 
 
 
 _RULES = [
+    _rule(r"(?<![\w.,])\.(?=[0-9])", _constant("0.")),
     _rule(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", _address),
     _rule(r"https?://[\w-]+(?:\.[\w-]+)+(?:[/:?][\w/.-]*\w)?", _address),
     _rule(rf"\b(?:[A-Za-z][\w-]*\.)+(?:{_ENDINGS})\b(?:/[\w/.-]*\w)?", _address),
     _rule(r"\bNos?\.\s?(?=[0-9])", lambda m: "number "),
     *(_rule(rf"(?<!\w){short}", _constant(said)) for short, said in _LATIN_PHRASES.items()),
     _rule(
-        rf"(?<![A-Za-z])(?P<short>{_any(_SHORT_MONTHS)})\.(?=\s?[0-9])",
-        lambda m: _SHORT_MONTHS[m["short"]],
+        rf"(?i)(?<![A-Za-z])(?P<month>{_any(_MONTH_NAMES)})\b\.?[\s-]?(?=[0-9]{{1,4}}\b)",
+        lambda m: f"{_MONTH_NAMES[m['month'].lower()]} ",
+    ),
+    _rule(
+        rf"(?i)(?:(?<=[0-9]\s)|(?<=[0-9](?:st|nd|rd|th)\s))(?P<month>{_any(_MONTH_NAMES)})\b(?:\.(?=\s\S))?",
+        lambda m: _MONTH_NAMES[m["month"].lower()],
     ),
     _rule(
         r"(?P<before>\b(?:[A-Z][a-z]+|[0-9]+(?:st|nd|rd|th))\s)?\b"
@@ -332,7 +342,8 @@ _RULES = [
     ),
     _rule(rf"\b{_ROMAN}(?<=[IVX][IVX])\b", lambda m: str(num2words(_roman(m["roman"])))),
     _rule(
-        rf"{_FREE}(?P<year>[12][0-9]{{3}})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])(?![\w-])",
+        rf"{_FREE}(?P<year>[12][0-9]{{3}})(?P<mark>[/-])(?P<month>0[1-9]|1[0-2])(?P=mark)"
+        r"(?P<day>0[1-9]|[12][0-9]|3[01])(?![\w/-])",
         lambda m: _date(int(m["month"]), m["day"], m["year"]),
     ),
     _rule(
@@ -341,7 +352,7 @@ _RULES = [
     ),
     _rule(
         rf"\b(?P<month>{'|'.join(_MONTHS)})\s(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?\b(?![.:][0-9])"
-        r"(?:,?\s(?P<year>[12][0-9]{3})\b)?",
+        r"(?:,?[\s-](?P<year>[12][0-9]{3})\b)?",
         lambda m: _date(m["month"], m["day"], m["year"]),
     ),
     _rule(

@@ -240,6 +240,12 @@ def test_a_stored_front_end_is_made_again_with_its_steps_and_lexicon():
         ("STOP THE CAR", "stop the CAR"),
         ("The PDFs", "The p d f's"),
         ("007", "oh oh seven"),
+        (".5 km", "zero point five kilometers"),
+        (
+            "25 jul 2012, Jan-15-2020",
+            "the twenty-fifth of July, twenty twelve, January fifteenth, twenty twenty",
+        ),
+        ("He may march 5 miles", "He may march five miles"),
         ("-5 km, -$3 and 4-2", "minus five kilometers, minus three dollars and four to two"),
     ],
 )
