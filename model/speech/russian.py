@@ -204,9 +204,13 @@ def _key(word: str) -> str:
 def _by_rules(text: str) -> str:
     for pattern, said in _RULES:
         text = pattern.sub(said, text)
+    return _GRAMS.sub(r"\1ов", _by_package(text))
+
+
+def _by_package(text: str) -> str:
+    normalizer = _normalizer()
     with _ONE_AT_A_TIME:
-        text = _normalizer()(text)
-    return _GRAMS.sub(r"\1ов", text)
+        return normalizer(text)
 
 
 @lru_cache(1)
@@ -265,7 +269,7 @@ def _lacking(number: Match) -> str:
 
 
 def _anniversary(number: Match) -> str:
-    said = _normalizer()(f"{number['number']}-летний")
+    said = _by_package(f"{number['number']}-летний")
     return said.removesuffix("летний") + number["word"]
 
 

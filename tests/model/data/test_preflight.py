@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from model.data.metadata import BadRow, Layout, Recordings, read_lines
 from model.data.preflight import CorpusSettings, DataError, check
+from model.speech import russian, stress
 from model.speech.text import TextError
 
 RATE = 22050
@@ -656,6 +658,21 @@ def test_invisible_characters_are_told_and_the_corpus_is_good(folder):
     assert "(U+00AD) 1 x" in note.told and note.lines[0].startswith("line 21: soft: ")
     assert report.refusal is None
     assert "unknown characters" in folder.check(normalise=False).refusal
+
+
+@pytest.mark.parametrize("package", ["ru_normalizr", "silero_stress"])
+def test_russian_is_refused_before_anything_is_read_where_the_extra_is_missing(
+    tmp_path, monkeypatch, package
+):
+    russian._normalizer.cache_clear()
+    stress._accentor.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)
+    try:
+        with pytest.raises(TextError, match="the extra russian is not installed"):
+            Folder(tmp_path, clips=1).check(language="ru")
+    finally:
+        russian._normalizer.cache_clear()
+        stress._accentor.cache_clear()
 
 
 def test_a_lexicon_beside_the_texts_is_read_and_its_faults_are_told(tmp_path):
