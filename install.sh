@@ -47,19 +47,19 @@ set_up() {
 
 program() { run .venv/bin/python run_study.py "$@"; }
 
-do_setup() { set_up ear,espeak,vocoder; [ -n "$DRY_RUN" ] || echo "Ready. Next: ./install.sh study"; }
+do_setup() { set_up ear,espeak,russian,vocoder; [ -n "$DRY_RUN" ] || echo "Ready. Next: ./install.sh study"; }
 do_data() {
-  set_up ear,espeak,vocoder
+  set_up ear,espeak,russian,vocoder
   if [ $# -eq 0 ]; then program data prepare festvox-ru; else program data check "$@"; fi
 }
-do_study() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program start "$@"; }
-do_train() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
-do_pages() { set_up ear,espeak,vocoder; program pages "$@"; }
-do_fixes() { set_up ear,espeak,vocoder; [ $# -gt 0 ] || set -- quickstart; program fixes "$@" --explain; }
-do_status() { set_up ear,espeak,vocoder; if [ $# -eq 0 ]; then program list; else program status "$@"; fi; }
+do_study() { set_up ear,espeak,russian,vocoder; [ $# -gt 0 ] || set -- quickstart; program start "$@"; }
+do_train() { set_up ear,espeak,russian,vocoder; [ $# -gt 0 ] || set -- quickstart; program train "$@"; }
+do_pages() { set_up ear,espeak,russian,vocoder; program pages "$@"; }
+do_fixes() { set_up ear,espeak,russian,vocoder; [ $# -gt 0 ] || set -- quickstart; program fixes "$@" --explain; }
+do_status() { set_up ear,espeak,russian,vocoder; if [ $# -eq 0 ]; then program list; else program status "$@"; fi; }
 do_speak() {
   local study text
-  set_up ear,espeak,vocoder
+  set_up ear,espeak,russian,vocoder
   if [ $# -lt 2 ] && [ -t 0 ]; then  # the menu splits words, so a text is asked for
     read -r -p "Study [${1:-quickstart}]: " study
     read -r -p "Text: " text
@@ -69,7 +69,7 @@ do_speak() {
   program speak "$@"
 }
 do_test() {
-  set_up ear,espeak,vocoder,dev
+  set_up ear,espeak,russian,vocoder,dev
   if [ $# -eq 0 ]; then  # everything: first what takes seconds
     run .venv/bin/ruff check .
     run .venv/bin/ruff format --check .
@@ -77,7 +77,7 @@ do_test() {
   fi
   run .venv/bin/python -m pytest "$@"
 }
-do_doctor() { set_up ear,espeak,vocoder; program doctor "$@"; }
+do_doctor() { set_up ear,espeak,russian,vocoder; program doctor "$@"; }
 do_quit() { :; }
 
 help_text() {

@@ -27,7 +27,7 @@ from smart_tuner.lazy import LazyModule
 from smart_tuner.notify.telegram.client import ChatError
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
 from smart_tuner.store.storage import ForeignTables, SchemaError, StoreError
-from studies.commands import data, doctor, notify, show, storage, voice, work
+from studies.commands import data, doctor, notify, reading, show, storage, voice, work
 from studies.commands.place import Place, WorkdirError
 from studies.commands.scheduler import LaunchError
 from studies.file.code import CodeError
@@ -63,6 +63,7 @@ VERBS = {
     "fixes": show.show_fixes,
     "rules": show.show_rules,
     "report": show.write_report,
+    "read": reading.read,
     "speak": voice.speak,
     "export": voice.export,
     "pages": pages.show_pages,

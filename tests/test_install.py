@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SETUP = [
     "-m venv .venv",
     ".venv/bin/python -m pip install --quiet --disable-pip-version-check "
-    "-c constraints.txt -e .[ear,espeak,vocoder]",
+    "-c constraints.txt -e .[ear,espeak,russian,vocoder]",
 ]
 PROGRAM = ".venv/bin/python run_study.py"
 
@@ -62,7 +62,7 @@ def test_an_item_sets_up_and_runs_its_command(fresh, item, command):
 
 def test_the_tests_are_set_up_with_what_they_need(fresh):
     said = fresh("--dry-run", "test", "-x").stdout.splitlines()
-    assert said[1].endswith("-e .[ear,espeak,vocoder,dev]")
+    assert said[1].endswith("-e .[ear,espeak,russian,vocoder,dev]")
     assert said[2:] == [".venv/bin/python -m pytest -x"]
 
 

@@ -17,7 +17,7 @@ from model.data.split import sha256
 from model.data.staging import being_made
 from model.device import sent
 from model.speech.audio import SILENCE, MelSettings, mel_spectrogram, read_wave, trimmed
-from model.speech.text import LETTERS, FrontEnd, front_end_of
+from model.speech.text import LETTERS, FrontEnd
 
 NVIDIA_MELS = MelSettings()
 MELS, INDEX = "mels.npy", "index.json"
@@ -64,7 +64,7 @@ def load_corpus(
     report = check(folder, settings, progress)
     if report.refusal:
         raise DataError(report.refusal, report)
-    front_end = front_end_of(settings.language, settings.input)
+    front_end = settings.front_end(folder)
     mels = _mels(report.rows, settings, cache, mel_settings, progress)
     items = [
         Utterance(row.id, row.text, np.array(front_end.encode(row.text), np.int64), mel)
@@ -90,8 +90,12 @@ def _fingerprint(
 ) -> str:
     clips = [(row.id, row.text, row.sha256, row.id in held_out) for row in rows]
     parts = [asdict(settings), asdict(mel_settings), asdict(front_end)]
+    for key in ("normalise", "stress", "lexicon"):  # the front end has what comes of them
+        del parts[0][key]
     if settings.input == LETTERS:  # as version 0.1 had it, which knew nothing else
         del parts[0]["input"], parts[2]["espeak"]
+    if front_end.version == 1:
+        del parts[2]["words"], parts[2]["stress"], parts[2]["lexicon"]
     return sha256([*parts, clips])
 
 

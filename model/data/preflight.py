@@ -1,8 +1,8 @@
 """Check a corpus before anything trains on it: every row, every character, every recording.
 
-Nothing is changed or truncated. A row with a character that its front end lacks refuses the corpus;
-any other bad row is left out and counted, and too many of those refuse it too. Clips beyond limits that the
-user set are left out as wished, however many they are.
+Nothing is changed or truncated; invisible characters that a front end drops are counted. A row with a
+character that its front end lacks refuses the corpus; any other bad row is left out and counted, and too many
+of those refuse it too. Clips beyond limits that the user set are left out as wished, however many they are.
 """
 
 import hashlib
@@ -20,7 +20,18 @@ from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, pri
 from model.data.pairing import find_shift
 from model.data.split import choose_held_out
 from model.speech.audio import AudioError, MelSettings, read_wave, trimmed
-from model.speech.text import FRONT_ENDS, LETTERS, MARKS, REMOVE, WRITE_OUT, TextError, advice, front_end_of
+from model.speech.lexicon import LEXICON, LexiconError, read_lexicon
+from model.speech.text import (
+    FRONT_ENDS,
+    LETTERS,
+    MARKS,
+    REMOVE,
+    WRITE_OUT,
+    FrontEnd,
+    TextError,
+    advice,
+    front_end_of,
+)
 
 Progress = Callable[[int, int], None]  # called with what is done and what there is
 
@@ -40,6 +51,10 @@ PAUSE_SYMBOLS = 2  # that take as long as the pause of a mark within a text
 LEAST_OF_ONE_TEXT = 10  # clips
 LONGEST_TEXT = 400  # characters
 CORRECT = f"Correct these rows of {METADATA} and their recordings, or add others."
+SPOKEN_OTHERWISE = (
+    "{} spoken in other words than are written: numbers, dates, abbreviations and the like. "
+    "Write out what is said otherwise."
+)
 SPOKEN_BY_RULE = {
     "en": "They are spoken as whole numbers, years and telephone numbers, too. "
     "Write out what is said otherwise.",
@@ -66,6 +81,9 @@ class CorpusSettings:
 
     language: str = "en"
     input: str = LETTERS  # or "phonemes": what the network reads
+    normalise: bool = True  # numbers, dates, abbreviations and the like become the words that are spoken
+    stress: bool | None = None  # whether stress is marked; None: where the language is Russian
+    lexicon: str | None = None  # a file of readings; None: the corpus' own, if it has one
     sample_rate: int = 22050
     resample_from: int | None = None  # Hz, if the files have another rate
     min_seconds: float = 0.4
@@ -82,6 +100,18 @@ class CorpusSettings:
             raise ValueError(f"min_seconds {self.min_seconds} must lie between 0 and {self.max_seconds}")
         if min(self.sample_rate, self.n_frames_per_step, self.held_out + 1) < 1:
             raise ValueError(f"sample rate, n_frames_per_step and held_out must be positive: {self}")
+
+    def front_end(self, folder: Path) -> FrontEnd:
+        """What reads the texts of the corpus in a folder. Raises TextError: something is missing for that."""
+        has_stress = self.language == "ru" if self.stress is None else self.stress
+        given = Path(self.lexicon) if self.lexicon else folder / LEXICON
+        if not (self.normalise or has_stress or self.lexicon):
+            return front_end_of(self.language, self.input)
+        try:
+            lexicon = read_lexicon(given) if self.lexicon or given.is_file() else ()
+        except LexiconError as error:
+            raise TextError(str(error)) from error
+        return front_end_of(self.language, self.input, self.normalise, has_stress, lexicon)
 
     @property
     def wished(self) -> frozenset[str]:
@@ -210,7 +240,7 @@ class _Survey:
     ) -> None:
         self._folder, self._settings = folder, settings
         self._recordings, self._layout = recordings, layout
-        self._front_end = front_end_of(settings.language, settings.input)
+        self._front_end = settings.front_end(folder)
         self._spoken = self._front_end.spoken()
         self._clips: list[_Clip] = []
         self._pairs: list[_Pair] = []
@@ -224,6 +254,8 @@ class _Survey:
         self._named: set[str] = set()  # ids of recordings that some row means
         self._loudest_silence = 0.0  # a peak
         self._numbers: list[str] = []
+        self._dropped: Counter[str] = Counter()
+        self._with_dropped: list[str] = []
         self._noise: list[str] = []
 
     def examine(self, line: int, content: bytes, first: bool) -> None:
@@ -292,6 +324,9 @@ class _Survey:
         except TextError as error:
             reason = "unknown phonemes" if error.characters else "empty text"
             raise BadRow(reason, str(error)) from error
+        if dropped := Counter(self._front_end.dropped(text)):
+            self._dropped.update(dropped)
+            self._with_dropped.append(f"line {line}: {name}: {_counted(dropped)}")
         if words := self._front_end.in_words(text):
             self._numbers.append(
                 f"line {line}: {name}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}"
@@ -417,10 +452,14 @@ class _Survey:
 
     def _notes(self) -> Iterator[Note]:
         if self._numbers:
-            yield Note(
-                f"{_texts(len(self._numbers))} numbers. {SPOKEN_BY_RULE[self._settings.language]}",
-                tuple(self._numbers),
-            )
+            count, language = len(self._numbers), self._settings.language
+            told = f"{_texts(count)} numbers. {SPOKEN_BY_RULE[language]}"
+            if self._front_end.words:
+                told = SPOKEN_OTHERWISE.format("1 text is" if count == 1 else f"{count} texts are")
+            yield Note(told, tuple(self._numbers))
+        if self._dropped:
+            told = f"{_texts(len(self._with_dropped))} invisible characters, which are dropped"
+            yield Note(f"{told}: {_counted(self._dropped)}.", tuple(self._with_dropped))
         if self._noise:
             yield Note(
                 f"{len(self._noise)} clips sound like noise. Listen to some of them.", tuple(self._noise)

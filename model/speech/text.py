@@ -1,13 +1,15 @@
 """Turn written English or Russian into symbol ids, refusing whatever would be lost.
 
-A front end reads letters, or the phonemes that espeak-ng makes of them.
+A front end reads letters, or the phonemes that espeak-ng makes of them. Version 1 knows numbers as they are
+counted. Version 2 puts a text into the words that are spoken, and marks the stress of Russian ones, as far as
+the front end was made to; a voice keeps what it was trained with.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from string import ascii_lowercase
@@ -16,20 +18,23 @@ from types import MappingProxyType
 
 from num2words import num2words
 
+from model.extras import NotInstalled
+from model.speech import english, russian, stress
 from model.speech.espeak import VOICES, EspeakError, EspeakVoice
+from model.speech.lexicon import Lexicon
+from model.speech.stress import ACUTE, RUSSIAN_LETTERS, RUSSIAN_VOWELS, STRESS
 
 PADDING = "_"
 END = "~"
-STRESS = "+"
-ACUTE = "\u0301"
 PUNCTUATION = " !\"'(),-.:;?"
-RUSSIAN_LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
-RUSSIAN_VOWELS = "аеёиоуыэюя"
 PHONEMES = "abdefhijklmnoprstuvwxyzæçðŋɐɑɔɕəɚɛɜɡɪɬɭɵɹɾʃʉʊʌʑʒʔθᵻ"  # that espeak-ng gives for both languages
 MARKS = "ˈˌːʲ\u0329"  # of stress, length, palatal and syllabic consonants
 LETTERS, PHONEME_INPUT = "letters", "phonemes"  # what a front end reads
 
-VERSIONS = {"en": 1, "ru": 1}  # raise one when its rules change: a checkpoint is only read by its own rules
+# A checkpoint is only read by its own rules: when they change, a version is added, and the old rules stay.
+VERSIONS = {"en": (1, 2), "ru": (1, 2)}
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # which version 2 drops
+ENGLISH_RULES = "rules 2"  # what puts English texts into words
 VARIANTS = {
     **dict.fromkeys("«»„“”‟", '"'),
     **dict.fromkeys("’‘ʼ", "'"),
@@ -57,9 +62,10 @@ REMOVE, WRITE_OUT = "remove", "write out"
 GIVEN = re.compile(r"(\[\[[^\[\]\ue000]*\]\])")  # phonemes by hand, such as [[həlˈoʊ]]
 _HELD = "\ue000"  # in the place of those, for private use, while the rest is normalised
 _WORDS = re.compile(r"[\w+]+(?:['\- ][\w+]+)*")  # between punctuation
-_RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
+RUSSIAN_VOWEL_PHONEMES = re.compile("[aeiouyɑɔɛɪɵʉʌ]")
 _STRESSED = dict(zip(RUSSIAN_VOWELS, "ɑeɵiouyɛuɑ", strict=True))
 _UNSTRESSED = {"ɑ": "ʌ", "o": "ʌ", "e": "i", "ɛ": "i", "ɵ": "i"}
+_LEXICAL = re.compile(r"\w+(?:['-]\w+)*")  # as lexicons write words
 _ACUTE_VOWEL = re.compile(rf"\+?([{RUSSIAN_VOWELS}]){ACUTE}")
 _STRAY_STRESS = re.compile(rf"\S*(?:\+(?![{RUSSIAN_VOWELS}])|{ACUTE})\S*")
 
@@ -81,16 +87,22 @@ class FrontEnd:
 
     Args:
         espeak: the version of espeak-ng whose phonemes are the symbols; empty: letters are.
+        words: what puts texts into the words that are spoken, with its version; empty: numbers are counted.
+        stress: what marks the stress of Russian words, with its version; empty: only hand and lexicon do.
+        lexicon: the user's own readings of words, all of them.
     """
 
     name: str
     version: int
     symbols: tuple[str, ...]
     espeak: str = ""
+    words: str = ""
+    stress: str = ""
+    lexicon: Lexicon = ()
 
     def __post_init__(self) -> None:
-        if VERSIONS.get(self.name) != self.version:
-            known = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
+        if self.version not in VERSIONS.get(self.name, ()):
+            known = ", ".join(f"{name} {version}" for name in VERSIONS for version in VERSIONS[name])
             raise TextError(f"front end {self.name!r} version {self.version} is unknown; known: {known}")
         single = all(len(symbol) == 1 for symbol in self.symbols)
         if not single or len(set(self.symbols)) < len(self.symbols):
@@ -103,8 +115,9 @@ class FrontEnd:
     def normalise(self, text: str) -> str:
         """Text as it is spoken: NFC, numbers as words, lower case, plain punctuation, stress before vowels.
 
-        Unknown characters are kept, and phonemes that were given by hand. Raises TextError for a stress mark
-        that belongs to no vowel.
+        Unknown characters are kept, and phonemes that were given by hand. Stress is that of marks by hand.
+        Raises TextError for a stress mark that belongs to no vowel, and where what the front end reads with
+        is not installed.
         """
         if self.espeak and (given := GIVEN.findall(text)):
             held, each = self.normalise(GIVEN.sub(_HELD, text)), iter(given)
@@ -134,11 +147,11 @@ class FrontEnd:
         return [ids[character] for character in read + END]
 
     def read(self, text: str) -> str:
-        """The symbols of a text without unknown characters: normalised letters, or the phonemes of them.
+        """The symbols of a text without unknown characters: normalised letters with stress, or phonemes.
 
         Phonemes may be given by hand, between [[ and ]]. Raises TextError where espeak-ng is not installed.
         """
-        normalised = self.normalise(text)
+        normalised = self.stressed(self.normalise(text))
         if not self.espeak:
             return normalised
         parts = (
@@ -147,17 +160,59 @@ class FrontEnd:
         )
         return " ".join("".join(parts).split())
 
+    def stressed(self, normalised: str) -> str:
+        """A normalised text with the stress of its words, as the front end knows it. Raises TextError."""
+        if self.name != "ru" or not (self.stress or self.lexicon):
+            return normalised
+        lexicon = dict(self.lexicon)
+        try:
+            parts = (
+                part if GIVEN.fullmatch(part) else stress.marked(part, lexicon, bool(self.stress))
+                for part in GIVEN.split(normalised)
+            )
+            return "".join(parts)
+        except NotInstalled as error:
+            raise TextError(f"Stress cannot be marked: {error}") from error
+
+    def steps(self, text: str) -> list[tuple[str, str, str]]:
+        """Each step of reading a text: its name, what does it, and what comes of it. Raises TextError."""
+        self.encode(text)
+        words = self.normalise(text)
+        found = [("written", "", text), ("in words", self.words or "counting", words)]
+        marks = [self.stress] if self.stress else []
+        marks += ["lexicon"] if self.lexicon else []
+        if marks and self.name == "ru":
+            found.append(("with stress", ", ".join(marks), self.stressed(words)))
+        if self.espeak:
+            found.append(("phonemes", f"espeak-ng {self.espeak}", self.read(text)))
+        return found
+
+    def dropped(self, text: str) -> dict[str, int]:
+        """Invisible characters that are passed over, counted."""
+        return dict(Counter(c for c in text if c in INVISIBLE)) if self.version > 1 else {}
+
+    def otherwise(self) -> list[str]:
+        """What reads for this front end here in another version than it was trained with, in words."""
+        here = front_end_of(
+            self.name,
+            PHONEME_INPUT if self.espeak else LETTERS,
+            in_words=bool(self.words),
+            with_stress=bool(self.stress),
+        )
+        pairs = [(self.words, here.words), (self.stress, here.stress)]
+        return [f"trained with {ours}, read with {theirs}" for ours, theirs in pairs if ours != theirs]
+
     def unknown(self, text: str) -> dict[str, int]:
         """Characters of the text that have no symbol, counted, in the order of their first appearance."""
         if self.espeak:
-            return FRONT_ENDS[self.name].unknown(GIVEN.sub(" ", text))
+            return self._written.unknown(GIVEN.sub(" ", text))
         known = set(self.symbols) - {PADDING, END} | ({ACUTE} if self.name == "ru" else set())
         return dict(Counter(character for character in self._plain(text) if character not in known))
 
     def mends(self, text: str) -> dict[str, str]:
         """What to do about each unknown character: REMOVE, the letter that it looks like, or WRITE_OUT."""
         if self.espeak:
-            return FRONT_ENDS[self.name].mends(GIVEN.sub(" ", text))
+            return self._written.mends(GIVEN.sub(" ", text))
         mends = {c: REMOVE if _is_invisible(c) else WRITE_OUT for c in self.unknown(text)}
         alike = LOOK_ALIKES[self.name]
         words = [word for word in re.findall(r"\w+", self._plain(text)) if not mends.keys().isdisjoint(word)]
@@ -172,11 +227,14 @@ class FrontEnd:
         return mends
 
     def in_words(self, text: str) -> str | None:
-        """The normalised text, if it has numbers that were put into words by rule.
+        """The normalised text, if rules put some of it into other words than are written.
 
-        The rule knows no grammar: in Russian every number is in the nominative and masculine, as in
-        counting, and a year is no ordinal.
+        Version 1 knows numbers, and no grammar: in Russian every number is in the nominative and masculine,
+        as in counting, and a year is no ordinal.
         """
+        if self.words:
+            normalised = self.normalise(text)
+            return normalised if _heard_words(normalised) != _heard_words(text) else None
         has_numbers = _NUMBERS[self.name].search(unicodedata.normalize("NFC", text))
         return self.normalise(text) if has_numbers else None
 
@@ -186,6 +244,11 @@ class FrontEnd:
             index for index, symbol in enumerate(self.symbols) if symbol.isalpha() and symbol not in MARKS
         )
 
+    @property
+    def _written(self) -> "FrontEnd":
+        """The front end of the letters that become phonemes."""
+        return replace(self, symbols=FRONT_ENDS[self.name].symbols, espeak="")
+
     def _in_phonemes(self, words: re.Match[str]) -> str:
         """Words without punctuation; espeak-ng knows nothing of stress marks in Russian."""
         written = words.group().split()
@@ -194,10 +257,32 @@ class FrontEnd:
             return " ".join(found)
         if len(found) != len(written):
             found = [_phonemes(self.name, word.replace(STRESS, "")) for word in written]
+        if self.version > 1:
+            return " ".join(map(self._with_all_stress, written, found))
         return " ".join(map(_with_stress, written, found))
 
+    def _with_all_stress(self, word: str, phonemes: str) -> str:
+        """A compound has a stress in each part."""
+        if word.count(STRESS) < 2:
+            return _with_stress(word, phonemes)
+        parts = word.split("-")
+        return "".join(_with_stress(p, _phonemes(self.name, p.replace(STRESS, ""))) for p in parts)
+
+    def _spoken(self, text: str) -> str:
+        """The text in the words that are spoken, with marks by hand; version 1 knows numbers only."""
+        if self.version == 1:
+            return text
+        text = unicodedata.normalize("NFC", text.translate(dict.fromkeys(map(ord, INVISIBLE))))
+        if self.lexicon:
+            lexicon, ours = dict(self.lexicon), RUSSIAN_LETTERS if self.name == "ru" else ""
+            text = _LEXICAL.sub(lambda word: _foreign(word.group(), lexicon, ours), text)
+        try:
+            return _in_words(self.name, text) if self.words else text
+        except NotInstalled as error:
+            raise TextError(f"The text cannot be put into words: {error}") from error
+
     def _plain(self, text: str) -> str:
-        text = unicodedata.normalize("NFC", text)
+        text = self._spoken(unicodedata.normalize("NFC", text))
         text = _NUMBERS[self.name].sub(self._number_in_words, text).lower()
         # A variant is only replaced by what this front end knows: an error names what was written.
         text = text.translate(
@@ -254,15 +339,56 @@ FRONT_ENDS = {
 }
 
 
-def front_end_of(language: str, read: str) -> FrontEnd:
-    """The front end of a language. Args: read: LETTERS or PHONEME_INPUT.
+def front_end_of(
+    language: str, read: str, in_words: bool = False, with_stress: bool = False, lexicon: Lexicon = ()
+) -> FrontEnd:
+    """The front end of a language: of version 1, unless it is to do more than that knows.
 
-    Raises TextError where phonemes are wanted and espeak-ng is not installed.
+    Raises TextError where something that it reads with is not installed, or the lexicon has readings that the
+    language has no letters for.
+
+    Args:
+        read: LETTERS or PHONEME_INPUT.
+        in_words: whether texts are put into the words that are spoken.
+        with_stress: whether the stress of Russian words is marked.
     """
+    found = FRONT_ENDS[language]
+    if in_words or with_stress or lexicon:
+        try:
+            words = (russian.installed() if language == "ru" else ENGLISH_RULES) if in_words else ""
+            marks = stress.installed() if with_stress and language == "ru" else ""
+        except NotInstalled as error:
+            raise TextError(
+                f"The texts cannot be read: {error}\n"
+                "Or do without, in [corpus] of the study file: normalise = false, stress = false"
+            ) from error
+        found = FrontEnd(language, VERSIONS[language][-1], found.symbols, "", words, marks, lexicon)
+    for word, reading in lexicon:
+        plain = replace(found, words="", stress="", lexicon=())
+        if unknown := plain.unknown(reading):
+            raise TextError(plain._unknown_message(f"{word}\t{reading}", unknown))
+        plain.normalise(reading)
     if read == LETTERS:
-        return FRONT_ENDS[language]
+        return found
     symbols = (PADDING, END, *PUNCTUATION, *MARKS, *PHONEMES)
-    return FrontEnd(language, VERSIONS[language], symbols, _espeak(language).version)
+    return replace(found, symbols=symbols, espeak=_espeak(language).version)
+
+
+@lru_cache(1 << 16)  # a corpus is read more than once
+def _in_words(language: str, text: str) -> str:
+    return russian.spoken(text) if language == "ru" else english.spoken(text)
+
+
+def _foreign(word: str, lexicon: Mapping[str, str], ours: str) -> str:
+    """The reading of a word that no rule for the language's own letters (`ours`) will meet."""
+    small = word.lower()
+    is_ours = bool(ours) and all(c in ours or not c.isalpha() for c in small)
+    return word if is_ours else lexicon.get(small, word)
+
+
+def _heard_words(text: str) -> list[str]:
+    plain = unicodedata.normalize("NFC", text.translate(dict.fromkeys(map(ord, INVISIBLE))))
+    return re.findall(r"\w+", plain.replace(STRESS, "").replace(ACUTE, "").lower())
 
 
 def _phonemes(language: str, words: str) -> str:
@@ -287,11 +413,11 @@ def _with_stress(word: str, phonemes: str) -> str:
     which; a vowel that loses its stress is reduced."""
     before, mark, rest = word.partition(STRESS)
     plain = phonemes.replace("ˈ", "").replace("ˌ", "")
-    vowels = [vowel.start() for vowel in _RUSSIAN_VOWEL_PHONEMES.finditer(plain)]
+    vowels = [vowel.start() for vowel in RUSSIAN_VOWEL_PHONEMES.finditer(plain)]
     if not mark or len(vowels) != sum(letter in RUSSIAN_VOWELS for letter in word):
         return phonemes
     wanted = vowels[sum(letter in RUSSIAN_VOWELS for letter in before)]
-    unstressed = len(_RUSSIAN_VOWEL_PHONEMES.findall(phonemes.partition("ˈ")[0]))
+    unstressed = len(RUSSIAN_VOWEL_PHONEMES.findall(phonemes.partition("ˈ")[0]))
     found = list(plain)
     if "ˈ" in phonemes and unstressed < len(vowels) and vowels[unstressed] != wanted:
         found[vowels[unstressed]] = _UNSTRESSED.get(plain[vowels[unstressed]], plain[vowels[unstressed]])

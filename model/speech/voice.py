@@ -133,7 +133,10 @@ def load_voice(folder: Path, device: str = "cpu") -> Voice:
             front_end["name"],
             front_end["version"],
             tuple(front_end["symbols"]),
-            front_end.get("espeak", ""),  # which version 0.1 did not have
+            front_end.get("espeak", ""),  # which version 0.1 did not have, nor the next ones
+            front_end.get("words", ""),
+            front_end.get("stress", ""),
+            tuple((word, reading) for word, reading in front_end.get("lexicon", ())),
         ),
         MelSettings(**found["mel_settings"]),
         Settings(**found["settings"]),

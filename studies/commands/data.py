@@ -51,7 +51,7 @@ def data_check(
     if found.refusal:
         raise data.listed(DataError(found.refusal, found), listing)
     if spec is not None:
-        tacotron2.check_sample_text(spec, found)
+        tacotron2.check_sample_text(spec, found, settings.front_end(folder))
 
 
 @data_group.command("prepare")

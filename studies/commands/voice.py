@@ -101,7 +101,9 @@ def speak(
     if told:
         click.echo(told, err=True)
     if words := voice.front_end.in_words(text):
-        click.echo(f"Numbers are spoken by rule: {words}", err=True)
+        click.echo(f"Spoken by rule: {words}", err=True)
+    for otherwise in voice.front_end.otherwise():
+        click.echo(otherwise, err=True)
     if voice.front_end.espeak:
         click.echo(f"Phonemes, by espeak-ng: {voice.front_end.read(text)}", err=True)
     if speech.stop == "limit":

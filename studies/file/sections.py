@@ -27,6 +27,9 @@ class Recordings(Table):
 
     language: Literal["en", "ru"] = "en"
     input: Literal["letters", "phonemes"] = "letters"  # what the network reads
+    normalise: bool = CorpusSettings.normalise
+    stress: bool | None = CorpusSettings.stress
+    lexicon: Annotated[str, Field(min_length=1)] | None = CorpusSettings.lexicon
     resample_from: Count | None = CorpusSettings.resample_from
     min_seconds: float = Field(CorpusSettings.min_seconds, gt=0)
     max_seconds: float = Field(CorpusSettings.max_seconds, gt=0)
@@ -34,8 +37,18 @@ class Recordings(Table):
     held_out: int = Field(CorpusSettings.held_out, ge=2)
     max_bad_percent: float = Field(CorpusSettings.max_bad_percent, ge=0, le=100)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_began(cls, given: Any, info: ValidationInfo) -> Any:
+        """A study that began when there was no such choice goes on to read as it did."""
+        if isinstance(given, Mapping) and (info.context or {}).get("stored"):
+            return {"normalise": False, "stress": False, **given}
+        return given
+
     @model_validator(mode="after")
     def _some_length(self) -> Self:
+        if self.stress and self.language != "ru":
+            refuse([(("stress",), f'is true, but only Russian has marks of stress, not "{self.language}"')])
         if self.min_seconds >= self.max_seconds:
             refuse([(("min_seconds",), f"is {self.min_seconds}, not below max_seconds = {self.max_seconds}")])
         return self

@@ -62,8 +62,8 @@ FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
 # When a study goes on.
 MAY_DIFFER = {"name", "question", "budget", "search", "finish", "notify", "callbacks", "speech", "ear"}
-NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with their defaults
-    "corpus": {"input": "letters", "words": "few"},
+NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with what it did
+    "corpus": {"input": "letters", "words": "few", "normalise": False, "stress": False, "lexicon": None},
     "objective": {"use": None, "args": {}, "value": "distance"},
     "rules": {"extra": [], "modes": {}, "controls": 0},
     "training": {"precision": PRECISION},
@@ -71,7 +71,7 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
 PRUNE = "prune"  # the method of a search that ends trials, and pauses none
 MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
 OF_STUDY = "study:"  # before the name of the study whose voice it is
-PATHS = (("corpus", "path"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
+PATHS = (("corpus", "path"), ("corpus", "lexicon"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
 class SpecError(ValueError):
@@ -276,9 +276,9 @@ class Spec(Table):
 
     def with_paths(self, changed: Callable[[str], str]) -> "Spec":
         """The same study with another word for each path."""
-        tables = {}
+        tables: dict[str, Any] = {}
         for table, key in PATHS:
-            content = getattr(self, table)
+            content = tables.get(table, getattr(self, table))
             path = getattr(content, key, None)
             if path not in (None, GRIFFIN_LIM) and not path.startswith(OF_STUDY):
                 tables[table] = content.model_copy(update={key: changed(path)})

@@ -13,7 +13,7 @@ from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
 from model.extras import installing
 from model.network.warm_start import Weights, check_mels, read
-from model.speech.text import FRONT_ENDS
+from model.speech.text import FrontEnd
 from model.speech.vocoder import vocoder_of
 from objectives import ear, mos
 from objectives.ear import EarError, recognizer_of
@@ -52,9 +52,9 @@ def voices(
     libraries.choose(workdir)
     weights = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
-    check_sample_text(spec, corpus.report)
+    check_sample_text(spec, corpus.report, corpus.front_end)
     if words := corpus.front_end.in_words(spec.voice.speak):
-        warned(f"the sample's numbers are spoken by rule: {words}")
+        warned(f"the sample is spoken by rule: {words}")
     return voices_of(spec, study, rules, corpus, warned, weights)
 
 
@@ -164,14 +164,14 @@ def _start(study: optuna.Study, spec: Spec, workdir: Path) -> Path | None:
     return kept
 
 
-def check_sample_text(spec: Spec, report: Report) -> None:
+def check_sample_text(spec: Spec, report: Report, front_end: FrontEnd) -> None:
     """The sample must be readable, and never have been trained on. Raises TextError or StudyError.
 
     Args:
         report: of the check of the corpus.
+        front_end: what reads its texts.
     """
-    voice = spec.voice
-    text, front_end = voice.speak, FRONT_ENDS[voice.corpus.language]
+    text = spec.voice.speak
     symbols = front_end.encode(text)
     if any(symbols == front_end.encode(row.text) for row in report.training()):
         raise StudyError(

@@ -241,7 +241,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "said_heard": ("Understood: {letters} of 100 letters.", "Разборчиво букв из 100: {letters}."),
     "said_lost": ("Words that were lost: {words}.", "Пропущенные слова: {words}."),
     "said_twice": ("Words that were said twice: {words}.", "Слова, сказанные дважды: {words}."),
-    "say_words": ("Numbers are spoken by rule: {words}", "Числа читаются по правилу: {words}"),
+    "say_words": ("Spoken by rule: {words}", "Читается по правилам: {words}"),
     "help": (
         "/status  how far the study is\n/best  the best voice, to listen to\n/trials  the newest trials\n"
         "/fixes  what was repaired\n/say TEXT  the best voice says it\n"

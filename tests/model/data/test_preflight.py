@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from model.data.metadata import BadRow, Layout, Recordings, read_lines
 from model.data.preflight import CorpusSettings, DataError, check
+from model.speech import russian, stress
+from model.speech.text import TextError
 
 RATE = 22050
 TEXT = "a sentence of some twenty letters"
@@ -285,7 +288,10 @@ def test_a_report_is_written_one_line_a_problem(folder, tmp_path):
     folder.check().write(tmp_path / "report.txt")
     lines = (tmp_path / "report.txt").read_text("utf-8").splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["line 21", "line 22", "line 23"]
-    assert lines[3].startswith("20 texts have numbers.") and len(lines) == 3 + 1 + 20 + 1 + 21  # and noise
+    assert (
+        lines[3].startswith("20 texts are spoken in other words than are written")
+        and len(lines) == 3 + 1 + 20 + 1 + 21
+    )  # and noise
     assert lines[1].startswith("line 22: a<U+000D>b<U+2028>c: bad metadata line: 1 columns")
 
 
@@ -608,16 +614,19 @@ def test_characters_are_told_with_what_to_do_about_them(tmp_path):
     folder.add("latin", "cто слов сказано вот тaк", sound(noise(seed=90)))
     folder.add("invisible", "мно\u200bго слов ска\u00adзано вот\ufeff так", sound(noise(seed=91)))
     folder.add("foreign", "много windows сказано вот так", sound(noise(seed=92)))
-    latin, invisible, foreign = folder.check(language="ru").problems
+    before = {"language": "ru", "normalise": False, "stress": False}  # version 1 of the front end
+    latin, invisible, foreign = folder.check(**before).problems
     assert latin.detail == "'c' (U+0063) 1 x: looks like с, 'a' (U+0061) 1 x: looks like а"
     assert invisible.detail.count(": remove it") == 3
     assert ":" not in foreign.detail.replace("U+", "")
-    refusal = folder.check(language="ru").refusal
+    refusal = folder.check(**before).refusal
     assert (
         "Remove U+200B (ZERO WIDTH SPACE), U+00AD (SOFT HYPHEN), U+FEFF (ZERO WIDTH NO-BREAK SPACE);"
         in refusal
     )
     assert "write the others out in words" in refusal
+    [latin] = folder.check(language="ru").problems
+    assert latin.detail == "'c' (U+0063) 1 x: looks like с, 'a' (U+0061) 1 x: looks like а"
 
 
 def test_decomposed_letters_are_good(tmp_path):
@@ -630,10 +639,53 @@ def test_decomposed_letters_are_good(tmp_path):
 
 def test_texts_with_numbers_are_listed_as_they_are_spoken(folder):
     folder.add("year", f"{TEXT} in 1961", sound(noise(seed=90)))
-    [note] = [note for note in folder.check().notes if "numbers" in note.told]
-    assert note.told.startswith("21 texts have numbers.")
-    assert note.lines[-1].startswith("line 21: year: ")
-    assert "one thousand, nine hundred and sixty-one" in note.lines[-1]
+    told = []
+    for normalise in (True, False):
+        [note] = [note for note in folder.check(normalise=normalise).notes if "numbers" in note.told]
+        assert note.lines[-1].startswith("line 21: year: ")
+        told.append((note.told, note.lines[-1]))
+    assert told[0][0].startswith("21 texts are spoken in other words than are written: numbers, dates")
+    assert told[0][1].endswith("in nineteen sixty-one'")
+    assert told[1][0].startswith("21 texts have numbers.")
+    assert "one thousand, nine hundred and sixty-one" in told[1][1]
+
+
+def test_invisible_characters_are_told_and_the_corpus_is_good(folder):
+    folder.add("soft", f"{TEXT} be\u00adgins\u200b", sound(noise(seed=90)))
+    report = folder.check()
+    [note] = [note for note in report.notes if "invisible" in note.told]
+    assert note.told.startswith("1 text has invisible characters, which are dropped: ")
+    assert "(U+00AD) 1 x" in note.told and note.lines[0].startswith("line 21: soft: ")
+    assert report.refusal is None
+    assert "unknown characters" in folder.check(normalise=False).refusal
+
+
+@pytest.mark.parametrize("package", ["ru_normalizr", "silero_stress"])
+def test_russian_is_refused_before_anything_is_read_where_the_extra_is_missing(
+    tmp_path, monkeypatch, package
+):
+    russian._normalizer.cache_clear()
+    stress._accentor.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)
+    try:
+        with pytest.raises(TextError, match="the extra russian is not installed"):
+            Folder(tmp_path, clips=1).check(language="ru")
+    finally:
+        russian._normalizer.cache_clear()
+        stress._accentor.cache_clear()
+
+
+def test_a_lexicon_beside_the_texts_is_read_and_its_faults_are_told(tmp_path):
+    folder = Folder(tmp_path, clips=0)
+    for number in range(20):
+        folder.add(f"r{number}", f"творог и сыр {'й' * number}", sound(noise(seed=number)))
+    (folder.path / "lexicon.tsv").write_text("творог\tтвор+ог\n", "utf-8")
+    assert CorpusSettings("ru").front_end(folder.path).read("Творог и сыр") == "твор+ог и сыр"
+    assert folder.check(language="ru").problems == ()
+    (folder.path / "lexicon.tsv").write_text("творог\n", "utf-8")
+    with pytest.raises(TextError, match="Line 1: there is no tab"):
+        folder.check(language="ru")
+    assert folder.check(language="ru", normalise=False, stress=False).problems == ()  # by version 1
 
 
 def test_noise_is_told_and_speech_like_sound_is_not(tmp_path):

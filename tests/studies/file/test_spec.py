@@ -546,6 +546,40 @@ def test_the_russian_corpus_brings_its_language_and_its_sample_rate():
     assert (settings.language, settings.resample_from) == ("ru", 16_000)
 
 
+def test_a_study_that_began_without_the_choice_goes_on_to_read_by_version_1():
+    data = changed("corpus", {"source": "festvox-ru"})
+    new, old = Spec.parse(data, "here.toml"), Spec.parse(data, "stored", stored=True)
+    versions = [spec.voice.corpus_settings().front_end(Path()).version for spec in (new, old)]
+    assert versions == [2, 1]
+    assert old.differences(new) == ["corpus.normalise", "corpus.stress"]
+    assert Spec.parse_json(new.model_dump_json()) == new
+    assert Spec.parse_json(old.model_dump_json()) == old
+
+
+def test_a_training_that_reads_as_before_keeps_its_name():
+    data = changed("corpus.normalise", False)
+    data["corpus"]["stress"] = False
+    new, old = (single_training(Spec.parse(d, "here.toml"), [], None) for d in (SMALL, data))
+    stored = Spec.parse(SMALL, "stored", stored=True)
+    assert single_training(stored, [], None).name == old.name != new.name
+
+
+def test_marks_of_stress_are_of_russian_alone():
+    with pytest.raises(SpecError, match=r"corpus.*stress: is true, but only Russian"):
+        Spec.parse(changed("corpus.stress", True), "here.toml")
+
+
+def test_a_lexicon_is_looked_for_beside_the_file_and_may_move(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("one.tsv", "mine/two.tsv"):
+        (tmp_path / name).write_text("", "utf-8")
+    data = changed("corpus", {"source": "folder", "path": "mine", "lexicon": "one.tsv"})
+    corpus = Spec.parse(data, "here.toml").found_in(tmp_path).voice.corpus
+    assert (corpus.path, corpus.lexicon) == (str(tmp_path / "mine"), str(tmp_path / "one.tsv"))
+    data["corpus"]["lexicon"] = "mine/two.tsv"
+    assert Spec.parse(data, "here.toml").differences(Spec.parse(data, "here.toml").found_in(tmp_path)) == []
+
+
 def test_the_languages_are_those_that_have_a_front_end():
     assert set(get_args(sections.Recordings.model_fields["language"].annotation)) == set(FRONT_ENDS)
 
@@ -673,9 +707,12 @@ def test_a_warm_start_is_part_of_the_study():
 
 
 def test_a_single_training_is_called_as_version_0_1_called_it():
-    """Else the same command would begin it anew after the upgrade."""
-    before = load("quickstart").model_copy(update={"corpus": Espeak(source="espeak", clips=720)})
+    """Else the same command would begin it anew after the upgrade; one that reads otherwise is another."""
+    as_before = Espeak(source="espeak", clips=720, normalise=False, stress=False)
+    before = load("quickstart").model_copy(update={"corpus": as_before})
     assert single_training(before, ["learning_rate=0.002"], None).name == "quickstart-train-9e6b16"
+    now = load("quickstart").model_copy(update={"corpus": Espeak(source="espeak", clips=720)})
+    assert single_training(now, ["learning_rate=0.002"], None).name != "quickstart-train-9e6b16"
 
 
 def test_a_study_that_was_stored_before_there_was_a_precision_goes_on():

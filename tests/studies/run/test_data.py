@@ -146,8 +146,8 @@ def test_problems_are_shown_by_kind_with_their_mend_and_all_of_them_in_a_file(mi
         "... 11 missing audio in all",
     ]
     assert lines[4] == "  Put these recordings into wavs/, or take their rows out."
-    assert lines[5].startswith("1 text has numbers. They are spoken as whole numbers")
-    assert lines[6].endswith("'the year 1961' is spoken 'the year one thousand, nine hundred and sixty-one'")
+    assert lines[5].startswith("1 text is spoken in other words than are written")
+    assert lines[6].endswith("'the year 1961' is spoken 'the year nineteen sixty-one'")
     [listing] = (mine.path / "runs").iterdir()
     assert f"All of them: {listing}" in lines and f"All 11 problems: {listing}" in told
     assert sum(line.startswith("line ") for line in listing.read_text("utf-8").splitlines()) == 11
@@ -167,7 +167,7 @@ def test_a_start_tells_of_numbers_that_are_spoken_by_rule(mine):
     mine.texts["c05"] = "these are 2 new words"
     mine.write()
     [warning, _] = mine.started(mine.study())
-    assert warning.startswith("1 text has numbers.") and warning.endswith("mine-problems.txt")
+    assert warning.startswith("1 text is spoken in other words") and warning.endswith("mine-problems.txt")
     assert "'these are two new words'" in (mine.path / "home" / "mine-problems.txt").read_text("utf-8")
 
 
