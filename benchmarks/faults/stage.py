@@ -74,7 +74,11 @@ def prepare(stage: Stage = TINY) -> None:
 def spoken(shape: Shape) -> Spoken:
     if shape.source == "made up":
         return speak(shape)
-    corpus = data.load(load(shape.source), HOME, lambda *_: None, lambda text: click.echo(text, err=True))
+    spec = load(shape.source)
+    assert spec.corpus is not None
+    as_written = spec.corpus.model_copy(update={"normalise": False, "stress": False})  # as results so far are
+    spec = spec.model_copy(update={"corpus": as_written})
+    corpus = data.load(spec, HOME, lambda *_: None, lambda text: click.echo(text, err=True))
     training, held_out = (
         tuple(item for item in items if len(item.mel) <= LONGEST)
         for items in (corpus.training, corpus.held_out)
