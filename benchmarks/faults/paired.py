@@ -37,6 +37,10 @@ class Ends:
         return cls(value_at(run, step, worst), float("inf") if gone or not losses else float(losses[-1]))
 
     def is_worse(self, than: "Ends") -> bool:
+        """By its value; by its loss only where its value is not surely better: losses with another number of
+        frames a step do not compare."""
+        if self.value < than.value - MARGIN_DB:
+            return False
         return self.value > than.value + MARGIN_DB or self.loss > than.loss * (1 + MARGIN_LOSS)
 
 

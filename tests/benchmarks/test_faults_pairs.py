@@ -167,3 +167,5 @@ def test_a_share_has_its_interval_and_a_mean_too():
     assert mean([1.0] * 5) == "+1.00 (+1.00 to +1.00)"
     assert Ends(10.0, 1.0).is_worse(Ends(8.9, 1.0))
     assert not Ends(10.0, 1.0).is_worse(Ends(9.1, 0.96))
+    assert Ends(9.1, 1.1).is_worse(Ends(10.0, 1.0))
+    assert not Ends(8.9, 1.1).is_worse(Ends(10.0, 1.0))  # as with fewer frames a step

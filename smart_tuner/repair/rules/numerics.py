@@ -19,6 +19,9 @@ class Integrity(Rule):
     gives_up: ClassVar[str | None] = "FAIL"
     needs = ("silent/", "unchanged/")
     max_remedies: ClassVar[int] = 0
+    min_rate: ClassVar[float] = (
+        1e-3  # of the full learning rate: with less a step may change nothing in float32
+    )
     words: ClassVar[Templates] = {
         "title": ("weights that cannot learn", "веса, которые не обучаются"),
         "cut": ("no gradient reaches {silent}", "градиент не доходит до: {silent}"),
@@ -34,7 +37,9 @@ class Integrity(Rule):
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
         silent = self._counts(health, "silent/")
-        unchanged = self._counts(health, "unchanged/")
+        rate = health.last("learning_rate")
+        is_spent = rate is not None and rate < self.min_rate * settings.learning_rate
+        unchanged = {} if is_spent else self._counts(health, "unchanged/")
         if settings.gate_weight == 0:  # then its gradient is truly zero
             silent.pop("gate", None)
         if not silent and not unchanged:

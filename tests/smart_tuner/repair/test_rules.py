@@ -106,6 +106,11 @@ SIDES = [
     (DeadPrenet(), {"dead": 0.81}, {"dead": 0.8}),
     (Integrity(), {"silent__encoder": 3}, {"silent__encoder": 0}),
     (Integrity(), {"unchanged__encoder": 1}, {"unchanged__encoder": 0}),
+    (  # what no step can change is no code's fault
+        Integrity(),
+        {"unchanged__encoder": 1, "learning_rate": 1.1e-3 * S.learning_rate},
+        {"learning_rate": 0.9e-3 * S.learning_rate},
+    ),
     (
         ExplodingGradient(),
         {"grad_norm": flat(5.1), "unweighted_loss": flat(1.2), "best": CALM},
