@@ -400,6 +400,8 @@ class AutoFix:
         if rule.level > FREE_LEVEL and (beside := self._beside_peers(rule)) is not None:
             is_ill, values = beside
             return None if is_ill else ("like_peers", values)
+        if not self._restraint.searched and not rule.hesitates:
+            return None
         return self._doing_well(rule)
 
     def _standing(self, rule: Rule) -> dict[str, Value] | None:

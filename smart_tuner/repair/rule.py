@@ -91,6 +91,8 @@ class Rule:
     relative: ClassVar[bool] = False  # in parts of what it was
     told_by: ClassVar[tuple[str, ...]] = ("value", "held_out")  # what says whether a repair was worth it
     since: ClassVar[int] = 4  # the version of the policy with which it came
+    # Sound runs look alike: it acts only on a run that does not do well, also where nothing is searched.
+    hesitates: ClassVar[bool] = False
     advises: ClassVar[bool] = False  # it only says what it would do, until a study lets it act
     words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 

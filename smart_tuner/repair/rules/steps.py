@@ -20,9 +20,13 @@ class _Diverging(Rule):
 
 @dataclass(frozen=True)
 class OversizedSteps(_Diverging):
-    """From the start, a step changes the weights far too much: nothing learned so is worth keeping."""
+    """From the start, a step changes the weights far too much: nothing learned so is worth keeping.
+
+    The best draws of a search have large steps, too.
+    """
 
     level, priority, tier, votes = 3, 7, "probe", (1, 1)
+    hesitates: ClassVar[bool] = True
     needs = ("update/", "learning_rate")
     max_remedies: ClassVar[int] = 2
     max_update: float = -1.65  # log10 of a step's change, of the median part; -1 is TheDeepChecker's bound

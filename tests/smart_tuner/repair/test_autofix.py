@@ -736,9 +736,10 @@ def test_without_weights_to_go_back_to_a_search_of_the_rate_is_left_to_judge():
 # By what the run itself is worth
 
 
-def beside(peers, *, worst=10.0, value=None, rules=RULES, **more):
+def beside(peers, *, worst=10.0, value=None, rules=RULES, searched=("batch_size",), **more):
     """A ward as studies of now have it: sound trials are known, or none are."""
-    ward = Ward(rules, restraint=Restraint(peers=peers, **more), planned=2000, worst=worst)
+    restraint = Restraint(frozenset(searched), peers=peers, **more)
+    ward = Ward(rules, restraint=restraint, planned=2000, worst=worst)
     ward.patient.value = value
     return ward
 
@@ -754,6 +755,18 @@ def first_row(ward, rule="poor_alignment"):
 )
 def test_without_peers_a_run_that_says_something_is_only_told_of(value, row):
     assert first_row(beside({}, value=value).days(600, UNALIGNED)) == row
+
+
+class Hesitant(Slow):
+    hesitates = True
+
+
+def test_where_nothing_is_searched_only_a_rule_that_hesitates_asks_how_the_run_does():
+    for rule, kind in ((Slow(), "repair"), (Hesitant(), "alarm")):
+        alone = beside({}, value=9.7, rules=(rule,), searched=()).days(100)
+        assert first_row(alone, rule.name)[0] == kind
+        assert first_row(beside({}, value=9.7, rules=(rule,)).days(100), rule.name) == ("alarm", "doing_well")
+    assert [rule.name for rule in RULES if rule.hesitates] == ["oversized_steps", "overgrown_steps"]
 
 
 def test_a_run_that_has_lost_what_it_was_worth_is_repaired():
