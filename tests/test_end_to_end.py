@@ -148,7 +148,7 @@ def test_the_best_voice_speaks_a_new_text(finished, tmp_path):
     out = tmp_path / "said.wav"
     spoken = finished.run("speak", "small", "a new sentence of 2021", "-o", str(out))
     assert soundfile.info(out).frames > 0  # how long is for a trained voice to know
-    assert "spoken by rule: a new sentence of twenty twenty-one" in spoken.stderr
+    assert "Spoken by rule: a new sentence of twenty twenty-one" in spoken.stderr
     refused = finished.run("speak", "small", "привет", "-o", str(out), code=2)
     assert "U+043F" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -42,7 +42,7 @@ def test_what_a_trace_says_is_what_rules_do(tmp_path, case):
 
 @pytest.mark.parametrize("case", ["F01", "F16"])
 def test_a_trace_knows_what_a_run_was_worth_when_a_rule_asked(tmp_path, case):
-    mine, restraint = pair(tmp_path, case), Restraint(advises=ADVISING)
+    mine, restraint = pair(tmp_path, case), Restraint(frozenset({"batch_size"}), ADVISING)
     entries, is_sure = told(mine.trace(), SHORT, RULES, restraint)
     assert is_sure
     assert "doing_well" in [entry.action for entry in entries]
