@@ -39,12 +39,11 @@ def best_values(spec: Spec, storage: BaseStorage) -> list[Record]:
 
 
 def queue(study: optuna.Study) -> None:
-    """Let the study begin with what it learned, if it was killed before it could: each of it once."""
+    """Enqueue a trial for each of the values that the study is to begin with, unless there is one already."""
     if not (first := begins_as(study)):
         return
     queued = [learned_from(trial) for trial in study.get_trials(deepcopy=False)]
     for record in first:
-        of = record["study"], record["trial"]
-        if of not in queued:
-            told = {"study": record["study"], "trial": record["trial"]}
-            study.enqueue_trial(record["values"], user_attrs={LEARNED_FROM: told})
+        if (record["study"], record["trial"]) not in queued:
+            of = {name: record[name] for name in ("study", "trial")}
+            study.enqueue_trial(record["values"], user_attrs={LEARNED_FROM: of})
