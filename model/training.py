@@ -82,7 +82,7 @@ class Validation:
     gate: float
     gate_accuracy: float  # share of items whose gate opens within 10 frames of their end
     gate_late: float  # share whose gate opens later than that, or never
-    dead: float  # share of the prenet's units that no frame makes larger than zero
+    dead: float  # share of the units of a layer of the prenet that no frame makes larger than zero
     in_training: float  # share of the network's modules that were left in the mode of training
     alignments: tuple[AlignmentMeasures, ...]
     attention: NDArray[np.float32] = field(compare=False)  # (decoder steps, symbols) of the first item

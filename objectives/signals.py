@@ -98,7 +98,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "held-out loss by the batch's own statistics",
         "потери на отложенных данных при нормировке по самому пакету",
     ),
-    "measure.dead": ("prenet units that are never active", "доля неактивных нейронов prenet"),
+    "measure.dead": (
+        "units of a layer of the prenet that are never active",
+        "доля неактивных нейронов в слое prenet",
+    ),
     "measure.in_training": ("modules left in training's mode", "доля модулей в режиме обучения"),
     "measure.dwell": ("time on one symbol", "время на одном знаке"),
     "measure.focus": ("weight of that symbol", "вес этого знака"),

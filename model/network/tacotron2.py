@@ -92,12 +92,13 @@ class Prenet(nn.Module):
         return x
 
     def dead(self, x: Tensor) -> Tensor:
-        """Share of the units of both layers that none of the frames x (..., 80) makes larger than zero."""
+        """Share of a layer's units that none of the frames x (..., 80) makes larger than zero, of the worse
+        of both layers: what one does not let through, the other never gets."""
         alive = []
         for layer in self.layers:
             x = torch.relu(layer(x))
-            alive.append(x.flatten(0, -2).amax(dim=0) > 0)
-        return 1.0 - torch.cat(alive).float().mean()
+            alive.append((x.flatten(0, -2).amax(dim=0) > 0).float().mean())
+        return 1.0 - torch.stack(alive).amin()
 
 
 class Decoder(nn.Module):

@@ -45,7 +45,7 @@ MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 NOTHING: Mapping[str, Value] = {}
 EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared
 POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finite, the weights are not either
-POLICY_VERSION = 6  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 7  # of this file and of what the rules' code does with their thresholds
 FIRST_VERSION = 4  # that of studies whose rules act on every setting, and judge themselves
 
 
@@ -400,7 +400,8 @@ class AutoFix:
         if rule.level > FREE_LEVEL and (beside := self._beside_peers(rule)) is not None:
             is_ill, values = beside
             return None if is_ill else ("like_peers", values)
-        if not self._restraint.searched and not rule.hesitates:
+        alone = not self._restraint.searched
+        if alone and (not rule.hesitates or any(self.repairs())):  # what was ill once is not like sound runs
             return None
         return self._doing_well(rule)
 
@@ -456,7 +457,7 @@ class AutoFix:
         """Whether the run lies outside of where the study's sound trials were at its age, and by which
         measure; None where too few are known."""
         peers = self._restraint.peers or {}
-        name = rule.target if rule.target in peers else VALUE
+        name = rule.target if rule.target is not None and rule.target in peers else VALUE
         now = self._value(rule) if name == VALUE else self.health.newest(name)
         at = max((step for step in peers.get(name, {}) if step <= self._age), default=None)
         if at is None or now is None:

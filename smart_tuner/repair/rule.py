@@ -86,8 +86,9 @@ class Rule:
     needs: ClassVar[tuple[str, ...]] = ()  # measures, settings and ways without which it is idle
     max_remedies: ClassVar[int] = 3  # changes that it may make in a trial
     gives_up: ClassVar[str | None] = "PRUNED"  # the trial's end; None: only reported
-    target: ClassVar[str] = "unweighted_loss"  # the measure whose change says that the fault is gone,
-    gain: ClassVar[float] = 0.0  # and how much it must change; its sign is the good way,
+    # The measure whose change says that the fault is gone; None: it is a setting, and gone with it.
+    target: ClassVar[str | None] = "unweighted_loss"
+    gain: ClassVar[float] = 0.0  # how much it must change; its sign is the good way,
     relative: ClassVar[bool] = False  # in parts of what it was
     told_by: ClassVar[tuple[str, ...]] = ("value", "held_out")  # what says whether a repair was worth it
     since: ClassVar[int] = 4  # the version of the policy with which it came
@@ -119,6 +120,8 @@ class Rule:
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         """Whether the fault is gone; what that was worth, the run's own measure says (outcome.py)."""
+        if self.target is None:
+            return True
         if self.target not in before or self.target not in after:
             return False
         change = after[self.target] - before[self.target]

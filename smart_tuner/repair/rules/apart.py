@@ -54,8 +54,7 @@ class SpentRate(Rule):
 
     level, priority, tier, votes = 4, 11, "probe", (1, 1)
     since: ClassVar[int] = 5
-    target: ClassVar[str] = "held_out"
-    gain, relative = -0.01, True
+    target: ClassVar[str | None] = None
     gives_up: ClassVar[str | None] = None
     max_remedies: ClassVar[int] = 1
     needs = ("learning_rate", "warmup_steps", "decay_start_step", "decay_half_life")
@@ -92,7 +91,8 @@ class SpentRate(Rule):
 
 @dataclass(frozen=True)
 class DeadPrenet(Rule):
-    """Most units of the prenet are zero whatever frame comes: the decoder hardly hears what it said."""
+    """Most units of a layer of the prenet are zero whatever frame comes: the decoder hardly hears what it
+    said."""
 
     level, priority, target, gain = 4, 6, "dead", -0.1
     since: ClassVar[int] = 5
@@ -103,8 +103,8 @@ class DeadPrenet(Rule):
     words: ClassVar[Templates] = {
         "title": ("a dead prenet", "неактивный prenet"),
         "dead": (
-            "{dead:.0%} of the prenet's units are zero in every frame",
-            "{dead:.0%} нейронов prenet равны нулю в каждом кадре",
+            "{dead:.0%} of the units of a layer of the prenet are zero in every frame",
+            "{dead:.0%} нейронов в слое prenet равны нулю в каждом кадре",
         ),
         "renew_prenet": ("give the prenet new weights", "дать prenet новые веса"),
     }
@@ -124,8 +124,7 @@ class ClearPrenet(Rule):
 
     level, priority, votes = 5, 3, (1, 1)
     since: ClassVar[int] = 5
-    target: ClassVar[str] = "value"
-    gain, relative = -0.1, True
+    target: ClassVar[str | None] = None
     gives_up: ClassVar[str | None] = None
     max_remedies: ClassVar[int] = 1
     needs = ("p_prenet_dropout", "p_frame_dropout")

@@ -84,5 +84,5 @@ class NarrowBatch(Rule):
         return Alarm("few_clips", {"batch_size": settings.batch_size})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        sizes = self.clips, 2 * self.clips
+        sizes = 2 * self.clips, self.clips  # with more clips a step, a voice gets along in fewer of them
         return [Action("more_clips", {"batch_size": size}, values={"size": size}) for size in sizes]

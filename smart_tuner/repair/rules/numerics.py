@@ -8,7 +8,7 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates, Value
-from smart_tuner.repair.rules.reading import slower
+from smart_tuner.repair.rules.reading import median, slower
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,45 @@ class StuntedPart(Rule):
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         return True  # parts that stayed stunted would have been an alarm of their own
+
+
+@dataclass(frozen=True)
+class UnfitStart(Rule):
+    """The first weights lose far more than the best constant frame does, as new ones never do: those of a
+    warm start are too large, or are of mels of another scale."""
+
+    level, priority, votes = 1, 7, (1, 1)
+    since: ClassVar[int] = 7
+    gives_up: ClassVar[str | None] = None
+    max_remedies: ClassVar[int] = 1
+    gain, relative = -0.1, True
+    needs = ("constant", "unweighted_loss", "update/", "reinitialise")
+    max_loss: float = 2.2  # of what the best constant frame loses; 260 healthy starts: 1.1 to 1.7
+    first_steps: int = 20  # at the first validation, if that comes later
+    words: ClassVar[Templates] = {
+        "title": ("a start that fits worse than none", "начальные веса хуже, чем никакие"),
+        "too_lossy": (
+            "the first weights lose {times:.1f} times what the best constant frame does; new ones lose less "
+            "than {bound:g} times that: they are too large, or of mels of another scale",
+            "потери начальных весов в {times:.1f} раза больше, чем у лучшего постоянного кадра, а у новых "
+            "весов — меньше чем в {bound:g} раза: эти веса слишком велики или обучены на мел-спектрах "
+            "другого масштаба",
+        ),
+        "renew_all": ("begin with new weights", "начать с новых весов"),
+    }
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        loss, constant = median(health, "unweighted_loss"), health.last("constant")
+        if loss is None or not constant or health.age > max(self.first_steps, health.pace.validate_every):
+            return None
+        times = loss / constant
+        if times <= self.max_loss:
+            return None
+        parts = tuple(name.removeprefix("update/") for name in health.names("update/"))
+        return Alarm("too_lossy", {"times": times, "bound": self.max_loss}, parts=parts)
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("renew_all", renew=True)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import peer
 from model.data.corpus import collate
-from model.network.tacotron2 import FreeRunning, Tacotron2
+from model.network.tacotron2 import FreeRunning, Prenet, Tacotron2
 from model.settings import Dimensions, Settings
 from model.speech.stopping import StopWatch
 
@@ -31,6 +31,16 @@ def public_names():
         "decoder.gate_layer.linear_layer.bias": (1,),
         "postnet.convolutions.4.1.weight": (80,),
     }
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_prenet_is_as_dead_as_its_worse_layer(layer):
+    prenet = Prenet(80, 40)
+    frames = torch.rand(3, 7, 80)
+    for each in prenet.layers:
+        torch.nn.init.constant_(each.linear_layer.weight, 0.1)
+    prenet.layers[layer].linear_layer.weight.data[:36] = -0.1
+    assert prenet.dead(frames).item() == pytest.approx(0.9)
 
 
 def test_the_full_network_has_the_public_names_shapes_and_size():

@@ -769,6 +769,14 @@ def test_where_nothing_is_searched_only_a_rule_that_hesitates_asks_how_the_run_d
     assert [rule.name for rule in RULES if rule.hesitates] == ["oversized_steps", "overgrown_steps"]
 
 
+def test_a_run_that_was_repaired_once_is_not_taken_for_a_sound_one():
+    ward = beside({}, value=9.7, rules=(Divergence(), Hesitant()), searched=()).days(400)
+    assert first_row(ward, "hesitant") == ("alarm", "doing_well")
+    ward.days(600, GOOD, STEP | {"unweighted_loss": 3.0})
+    rows = [(row.kind, row.rule) for row in ward.patient.rows]
+    assert ("repair", "hesitant") in rows[rows.index(("repair", "divergence")) :]
+
+
 def test_a_run_that_has_lost_what_it_was_worth_is_repaired():
     ward = beside({}, value=5.0).days(400)
     ward.fix.judged(400, 5.0)

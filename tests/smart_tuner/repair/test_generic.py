@@ -189,7 +189,7 @@ def test_a_part_of_zeros_is_no_fault_where_no_part_can_be_given_new_weights():
 
 def test_narrow_batches_are_widened():
     course = Course(RATE | {"batch_size": 2}).go(noisy(100))
-    assert course.repairs() == [("narrow_batch", None, {"batch_size": (2, 8)})]
+    assert course.repairs() == [("narrow_batch", None, {"batch_size": (2, 16)})]
 
 
 def test_clips_stand_out_without_a_milestone_too():

@@ -37,6 +37,7 @@ from smart_tuner.repair.rules import (
     StuckAttention,
     StuntedPart,
     TextIgnored,
+    UnfitStart,
     UnlikeClips,
     UnstableLoss,
     VanishingGradients,
@@ -77,6 +78,7 @@ LATE = UNALIGNED | {"diagonal_score": 0.59, "held_out": 0.49, "steps": 200}
 SLOW = UNALIGNED | {"held_out": 0.71, "steps": 175}
 LEARNED = {"diagonal_score": 0.9, "guided": 0.02}
 CALM = {"unweighted_loss": 1.0, "grad_norm": 0.5, "guided": 0.02, "loss_spread": 0.05}
+UNFIT = {"unweighted_loss": [2.3] * 20, "constant": 1.0, "update__encoder": -2.0, "steps": 25}
 # rule, a sick chart, and what in it makes it healthy
 SIDES = [
     (  # lost on held-out clips, and on those that are trained on
@@ -104,6 +106,9 @@ SIDES = [
     (SpentRate(), {"learning_rate": 4.9e-5, "steps": 300}, {"learning_rate": 5.1e-5}),
     (SpentRate(), {"learning_rate": 4.9e-5, "steps": 300}, {"steps": 301}),
     (DeadPrenet(), {"dead": 0.81}, {"dead": 0.8}),
+    (UnfitStart(), UNFIT, {"unweighted_loss": [2.1] * 20}),
+    (UnfitStart(), UNFIT, {"constant": 1.1}),
+    (UnfitStart(), UNFIT, {"steps": 26}),
     (Integrity(), {"silent__encoder": 3}, {"silent__encoder": 0}),
     (Integrity(), {"unchanged__encoder": 1}, {"unchanged__encoder": 0}),
     (  # what no step can change is no code's fault
@@ -497,6 +502,19 @@ def test_a_gradient_vanishes_that_clipping_leaves_hardly_anything_of(norm, seen)
 def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
     few = having(batch_size=batch, micro_batches=parts)
     assert (NarrowBatch().sees(chart(unweighted_loss=1.0), few) is not None) == seen
+
+
+def test_a_start_that_is_worse_than_none_gets_new_weights_in_every_part():
+    health = chart(**UNFIT | {"update__decoder": -3.0})
+    assert set(UnfitStart().sees(health, S).parts) == {"encoder", "decoder"}
+    [remedy] = UnfitStart().remedies(S)
+    assert remedy.renew
+
+
+@pytest.mark.parametrize("rule", [SpentRate(), ClearPrenet()], ids=lambda rule: rule.name)
+def test_a_fault_that_is_a_setting_is_gone_with_it(rule):
+    worse = {"held_out": 1.0, "value": 5.0}, {"held_out": 1.1, "value": 5.5}
+    assert rule.helped(*worse, chart(loss=1.0))
 
 
 def test_a_guide_is_let_go_in_two_steps():
