@@ -120,7 +120,8 @@ class Outcome:
                 continue
             # A trend may flatten by itself: beyond what was reached, only what was lost is harm.
             usual = max(expected, points[-1][1]) if beyond else expected
-            if found > usual + LEAST[name] * abs(usual):
+            least = min(value for _, value in new[-2:])  # a single one scatters, and what is undone is dear
+            if least > usual + LEAST[name] * abs(usual):
                 return Told("harm", name, found, usual)
             seen = Told("no effect", name, found, expected)
             if age >= self.until and len(new) > 1:
