@@ -27,7 +27,7 @@ from smart_tuner.lazy import LazyModule
 from smart_tuner.notify.telegram.client import ChatError
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone, StorageLost, in_short
 from smart_tuner.store.storage import ForeignTables, SchemaError, StoreError
-from studies.commands import data, doctor, notify, reading, show, storage, voice, work
+from studies.commands import data, doctor, first_study, notify, reading, show, storage, voice, work
 from studies.commands.place import Place, WorkdirError
 from studies.commands.scheduler import LaunchError
 from studies.file.code import CodeError
@@ -50,6 +50,7 @@ else:  # they load torch, which takes longer than all that a command needs which
 
 
 VERBS = {
+    "new": first_study.new,
     "start": work.start,
     "resume": work.resume,
     "worker": work.join,

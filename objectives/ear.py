@@ -5,10 +5,11 @@ is held against the text, letter by letter and word by word. It comes with the e
 """
 
 import importlib.util
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.data.cutting import Heard, Span
 from model.extras import installing
 from model.speech.text import FRONT_ENDS, TextError
 from objectives.signals import NOBODY
@@ -102,6 +104,27 @@ class Ear:
         cer = jiwer.cer(right, found)
         return Transcription(heard, min(1.0, cer), min(1.0, jiwer.wer(right, found)))
 
+    def words(self, sound: NDArray[np.float32], progress: Callable[[int, int], None]) -> list[Heard]:
+        """All words of a sound (N,) of HEARD_RATE, as long as it may be, with their times.
+
+        Args:
+            progress: called with the seconds that are done, and all.
+        """
+        self._frames = 30 * FRAMES_A_SECOND
+        segments, about = self.model.transcribe(
+            sound,
+            language=self.language,
+            beam_size=1,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        found: list[Heard] = []
+        for segment in segments:
+            progress(int(segment.end), math.ceil(about.duration))
+            found += [Heard(w.word.strip(), float(w.start), float(w.end)) for w in segment.words]
+        return found
+
     def encoded(self, sound: NDArray[np.float32]) -> tuple[Any, int]:
         """What the recognizer makes of a sound (N,) of HEARD_RATE and at most 30 s; with its frames."""
         from faster_whisper.audio import pad_or_trim
@@ -127,6 +150,18 @@ class Ear:
             max_new_tokens=10 + TOKENS_A_SECOND * -(-len(sound) // HEARD_RATE),
         )
         return " ".join(segment.text.strip() for segment in segments)
+
+
+def speech_in(sound: NDArray[np.float32]) -> list[Span]:
+    """Where in a sound (N,) of HEARD_RATE somebody speaks: by Silero VAD, as faster-whisper brings it. Pauses
+    are of a tenth of a second at least."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    options = VadOptions(
+        threshold=0.5, min_speech_duration_ms=0, min_silence_duration_ms=100, speech_pad_ms=0
+    )
+    found = get_speech_timestamps(sound, options)
+    return [(span["start"] / HEARD_RATE, span["end"] / HEARD_RATE) for span in found]
 
 
 def recognizer_of(chosen: str) -> str | None:

@@ -12,9 +12,13 @@ from studies.file.spec import load
 from studies.report.outputs import UserPath
 
 if TYPE_CHECKING:
+    from objectives import ear
     from studies.callbacks import terminal as display
-    from studies.run import data, tacotron2
+    from studies.report import clips_page
+    from studies.run import data, recordings, tacotron2
 else:
+    ear, recordings = LazyModule("objectives.ear"), LazyModule("studies.run.recordings")
+    clips_page = LazyModule("studies.report.clips_page")
     data, tacotron2 = LazyModule("studies.run.data"), LazyModule("studies.run.tacotron2")
     display = LazyModule("studies.callbacks.terminal")
 
@@ -52,6 +56,60 @@ def data_check(
         raise data.listed(DataError(found.refusal, found), listing)
     if spec is not None:
         tacotron2.check_sample_text(spec, found, settings.front_end(folder))
+
+
+@data_group.command("make")
+@click.argument("source", type=UserPath(exists=True))
+@click.option("-o", "--output", type=UserPath(file_okay=False), required=True, help="The corpus' folder.")
+@click.option(
+    "--script",
+    type=UserPath(exists=True, dir_okay=False),
+    help="What is read in SOURCE (.txt, .srt, .vtt); default: the file of its name beside it.",
+)
+@click.option("--language", type=click.Choice(["en", "ru"]), default="en", show_default=True)
+@click.option(
+    "--longest", type=click.FloatRange(2, 30), default=10.0, show_default=True, help="Seconds of a clip."
+)
+@click.option(
+    "--most-errors",
+    type=click.FloatRange(0, 100),
+    default=30.0,
+    show_default=True,
+    help="A clip is left out of which more letters in 100 are heard otherwise than written.",
+)
+@click.option(
+    "--recognizer", default="base", show_default=True, help="A Whisper model, or the folder of one."
+)
+@click.pass_obj
+def data_make(
+    place: Place,
+    source: Path,
+    output: Path,
+    script: Path | None,
+    language: str,
+    longest: float,
+    most_errors: float,
+    recognizer: str,
+) -> None:
+    """Cut SOURCE, a long recording or a folder of them, into a corpus to train on.
+
+    Each is aligned with its script, cut at pauses, evened in loudness, and every clip is heard once more. A
+    recording without a script gets what was heard as its texts: drafts, to be read.
+    """
+    hears = ear.Ear(ear.recognizer_of(recognizer) or recognizer, language)
+    found = recordings.recordings_of(source, script)
+    making = recordings.Making(longest=longest, most_errors=most_errors)
+    with display.Terminal(place.console) as terminal:
+        rows = recordings.make(found, output, hears, making, terminal.progress)
+    drafts = any(text is None for _, text in found)
+    page = output / "clips.html"
+    page.write_text(clips_page.page(rows, output.name, drafts), "utf-8")
+    for line in recordings.told(rows, output):
+        click.echo(line)
+    if drafts:
+        click.echo("Texts without a script are drafts: read them before you train on them.")
+    click.echo(f"Listen through them: {page}")
+    click.echo(f"Next: run_study.py data check {output} --language {language}")
 
 
 @data_group.command("prepare")

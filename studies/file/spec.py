@@ -60,6 +60,7 @@ from studies.file.table import Fault, Table, refuse
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_NAME = 64  # of a study, in characters
+NAME = re.compile(rf"\w[\w.-]{{0,{LONGEST_NAME - 1}}}")
 # When a study goes on.
 MAY_DIFFER = {"name", "question", "budget", "search", "finish", "notify", "callbacks", "speech", "ear"}
 NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with what it did
@@ -151,7 +152,7 @@ class Spec(Table):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(rf"\w[\w.-]{{0,{LONGEST_NAME - 1}}}", name):
+        if not NAME.fullmatch(name):
             refuse(
                 [((), f'is "{name}", but names a folder: only letters, digits, ".", "-", "_"; 64 at most')]
             )

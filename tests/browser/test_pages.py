@@ -5,14 +5,13 @@ import re
 import sqlite3
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 
+import in_browser
 import pytest
+from in_browser import until
 from own_objective import own_study
 from pages_running import Served, small_study
 from ports import free_ports
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -22,12 +21,7 @@ from dashboards.pages import records
 from dashboards.server import InThread, bound
 from smart_tuner.store.storage import open_storage
 
-DRIVER = Path("/usr/bin/chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not DRIVER.exists(), reason="no browser: apt-get install chromium chromium-driver"),
-    pytest.mark.timeout(900),
-]
-SECONDS = 180
+pytestmark = in_browser.MARKS
 # What MLflow's page asks for and does without: whether users log in, its assistant, its gateway.
 REFUSED = ("/mlflow/users/current", "/mlflow/assistant/", "/mlflow/gateway-proxy")
 
@@ -39,36 +33,11 @@ def served(tmp_path_factory, mlflow_file):
     served.end()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    for flag in (
-        *("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync"),
-        *("disable-component-update", "no-first-run", "window-size=1280,1800", "lang=en"),
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_page_load_timeout(SECONDS)
-    driver.set_script_timeout(SECONDS)
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def home(browser, served):
     browser.get(served.entrance("home"))
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "#trials tr"))
     return browser
-
-
-def until(found):
-    deadline = time.monotonic() + SECONDS
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return value
 
 
 def text(browser, selector):
