@@ -47,12 +47,15 @@ class Joined:
 
     rate: int
     script: list[Said] = field(default_factory=list)
-    spans: list[tuple[str, float, float]] = field(default_factory=list)  # what each stretch really says
+    # What each stretch says, by the text that it is of ("": something else), and how many letters of it.
+    spans: list[tuple[str, float, float, float]] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, wave: Wave, says: str, pause: float) -> None:
-        self.spans.append((says, self.seconds, self.seconds + len(wave) / self.rate))
+    def add(self, wave: Wave, says: str, share: float, pause: float) -> None:
+        """Args: share: of the text's recording."""
+        end = self.seconds + len(wave) / self.rate
+        self.spans.append((says, share * len(letters(says)), self.seconds, end))
         self.waves += [wave, np.zeros(round(pause * self.rate), np.float32)]
         self.seconds += len(wave) / self.rate + pause
 
@@ -94,8 +97,10 @@ def joined(voice: Voice, first: int, minutes: float, kind: str, seed: int) -> Jo
         if said.kind == CLEAN:
             said.start, said.end = found.seconds + start, found.seconds + end
         found.script.append(said)
-        for part, says in parts(voice, said, name, wave, rate, number, chance):
-            found.add(part, says, chance.uniform(*GAP))
+        stretches = list(parts(voice, said, name, wave, rate, number, chance))
+        for k, (part, says) in enumerate(stretches, start=1):
+            in_one_go = said.kind == "misread" and k < len(stretches)
+            found.add(part, says, len(part) / len(wave), 0.0 if in_one_go else chance.uniform(*GAP))
     return found
 
 
@@ -119,7 +124,9 @@ def parts(
         else:  # a fifth of it is other words
             a, b = round(0.35 * len(wave)), round(0.55 * len(wave))
             begin = min(rate // 2, max(0, len(other) - (b - a)))
-            yield np.concatenate([wave[:a], other[begin : begin + b - a], wave[b:]]), ""
+            yield wave[:a], said.text
+            yield other[begin : begin + b - a], ""
+            yield wave[b:], said.text
 
 
 def judged(found: Joined, rows: Sequence[recordings.Row]) -> dict[str, str]:
@@ -157,11 +164,13 @@ def seconds(row: recordings.Row) -> tuple[float, float]:
 def is_right(found: Joined, row: recordings.Row) -> bool:
     """Whether the stretches of a clip say its text, and no more than it, as far as their lengths tell."""
     start, end = seconds(row)
-    parts = [(says, min(b, end) - max(a, start), b - a) for says, a, b in found.spans]
-    inside = [(says, part / whole) for says, part, whole in parts if part > 0.2]
-    said = letters(" ".join(says for says, _ in inside))
-    usual = sum(share * len(letters(says)) for says, share in inside)
-    text = letters(row.text)
+    inside = [
+        (says, count * (min(b, end) - max(a, start)) / (b - a))
+        for says, count, a, b in found.spans
+        if min(b, end) - max(a, start) > 0.2
+    ]
+    said, text = letters(" ".join(dict.fromkeys(says for says, _ in inside))), letters(row.text)
+    usual = sum(count for _, count in inside)
     return all(says for says, _ in inside) and text in said and usual < 1.6 * len(text) + 5
 
 

@@ -1,11 +1,14 @@
 """Verbs for recordings: check a folder of them, or fetch a corpus."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from model.data.preflight import DataError, check
+from model.data.mending import mend
+from model.data.metadata import printable
+from model.data.preflight import CorpusSettings, DataError, check
 from smart_tuner.lazy import LazyModule
 from studies.commands.place import Place
 from studies.file.spec import load
@@ -28,20 +31,34 @@ def data_group() -> None:
     """Check recordings, or fetch a corpus."""
 
 
+def checked_as(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say as what a corpus is checked."""
+    for option in (
+        click.option("--resample-from", type=click.IntRange(min=1), help="The recordings' rate, if another."),
+        click.option("--language", type=click.Choice(["en", "ru"]), help="Default: en."),
+        click.option("--study", help="Check as this study would: its limits, frames a step, language, rate."),
+    ):
+        command = option(command)
+    return command
+
+
+def _settings(study: str | None, language: str | None, resample_from: int | None) -> CorpusSettings:
+    if study and (language or resample_from):
+        raise click.UsageError("--language and --resample-from stand in the file of --study.")
+    if study:
+        return load(study).voice.corpus_settings()
+    return data.usual_settings(language or "en", resample_from)
+
+
 @data_group.command("check")
 @click.argument("folder", type=UserPath())
-@click.option("--study", help="Check as this study would: its limits, frames a step, language and rate.")
-@click.option("--language", type=click.Choice(["en", "ru"]), help="Default: en.")
-@click.option("--resample-from", type=click.IntRange(min=1), help="The recordings' sample rate, if another.")
+@checked_as
 @click.pass_obj
 def data_check(
     place: Place, folder: Path, study: str | None, language: str | None, resample_from: int | None
 ) -> None:
     """Read every row and clip of FOLDER (metadata.csv, wavs/) and list what training would refuse."""
-    if study and (language or resample_from):
-        raise click.UsageError("--language and --resample-from stand in the file of --study.")
-    spec = load(study) if study else None
-    settings = spec.voice.corpus_settings() if spec else data.usual_settings(language or "en", resample_from)
+    settings, spec = _settings(study, language, resample_from), load(study) if study else None
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
     place.workdir.mkdir(parents=True, exist_ok=True)
@@ -56,6 +73,44 @@ def data_check(
         raise data.listed(DataError(found.refusal, found), listing)
     if spec is not None:
         tacotron2.check_sample_text(spec, found, settings.front_end(folder))
+
+
+@data_group.command("fix")
+@click.argument("folder", type=UserPath(exists=True, file_okay=False))
+@click.option("--leave-out", is_flag=True, help="Take out the rows, too, with which anything else is wrong.")
+@checked_as
+@click.pass_obj
+def data_fix(
+    place: Place,
+    folder: Path,
+    leave_out: bool,
+    study: str | None,
+    language: str | None,
+    resample_from: int | None,
+) -> None:
+    """Put the right letters into FOLDER's metadata.csv where look-alikes of another alphabet stand, and take
+    out invisible characters; the file as it was is kept beside it."""
+    settings = _settings(study, language, resample_from)
+    with display.Terminal(place.console) as terminal:
+        done = mend(
+            folder, settings, leave_out, lambda n, total: terminal.progress("checking clips", n, total)
+        )
+    for change in done.changes:
+        mends = ", ".join(
+            f"{_named(a)} to {_named(b)}" if b else f"{_named(a)} out" for a, b in change.mends.items()
+        )
+        click.echo(f"line {change.line}: {mends}")
+    for problem in done.left_out:
+        click.echo(f"{problem}: taken out")
+    if done.kept_as is None:
+        click.echo("Nothing was to be mended.")
+    else:
+        lines = f"{len(done.changes)} lines were mended, {len({p.line for p in done.left_out})} taken out."
+        click.echo(f"{lines} The file as it was: {done.kept_as}")
+
+
+def _named(character: str) -> str:
+    return f"{printable(character)!r} (U+{ord(character):04X})"
 
 
 @data_group.command("make")

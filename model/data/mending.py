@@ -1,0 +1,106 @@
+"""Mend a metadata.csv: letters of another alphabet that look right, invisible characters, and rows that
+training would leave out. The file as it was stays beside the new one."""
+
+import shutil
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from model.data.metadata import METADATA, WAVES, read_lines
+from model.data.preflight import CorpusSettings, DataError, Problem, Progress, check, no_progress
+from model.speech.text import REMOVE, WRITE_OUT, FrontEnd
+
+MOST_LEFT_OUT = 0.5  # of the rows
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line whose text was mended: what was put in the place of which characters ("": nothing)."""
+
+    line: int
+    mends: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was done. Args: kept_as: the file as it was; None: nothing was to be done."""
+
+    changes: tuple[Change, ...]
+    left_out: tuple[Problem, ...]
+    kept_as: Path | None
+
+
+def mend(folder: Path, settings: CorpusSettings, leave_out: bool, progress: Progress = no_progress) -> Mended:
+    """Mend a corpus' metadata.csv in its place.
+
+    Args:
+        leave_out: rows with which anything is wrong after that are taken out.
+
+    Raises:
+        DataError: the folder is no corpus, or most of its rows would go.
+        OSError: a file cannot be written; metadata.csv is then as it was.
+    """
+    if not (folder / METADATA).is_file():
+        check(folder, settings)  # which says what is missing
+    content = (folder / METADATA).read_bytes()
+    front_end, changes, lines = settings.front_end(folder), list[Change](), dict[int, bytes]()
+    for number, line in read_lines(content)[0]:
+        lines[number] = line
+        try:
+            start, separator, text = line.decode("utf-8").rpartition("|")
+        except UnicodeDecodeError:
+            continue  # of another encoding, which `check` names
+        mended, mends = mended_text(front_end, text)
+        if mends:
+            lines[number] = f"{start}{separator}{mended}".encode()
+            changes.append(Change(number, mends))
+    left_out = _bad(folder, lines, settings, progress) if leave_out else ()
+    for problem in left_out:
+        lines.pop(problem.line, None)
+    if not changes and not left_out:
+        return Mended((), (), None)
+    kept_as = next(p for n in range(1, 10**6) if not (p := folder / f"metadata-before-{n}.csv").exists())
+    shutil.copyfile(folder / METADATA, kept_as)
+    part = folder / f"{METADATA}.part"
+    part.write_bytes(_file(lines))
+    part.replace(folder / METADATA)
+    return Mended(tuple(changes), left_out, kept_as)
+
+
+def mended_text(front_end: FrontEnd, text: str) -> tuple[str, dict[str, str]]:
+    """A text with the right letters, as far as they are known, and what was done to it."""
+    text, mends = unicodedata.normalize("NFC", text), dict[str, str]()
+    before = None
+    while before != text:  # without an invisible character, words may tell more
+        before = text
+        for character, mend in front_end.mends(text).items():
+            right = "" if mend == REMOVE else mend
+            for wrong, put in {character: right, character.upper(): right.upper()}.items():
+                if mend != WRITE_OUT and len(wrong) == 1 and wrong in text:
+                    text, mends[wrong] = text.replace(wrong, put), put
+    return text, mends
+
+
+def _bad(
+    folder: Path, lines: dict[int, bytes], settings: CorpusSettings, progress: Progress
+) -> tuple[Problem, ...]:
+    """What would be wrong with the mended rows, by their lines in the old file. Raises DataError where that
+    is most of them: then something is wrong with all."""
+    with TemporaryDirectory() as place:
+        (Path(place) / WAVES).symlink_to((folder / WAVES).resolve(), target_is_directory=True)
+        for extra in folder.glob("*.tsv"):  # the lexicon
+            (Path(place) / extra.name).symlink_to(extra.resolve())
+        (Path(place) / METADATA).write_bytes(_file(lines))
+        report, numbers = check(Path(place), settings, progress), list(lines)
+    bad = {problem.line for problem in report.problems}
+    if report.refusal and len(bad) > MOST_LEFT_OUT * len(lines):
+        raise DataError(report.refusal.replace(place, str(folder)), report)
+    return tuple(
+        Problem(problem.id, problem.reason, problem.detail, numbers[problem.line - 1])
+        for problem in report.problems
+    )
+
+
+def _file(lines: dict[int, bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines.values())

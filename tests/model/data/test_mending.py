@@ -1,0 +1,85 @@
+"""What `data fix` does to a metadata.csv: only what it says, and nothing of the old file is lost."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import run_study
+from model.data.mending import mended_text
+from model.data.preflight import CorpusSettings, check
+from model.speech.audio import write_wave
+from model.speech.text import FRONT_ENDS, WRITE_OUT
+
+TEXTS = {f"c{n:02d}": f"мама мыла раму раз {'да ещё ' * (n % 4)}и все рады" for n in range(24)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine" / "wavs").mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    for name, text in TEXTS.items():
+        wave = noise.normal(0, 0.1, 22050 * len(text) // 14).astype(np.float32)
+        write_wave(tmp_path / "mine" / "wavs" / f"{name}.wav", wave, 22050)
+    write(tmp_path / "mine", TEXTS)
+    return tmp_path / "mine"
+
+
+def write(folder, texts):
+    (folder / "metadata.csv").write_text("".join(f"{n}|{t}\n" for n, t in texts.items()), "utf-8")
+
+
+def fix(folder, *options, code=0):
+    home = str(folder.parent / "runs")
+    assert run_study.main(["--home", home, "data", "fix", str(folder), "--language", "ru", *options]) == code
+
+
+def texts_of(folder):
+    lines = (folder / "metadata.csv").read_text("utf-8").splitlines()
+    return dict(line.split("|") for line in lines)
+
+
+def test_look_alikes_and_invisible_characters_are_mended_and_told(folder, capsys):
+    wrong = TEXTS | {"c03": "M\u0430м\u200bа мылa раму", "c05": TEXTS["c05"].replace("о", "o")}
+    write(folder, wrong)
+    before = (folder / "metadata.csv").read_bytes()
+    fix(folder)
+    found = texts_of(folder)
+    assert found["c03"].casefold() in ("мама мыла раму", "мам\u200bа мыла раму")  # dropped when it is read
+    assert {name: found[name] for name in TEXTS if name != "c03"} == {
+        n: t for n, t in TEXTS.items() if n != "c03"
+    }
+    assert (folder / "metadata-before-1.csv").read_bytes() == before
+    told = capsys.readouterr().out
+    assert "line 4: " in told and "'a' (U+0061) to 'а' (U+0430)" in told and "metadata-before-1.csv" in told
+    assert not check(folder, CorpusSettings("ru")).unknown_characters
+
+
+def test_rows_that_training_would_leave_out_are_taken_out_when_that_is_asked_for(folder, capsys):
+    (folder / "wavs" / "c07.wav").unlink()
+    fix(folder)
+    assert "Nothing was to be mended" in capsys.readouterr().out
+    fix(folder, "--leave-out")
+    assert texts_of(folder) == {n: t for n, t in TEXTS.items() if n != "c07"}
+    assert "line 8: c07: missing audio" in capsys.readouterr().out
+    assert not check(folder, CorpusSettings("ru")).problems
+
+
+def test_where_most_rows_would_go_nothing_is_done(folder, capsys):
+    (folder / "metadata.csv").write_bytes((folder / "metadata.csv").read_text("utf-8").encode("cp1251"))
+    before = (folder / "metadata.csv").read_bytes()
+    fix(folder, "--leave-out", code=5)
+    assert "bad encoding" in capsys.readouterr().err
+    fix(folder)
+    assert (folder / "metadata.csv").read_bytes() == before
+    assert not list(folder.glob("metadata-before*"))
+
+
+@given(st.text("мамараoaxcp Ккy\u200b\u00ad,.!漢Q", max_size=30), st.sampled_from(["ru", "en"]))
+def test_a_mended_text_has_no_mend_left_and_no_other_change(text, language):
+    front_end = FRONT_ENDS[language]
+    mended, mends = mended_text(front_end, text)
+    assert set(front_end.mends(mended).values()) <= {WRITE_OUT}
+    for wrong, right in mends.items():
+        text = text.replace(wrong, right)
+    assert mended == text
