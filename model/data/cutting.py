@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SHORTEST, LONGEST = 1.0, 10.0  # seconds of a clip
+# Letters in a hundred that may be heard otherwise than written: short phrases of names came to 42 at most,
+# other texts to 71 at least (recorded Russian, Festvox).
+MOST_ERRORS = 55.0
 LEAST_HEARD = 0.65  # of a phrase's letters; with fewer, nobody said it
 LEAST_UNWRITTEN = 8  # letters heard in a row that the script lacks: more than a recognizer makes up
 SOLID = 3  # letters heard in a row as they are written: fewer may match by chance, and tell no time
@@ -88,8 +92,8 @@ def cut(
     heard: Sequence[Heard],
     speech: Sequence[Span],
     letters: Letters,
-    shortest: float = 1.0,
-    longest: float = 10.0,
+    shortest: float = SHORTEST,
+    longest: float = LONGEST,
 ) -> Cuts:
     """Clips of a recording whose script is known.
 

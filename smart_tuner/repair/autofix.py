@@ -449,9 +449,18 @@ class AutoFix:
         return "doing_well", {"value": now[1], **self._would_do(rule)}
 
     def _did_harm(self, rule: Rule) -> bool:
-        """Whether a repair of this rule made this very run worse."""
-        mine = (e for e in self.entries if e.rule == rule.name and e.verdict == "harm")
-        return any("expected" in entry.action_values for entry in mine)
+        """Whether a repair of this rule made this very run worse, or another rule's that changed a setting as
+        its next one would."""
+        verdicts = [e for e in self.entries if e.verdict == "harm" and "expected" in e.action_values]
+        if any(entry.rule == rule.name for entry in verdicts):
+            return True
+        undone = {entry.parent for entry in verdicts}
+        _, action, _ = self._next_action(rule)
+        would = {} if action is None else self._changes(action)
+        did = [change for e in self.repairs() if e.seq in undone for change in e.changes.items()]
+        return any(
+            name in would and (would[name][1] > would[name][0]) == (new > old) for name, (old, new) in did
+        )
 
     def _beside_peers(self, rule: Rule) -> tuple[bool, dict[str, Value]] | None:
         """Whether the run lies outside of where the study's sound trials were at its age, and by which

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model.data.cutting import LONGEST, MOST_ERRORS
 from model.data.mending import mend
 from model.data.metadata import printable
 from model.data.preflight import CorpusSettings, DataError, check
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from objectives import ear
     from studies.callbacks import terminal as display
     from studies.report import clips_page
-    from studies.run import data, recordings, tacotron2
+    from studies.run import data, heard_corpus, recordings, tacotron2
 else:
     ear, recordings = LazyModule("objectives.ear"), LazyModule("studies.run.recordings")
     clips_page = LazyModule("studies.report.clips_page")
+    heard_corpus = LazyModule("studies.run.heard_corpus")
     data, tacotron2 = LazyModule("studies.run.data"), LazyModule("studies.run.tacotron2")
     display = LazyModule("studies.callbacks.terminal")
 
@@ -52,10 +54,25 @@ def _settings(study: str | None, language: str | None, resample_from: int | None
 
 @data_group.command("check")
 @click.argument("folder", type=UserPath())
+@click.option(
+    "--listen",
+    type=click.IntRange(min=1),
+    metavar="CLIPS",
+    help="Hear so many of the clips, too, spread over all: do they say their texts, in one voice?",
+)
+@click.option(
+    "--recognizer", default="base", show_default=True, help="A Whisper model, or the folder of one."
+)
 @checked_as
 @click.pass_obj
 def data_check(
-    place: Place, folder: Path, study: str | None, language: str | None, resample_from: int | None
+    place: Place,
+    folder: Path,
+    listen: int | None,
+    recognizer: str,
+    study: str | None,
+    language: str | None,
+    resample_from: int | None,
 ) -> None:
     """Read every row and clip of FOLDER (metadata.csv, wavs/) and list what training would refuse."""
     settings, spec = _settings(study, language, resample_from), load(study) if study else None
@@ -73,6 +90,14 @@ def data_check(
         raise data.listed(DataError(found.refusal, found), listing)
     if spec is not None:
         tacotron2.check_sample_text(spec, found, settings.front_end(folder))
+    if listen:
+        hears = ear.Ear(ear.recognizer_of(recognizer) or recognizer, settings.language)
+        with display.Terminal(place.console) as terminal:
+            heard = heard_corpus.hear(found, settings, hears, listen, terminal.progress)
+        for line in heard.told():
+            click.echo(line)
+        if heard.refusal:
+            raise DataError(heard.refusal, found)
 
 
 @data_group.command("fix")
@@ -123,12 +148,12 @@ def _named(character: str) -> str:
 )
 @click.option("--language", type=click.Choice(["en", "ru"]), default="en", show_default=True)
 @click.option(
-    "--longest", type=click.FloatRange(2, 30), default=10.0, show_default=True, help="Seconds of a clip."
+    "--longest", type=click.FloatRange(2, 30), default=LONGEST, show_default=True, help="Seconds of a clip."
 )
 @click.option(
     "--most-errors",
     type=click.FloatRange(0, 100),
-    default=30.0,
+    default=MOST_ERRORS,
     show_default=True,
     help="A clip is left out of which more letters in 100 are heard otherwise than written.",
 )

@@ -6,8 +6,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from model.data.corpora import CorpusError
-from model.data.cutting import LEAST_UNWRITTEN, Clip, Heard, Span, cut
+from model.data.cutting import LEAST_UNWRITTEN, LONGEST, MOST_ERRORS, SHORTEST, Clip, Heard, Span, cut
 from model.data.metadata import METADATA, WAVES
 from model.extras import installing
 from model.speech.audio import MelSettings, write_wave
@@ -51,9 +52,9 @@ class Making:
             is left out.
     """
 
-    longest: float = 10.0
-    shortest: float = 1.0
-    most_errors: float = 30.0
+    longest: float = LONGEST
+    shortest: float = SHORTEST
+    most_errors: float = MOST_ERRORS
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,7 @@ def _cut(
     words = [Heard(**word) for word in found["words"]]
     speech: list[Span] = [(start, end) for start, end in found["speech"]]
     text = " ".join(word.text for word in words) if script is None else read_script(script)
-
-    def letters(text: str) -> str:
-        return normalised(text, ear.language).replace(" ", "")
-
+    letters = partial(letters_of, language=ear.language)
     cuts = cut(text, words, speech, letters, making.shortest, making.longest)
     stem = re.sub(r"[^\w-]+", "_", file.stem)
     for number, clip in enumerate(cuts.clips, start=1):
@@ -156,7 +154,7 @@ def _cut(
         part_of = evened(wave[round(clip.start * RATE) : round(clip.end * RATE)])
         said = ear([part_of], RATE, [clip.text])
         name = f"{stem}_{number:04d}"
-        why = unlike(ear, part_of, clip.text, said, letters, making.most_errors)
+        why = unlike(ear, part_of, RATE, clip.text, said, making.most_errors)
         write_wave(folder / (LEFT_OUT if why else WAVES) / f"{name}.wav", part_of, RATE)
         text = _on_one_line(clip.text)
         yield Row(name, file.name, *_seconds(clip), round(100 * said.cer, 1), text, said.texts[0], why)
@@ -166,15 +164,20 @@ def _cut(
         yield Row("", file.name, *_seconds(other), None, "", other.text, "not in the script")
 
 
+def letters_of(text: str, language: str) -> str:
+    """What of a text is compared with what was heard."""
+    return normalised(text, language).replace(" ", "")
+
+
 def unlike(
     ear: Ear,
     wave: NDArray[np.float32],
+    rate: int,
     text: str,
     said: Transcription,
-    letters: Callable[[str], str],
-    most_errors: float,
+    most_errors: float = MOST_ERRORS,
 ) -> str:
-    """Why a clip (N,) at RATE is not trained on: it says something else, or more, than is written; or
+    """Why a clip (N,) of `rate` Hz is not trained on: it says something else, or more, than is written; or
     nothing.
 
     A recognizer misspells what it hears, so errors alone tell little. But what is said otherwise, it finds
@@ -183,13 +186,13 @@ def unlike(
     heard, errors = said.texts[0], 100 * said.cer
     if errors > most_errors:
         return f"{errors:.0f} of 100 letters are heard otherwise"
-    blocks = Levenshtein.opcodes(letters(text), letters(heard))
+    blocks = Levenshtein.opcodes(*(letters_of(words, ear.language) for words in (text, heard)))
     more = max((b.dest_end - b.dest_start for b in blocks if b.tag == "insert"), default=0)
     fewer = max((b.src_end - b.src_start for b in blocks if b.tag == "delete"), default=0)
     if max(more, fewer) >= LEAST_UNWRITTEN:
         return f"{more} letters in a row are heard and not written, {fewer} are written and not heard"
     if errors > SURE:
-        sound = librosa.resample(wave, orig_sr=RATE, target_sr=HEARD_RATE)
+        sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
         likelihood = Likelihood(ear, sound, ".")
         by = likelihood(words_of(heard, ear.language)) - likelihood(words_of(text, ear.language))
         if by > MOST_LIKELIER:

@@ -881,6 +881,26 @@ def test_what_did_harm_is_undone_and_its_rule_only_tells_from_then_on():
     assert [row.action for row in ward.patient.rows if row.rule == "poor_alignment"][-1] == "did_harm"
 
 
+class Guiding(Slow):
+    """Would change what poor_alignment changed, as it did."""
+
+    def remedies(self, settings):
+        return [Action("guide", {"guided_attention_weight": 2.0})]
+
+
+def test_what_did_harm_is_not_done_again_by_another_rule():
+    ward = beside({}, value=10.0).days(100, UNALIGNED)
+    for step, value in ((100, 8.0), (200, 7.0), (300, 6.5), (500, 10.0)):
+        ward.days(step - ward.step, UNALIGNED)
+        ward.patient.value = value
+        ward.fix.judged(ward.step, value)
+    assert not ward.days(25, UNALIGNED).fix._did_harm(Guiding())
+    ward.patient.value = 9.9
+    ward.days(200)
+    assert ward.patient.kinds("verdict")[-1].verdict == "harm"
+    assert ward.fix._did_harm(Guiding()) and not ward.fix._did_harm(Slow())
+
+
 def test_no_rule_ends_a_run_that_is_worth_something():
     for value, kinds in ((5.0, []), (10.0, ["end"])):
         ward = beside({"diagonal_score": {100: (1.0, 0.0)}}, value=value)

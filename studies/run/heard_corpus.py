@@ -1,0 +1,119 @@
+"""Hear some clips of a corpus before anything trains on it: do they say their texts, and in one voice?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.preflight import CorpusSettings, Report, Row
+from model.speech.audio import read_wave
+from objectives.ear import Ear
+from objectives.similarity import speaker_encoder
+from studies.run.data import Progress
+from studies.run.recordings import unlike
+
+MOST_UNLIKE = 0.1  # of the clips that were heard: with more the fault is the corpus', and no clip's
+LEAST_UNLIKE = 3  # clips
+# The cosine of the d-vectors of two groups of clips: of one person 0.89 at least, of two 0.66 at most (two
+# Russian voices, recorded, and espeak-ng's); a group is a tenth of the clips at least.
+ONE_VOICE = 0.75
+LEAST_GROUP = 0.1
+LEAST_CLIPS = 20  # for groups
+ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """A clip that does not say its text."""
+
+    id: str
+    text: str
+    heard: str
+    why: str
+
+
+@dataclass(frozen=True)
+class HeardCorpus:
+    """What was heard.
+
+    Args:
+        clips: how many.
+        voices: ids of the clips of the rarer voice; empty: there is one voice. None: nothing compares voices.
+    """
+
+    clips: int
+    unlike: tuple[Unlike, ...]
+    voices: tuple[str, ...] | None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing should be trained on it: what, why, what to do, a line each."""
+        bad = len(self.unlike)
+        if bad >= LEAST_UNLIKE and bad > MOST_UNLIKE * self.clips:
+            return (
+                "Texts do not fit their recordings.\n"
+                f"{bad} of {self.clips} clips that were heard say something else than is written.\n"
+                "Look for lines that have slipped, recordings of another language or rate, or mixed up files."
+            )
+        if self.voices:
+            return (
+                "There is more than one voice in these recordings.\n"
+                f"{len(self.voices)} of {self.clips} clips sound like another person, such as "
+                f"{', '.join(self.voices[:3])}.\n"
+                "A voice is learned from one person: take the others' rows out."
+            )
+        return None
+
+    def told(self) -> Iterator[str]:
+        """Lines for a person."""
+        for one in self.unlike:
+            yield f"{one.id}: written {one.text!r}, heard {one.heard!r}: {one.why}"
+        yield f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written."
+        if self.voices is None and self.clips >= LEAST_CLIPS:
+            yield "Voices were not compared: for that Resemblyzer's weights must be there (docs/measure.md)."
+
+
+def hear(report: Report, settings: CorpusSettings, ear: Ear, count: int, progress: Progress) -> HeardCorpus:
+    """Hear so many accepted clips, spread over all of them."""
+    chosen = spread(report.rows, count)
+    encoder, vectors, found = speaker_encoder(), list[NDArray[np.float32]](), list[Unlike]()
+    for number, row in enumerate(chosen, start=1):
+        progress("hearing clips", number, len(chosen))
+        wave = read_wave(row.wave, settings.sample_rate, settings.resample_from)
+        said = ear([wave], settings.sample_rate, [row.text])
+        if why := unlike(ear, wave, settings.sample_rate, row.text, said):
+            found.append(Unlike(row.id, row.text, said.texts[0], why))
+        if encoder is not None:
+            vectors.append(encoder(wave, settings.sample_rate))
+    voices = None if encoder is None or len(vectors) < LEAST_CLIPS else rarer_voice(np.array(vectors))
+    ids = None if voices is None else tuple(chosen[k].id for k in voices)
+    return HeardCorpus(len(chosen), tuple(found), ids)
+
+
+def spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many of them, from the first to the last, as evenly as can be."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return [rows[place] for place in places]
+
+
+def rarer_voice(vectors: NDArray[np.float32]) -> list[int]:
+    """Which of the d-vectors (N, WIDTH) are of another person than most are; none where all are of one.
+
+    Two groups are made (spherical k-means), whose means tell whether they are two people.
+    """
+    vectors = vectors / np.maximum(1e-9, np.linalg.norm(vectors, axis=1, keepdims=True))
+    middle = vectors.mean(axis=0)
+    one = vectors[int(np.argmax(vectors @ middle))]
+    centres = np.stack([one, vectors[int(np.argmin(vectors @ one))]])
+    group = np.zeros(len(vectors), int)
+    for _ in range(ROUNDS):
+        group = np.argmax(vectors @ centres.T, axis=1)
+        if group.min() == group.max():
+            return []
+        means = np.stack([vectors[group == k].mean(axis=0) for k in (0, 1)])
+        centres = means / np.maximum(1e-9, np.linalg.norm(means, axis=1, keepdims=True))
+    rarer = int(np.argmin(np.bincount(group, minlength=2)))
+    found = [int(k) for k in np.flatnonzero(group == rarer)]
+    is_other = centres[0] @ centres[1] < ONE_VOICE and len(found) >= LEAST_GROUP * len(vectors)
+    return found if is_other else []
