@@ -21,7 +21,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def check(tmp_path, corpus, whisper):
-    """Of the corpus with these texts for its clips, in their order."""
+    """Checks the corpus with these texts for its clips, in their order."""
 
     def run(texts, *options, code=0):
         folder = tmp_path / "mine"
