@@ -41,6 +41,7 @@ LEAST_AUDIBLE_SHARE = 0.01
 MOST_OFFSET = 0.05  # of full scale; no sound card is that far off
 NOISE_FLATNESS = 0.3  # geometric by arithmetic mean of the power spectrum: speech is below 0.15, noise near 1
 NOISE_WINDOW = 512  # samples
+MOST_QUIETER = 20.0  # dB below the median clip
 MOST_OF_ONE_TEXT = 0.5
 FULL_SCALE = 32767 / 32768  # of 16-bit sound; wider formats come as close
 MOST_CLIPPED_SHARE = 0.001
@@ -257,6 +258,7 @@ class _Survey:
         self._dropped: Counter[str] = Counter()
         self._with_dropped: list[str] = []
         self._noise: list[str] = []
+        self._loudness: dict[str, float] = {}  # dB, by what a line is
 
     def examine(self, line: int, content: bytes, first: bool) -> None:
         name = printable(content.split(b"|")[0].decode("utf-8", "replace"))
@@ -363,6 +365,7 @@ class _Survey:
         flatness = _flatness(speech)
         if flatness > NOISE_FLATNESS:
             self._noise.append(f"line {line}: {name}: flatness {flatness:.2f}")
+        self._loudness[f"line {line}: {name}"] = 10 * float(np.log10(np.mean(np.square(speech)) + 1e-12))
         return Row(name, text, path, digest), len(speech)
 
     def _refuse_other_file(self, name: str, file: str) -> None:
@@ -464,6 +467,15 @@ class _Survey:
             yield Note(
                 f"{len(self._noise)} clips sound like noise. Listen to some of them.", tuple(self._noise)
             )
+        usual = median(self._loudness.values()) if self._loudness else 0.0
+        quiet = [
+            f"{clip}: {usual - loudness:.0f} dB below the median"
+            for clip, loudness in self._loudness.items()
+            if loudness < usual - MOST_QUIETER
+        ]
+        if quiet:
+            told = f"{len(quiet)} clips are over {MOST_QUIETER:.0f} dB quieter than the others. Amplify them."
+            yield Note(told, tuple(quiet))
         pairs = zip(self._clips, self._clips[1:], strict=False)
         if twice := [
             f"line {b.line}: {b.id}: the text of line {a.line}" for a, b in pairs if a.symbols == b.symbols

@@ -688,6 +688,19 @@ def test_a_lexicon_beside_the_texts_is_read_and_its_faults_are_told(tmp_path):
     assert folder.check(language="ru", normalise=False, stress=False).problems == ()  # by version 1
 
 
+@pytest.mark.parametrize(("quieter", "told"), [(18, False), (22, True), (35, True)])
+def test_clips_far_quieter_than_the_others_are_told(tmp_path, quieter, told):
+    folder = Folder(tmp_path, clips=0)
+    for number in range(20):
+        tone = np.sin(np.arange(22050 * 2) / (9 + number)) / 3
+        folder.add(
+            f"s{number}", f"{TEXT} {'a' * number}", sound(tone * 10 ** (-quieter * (number == 3) / 20))
+        )
+    found = [note for note in folder.check().notes if "quieter than the others" in note.told]
+    assert bool(found) == told
+    assert not told or f"line 4: s3: {quieter} dB below the median" in found[0].lines
+
+
 def test_noise_is_told_and_speech_like_sound_is_not(tmp_path):
     folder = Folder(tmp_path, clips=0)
     for number in range(20):
