@@ -20,7 +20,7 @@ from rapidfuzz.distance import Levenshtein
 
 from model.data.corpora import CorpusError
 from model.data.cutting import LEAST_UNWRITTEN, LONGEST, MOST_ERRORS, SHORTEST, Clip, Heard, Span, cut
-from model.data.metadata import METADATA, WAVES
+from model.data.metadata import METADATA, WAVES, key
 from model.extras import installing
 from model.speech.audio import MelSettings, write_wave
 from objectives.ear import HEARD_RATE, Ear, EarError, Transcription, normalised, speech_in
@@ -109,13 +109,20 @@ def make(
             f"{folder} holds a corpus already: there is {METADATA}.\nNothing was changed.\n"
             "Choose another folder for -o, or take that file away to have all clips cut anew."
         )
+    for place in (WAVES, LEFT_OUT):
+        if (folder / place).exists() and not (folder / HEARD).exists():
+            raise CorpusError(
+                f"{folder} holds {place}/, which was not made here.\nNothing was changed.\n"
+                "Choose another folder for -o."
+            )
     (folder / HEARD).mkdir(parents=True, exist_ok=True)
     for place in (WAVES, LEFT_OUT):
         shutil.rmtree(folder / place, ignore_errors=True)  # of a call that was stopped
         (folder / place).mkdir()
     rows: list[Row] = []
-    for file, script in recordings:
-        rows += _cut(file, script, folder, ear, making, progress)
+    stems = ids_of([file for file, _ in recordings])
+    for (file, script), stem in zip(recordings, stems, strict=True):
+        rows += _cut(file, script, stem, folder, ear, making, progress)
     good = [row for row in rows if not row.left_out]
     with open(folder / CUTS, "w", encoding="utf-8", newline="") as table:
         lines = csv.writer(table)
@@ -131,8 +138,24 @@ def make(
     return rows
 
 
+def ids_of(files: Sequence[Path]) -> list[str]:
+    """How the ids of each file's clips begin: its name, in what an id may hold, and no two alike."""
+    found: list[str] = []
+    for file in files:
+        stem = re.sub(r"[^\w-]+", "_", file.stem).lstrip("-")[:100] or "_"
+        others = (stem, *(f"{stem}_{number}" for number in range(2, len(files) + 2)))
+        found.append(next(name for name in others if key(name) not in map(key, found)))
+    return found
+
+
 def _cut(
-    file: Path, script: Path | None, folder: Path, ear: Ear, making: Making, progress: Progress
+    file: Path,
+    script: Path | None,
+    stem: str,
+    folder: Path,
+    ear: Ear,
+    making: Making,
+    progress: Progress,
 ) -> Iterator[Row]:
     wave, sound = read_sound(file)
     known = folder / HEARD / f"{file.stem}-{hashlib.sha256(sound.tobytes()).hexdigest()[:16]}.json"
@@ -148,7 +171,6 @@ def _cut(
     text = " ".join(word.text for word in words) if script is None else read_script(script)
     letters = partial(letters_of, language=ear.language)
     cuts = cut(text, words, speech, letters, making.shortest, making.longest)
-    stem = re.sub(r"[^\w-]+", "_", file.stem)
     for number, clip in enumerate(cuts.clips, start=1):
         progress(f"hearing the clips of {file.name}", number, len(cuts.clips))
         part_of = evened(wave[round(clip.start * RATE) : round(clip.end * RATE)])

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_study
+from model.data.metadata import PLAIN_ID, key
 from model.speech.espeak import EspeakVoice
 from objectives.ear import Ear, EarError
 from studies.run import recordings
@@ -98,6 +100,22 @@ def test_a_finished_corpus_is_not_made_again(make, made, capsys):
     make(made, code=5)
     assert "holds a corpus already" in capsys.readouterr().err
     assert (made / "metadata.csv").read_text("utf-8") == before
+
+
+@pytest.mark.parametrize("place", ["wavs", "left_out"])
+def test_a_folder_with_recordings_of_ones_own_is_left_alone(make, tmp_path, capsys, place):
+    (tmp_path / place).mkdir()
+    (tmp_path / place / "mine.wav").write_bytes(b"mine")
+    make(tmp_path, code=5)
+    assert "was not made here" in capsys.readouterr().err
+    assert (tmp_path / place / "mine.wav").read_bytes() == b"mine"
+
+
+@given(st.lists(st.text(min_size=1, max_size=6).filter(lambda t: "/" not in t and "\0" not in t), max_size=6))
+def test_clips_of_different_recordings_never_have_one_id(names):
+    found = recordings.ids_of([Path(f"{name}.wav") for name in [*names, *names]])
+    assert len({key(stem) for stem in found}) == len(found) == 2 * len(names)
+    assert all(PLAIN_ID.fullmatch(f"{stem}_0001") for stem in found)
 
 
 def test_who_was_stopped_listens_to_nothing_twice(make, made, tmp_path, monkeypatch):
