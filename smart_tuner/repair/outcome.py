@@ -120,7 +120,8 @@ class Outcome:
                 continue
             # A trend may flatten by itself: beyond what was reached, only what was lost is harm.
             usual = max(expected, points[-1][1]) if beyond else expected
-            least = min(value for _, value in new[-2:])  # a single one scatters, and what is undone is dear
+            # A single held-out loss of a young run scatters, and what is undone is dear.
+            least = min(value for _, value in (new[-2:] if name == HELD_OUT else new[-1:]))
             if least > usual + LEAST[name] * abs(usual):
                 return Told("harm", name, found, usual)
             seen = Told("no effect", name, found, expected)

@@ -43,14 +43,21 @@ CURVE = {20: 9.0, 40: 8.0, 60: 7.2}
         ({40: 7.3}, None),
         ({40: 8.7}, None),
         ({40: 8.9}, "harm"),
-        ({30: 8.7, 40: 8.9}, None),  # one of two may be chance
-        ({30: 8.9, 40: 8.9}, "harm"),
+        ({30: 8.7, 40: 8.9}, "harm"),
         ({10: 8.0}, "improved"),
         ({10: 9.9}, None),
     ],
 )
 def test_weights_that_began_anew_are_held_against_the_old_ones_at_their_age(since, verdict):
     assert told(outcome(before=CURVE, since=since, back_to=0)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("since", "verdict"),
+    [({40: 8.2}, "harm"), ({30: 8.1, 40: 8.2}, None), ({30: 8.2, 40: 8.2}, "harm")],
+)
+def test_one_of_two_held_out_losses_may_be_worse_by_chance(since, verdict):
+    assert told(outcome(HELD_OUT, before=CURVE, since=since, back_to=0), by=(HELD_OUT,)) == verdict
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(4.9, "improved"), (5.6, None), (7.8, None), (8.0, "harm")])
