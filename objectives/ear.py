@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.cutting import Heard, Span
+from model.data.cutting import Piece, Span
 from model.extras import installing
 from model.speech.text import FRONT_ENDS, TextError
 from objectives.signals import NOBODY
@@ -104,7 +104,7 @@ class Ear:
         cer = jiwer.cer(right, found)
         return Transcription(heard, min(1.0, cer), min(1.0, jiwer.wer(right, found)))
 
-    def words(self, sound: NDArray[np.float32], progress: Callable[[int, int], None]) -> list[Heard]:
+    def words(self, sound: NDArray[np.float32], progress: Callable[[int, int], None]) -> list[Piece]:
         """All words of a sound (N,) of HEARD_RATE, as long as it may be, with their times.
 
         Args:
@@ -119,10 +119,10 @@ class Ear:
             condition_on_previous_text=False,
             word_timestamps=True,
         )
-        found: list[Heard] = []
+        found: list[Piece] = []
         for segment in segments:
             progress(int(segment.end), math.ceil(about.duration))
-            found += [Heard(w.word.strip(), float(w.start), float(w.end)) for w in segment.words]
+            found += [Piece(w.word.strip(), float(w.start), float(w.end)) for w in segment.words]
         return found
 
     def encoded(self, sound: NDArray[np.float32]) -> tuple[Any, int]:

@@ -33,8 +33,8 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'»”)\]]*$")
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A word as a recognizer wrote it down, and when it was said, in seconds."""
+class Piece:
+    """A part of a recording, in seconds, and what is said in it: a word, or a whole clip."""
 
     text: str
     start: float
@@ -50,15 +50,6 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A piece of the recording, in seconds, and what the script says there."""
-
-    text: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
 class Cuts:
     """What became of a recording and its script.
 
@@ -68,9 +59,9 @@ class Cuts:
         unwritten: what was heard and does not stand in the script.
     """
 
-    clips: tuple[Clip, ...]
+    clips: tuple[Piece, ...]
     unheard: tuple[str, ...]
-    unwritten: tuple[Clip, ...]
+    unwritten: tuple[Piece, ...]
 
 
 Letters = Callable[[str], str]  # what of a text is compared: of words, their letters as they sound
@@ -89,7 +80,7 @@ def phrases(script: str) -> list[Phrase]:
 
 def cut(
     script: str,
-    heard: Sequence[Heard],
+    heard: Sequence[Piece],
     speech: Sequence[Span],
     letters: Letters,
     shortest: float = SHORTEST,
@@ -98,7 +89,7 @@ def cut(
     """Clips of a recording whose script is known.
 
     Args:
-        heard: what a recognizer wrote down, in its order.
+        heard: the words that a recognizer wrote down, in their order.
         speech: where anything is said at all, in order; between them are pauses.
         letters: what of a text is compared with what was heard.
         shortest: seconds that a clip is to have; shorter phrases are joined with their neighbours.
@@ -107,7 +98,7 @@ def cut(
     said = [_Said(phrase) for phrase in phrases(script) if letters(phrase.text)]
     unwritten = _align(said, heard, speech, letters)
     _find_pauses(said, speech)
-    clips: list[Clip] = []
+    clips: list[Piece] = []
     unheard: list[str] = []
     for run in _runs(said):
         if run[0].start is None:
@@ -119,7 +110,7 @@ def cut(
             if start is None or end is None or not 0 < end - start <= longest:
                 unheard.append(text)
             else:
-                clips.append(Clip(text, start, end))
+                clips.append(Piece(text, start, end))
     return Cuts(tuple(clips), tuple(unheard), tuple(unwritten))
 
 
@@ -136,8 +127,8 @@ class _Said:
 
 
 def _align(
-    said: Sequence[_Said], heard: Sequence[Heard], speech: Sequence[Span], letters: Letters
-) -> list[Clip]:
+    said: Sequence[_Said], heard: Sequence[Piece], speech: Sequence[Span], letters: Letters
+) -> list[Piece]:
     """Give every phrase that was heard the times of its first and its last letter. Returns what was heard
     besides."""
     from rapidfuzz.distance import LCSseq
@@ -168,7 +159,7 @@ def _align(
     return list(_unwritten([one for one in said if one.start is not None], heard, spoken))
 
 
-def _unwritten(said: Sequence[_Said], heard: Sequence[Heard], spoken: Sequence[str]) -> Iterator[Clip]:
+def _unwritten(said: Sequence[_Said], heard: Sequence[Piece], spoken: Sequence[str]) -> Iterator[Piece]:
     """Words in a row that no phrase is said in; the phrase before them knows of them then."""
     edges = [0.0, *(edge or 0.0 for one in said for edge in (one.start, one.end)), math.inf]
     for number, (start, end) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
@@ -176,7 +167,7 @@ def _unwritten(said: Sequence[_Said], heard: Sequence[Heard], spoken: Sequence[s
         inside = [k for k, middle in enumerate(middles) if start + SLACK / 2 <= middle < end - SLACK / 2]
         if sum(len(spoken[k]) for k in inside) >= LEAST_UNWRITTEN:
             words = [heard[k] for k in inside]
-            yield Clip(" ".join(word.text for word in words), words[0].start, words[-1].end)
+            yield Piece(" ".join(word.text for word in words), words[0].start, words[-1].end)
             if number:
                 said[number - 1].goes_on = True
 

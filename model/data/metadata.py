@@ -213,6 +213,11 @@ def printable(text: str, longest: int = 80) -> str:
     return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text[:longest])
 
 
+def named(character: str) -> str:
+    """A character with its code, which tells look-alikes apart."""
+    return f"{printable(character)!r} (U+{ord(character):04X})"
+
+
 def _speaker_column(rows: Sequence[list[str]]) -> int | None:
     """The column of three that holds speakers or numbers: few values or numbers, beside texts that differ."""
     cells = [(row[1].strip(), row[2].strip()) for row in rows]

@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, printable, read_lines
+from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, named, printable, read_lines
 from model.data.pairing import find_shift
 from model.data.split import choose_held_out
 from model.speech.audio import AudioError, MelSettings, read_wave, trimmed
@@ -562,7 +562,7 @@ def _texts(count: int) -> str:
 
 def _counted(characters: Counter[str], mends: Mapping[str, str] | None = None) -> str:
     shown = ", ".join(
-        f"{printable(character)!r} (U+{ord(character):04X}) {count} x{_mend(character, mends or {})}"
+        f"{named(character)} {count} x{_mend(character, mends or {})}"
         for character, count in characters.most_common(SHOWN_CHARACTERS)
     )
     more = len(characters) - SHOWN_CHARACTERS

@@ -401,7 +401,7 @@ class AutoFix:
             is_ill, values = beside
             return None if is_ill else ("like_peers", values)
         alone = not self._restraint.searched
-        if alone and (not rule.hesitates or any(self.repairs())):  # what was ill once is not like sound runs
+        if alone and (not rule.hesitates or self.repairs()):  # what was ill once is not like sound runs
             return None
         return self._doing_well(rule)
 
@@ -451,15 +451,20 @@ class AutoFix:
     def _did_harm(self, rule: Rule) -> bool:
         """Whether a repair of this rule made this very run worse, or another rule's that changed a setting as
         its next one would."""
-        verdicts = [e for e in self.entries if e.verdict == "harm" and "expected" in e.action_values]
-        if any(entry.rule == rule.name for entry in verdicts):
-            return True
-        undone = {entry.parent for entry in verdicts}
+        undone = {
+            entry.parent
+            for entry in self.entries
+            if entry.verdict == "harm" and "expected" in entry.action_values
+        }
+        harmful = [entry for entry in self.repairs() if entry.seq in undone]
+        if not harmful or any(entry.rule == rule.name for entry in harmful):
+            return bool(harmful)
         _, action, _ = self._next_action(rule)
         would = {} if action is None else self._changes(action)
-        did = [change for e in self.repairs() if e.seq in undone for change in e.changes.items()]
         return any(
-            name in would and (would[name][1] > would[name][0]) == (new > old) for name, (old, new) in did
+            name in would and (would[name][1] > would[name][0]) == (new > old)
+            for entry in harmful
+            for name, (old, new) in entry.changes.items()
         )
 
     def _beside_peers(self, rule: Rule) -> tuple[bool, dict[str, Value]] | None:

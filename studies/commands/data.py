@@ -1,4 +1,4 @@
-"""Verbs for recordings: check a folder of them, or fetch a corpus."""
+"""Verbs for recordings: check, mend or make a corpus of them, or fetch one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ import click
 
 from model.data.cutting import LONGEST, MOST_ERRORS
 from model.data.mending import mend
-from model.data.metadata import printable
+from model.data.metadata import named
 from model.data.preflight import CorpusSettings, DataError, check
 from smart_tuner.lazy import LazyModule
 from studies.commands.place import Place
-from studies.file.spec import load
+from studies.file.spec import Spec, load
 from studies.report.outputs import UserPath
 
 if TYPE_CHECKING:
@@ -27,10 +27,14 @@ else:
     data, tacotron2 = LazyModule("studies.run.data"), LazyModule("studies.run.tacotron2")
     display = LazyModule("studies.callbacks.terminal")
 
+RECOGNIZER = click.option(
+    "--recognizer", default="base", show_default=True, help="A Whisper model, or the folder of one."
+)
+
 
 @click.group()
 def data_group() -> None:
-    """Check recordings, or fetch a corpus."""
+    """Check, mend or make a corpus of recordings, or fetch one."""
 
 
 def checked_as(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,12 +48,20 @@ def checked_as(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _settings(study: str | None, language: str | None, resample_from: int | None) -> CorpusSettings:
-    if study and (language or resample_from):
+def _ear(recognizer: str, language: str) -> "ear.Ear":
+    return ear.Ear(ear.recognizer_of(recognizer) or recognizer, language)
+
+
+def _as_wished(
+    study: str | None, language: str | None, resample_from: int | None
+) -> tuple[CorpusSettings, Spec | None]:
+    """As what a corpus is checked, and the study that says it, if one does."""
+    if not study:
+        return data.usual_settings(language or "en", resample_from), None
+    if language or resample_from:
         raise click.UsageError("--language and --resample-from stand in the file of --study.")
-    if study:
-        return load(study).voice.corpus_settings()
-    return data.usual_settings(language or "en", resample_from)
+    spec = load(study)
+    return spec.voice.corpus_settings(), spec
 
 
 @data_group.command("check")
@@ -60,9 +72,7 @@ def _settings(study: str | None, language: str | None, resample_from: int | None
     metavar="CLIPS",
     help="Hear so many of the clips, too, spread over all: do they say their texts, in one voice?",
 )
-@click.option(
-    "--recognizer", default="base", show_default=True, help="A Whisper model, or the folder of one."
-)
+@RECOGNIZER
 @checked_as
 @click.pass_obj
 def data_check(
@@ -75,7 +85,7 @@ def data_check(
     resample_from: int | None,
 ) -> None:
     """Read every row and clip of FOLDER (metadata.csv, wavs/) and list what training would refuse."""
-    settings, spec = _settings(study, language, resample_from), load(study) if study else None
+    settings, spec = _as_wished(study, language, resample_from)
     with display.Terminal(place.console) as terminal:
         found = check(folder, settings, lambda done, total: terminal.progress("checking clips", done, total))
     place.workdir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +101,7 @@ def data_check(
     if spec is not None:
         tacotron2.check_sample_text(spec, found, settings.front_end(folder))
     if listen:
-        hears = ear.Ear(ear.recognizer_of(recognizer) or recognizer, settings.language)
+        hears = _ear(recognizer, settings.language)
         with display.Terminal(place.console) as terminal:
             heard = heard_corpus.hear(found, settings, hears, listen, terminal.progress)
         for line in heard.told():
@@ -115,14 +125,14 @@ def data_fix(
 ) -> None:
     """Put the right letters into FOLDER's metadata.csv where look-alikes of another alphabet stand, and take
     out invisible characters; the file as it was is kept beside it."""
-    settings = _settings(study, language, resample_from)
+    settings, _ = _as_wished(study, language, resample_from)
     with display.Terminal(place.console) as terminal:
         done = mend(
             folder, settings, leave_out, lambda n, total: terminal.progress("checking clips", n, total)
         )
     for change in done.changes:
         mends = ", ".join(
-            f"{_named(a)} to {_named(b)}" if b else f"{_named(a)} out" for a, b in change.mends.items()
+            f"{named(a)} to {named(b)}" if b else f"{named(a)} out" for a, b in change.mends.items()
         )
         click.echo(f"line {change.line}: {mends}")
     for problem in done.left_out:
@@ -132,10 +142,6 @@ def data_fix(
     else:
         lines = f"{len(done.changes)} lines were mended, {len({p.line for p in done.left_out})} taken out."
         click.echo(f"{lines} The file as it was: {done.kept_as}")
-
-
-def _named(character: str) -> str:
-    return f"{printable(character)!r} (U+{ord(character):04X})"
 
 
 @data_group.command("make")
@@ -157,9 +163,7 @@ def _named(character: str) -> str:
     show_default=True,
     help="A clip is left out of which more letters in 100 are heard otherwise than written.",
 )
-@click.option(
-    "--recognizer", default="base", show_default=True, help="A Whisper model, or the folder of one."
-)
+@RECOGNIZER
 @click.pass_obj
 def data_make(
     place: Place,
@@ -176,7 +180,7 @@ def data_make(
     Each is aligned with its script, cut at pauses, evened in loudness, and every clip is heard once more. A
     recording without a script gets what was heard as its texts: drafts, to be read.
     """
-    hears = ear.Ear(ear.recognizer_of(recognizer) or recognizer, language)
+    hears = _ear(recognizer, language)
     found = recordings.recordings_of(source, script)
     making = recordings.Making(longest=longest, most_errors=most_errors)
     with display.Terminal(place.console) as terminal:

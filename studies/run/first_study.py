@@ -8,25 +8,26 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
 
 from model.data.corpus import Corpus, load_corpus
+from model.data.metadata import WAVES
 from model.data.preflight import CorpusSettings, Report
-from model.settings import SIZES, Settings
+from model.settings import Settings
 from model.training import Training
 from studies.file.spec import load
-from studies.run.data import Progress
+from studies.run.data import Progress, usual_settings
 
 BASES = {"small": "quickstart", "full": "ljspeech"}  # the shipped study of a size
 LEAST_MINUTES_FOR_FULL = 60.0  # of speech; with less, a full-size voice has too little to learn from
 TIMED_STEPS, UNTIMED_STEPS = 8, 3
-BESIDE_STEPS = 1.25  # measures, listening and checkpoints take a quarter of the steps' time again
+BESIDE_STEPS = 1.25  # times as long, with what is allowed for measures, listening and checkpoints
 SEARCH_SHARE = 0.4  # of the steps; the rest trains the winner on
 TRIALS = 8
-PRUNED = 0.5  # of what whole trials would take: the others end at an early rung
+TAKEN = 0.5  # of what whole trials would take: most end at an early rung
 MEASURES = 4  # of a trial
 ROUND = 50  # steps
 LEAST_STEPS = 4000  # in all: with fewer nobody understands a small voice (docs/study-file.md)
@@ -45,22 +46,21 @@ class Plan:
     def of(cls, hours: float, seconds: float) -> "Plan":
         """Args: seconds: that a step takes."""
         steps = hours * HOUR / (seconds * BESIDE_STEPS)
-        measure = _rounded(SEARCH_SHARE * steps / (TRIALS * PRUNED * MEASURES))
+        measure = _rounded(SEARCH_SHARE * steps / (TRIALS * TAKEN * MEASURES))
         trial = MEASURES * measure
         return cls(trial, measure, max(trial, _rounded((1 - SEARCH_SHARE) * steps)))
 
     def hours(self, seconds: float) -> float:
         """What it takes by this measure."""
-        return (TRIALS * PRUNED * self.trial + self.finish) * seconds * BESIDE_STEPS / HOUR
+        return (TRIALS * TAKEN * self.trial + self.finish) * seconds * BESIDE_STEPS / HOUR
 
 
 def settings_of(folder: Path, language: str, input: str) -> CorpusSettings:
     """How a folder's recordings are to be read; a rate of their own is found."""
-    rates = {soundfile.info(wave).samplerate for wave in sorted((folder / "wavs").glob("*.wav"))[:20]}
+    rates = {soundfile.info(wave).samplerate for wave in sorted((folder / WAVES).glob("*.wav"))[:20]}
     rate = rates.pop() if len(rates) == 1 else None
     own = rate if rate != CorpusSettings.sample_rate else None
-    frames = SIZES["small"].max_frames_per_step
-    return CorpusSettings(language, input=input, resample_from=own, n_frames_per_step=frames)
+    return replace(usual_settings(language, own), input=input)
 
 
 def draft(

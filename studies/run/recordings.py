@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from model.data.corpora import CorpusError
-from model.data.cutting import LEAST_UNWRITTEN, LONGEST, MOST_ERRORS, SHORTEST, Clip, Heard, Span, cut
+from model.data.cutting import LEAST_UNWRITTEN, LONGEST, MOST_ERRORS, SHORTEST, Piece, Span, cut
 from model.data.metadata import METADATA, WAVES, key
 from model.extras import installing
 from model.speech.audio import MelSettings, write_wave
@@ -95,7 +95,7 @@ def make(
     making: Making,
     progress: Progress,
 ) -> list[Row]:
-    """Fill a folder with a corpus in LJSpeech layout, its cuts as a table and as a page to listen through.
+    """Fill a folder with a corpus in LJSpeech layout, and its cuts as a table.
 
     Nothing of the recordings is changed. What was recognized is kept, so that the same call goes on after a
     stop.
@@ -166,7 +166,7 @@ def _cut(
         part.write_text(json.dumps(found, ensure_ascii=False), "utf-8")
         part.replace(known)
     found = json.loads(known.read_text("utf-8"))
-    words = [Heard(**word) for word in found["words"]]
+    words = [Piece(**word) for word in found["words"]]
     speech: list[Span] = [(start, end) for start, end in found["speech"]]
     text = " ".join(word.text for word in words) if script is None else read_script(script)
     letters = partial(letters_of, language=ear.language)
@@ -222,7 +222,7 @@ def unlike(
     return ""
 
 
-def _seconds(clip: Clip) -> tuple[float, float]:
+def _seconds(clip: Piece) -> tuple[float, float]:
     return round(clip.start, 3), round(clip.end, 3)
 
 

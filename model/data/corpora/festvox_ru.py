@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import soundfile
 
 from model.data.corpora import CorpusError, Recipe, build_once
+from model.data.cutting import Piece
 from model.speech.audio import write_samples
 
 PACKAGE = "festvox-ru"
@@ -39,15 +40,6 @@ class Phone:
     """A phone of a label file, with its times in seconds."""
 
     name: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a recording, in seconds, and what is said in it."""
-
-    text: str
     start: float
     end: float
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.cutting import AFTER, BEFORE, Heard, cut, phrases
+from model.data.cutting import AFTER, BEFORE, Piece, cut, phrases
 
 _LETTERS = random.Random(1)
 WORDS = ["".join(_LETTERS.choices(string.ascii_lowercase, k=_LETTERS.randint(3, 9))) for _ in range(400)]
@@ -37,7 +37,7 @@ class Reading:
         for word in phrase.split():
             end = self.now + 0.07 * len(word)
             off = [chance.uniform(-JITTER, JITTER) for _ in range(2)]
-            self.heard.append(Heard(misspelt(word, chance), max(0.0, self.now + off[0]), end + off[1]))
+            self.heard.append(Piece(misspelt(word, chance), max(0.0, self.now + off[0]), end + off[1]))
             self.now = end
         self.speech.append((start, self.now))
         self.spans.append((phrase, start, self.now))
@@ -126,7 +126,7 @@ def test_a_script_is_read_in_phrases():
 
 @given(st.text(), st.lists(st.tuples(st.text(max_size=5), st.floats(0, 50), st.floats(0, 5)), max_size=8))
 def test_any_script_and_anything_heard_is_cut_or_told(script, heard):
-    words = [Heard(text, start, start + length) for text, start, length in sorted(heard, key=lambda w: w[1])]
+    words = [Piece(text, start, start + length) for text, start, length in sorted(heard, key=lambda w: w[1])]
     cuts = cut(script, words, [(word.start, word.end) for word in words], letters)
     told = letters("".join(clip.text for clip in cuts.clips) + "".join(cuts.unheard))
     assert sorted(told) == sorted(letters(script))

@@ -860,13 +860,19 @@ def test_what_is_eased_is_judged_by_the_run_and_the_rule_alone_judges_nothing():
     assert (verdict.action_values["found"], verdict.action_values["expected"]) == (6.0, 10.0)
 
 
-def test_what_did_harm_is_undone_and_its_rule_only_tells_from_then_on():
-    """Begun anew, the run is worth less at the same age than it was."""
+def worth_less_in_the_end():
+    """A ward that was worth more and more, and then nothing."""
     ward = beside({}, value=10.0).days(100, UNALIGNED)
     for step, value in ((100, 8.0), (200, 7.0), (300, 6.5), (500, 10.0)):
         ward.days(step - ward.step, UNALIGNED)
         ward.patient.value = value
         ward.fix.judged(ward.step, value)
+    return ward
+
+
+def test_what_did_harm_is_undone_and_its_rule_only_tells_from_then_on():
+    """Begun anew, the run is worth less at the same age than it was."""
+    ward = worth_less_in_the_end()
     ward.days(25, UNALIGNED)
     repair = ward.patient.kinds("repair")[0]
     assert (repair.rule, repair.back_to) == ("poor_alignment", 0)
@@ -889,11 +895,7 @@ class Guiding(Slow):
 
 
 def test_what_did_harm_is_not_done_again_by_another_rule():
-    ward = beside({}, value=10.0).days(100, UNALIGNED)
-    for step, value in ((100, 8.0), (200, 7.0), (300, 6.5), (500, 10.0)):
-        ward.days(step - ward.step, UNALIGNED)
-        ward.patient.value = value
-        ward.fix.judged(ward.step, value)
+    ward = worth_less_in_the_end()
     assert not ward.days(25, UNALIGNED).fix._did_harm(Guiding())
     ward.patient.value = 9.9
     ward.days(200)
