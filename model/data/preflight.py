@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.metadata import METADATA, WAVES, BadRow, Layout, Recordings, named, printable, read_lines
+from model.data.notes import Note, Sounds, nearly_alike, rare_symbols
 from model.data.pairing import find_shift
 from model.data.split import choose_held_out
 from model.speech.audio import AudioError, MelSettings, read_wave, trimmed
@@ -39,9 +40,6 @@ UNKNOWN = "unknown characters"
 AUDIBLE = 10 ** (-60 / 20)  # -60 dBFS
 LEAST_AUDIBLE_SHARE = 0.01
 MOST_OFFSET = 0.05  # of full scale; no sound card is that far off
-NOISE_FLATNESS = 0.3  # geometric by arithmetic mean of the power spectrum: speech is below 0.15, noise near 1
-NOISE_WINDOW = 512  # samples
-MOST_QUIETER = 20.0  # dB below the median clip
 MOST_OF_ONE_TEXT = 0.5
 FULL_SCALE = 32767 / 32768  # of 16-bit sound; wider formats come as close
 MOST_CLIPPED_SHARE = 0.001
@@ -148,14 +146,6 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Note:
-    """What a person should look at, though it keeps no row out."""
-
-    told: str  # a sentence or two
-    lines: tuple[str, ...]  # each case
-
-
-@dataclass(frozen=True)
 class Report:
     rows: tuple[Row, ...]  # accepted, in the order of the file
     problems: tuple[Problem, ...]  # by line; at most one of a row's text and one of its audio
@@ -257,8 +247,7 @@ class _Survey:
         self._numbers: list[str] = []
         self._dropped: Counter[str] = Counter()
         self._with_dropped: list[str] = []
-        self._noise: list[str] = []
-        self._loudness: dict[str, float] = {}  # dB, by what a line is
+        self._sounds = Sounds()
 
     def examine(self, line: int, content: bytes, first: bool) -> None:
         name = printable(content.split(b"|")[0].decode("utf-8", "replace"))
@@ -362,10 +351,7 @@ class _Survey:
         first = self._id_of_recording.setdefault(digest, name)
         if first != name:
             raise BadRow("duplicate recording", f"the same file as that of {first}")
-        flatness = _flatness(speech)
-        if flatness > NOISE_FLATNESS:
-            self._noise.append(f"line {line}: {name}: flatness {flatness:.2f}")
-        self._loudness[f"line {line}: {name}"] = 10 * float(np.log10(np.mean(np.square(speech)) + 1e-12))
+        self._sounds.add(f"line {line}: {name}", wave, speech, s.sample_rate)
         return Row(name, text, path, digest), len(speech)
 
     def _refuse_other_file(self, name: str, file: str) -> None:
@@ -451,9 +437,9 @@ class _Survey:
         unknown, mends = dict(self._unknown), dict(self._mends)
         if self._unknown:
             mends[UNKNOWN] = self._character_advice()
-        return Report(rows, problems, total, unknown, refusal, held_out, tuple(self._notes()), mends)
+        return Report(rows, problems, total, unknown, refusal, held_out, tuple(self._notes(held_out)), mends)
 
-    def _notes(self) -> Iterator[Note]:
+    def _notes(self, held_out: frozenset[str]) -> Iterator[Note]:
         if self._numbers:
             count, language = len(self._numbers), self._settings.language
             told = f"{_texts(count)} numbers. {SPOKEN_BY_RULE[language]}"
@@ -463,19 +449,20 @@ class _Survey:
         if self._dropped:
             told = f"{_texts(len(self._with_dropped))} invisible characters, which are dropped"
             yield Note(f"{told}: {_counted(self._dropped)}.", tuple(self._with_dropped))
-        if self._noise:
-            yield Note(
-                f"{len(self._noise)} clips sound like noise. Listen to some of them.", tuple(self._noise)
-            )
-        usual = median(self._loudness.values()) if self._loudness else 0.0
-        quiet = [
-            f"{clip}: {usual - loudness:.0f} dB below the median"
-            for clip, loudness in self._loudness.items()
-            if loudness < usual - MOST_QUIETER
-        ]
-        if quiet:
-            told = f"{len(quiet)} clips are over {MOST_QUIETER:.0f} dB quieter than the others. Amplify them."
-            yield Note(told, tuple(quiet))
+        yield from self._sounds.notes()
+        training = {clip.id: clip for clip in self._clips if clip.id not in held_out}
+        written = {clip.id: clip.row.text for clip in self._clips}
+        yield from nearly_alike(
+            {name: text for name, text in written.items() if name in held_out},
+            {name: written[name] for name in training},
+        )
+        letters = self._spoken if self._settings.input == LETTERS else frozenset[int]()
+        yield from rare_symbols(
+            {name: clip.symbols for name, clip in training.items()},
+            self._front_end.symbols,
+            self._spoken,
+            letters,
+        )
         pairs = zip(self._clips, self._clips[1:], strict=False)
         if twice := [
             f"line {b.line}: {b.id}: the text of line {a.line}" for a, b in pairs if a.symbols == b.symbols
@@ -537,15 +524,6 @@ def by_reason(problems: Sequence[Problem]) -> str:
         first = [p.id for p in problems if p.reason == reason][:SHOWN]
         parts.append(f"{count} {reason} ({', '.join(first)}{', ...' if count > SHOWN else ''})")
     return ", ".join(parts)
-
-
-def _flatness(wave: NDArray[np.float32]) -> float:
-    """How even the spectrum is: 1 for white noise, near 0 for speech; 0 for what is too short to tell."""
-    if len(wave) < NOISE_WINDOW:
-        return 0.0
-    windows = np.lib.stride_tricks.sliding_window_view(wave, NOISE_WINDOW)[::NOISE_WINDOW]
-    power = np.square(np.abs(np.fft.rfft(windows * np.hanning(NOISE_WINDOW)))).mean(axis=0)[2:-2] + 1e-12
-    return float(np.exp(np.log(power).mean()) / power.mean())
 
 
 def _amplify(peak: float) -> str:

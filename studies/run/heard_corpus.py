@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from model.data.preflight import CorpusSettings, Report, Row
 from model.speech.audio import read_wave
-from objectives.ear import Ear
+from objectives.ear import HEARD_RATE, Ear
+from objectives.misreading import LONGEST_SECONDS, Likelihood, words_of
 from objectives.similarity import speaker_encoder
 from studies.run.data import Progress
 from studies.run.recordings import unlike
@@ -21,6 +23,13 @@ ONE_VOICE = 0.75
 LEAST_GROUP = 0.1
 LEAST_CLIPS = 20  # for groups
 ROUNDS = 20
+RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, that sounds are recorded at
+LEAST_APART = 1.15  # times: nearer rates sound nearly alike
+CLIPS_FOR_RATE = 6
+LONGEST_FOR_RATE = 10.0  # s
+LIKELIER = 0.7  # log-likelihood of a word, in the median of the clips
+LEAST_LIKELIER = 0.75  # of the clips
+LEAST_FIT = -3.0  # log-likelihood of a word: below, nothing fits, and what cannot be understood fits best
 
 
 @dataclass(frozen=True)
@@ -40,15 +49,27 @@ class HeardCorpus:
     Args:
         clips: how many.
         voices: ids of the clips of the rarer voice; empty: there is one voice. None: nothing compares voices.
+        rate: Hz, that of the files.
+        fitting_rates: Hz, those at which the texts fit far better, if there are such.
     """
 
     clips: int
     unlike: tuple[Unlike, ...]
     voices: tuple[str, ...] | None
+    rate: int
+    fitting_rates: tuple[int, ...]
 
     @property
     def refusal(self) -> str | None:
         """Why nothing should be trained on it: what, why, what to do, a line each."""
+        if self.fitting_rates:
+            set_right = f"asetrate={self.fitting_rates[0]},aresample={self.rate}"
+            return (
+                "The recordings have another rate than their files say.\n"
+                f"Played at {' or '.join(map(str, self.fitting_rates))} Hz, and not at {self.rate}, "
+                "they fit their texts far better.\n"
+                f"Set it right, and listen: ffmpeg -i old.wav -af {set_right} new.wav"
+            )
         bad = len(self.unlike)
         if bad >= LEAST_UNLIKE and bad > MOST_UNLIKE * self.clips:
             return (
@@ -88,7 +109,39 @@ def hear(report: Report, settings: CorpusSettings, ear: Ear, count: int, progres
             vectors.append(encoder(wave, settings.sample_rate))
     voices = None if encoder is None or len(vectors) < LEAST_CLIPS else rarer_voice(np.array(vectors))
     ids = None if voices is None else tuple(chosen[k].id for k in voices)
-    return HeardCorpus(len(chosen), tuple(found), ids)
+    rate = settings.resample_from or settings.sample_rate
+    return HeardCorpus(len(chosen), tuple(found), ids, rate, fitting_rates(chosen, rate, ear, progress))
+
+
+def fitting_rates(rows: Sequence[Row], rate: int, ear: Ear, progress: Progress) -> tuple[int, ...]:
+    """The rates in Hz at which clips, whose files say `rate`, fit their texts far better: the best first, and
+    those that are hardly worse. None where the files are right, or not far off: a third faster is understood
+    as well.
+    """
+    others = [other for other in RATES if not 1 / LEAST_APART < other / rate < LEAST_APART]
+    fits: list[list[float]] = []  # a word, at the files' rate and at the others
+    for row in spread(rows, CLIPS_FOR_RATE):
+        wave, words = read_wave(row.wave, rate), words_of(row.text, ear.language)
+        if not words or len(wave) > LONGEST_FOR_RATE * rate:
+            continue
+        progress("hearing clips at other rates", len(fits) + 1, CLIPS_FOR_RATE)
+        fits.append([_fit(ear, wave, played, words) / len(words) for played in (rate, *others)])
+    if not fits:
+        return ()
+    found = np.array(fits)[:, 1:]
+    gains = found - np.array(fits)[:, :1]
+    usual, share = np.median(gains, axis=0), np.mean(gains > 0, axis=0)
+    is_right = (usual > LIKELIER) & (usual > usual.max() - LIKELIER) & (share >= LEAST_LIKELIER)
+    is_right &= np.median(found, axis=0) > LEAST_FIT
+    return tuple(others[k] for k in np.argsort(-usual) if is_right[k])
+
+
+def _fit(ear: Ear, wave: NDArray[np.float32], rate: int, words: Sequence[str]) -> float:
+    """How likely the words are for a wave (N,) played at `rate`; none are for one too long to be heard."""
+    if len(wave) > LONGEST_SECONDS * rate:
+        return -np.inf
+    sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
+    return Likelihood(ear, sound, ".")(words)
 
 
 def spread(rows: Sequence[Row], count: int) -> list[Row]:

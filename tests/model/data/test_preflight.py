@@ -25,7 +25,13 @@ SETTINGS = CorpusSettings(held_out=2)
 
 
 def noise(seconds=2.0, seed=0, loudness=0.1, rate=RATE):
-    return np.random.default_rng(seed).uniform(-loudness, loudness, round(seconds * rate))
+    return faded(np.random.default_rng(seed).uniform(-loudness, loudness, round(seconds * rate)))
+
+
+def faded(wave, rate=RATE):
+    """With soft edges, as nothing has that is cut off within a word."""
+    place = np.arange(len(wave))
+    return wave * np.minimum(1, np.minimum(place, place[::-1]) / (0.004 * rate))
 
 
 def sound(wave, rate=RATE, subtype="PCM_16"):
@@ -290,8 +296,8 @@ def test_a_report_is_written_one_line_a_problem(folder, tmp_path):
     assert [line.split(":")[0] for line in lines[:3]] == ["line 21", "line 22", "line 23"]
     assert (
         lines[3].startswith("20 texts are spoken in other words than are written")
-        and len(lines) == 3 + 1 + 20 + 1 + 21
-    )  # and noise
+        and len(lines) == 3 + 1 + 20 + 1 + 21 + 1 + 10
+    )  # and noise, and letters that no text holds
     assert lines[1].startswith("line 22: a<U+000D>b<U+2028>c: bad metadata line: 1 columns")
 
 
@@ -706,11 +712,13 @@ def test_noise_is_told_and_speech_like_sound_is_not(tmp_path):
     for number in range(20):
         wave = np.cumsum(noise(seed=number, loudness=0.01)) % 1 - 0.5
         smooth = np.convolve(wave, np.hanning(30) / 15, "same") / 4
-        folder.add(f"s{number}", f"{TEXT} {'a' * number}", sound(smooth))
-    assert folder.check().problems == folder.check().notes == ()
+        folder.add(f"s{number}", f"{TEXT} {'a' * number}", sound(faded(smooth)))
+    report = folder.check()
+    assert report.problems == ()
+    assert not [note for note in report.notes if "sound" in note.told]
     folder.add("noise", TEXT, sound(noise(seed=99)))
-    [note] = folder.check().notes
-    assert note.told.startswith("1 clips sound like noise") and "line 21: noise" in note.lines[0]
+    [note] = [note for note in folder.check().notes if "sound" in note.told]
+    assert note.told.startswith("1 clip sounds like noise") and "line 21: noise" in note.lines[0]
 
 
 ALPHABETS = {"en": "abcdefghijklmnopqrstuvwxyz'", "ru": "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"}
@@ -738,9 +746,11 @@ def test_good_corpora_pass_whole(tmp_path_factory, seed, language, pattern, has_
         seconds = sum(map(str.isalpha, text)) / 12 * np.clip(random.normal(1, 0.05), 0.85, 1.15)
         columns = f"{text.upper()}, 10 €|{text}" if has_raw else text
         folder.add(pattern.format(number), columns, sound(noise(seconds, seed + number)))
-    report = folder.check(language=language, n_frames_per_step=2)
+    # as written: a made-up word may be an abbreviation, and be spoken in more letters
+    report = folder.check(language=language, n_frames_per_step=2, normalise=False)
     assert (report.problems, report.refusal) == ((), None)
-    assert [note.told for note in report.notes if "noise" not in note.told] == []
+    ours = ("noise", "hardly learned")
+    assert [note.told for note in report.notes if not any(told in note.told for told in ours)] == []
 
 
 def test_single_words_in_two_forms_are_no_speakers(folder):

@@ -166,7 +166,7 @@ def test_clips_beyond_ones_own_limits_are_left_out_and_counted_by_both(mine):
 def test_a_start_tells_of_numbers_that_are_spoken_by_rule(mine):
     mine.texts["c05"] = "these are 2 new words"
     mine.write()
-    [warning, _] = mine.started(mine.study())
+    warning, *_ = mine.started(mine.study())
     assert warning.startswith("1 text is spoken in other words") and warning.endswith("mine-problems.txt")
     assert "'these are two new words'" in (mine.path / "home" / "mine-problems.txt").read_text("utf-8")
 

@@ -1,7 +1,10 @@
 """`data check --listen` hears whether clips say their texts, and whether one person says them."""
 
+import shutil
+
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +58,22 @@ def test_a_single_wrong_text_is_told_and_refuses_nothing(check, corpus, capsys):
     texts = list(texts_of(corpus).values())
     check([*texts[:-1], "seven doctors were sleeping"], "--listen", str(CLIPS))
     assert "written 'seven doctors were sleeping', heard " in capsys.readouterr().out
+
+
+def test_recordings_whose_files_tell_another_rate_are_refused_with_the_right_one(
+    tmp_path, corpus, whisper, capsys
+):
+    shutil.copytree(corpus, tmp_path / "mine")
+    for path in (tmp_path / "mine" / "wavs").iterdir():
+        wave, rate = soundfile.read(path)
+        soundfile.write(path, wave, rate // 2)
+    command = ["--home", str(tmp_path / "runs"), "data", "check", str(tmp_path / "mine"), "--listen", "6"]
+    command += ["--resample-from", "11025", "--recognizer", str(whisper)]
+    assert run_study.main(command) == 5
+    told = capsys.readouterr().err
+    assert "another rate than their files say" in told
+    assert "22050" in told.split("Played at ")[1].split(" Hz")[0]
+    assert "asetrate=" in told
 
 
 @given(st.integers(1, 60), st.integers(1, 200))
