@@ -163,6 +163,7 @@ def data_fix(
     show_default=True,
     help="A clip is left out of which more letters in 100 are heard otherwise than written.",
 )
+@click.option("--denoise", is_flag=True, help="Take out the steady noise that is heard in the pauses.")
 @RECOGNIZER
 @click.pass_obj
 def data_make(
@@ -173,6 +174,7 @@ def data_make(
     language: str,
     longest: float,
     most_errors: float,
+    denoise: bool,
     recognizer: str,
 ) -> None:
     """Cut SOURCE, a long recording or a folder of them, into a corpus to train on.
@@ -182,12 +184,12 @@ def data_make(
     """
     hears = _ear(recognizer, language)
     found = recordings.recordings_of(source, script)
-    making = recordings.Making(longest=longest, most_errors=most_errors)
+    making = recordings.Making(longest=longest, most_errors=most_errors, denoises=denoise)
     with display.Terminal(place.console) as terminal:
         rows = recordings.make(found, output, hears, making, terminal.progress)
     drafts = any(text is None for _, text in found)
     page = output / "clips.html"
-    page.write_text(clips_page.page(rows, output.name, drafts), "utf-8")
+    page.write_text(clips_page.page(rows, output, drafts), "utf-8")
     for line in recordings.told(rows, output):
         click.echo(line)
     if drafts:

@@ -1,38 +1,53 @@
 """The clips that a corpus was made of, as a page to listen through: hear, mend, drop, save the texts."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from model.data.metadata import METADATA, WAVES
 from studies.report.single_page import TEMPLATES
 from studies.run.recordings import LEFT_OUT, Row
 
+COLUMNS, HEIGHT = 300, 20
 
-def page(rows: Sequence[Row], name: str, drafts: bool) -> str:
-    """Its text, for a folder of that name. Args: drafts: the texts are what was heard, and no script."""
-    clips = [{**_shown(row), "differences": list(_differences(row))} for row in rows if row.id]
+
+def page(rows: Sequence[Row], folder: Path, drafts: bool) -> str:
+    """Its text, for the folder of the clips. Args: drafts: the texts are what was heard, and no script."""
+    clips = [{**_shown(row, folder), "differences": list(_differences(row))} for row in rows if row.id]
     clips.sort(key=lambda clip: -clip["errors"])
     return TEMPLATES.get_template("clips_page.html").render(
-        name=name,
+        name=folder.name,
         drafts=drafts,
         clips=clips,
         others=[row for row in rows if not row.id],
         metadata=METADATA,
+        size=(COLUMNS, 2 * HEIGHT),
     )
 
 
-def _shown(row: Row) -> dict[str, Any]:
-    folder = LEFT_OUT if row.left_out else WAVES
+def _shown(row: Row, folder: Path) -> dict[str, Any]:
+    sound = f"{LEFT_OUT if row.left_out else WAVES}/{row.id}.wav"
     return {
         "id": row.id,
-        "sound": f"{folder}/{row.id}.wav",
+        "sound": sound,
+        "wave": outline(soundfile.read(folder / sound, dtype="float32")[0]),
         "text": row.text,
         "errors": row.errors or 0.0,
         "left_out": row.left_out,
         "place": f"{row.recording}, {row.start} to {row.end} s",
     }
+
+
+def outline(wave: NDArray[np.float32]) -> str:
+    """A wave (N,) as the path of an SVG picture, COLUMNS wide and 2 * HEIGHT high: its peaks, up and down."""
+    parts = np.array_split(np.abs(wave), COLUMNS)
+    heights = [round(HEIGHT * min(1.0, float(part.max(initial=0.0)))) for part in parts]
+    return "".join(f"M{x} {HEIGHT - h}V{HEIGHT + h}" for x, h in enumerate(heights) if h)
 
 
 def _differences(row: Row) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,8 @@ HIGHEST = 10 ** (-1 / 20)  # of full scale: no gain makes a peak higher
 HEARD = "heard"  # the folder of what was recognized: who starts again after a stop goes on from there
 LEFT_OUT = "left_out"  # the folder of clips whose words are not those of the script
 CUTS = "cuts.csv"
+EDGE = 0.1  # s around speech that may still be its own
+LEAST_PAUSES, MOST_PAUSES = 1, 60  # s that noise is learned from
 SURE = 5.0  # letters in a hundred: with fewer errors a clip says what is written
 # Logarithm: right clips of recorded Russian (Festvox) came to 21 at most, misread ones to 26 and more.
 MOST_LIKELIER = 24.0
@@ -50,11 +52,13 @@ class Making:
         longest, shortest: seconds of a clip.
         most_errors: letters in a hundred that may be heard otherwise than they are written; a clip with more
             is left out.
+        denoises: whether steady noise is taken out.
     """
 
     longest: float = LONGEST
     shortest: float = SHORTEST
     most_errors: float = MOST_ERRORS
+    denoises: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,8 @@ def _cut(
     found = json.loads(known.read_text("utf-8"))
     words = [Piece(**word) for word in found["words"]]
     speech: list[Span] = [(start, end) for start, end in found["speech"]]
+    if making.denoises:
+        wave = denoised(wave, speech)
     text = " ".join(word.text for word in words) if script is None else read_script(script)
     letters = partial(letters_of, language=ear.language)
     cuts = cut(text, words, speech, letters, making.shortest, making.longest)
@@ -271,6 +277,25 @@ def read_script(file: Path) -> str:
         return text
     lines = (_TAG.sub("", line).strip() for line in text.splitlines())
     return " ".join(line for line in lines if line and not _CUE.match(line))
+
+
+def denoised(wave: NDArray[np.float32], speech: Sequence[Span]) -> NDArray[np.float32]:
+    """A wave (N,) at RATE without the steady noise of its pauses, by spectral gating (Sainburg et al., 2020,
+    doi:10.1371/journal.pcbi.1008228). Args: speech: where somebody speaks. Raises EarError."""
+    try:
+        import noisereduce
+    except ModuleNotFoundError as error:
+        told = "Noise cannot be taken out: noisereduce is not installed."
+        raise EarError(f"{told}\nWhat to do: {installing('ear')}") from error
+    is_pause = np.ones(len(wave), bool)
+    for start, end in speech:
+        is_pause[max(0, round((start - EDGE) * RATE)) : round((end + EDGE) * RATE)] = False
+    pauses = wave[is_pause]
+    if len(pauses) < LEAST_PAUSES * RATE:
+        return wave
+    return noisereduce.reduce_noise(  # type: ignore[no-any-return]
+        y=wave, y_noise=pauses[: MOST_PAUSES * RATE], sr=RATE, stationary=True, n_std_thresh_stationary=1.5
+    ).astype(np.float32)
 
 
 def evened(wave: NDArray[np.float32]) -> NDArray[np.float32]:

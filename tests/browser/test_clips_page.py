@@ -27,7 +27,7 @@ def folder(tmp_path):
         write_wave(
             tmp_path / place / f"{name}.wav", np.sin(np.arange(22050) / 9).astype(np.float32) / 3, 22050
         )
-    (tmp_path / "clips.html").write_text(page(ROWS, "mine", drafts=False), "utf-8")
+    (tmp_path / "clips.html").write_text(page(ROWS, tmp_path, drafts=False), "utf-8")
     return tmp_path
 
 
@@ -68,4 +68,6 @@ def test_clips_are_heard_mended_dropped_and_saved_and_kept_over_a_reload(browser
     assert saved(browser) == "a_0002|Three for.\na_0003|Five six.\n"
     browser.refresh()
     assert saved(browser) == "a_0002|Three for.\na_0003|Five six.\n"
+    wave = browser.find_element(By.CSS_SELECTOR, "article svg path")
+    assert wave.size["width"] > 300 and wave.size["height"] > 10
     assert "Seven." in browser.find_element(By.TAG_NAME, "body").text

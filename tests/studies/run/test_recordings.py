@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import run_study
 from model.data.metadata import PLAIN_ID, key
+from model.speech.audio import MelSettings, mel_spectrogram
 from model.speech.espeak import EspeakVoice
 from objectives.ear import Ear, EarError
 from studies.run import recordings
@@ -178,3 +179,49 @@ def test_a_folder_without_recordings_is_refused_in_words(tmp_path, whisper, caps
     command = ["data", "make", str(tmp_path), "-o", str(tmp_path / "out"), "--recognizer", str(whisper)]
     assert run_study.main(command) == 5
     assert "There are no recordings" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def said():
+    """A wave of speech and pauses, and where somebody speaks."""
+    voice, waves, speech = EspeakVoice("en-us"), [np.zeros(RATE, np.float32)], []
+    for text in SENTENCES:
+        wave = voice.say(text).astype(np.float32) / 32768
+        start = sum(map(len, waves)) / RATE
+        speech.append((start, start + len(wave) / RATE))
+        waves += [wave, np.zeros(RATE // 2, np.float32)]
+    return np.concatenate(waves), speech
+
+
+@given(st.floats(20, 40), st.integers(0, 50))
+@settings(max_examples=8)
+def test_noise_goes_and_speech_stays(said, below, seed):
+    """By the spectrum that a voice learns: nearer to the sound without the noise, by a quarter at least."""
+    wave, speech = said
+    noise = np.random.default_rng(seed).normal(0, 0.1 * 10 ** (-below / 20), len(wave)).astype(np.float32)
+    clean, before, after = (
+        mel_spectrogram(sound, MelSettings())
+        for sound in (wave, wave + noise, recordings.denoised(wave + noise, speech))
+    )
+    assert np.abs(after - clean).mean() < 0.75 * np.abs(before - clean).mean()
+
+
+def test_without_pauses_nothing_is_known_of_the_noise(said):
+    wave, _ = said
+    assert recordings.denoised(wave, [(0.0, len(wave) / RATE)]) is wave
+
+
+def test_noisy_recordings_are_cut_as_well_and_come_out_quieter(source, whisper, tmp_path):
+    wave, rate = soundfile.read(source / "long one.flac", dtype="float32")
+    noise = np.random.default_rng(0).normal(0, 0.01, len(wave)).astype(np.float32)
+    soundfile.write(tmp_path / "noisy.wav", wave + noise, rate)
+    (tmp_path / "noisy.txt").write_text("\n".join(SENTENCES), "utf-8")
+    quietest = {}
+    for options in ([], ["--denoise"]):
+        folder = tmp_path / f"mine{len(options)}"
+        command = ["data", "make", str(tmp_path / "noisy.wav"), "-o", str(folder)]
+        assert run_study.main([*command, "--recognizer", str(whisper), *options]) == 0
+        assert len(corpus_of(folder)) >= 3
+        clips = [soundfile.read(path)[0] for path in sorted((folder / "wavs").iterdir())]
+        quietest[len(options)] = np.median([np.quantile(np.abs(clip), 0.02) for clip in clips])
+    assert quietest[1] < 0.5 * quietest[0]
