@@ -113,6 +113,54 @@ def test_what_only_the_database_names_is_not_imported(straight, tmp_path):
     assert home.found() == straight.found()
 
 
+NARROW = """
+name = "blobs"
+question = "Which learning rate tells the clouds apart soonest?"
+seed = {seed}
+
+[objective]
+use = "blobs:Blobs"
+steps = 60
+measure_every = 20
+
+[space.learning_rate]
+type = "float"
+low = 0.0003
+high = 0.003 # far below the best
+log = true
+{tables}
+[budget]
+trials = 8
+"""
+
+
+@pytest.mark.parametrize(("seed", "tables"), [(2, ""), (3, '[search]\nmethod = "freeze-thaw"\n')])
+def test_a_range_whose_end_was_best_is_widened_in_the_same_study(tmp_path, seed, tables):
+    home = Home(tmp_path)
+    (tmp_path / "narrow.toml").write_text(NARROW.format(seed=seed, tables=tables))
+    said = home.run("start", str(tmp_path / "narrow.toml"), "--no-tracking")
+    assert (
+        "resume blobs --use blobs:Blobs --widen searches there, too: [space.learning_rate] high = 0.0095"
+        in said
+    )
+    before = home.found()
+    widen = ["resume", "blobs", "--use", "blobs:Blobs", "--no-tracking", "--widen", "--n-trials", "16"]
+    assert "Widened: [space.learning_rate] high = 0.0095" in home.run(*widen)
+    after = home.found()
+    assert after[: len(before)] == before
+    drawn = [params["learning_rate"] for (_, params, *_), _ in after]
+    assert max(drawn[: len(before)]) <= 0.003 < max(drawn) <= 0.0095
+    best = json.loads(home.run("best", "blobs", "-f", "json"))
+    assert best["params"]["learning_rate"] > 0.003
+    refused = home.run("start", str(tmp_path / "narrow.toml"), "--n-trials", "16", "--no-tracking", code=2)
+    assert "space.learning_rate.high" in refused
+
+
+def test_where_no_range_ends_at_the_best_nothing_is_widened(straight):
+    said = straight.run("resume", "blobs", "--use", "blobs:Blobs", "--no-tracking", "--widen", code=2)
+    assert "No range" in said and "--n-trials 14" in said
+
+
 def test_two_workers_import_it_as_their_parent_was_allowed_to(tmp_path):
     home = Home(tmp_path)
     said = home.run("start", str(EXAMPLE / "study.toml"), "--workers", "2", "--no-tracking")

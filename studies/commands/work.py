@@ -26,7 +26,7 @@ from studies.file.spec import Spec, load, single_training
 from studies.report import history, summary, winner
 from studies.report.described import Described
 from studies.run import pool
-from studies.run.study import open_study, rdb, refuse_undesired, set_desired_state
+from studies.run.study import StudyError, open_study, rdb, refuse_undesired, set_desired_state
 
 if TYPE_CHECKING:
     from objectives import tacotron2
@@ -39,6 +39,7 @@ else:  # they load torch, which takes longer than all that a command needs which
     telegram, worker = LazyModule("studies.callbacks.telegram"), LazyModule("studies.run.worker")
     tacotron2, hearing = LazyModule("objectives.tacotron2"), LazyModule("studies.run.hearing")
 
+MORE = 8  # trials, where somebody searches on
 FINISH = click.option(
     "--finish",
     type=click.IntRange(min=1),
@@ -108,6 +109,12 @@ def _chosen(spec: Spec, no_fixes: bool) -> Spec:
 @click.argument("name")
 @click.option("--n-trials", type=click.IntRange(min=1), help="The study's total of trials, not this run's.")
 @FINISH
+@click.option(
+    "--widen",
+    is_flag=True,
+    help="Make the ranges half as long again at whose ends the best values lie, and search on there, "
+    f"{MORE} trials more if --n-trials does not say how many.",
+)
 @WITH_PAGES
 @WORKERS
 @USE
@@ -119,17 +126,39 @@ def resume(
     name: str,
     n_trials: int | None,
     finish: int | None,
+    widen: bool,
     with_pages: bool,
     workers: int,
     device: str | None,
 ) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
+    if widen:
+        spec, n_trials = _widened(stored, spec), n_trials or spec.budget.trials + MORE
     spec = spec.with_changes(n_trials, None, finish)
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
     with place.pages(place) if with_pages else nullcontext():
         _work(place, spec, study, device, workers, _further(winner.resume(spec), spec))
+
+
+def _widened(study: optuna.Study, spec: Spec) -> Spec:
+    """The study's file with wider ranges, which is the stored one from now on. Raises StudyError."""
+    best = history.best_trial(study)
+    ends = [] if best is None else list(winner.wider_ends(study, spec, best))
+    if not ends:
+        raise StudyError(
+            f'No range of study "{spec.name}" was widened.\n'
+            "Its best trial has no value within a tenth of the end of a range that may be longer.\n"
+            f"Go on as it is: run_study.py {winner.resume(spec)} --n-trials {spec.budget.trials + MORE}"
+        )
+    wider = spec.with_ends(ends)
+    study.set_user_attr("spec", wider.model_dump_json())
+    for name, side, end in ends:
+        click.echo(
+            f"Widened: [space.{name}] {side} = {end!r}. For `start`, write that into the study file, too."
+        )
+    return wider
 
 
 @click.command()
@@ -216,7 +245,7 @@ def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list
 def _further(command: str, spec: Spec) -> list[tuple[str, str]]:
     longer = f"{command} --finish {winner.LONGER * spec.objective.steps}"
     trained = [(longer, "train the best trial on")] if spec.finish.steps is None else []
-    return [(f"{command} --n-trials {spec.budget.trials + 8}", "search on"), *trained]
+    return [(f"{command} --n-trials {spec.budget.trials + MORE}", "search on"), *trained]
 
 
 def _work(

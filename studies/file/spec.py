@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isabstract
 from pathlib import Path
@@ -336,6 +336,13 @@ class Spec(Table):
         if finish is not None:
             data["finish"]["steps"] = finish
         return Spec.parse(data, f'study "{self.name}" with these options', stored=True)
+
+    def with_ends(self, ends: Iterable[tuple[str, str, Number]]) -> "Spec":
+        """The same study with other ends of ranges. Args: ends: parameter, "low" or "high", and value."""
+        data = self.model_dump(mode="json")
+        for name, side, end in ends:
+            data["space"][name][side] = end
+        return Spec.parse(data, f'study "{self.name}" with wider ranges', stored=True)
 
 
 def _freeze_thaw_faults(known: Mapping[str, Any]) -> Iterator[str]:

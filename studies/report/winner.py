@@ -54,21 +54,28 @@ def _searched(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _at_edges(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Iterator[str]:
+    for name, side, end in wider_ends(study, spec, best):
+        source, value = spec.space[name], best.params[name]
+        assert not isinstance(source, Choice)
+        where = f"the {'upper' if side == 'high' else 'lower'} end of its range"
+        yield (
+            f"{name} = {value:.4g} lies within a tenth of {where}, {source.low:g} to {source.high:g}: "
+            f"better values may lie beyond. run_study.py {resume(spec)} --widen searches there, too: "
+            f"[space.{name}] {side} = {end!r}"
+        )
+
+
+def wider_ends(study: optuna.Study, spec: Spec, best: FrozenTrial) -> Iterator[tuple[str, Side, Number]]:
+    """The ends, half as long again, of the ranges at whose ends the best trial's values lie."""
     known = _limits(study, spec)
     for name, source in spec.space.items():
         value, limits = _kept(best, name, source), known.get(name)
         side = None if value is None else edge(source, value)
-        if value is None or side is None or limits is None or isinstance(source, Choice):
+        if side is None or limits is None or isinstance(source, Choice):
             continue
         end = wider(source, side, *limits)
         if end is not None and _may_be(spec, name, side, end):
-            where = f"the {'upper' if side == 'high' else 'lower'} end of its range"
-            yield (
-                f"{name} = {value:.4g} lies within a tenth of {where}, {source.low:g} to {source.high:g}: "
-                "better values may lie beyond. In the study file, with another name for the study and, to "
-                f'begin with these values, [search] learn_from = ["{spec.name}"]: '
-                f"[space.{name}] {side} = {end!r}"
-            )
+            yield name, side, end
 
 
 def edge(source: AnyParameter, value: Number) -> Side | None:

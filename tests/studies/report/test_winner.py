@@ -306,8 +306,8 @@ CHOSEN = (
 )
 HIGH = (
     "learning_rate = 0.0079 lies within a tenth of the upper end of its range, 0.001 to 0.008: better values "
-    "may lie beyond. In the study file, with another name for the study and, to begin with these "
-    'values, [search] learn_from = ["quickstart"]: [space.learning_rate] high = 0.023'
+    "may lie beyond. run_study.py resume quickstart --widen searches there, too: "
+    "[space.learning_rate] high = 0.023"
 )
 
 
