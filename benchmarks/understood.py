@@ -37,12 +37,12 @@ class Kind:
     """
 
     def __init__(self, folders: list[Path], texts: list[str], ear: Ear) -> None:
-        predicts, told = predictor(), Console(stderr=True)
+        predicts, console = predictor(), Console(stderr=True)
         errors, letters, mos = [], [], []
         for folder in folders:
             voice = load_voice(folder)
             vocoder, rate = vocoder_of(None, voice.mel_settings, CPU), voice.mel_settings.sample_rate
-            spoken = track(texts, f"{folder.name} speaks", console=told, transient=True)
+            spoken = track(texts, f"{folder.name} speaks", console=console, transient=True)
             waves = [vocoder(voice.speak(text).mel) for text in spoken]
             heard = ear(waves, rate, texts).texts
             pairs = [[letters_of(t, ear.language) for t in pair] for pair in zip(texts, heard, strict=True)]

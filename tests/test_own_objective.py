@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from model.failpoint import VARIABLE
+from smart_tuner.store.leases import Leases
 from smart_tuner.store.records import repairs_of
 from smart_tuner.store.storage import open_storage
 
@@ -153,7 +154,23 @@ def test_a_range_whose_end_was_best_is_widened_in_the_same_study(tmp_path, seed,
     best = json.loads(home.run("best", "blobs", "-f", "json"))
     assert best["params"]["learning_rate"] > 0.003
     refused = home.run("start", str(tmp_path / "narrow.toml"), "--n-trials", "16", "--no-tracking", code=2)
-    assert "space.learning_rate.high" in refused
+    assert "space.learning_rate.high" in refused and "run_study.py resume blobs" in refused
+
+
+def test_a_widening_that_cannot_go_on_changes_nothing_and_can_be_repeated(tmp_path):
+    home = Home(tmp_path)
+    (tmp_path / "narrow.toml").write_text(NARROW.format(seed=2, tables=""))
+    home.run("start", str(tmp_path / "narrow.toml"), "--no-tracking")
+    widen = ["resume", "blobs", "--no-tracking", "--widen", "--n-trials", "9"]
+    for wrong in ([], ["--use", "blobs:Blobs", "--device", "cuda:77"]):
+        assert "Widened" not in home.run(*widen, *wrong, code=2)
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        study = optuna.load_study(study_name="blobs", storage=storage)
+        leases = Leases(storage.ours, study.user_attrs["uid"])
+        held = leases.reserve_alone()
+        assert "stop blobs" in home.run(*widen, "--use", "blobs:Blobs", code=2)
+        leases.give_up(held)
+    assert "Widened" in home.run(*widen, "--use", "blobs:Blobs")
 
 
 def test_where_no_range_ends_at_the_best_nothing_is_widened(straight):

@@ -18,6 +18,7 @@ from smart_tuner.notify.telegram.client import account
 from smart_tuner.notify.telegram.state import ChatState
 from smart_tuner.store import attributes
 from smart_tuner.store.attributes import AUTO
+from smart_tuner.store.leases import Leases
 from smart_tuner.store.outage import UNREACHABLE, DatabaseGone
 from studies.commands.launch import Launch, flags
 from studies.commands.place import DEVICE, PROGRAM, TRACKING, USE, Place
@@ -133,31 +134,48 @@ def resume(
 ) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
-    if widen:
-        spec, n_trials = _widened(stored, spec), n_trials or spec.budget.trials + MORE
-    spec = spec.with_changes(n_trials, None, finish)
+    if device:
+        training.usable_device(device)
+    spec = (
+        _widened(place, stored, spec, n_trials, finish)
+        if widen
+        else spec.with_changes(n_trials, None, finish)
+    )
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
     with place.pages(place) if with_pages else nullcontext():
         _work(place, spec, study, device, workers, _further(winner.resume(spec), spec))
 
 
-def _widened(study: optuna.Study, spec: Spec) -> Spec:
+def _widened(place: Place, study: optuna.Study, spec: Spec, n_trials: int | None, finish: int | None) -> Spec:
     """The study's file with wider ranges, which is the stored one from now on. Raises StudyError."""
-    best = history.best_trial(study)
+    best, go_on = history.best_trial(study), f"run_study.py {winner.resume(spec)}"
     ends = [] if best is None else list(winner.wider_ends(study, spec, best))
     if not ends:
         raise StudyError(
             f'No range of study "{spec.name}" was widened.\n'
-            "Its best trial has no value within a tenth of the end of a range that may be longer.\n"
-            f"Go on as it is: run_study.py {winner.resume(spec)} --n-trials {spec.budget.trials + MORE}"
+            "It has no best trial with a value within a tenth of the end of a range that may be longer.\n"
+            f"Go on as it is: {go_on} --n-trials {spec.budget.trials + MORE}"
         )
-    wider = spec.with_ends(ends)
+    if history.is_worked_on(Leases(rdb(study).ours, study.user_attrs["uid"]).counts()):
+        raise StudyError(
+            f'No range of study "{spec.name}" was widened.\n'
+            "Workers train its trials now, and would not know the wider ranges.\n"
+            f"Wait, or end them: run_study.py stop {spec.name}"
+        )
+    if history.is_exhausted(study):
+        raise StudyError(
+            f'No range of study "{spec.name}" was widened.\n'
+            "Its sampler tries a list of values, and has come to its end.\n"
+            "Start a study under another name with another list."
+        )
+    wider = spec.with_ends(ends).with_changes(n_trials or spec.budget.trials + MORE, None, finish)
+    open_study(
+        spec, rdb(study), place.allowed
+    )  # whatever keeps it from going on is said before it is changed
     study.set_user_attr("spec", wider.model_dump_json())
     for name, side, end in ends:
-        click.echo(
-            f"Widened: [space.{name}] {side} = {end!r}. For `start`, write that into the study file, too."
-        )
+        click.echo(f"Widened: [space.{name}] {side} = {end!r}")
     return wider
 
 

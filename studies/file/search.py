@@ -1,7 +1,8 @@
 """Who draws the values of a study's trials, and who prunes them."""
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import optuna
@@ -15,7 +16,7 @@ from smart_tuner.repair.pruning import SuccessiveHalving
 from smart_tuner.store.optuna_private import id_of, stops, storage_of, study_id_of
 from studies.file.named import Named, Recipe, Unbuildable, pruner_recipe, sampler_recipe
 from studies.file.sections import Asha, Random
-from studies.file.space import derived
+from studies.file.space import derived, distributions
 from studies.file.spec import Spec, SpecError
 from studies.search.freeze_thaw import FreezeThawSampler
 
@@ -30,10 +31,20 @@ class SeededPerTrial(BaseSampler):
     Optuna keeps no sampler in its storage, so that a resumed study would draw its first points again
     (optuna issue 3255). Here a draw depends only on the seed and on the trials before it. What is drawn
     jointly is kept with the trial: one that was killed between two draws goes on with the same second draw.
+
+    Args:
+        build: makes it, from a seed.
+        ranges: that values are drawn from now. Where one became wider, samplers that draw jointly keep to the
+            old one: such a parameter is drawn by itself. None: they never change.
     """
 
-    def __init__(self, seed: int, build: Callable[[int], BaseSampler]) -> None:
-        self._seed, self._build = seed, build
+    def __init__(
+        self,
+        seed: int,
+        build: Callable[[int], BaseSampler],
+        ranges: Mapping[str, BaseDistribution] | None = None,
+    ) -> None:
+        self._seed, self._build, self._ranges = seed, build, ranges
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._sampler = self._build(derived(self._seed, trial.number))
@@ -44,15 +55,17 @@ class SeededPerTrial(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         if (kept := trial.system_attrs.get(JOINTLY)) is not None:
             return {name: json_to_distribution(source) for name, (source, _) in kept.items()}
-        return self._sampler.infer_relative_search_space(study, trial)
+        found = self._sampler.infer_relative_search_space(study, trial)
+        ranges = found if self._ranges is None else self._ranges
+        return {name: source for name, source in found.items() if source == ranges.get(name)}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         if (kept := trial.system_attrs.get(JOINTLY)) is not None:
             return {name: search_space[name].to_external_repr(value) for name, (_, value) in kept.items()}
-        drawn = self._sampler.sample_relative(study, trial, search_space)
-        if drawn:
+        jointly = self._sampler.sample_relative(study, trial, search_space)
+        if drawn := {name: value for name, value in jointly.items() if name in search_space}:
             sources = {name: search_space[name] for name in drawn}
             kept = {n: [distribution_to_json(s), s.to_internal_repr(drawn[n])] for n, s in sources.items()}
             storage_of(study).set_trial_system_attr(id_of(trial), JOINTLY, kept)
@@ -77,25 +90,23 @@ class SeededPerTrial(BaseSampler):
 def sampler(spec: Spec, allowed: Collection[str] = ()) -> BaseSampler:
     """Args: allowed: code that the local user named. Raises SpecError where the study's cannot be used."""
     chosen = spec.sampler
-    seed = spec.seed
+    seeded = partial(SeededPerTrial, spec.seed, ranges=distributions(spec))
     if spec.freezes:
-        return SeededPerTrial(seed, lambda seed: FreezeThawSampler(spec, seed))
+        return seeded(lambda seed: FreezeThawSampler(spec, seed))
     if isinstance(chosen, Named):
         try:
             found, given = sampler_recipe(chosen, spec.space, allowed)
         except Unbuildable as error:
             raise _refusal(spec, error) from error
         if issubclass(found.made, ONE_SEQUENCE):
-            return SeededPerTrial(seed, lambda _: found.make({**given, "seed": derived(seed)}))
-        return SeededPerTrial(seed, lambda seed: found.make({**given, "seed": seed}))
+            return seeded(lambda _: found.make({**given, "seed": derived(spec.seed)}))
+        return seeded(lambda seed: found.make({**given, "seed": seed}))
     if isinstance(chosen, Random):
-        return SeededPerTrial(seed, RandomSampler)
+        return seeded(RandomSampler)
     startup = chosen.n_startup_trials
     if any(parameter.when for parameter in spec.space.values()):
-        return SeededPerTrial(seed, lambda seed: _grouped_tpe(startup, seed))
-    return SeededPerTrial(
-        seed, lambda seed: TPESampler(n_startup_trials=startup, multivariate=True, seed=seed)
-    )
+        return seeded(lambda seed: _grouped_tpe(startup, seed))
+    return seeded(lambda seed: TPESampler(n_startup_trials=startup, multivariate=True, seed=seed))
 
 
 def _grouped_tpe(n_startup_trials: int, seed: int) -> BaseSampler:

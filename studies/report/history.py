@@ -272,13 +272,18 @@ def _last(found: Any) -> dict[str, Any] | None:
 def training_left(study: optuna.Study, spec: Spec) -> bool:
     """Whether the sampler has something left to try, and the budget's steps and hours, if it has any, are not
     used up; trials are counted by leases."""
-    if EXHAUSTED in storage_of(study).get_study_system_attrs(study_id_of(study)):
+    if is_exhausted(study):
         return False
     steps, hours = most_steps(spec), spec.budget.hours or math.inf
     if math.isinf(steps) and math.isinf(hours):
         return True
     took, lasted = consumed_by_search(study)
     return took < steps and lasted < hours
+
+
+def is_exhausted(study: optuna.Study) -> bool:
+    """Whether its sampler has nothing left to try."""
+    return EXHAUSTED in storage_of(study).get_study_system_attrs(study_id_of(study))
 
 
 def most_steps(spec: Spec) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import librosa
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from model.data.preflight import CorpusSettings, Report, Row
@@ -23,9 +24,9 @@ ONE_VOICE = 0.75
 LEAST_GROUP = 0.1
 LEAST_CLIPS = 20  # for groups
 ROUNDS = 20
-RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, that sounds are recorded at
+RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100)  # Hz; 24,000 and 48,000 sound nearly like two of them
 LEAST_APART = 1.15  # times: nearer rates sound nearly alike
-CLIPS_FOR_RATE = 6
+CLIPS_FOR_RATE, LEAST_FOR_RATE = 6, 3
 LONGEST_FOR_RATE = 10.0  # s
 LIKELIER = 0.7  # log-likelihood of a word, in the median of the clips
 LEAST_LIKELIER = 0.75  # of the clips
@@ -49,21 +50,22 @@ class HeardCorpus:
     Args:
         clips: how many.
         voices: ids of the clips of the rarer voice; empty: there is one voice. None: nothing compares voices.
-        rate: Hz, that of the files.
-        fitting_rates: Hz, those at which the texts fit far better, if there are such.
+        rate, wanted_rate: Hz, of the files, and of what is trained on.
+        fitting_rates: Hz, those at which the texts fit far better, if there are such; None: not judged.
     """
 
     clips: int
     unlike: tuple[Unlike, ...]
     voices: tuple[str, ...] | None
     rate: int
-    fitting_rates: tuple[int, ...]
+    wanted_rate: int
+    fitting_rates: tuple[int, ...] | None
 
     @property
     def refusal(self) -> str | None:
         """Why nothing should be trained on it: what, why, what to do, a line each."""
         if self.fitting_rates:
-            set_right = f"asetrate={self.fitting_rates[0]},aresample={self.rate}"
+            set_right = f"asetrate={self.fitting_rates[0]},aresample={self.wanted_rate}"
             return (
                 "The recordings have another rate than their files say.\n"
                 f"Played at {' or '.join(map(str, self.fitting_rates))} Hz, and not at {self.rate}, "
@@ -91,6 +93,11 @@ class HeardCorpus:
         for one in self.unlike:
             yield f"{one.id}: written {one.text!r}, heard {one.heard!r}: {one.why}"
         yield f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written."
+        if self.fitting_rates is None:
+            yield (
+                f"Whether their rate is right was not judged: fewer than {LEAST_FOR_RATE} clips of "
+                f"{self.rate} Hz are up to {LONGEST_FOR_RATE:.0f} s long."
+            )
         if self.voices is None and self.clips >= LEAST_CLIPS:
             yield "Voices were not compared: for that Resemblyzer's weights must be there (docs/measure.md)."
 
@@ -110,24 +117,28 @@ def hear(report: Report, settings: CorpusSettings, ear: Ear, count: int, progres
     voices = None if encoder is None or len(vectors) < LEAST_CLIPS else rarer_voice(np.array(vectors))
     ids = None if voices is None else tuple(chosen[k].id for k in voices)
     rate = settings.resample_from or settings.sample_rate
-    return HeardCorpus(len(chosen), tuple(found), ids, rate, fitting_rates(chosen, rate, ear, progress))
+    rates = fitting_rates(report.rows, rate, ear, progress)
+    return HeardCorpus(len(chosen), tuple(found), ids, rate, settings.sample_rate, rates)
 
 
-def fitting_rates(rows: Sequence[Row], rate: int, ear: Ear, progress: Progress) -> tuple[int, ...]:
+def fitting_rates(rows: Sequence[Row], rate: int, ear: Ear, progress: Progress) -> tuple[int, ...] | None:
     """The rates in Hz at which clips, whose files say `rate`, fit their texts far better: the best first, and
-    those that are hardly worse. None where the files are right, or not far off: a third faster is understood
-    as well.
+    those that are hardly worse. There are none where the files are right, or not far off, since what plays a
+    third faster is understood as well. None where too few clips are short enough.
     """
     others = [other for other in RATES if not 1 / LEAST_APART < other / rate < LEAST_APART]
+    known = [(row, soundfile.info(row.wave)) for row in rows]
+    short = [row for row, is_ in known if is_.samplerate == rate and is_.duration <= LONGEST_FOR_RATE]
+    chosen = [
+        (row, words) for row in spread(short, CLIPS_FOR_RATE) if (words := words_of(row.text, ear.language))
+    ]
+    if len(chosen) < LEAST_FOR_RATE:
+        return None
     fits: list[list[float]] = []  # a word, at the files' rate and at the others
-    for row in spread(rows, CLIPS_FOR_RATE):
-        wave, words = read_wave(row.wave, rate), words_of(row.text, ear.language)
-        if not words or len(wave) > LONGEST_FOR_RATE * rate:
-            continue
-        progress("hearing clips at other rates", len(fits) + 1, CLIPS_FOR_RATE)
+    for number, (row, words) in enumerate(chosen, start=1):
+        progress("hearing clips at other rates", number, len(chosen))
+        wave = read_wave(row.wave, rate)
         fits.append([_fit(ear, wave, played, words) / len(words) for played in (rate, *others)])
-    if not fits:
-        return ()
     found = np.array(fits)[:, 1:]
     gains = found - np.array(fits)[:, :1]
     usual, share = np.median(gains, axis=0), np.mean(gains > 0, axis=0)

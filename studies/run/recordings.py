@@ -11,6 +11,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import librosa
 import numpy as np
@@ -19,7 +20,17 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from model.data.corpora import CorpusError
-from model.data.cutting import LEAST_UNWRITTEN, LONGEST, MOST_ERRORS, SHORTEST, Piece, Span, cut
+from model.data.cutting import (
+    LEAST_UNWRITTEN,
+    LONGEST,
+    MOST_ERRORS,
+    SHORTEST,
+    Cuts,
+    Letters,
+    Piece,
+    Span,
+    cut,
+)
 from model.data.metadata import METADATA, WAVES, key
 from model.extras import installing
 from model.speech.audio import MelSettings, write_wave
@@ -33,8 +44,10 @@ HIGHEST = 10 ** (-1 / 20)  # of full scale: no gain makes a peak higher
 HEARD = "heard"  # the folder of what was recognized: who starts again after a stop goes on from there
 LEFT_OUT = "left_out"  # the folder of clips whose words are not those of the script
 CUTS = "cuts.csv"
+LARGEST_PART = 0.7  # of a clip that is cut once more
 EDGE = 0.1  # s around speech that may still be its own
-LEAST_PAUSES, MOST_PAUSES = 1, 60  # s that noise is learned from
+LEAST_PAUSES = 1  # s that noise is learned from
+MOST_OF_NOISE = 1.5  # deviations (dB) above the mean of the noise that still count as noise
 SURE = 5.0  # letters in a hundred: with fewer errors a clip says what is written
 # Logarithm: right clips of recorded Russian (Festvox) came to 21 at most, misread ones to 26 and more.
 MOST_LIKELIER = 24.0
@@ -106,7 +119,7 @@ def make(
 
     Raises:
         CorpusError: the folder holds a corpus, a recording or script cannot be read, or no clip comes of it.
-        EarError: pyloudnorm is missing.
+        EarError: pyloudnorm or noisereduce is missing.
     """
     if (folder / METADATA).exists():
         raise CorpusError(
@@ -119,6 +132,8 @@ def make(
                 f"{folder} holds {place}/, which was not made here.\nNothing was changed.\n"
                 "Choose another folder for -o."
             )
+    if making.denoises:
+        _noisereduce()  # said before anything is listened to
     (folder / HEARD).mkdir(parents=True, exist_ok=True)
     for place in (WAVES, LEFT_OUT):
         shutil.rmtree(folder / place, ignore_errors=True)  # of a call that was stopped
@@ -173,23 +188,46 @@ def _cut(
     words = [Piece(**word) for word in found["words"]]
     speech: list[Span] = [(start, end) for start, end in found["speech"]]
     if making.denoises:
-        wave = denoised(wave, speech)
+        clean = denoised(wave, speech)
+        if clean is None:
+            raise CorpusError(
+                f"Noise cannot be taken out of {file}.\n"
+                f"Nobody pauses in it for {LEAST_PAUSES} s in all, where the noise could be heard alone.\n"
+                "Make its clips without --denoise; what was heard so far is kept."
+            )
+        wave = clean
     text = " ".join(word.text for word in words) if script is None else read_script(script)
     letters = partial(letters_of, language=ear.language)
     cuts = cut(text, words, speech, letters, making.shortest, making.longest)
-    for number, clip in enumerate(cuts.clips, start=1):
-        progress(f"hearing the clips of {file.name}", number, len(cuts.clips))
+    left, unheard, unwritten, number = list(cuts.clips), cuts.unheard, cuts.unwritten, 0
+    while left:
+        clip = left.pop(0)
+        progress(f"hearing the clips of {file.name}", number + 1, number + 1 + len(left))
         part_of = evened(wave[round(clip.start * RATE) : round(clip.end * RATE)])
         said = ear([part_of], RATE, [clip.text])
-        name = f"{stem}_{number:04d}"
         why = unlike(ear, part_of, RATE, clip.text, said, making.most_errors)
+        if why and (parts := smaller(clip, words, speech, letters, making.shortest)).clips:
+            left[:0], unheard, unwritten = parts.clips, unheard + parts.unheard, unwritten + parts.unwritten
+            continue
+        number += 1
+        name = f"{stem}_{number:04d}"
         write_wave(folder / (LEFT_OUT if why else WAVES) / f"{name}.wav", part_of, RATE)
         text = _on_one_line(clip.text)
         yield Row(name, file.name, *_seconds(clip), round(100 * said.cer, 1), text, said.texts[0], why)
-    for missing in cuts.unheard:
+    for missing in unheard:
         yield Row("", file.name, None, None, None, missing, "", "not said, or without pauses around it")
-    for other in cuts.unwritten:
+    for other in unwritten:
         yield Row("", file.name, *_seconds(other), None, "", other.text, "not in the script")
+
+
+def smaller(
+    clip: Piece, words: Sequence[Piece], speech: Sequence[Span], letters: Letters, shortest: float
+) -> Cuts:
+    """What a clip becomes that is cut at its inner pauses, too, so that one wrong word costs less: no clips
+    where it has none."""
+    inside = [word for word in words if clip.start <= (word.start + word.end) / 2 <= clip.end]
+    spoken = [(max(a, clip.start), min(b, clip.end)) for a, b in speech if a < clip.end and b > clip.start]
+    return cut(clip.text, inside, spoken, letters, shortest, (clip.end - clip.start) * LARGEST_PART)
 
 
 def letters_of(text: str, language: str) -> str:
@@ -279,23 +317,34 @@ def read_script(file: Path) -> str:
     return " ".join(line for line in lines if line and not _CUE.match(line))
 
 
-def denoised(wave: NDArray[np.float32], speech: Sequence[Span]) -> NDArray[np.float32]:
+def denoised(wave: NDArray[np.float32], speech: Sequence[Span]) -> NDArray[np.float32] | None:
     """A wave (N,) at RATE without the steady noise of its pauses, by spectral gating (Sainburg et al., 2020,
-    doi:10.1371/journal.pcbi.1008228). Args: speech: where somebody speaks. Raises EarError."""
-    try:
-        import noisereduce
-    except ModuleNotFoundError as error:
-        told = "Noise cannot be taken out: noisereduce is not installed."
-        raise EarError(f"{told}\nWhat to do: {installing('ear')}") from error
+    doi:10.1371/journal.pcbi.1008228). None where there is too little pause to know the noise by.
+
+    Args:
+        speech: where somebody speaks.
+
+    Raises EarError.
+    """
     is_pause = np.ones(len(wave), bool)
     for start, end in speech:
         is_pause[max(0, round((start - EDGE) * RATE)) : round((end + EDGE) * RATE)] = False
     pauses = wave[is_pause]
     if len(pauses) < LEAST_PAUSES * RATE:
-        return wave
-    return noisereduce.reduce_noise(  # type: ignore[no-any-return]
-        y=wave, y_noise=pauses[: MOST_PAUSES * RATE], sr=RATE, stationary=True, n_std_thresh_stationary=1.5
-    ).astype(np.float32)
+        return None
+    clean = _noisereduce().reduce_noise(
+        y=wave, y_noise=pauses, sr=RATE, stationary=True, n_std_thresh_stationary=MOST_OF_NOISE
+    )
+    return np.asarray(clean, np.float32)
+
+
+def _noisereduce() -> Any:
+    try:
+        import noisereduce
+    except ModuleNotFoundError as error:
+        told = "Noise cannot be taken out: noisereduce is not installed."
+        raise EarError(f"{told}\nWhat to do: {installing('ear')}") from error
+    return noisereduce
 
 
 def evened(wave: NDArray[np.float32]) -> NDArray[np.float32]:

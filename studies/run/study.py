@@ -86,8 +86,9 @@ def open_study(
     if changed := stored_spec(study).differences(spec):
         raise StudyError(
             f'Cannot continue study "{spec.name}".\n'
-            f"Its file changed since it began: {', '.join(changed)}.\n"
-            "Undo the change, or give the study another name."
+            f"Its file and the study differ: {', '.join(changed)}.\n"
+            f"Undo the change of the file, go on with the study as it is by run_study.py resume {spec.name}, "
+            "or give the file's study another name."
         )
     if (policy := study.user_attrs.get("policy", policies[-1])) not in policies:
         raise StudyError(

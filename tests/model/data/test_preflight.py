@@ -718,7 +718,7 @@ def test_noise_is_told_and_speech_like_sound_is_not(tmp_path):
     assert not [note for note in report.notes if "sound" in note.told]
     folder.add("noise", TEXT, sound(noise(seed=99)))
     [note] = [note for note in folder.check().notes if "sound" in note.told]
-    assert note.told.startswith("1 clip sounds like noise") and "line 21: noise" in note.lines[0]
+    assert note.told.startswith("1 of 21 clips sound like noise") and "line 21: noise" in note.lines[0]
 
 
 ALPHABETS = {"en": "abcdefghijklmnopqrstuvwxyz'", "ru": "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"}

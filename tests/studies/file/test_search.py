@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from studies.file import code
 from studies.file.distributions import contains, distribution
 from studies.file.search import pruner, sampler
 from studies.file.space import suggest
-from studies.file.spec import Spec, SpecError
+from studies.file.spec import Spec, SpecError, load
 from studies.run.study import StudyError, load_study, open_study, stored_spec
 
 DOCS = Path(__file__).parents[3] / "docs" / "search.md"
@@ -83,6 +84,26 @@ def refused(**tables):
 
 
 # Samplers
+
+
+@pytest.mark.parametrize("name", ["quickstart", "russian"])  # with conditions, and without
+def test_a_range_that_was_widened_is_searched_to_its_new_end(name, tmp_path):
+    """Optuna's joint samplers keep to the ranges of the first trials."""
+    plain = load(name).model_dump(mode="json") | {"search": {"method": "prune"}}
+    narrow = Spec.parse(plain, "narrow", stored=True)
+    wide = narrow.with_ends([("learning_rate", "high", 0.1)])
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    for study, trials in ((narrow, 12), (wide, 30)):
+        found = optuna.create_study(
+            storage=storage, study_name="small", sampler=sampler(study), load_if_exists=True
+        )
+        for _ in range(trials):
+            trial = found.ask()
+            drawn = suggest(trial, study)
+            found.tell(trial, abs(math.log(drawn["learning_rate"] / 0.08)))
+    storage.close()
+    drawn = [trial.params["learning_rate"] for trial in found.get_trials()[12:]]
+    assert sum(rate > 0.02 for rate in drawn) > 15
 
 
 def space_of(name):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -12,7 +13,7 @@ import run_study
 from model.data.corpora import espeak
 from model.data.preflight import Row
 from objectives.similarity import WIDTH
-from studies.run.heard_corpus import ONE_VOICE, rarer_voice, spread
+from studies.run.heard_corpus import ONE_VOICE, fitting_rates, rarer_voice, spread
 
 CLIPS = 24
 
@@ -72,8 +73,26 @@ def test_recordings_whose_files_tell_another_rate_are_refused_with_the_right_one
     assert run_study.main(command) == 5
     told = capsys.readouterr().err
     assert "another rate than their files say" in told
-    assert "22050" in told.split("Played at ")[1].split(" Hz")[0]
-    assert "asetrate=" in told
+    fitting = told.split("Played at ")[1].split(" Hz")[0].split(" or ")
+    assert "22050" in fitting and f"asetrate={fitting[0]},aresample=22050" in told
+
+
+def test_recordings_of_two_rates_are_heard(tmp_path, corpus, whisper, capsys):
+    """The wanted one and that of --resample-from, which the check takes both."""
+    shutil.copytree(corpus, tmp_path / "mine")
+    for number, path in enumerate(sorted((tmp_path / "mine" / "wavs").iterdir())):
+        if number % 2:
+            wave, rate = soundfile.read(path)
+            soundfile.write(path, librosa.resample(wave, orig_sr=rate, target_sr=16000), 16000)
+    command = ["--home", str(tmp_path / "runs"), "data", "check", str(tmp_path / "mine"), "--listen", "2"]
+    assert run_study.main([*command, "--resample-from", "16000", "--recognizer", str(whisper)]) == 0
+    assert "2 clips were heard" in capsys.readouterr().out
+
+
+def test_of_long_clips_alone_the_rate_is_not_judged(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(11 * 16000), 16000)
+    rows = [Row(str(n), "some words", tmp_path / "a.wav", "") for n in range(9)]
+    assert fitting_rates(rows, 16000, None, lambda *_: None) is None
 
 
 @given(st.integers(1, 60), st.integers(1, 200))

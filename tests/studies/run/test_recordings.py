@@ -206,9 +206,21 @@ def test_noise_goes_and_speech_stays(said, below, seed):
     assert np.abs(after - clean).mean() < 0.75 * np.abs(before - clean).mean()
 
 
-def test_without_pauses_nothing_is_known_of_the_noise(said):
+def test_without_pauses_nothing_is_known_of_the_noise(said, tmp_path, whisper, capsys, monkeypatch):
     wave, _ = said
-    assert recordings.denoised(wave, [(0.0, len(wave) / RATE)]) is wave
+    assert recordings.denoised(wave, [(0.0, len(wave) / RATE)]) is None
+    soundfile.write(tmp_path / "one.wav", wave, RATE)
+    monkeypatch.setattr(recordings, "speech_in", lambda sound: [(0.0, len(wave) / RATE)])
+    command = ["data", "make", str(tmp_path / "one.wav"), "-o", str(tmp_path / "mine"), "--denoise"]
+    assert run_study.main([*command, "--recognizer", str(whisper)]) == 5
+    assert "without --denoise" in capsys.readouterr().err
+
+
+def test_without_noisereduce_it_is_said_before_anything_is_heard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "noisereduce", None)
+    making = recordings.Making(denoises=True)
+    with pytest.raises(EarError, match="noisereduce is not installed"):
+        recordings.make([(tmp_path / "none.wav", None)], tmp_path / "mine", None, making, lambda *_: None)
 
 
 def test_noisy_recordings_are_cut_as_well_and_come_out_quieter(source, whisper, tmp_path):
@@ -225,3 +237,21 @@ def test_noisy_recordings_are_cut_as_well_and_come_out_quieter(source, whisper, 
         clips = [soundfile.read(path)[0] for path in sorted((folder / "wavs").iterdir())]
         quietest[len(options)] = np.median([np.quantile(np.abs(clip), 0.02) for clip in clips])
     assert quietest[1] < 0.5 * quietest[0]
+
+
+def test_one_phrase_that_is_read_otherwise_costs_its_neighbours_nothing(whisper, tmp_path):
+    phrases = [
+        "My brother has three white horses,",
+        "they never listen to loud music,",
+        "and the train is late.",
+    ]
+    voice, pause = EspeakVoice("en-us"), np.zeros(RATE * 4 // 10, np.int16)
+    said = [phrases[0], "somebody painted every old window,", phrases[2]]
+    waves = [part for words in said for part in (pause, voice.say(words))]
+    soundfile.write(tmp_path / "one.wav", np.concatenate([*waves, pause]), RATE)
+    (tmp_path / "one.txt").write_text(" ".join(phrases), "utf-8")
+    command = ["data", "make", str(tmp_path / "one.wav"), "-o", str(tmp_path / "mine")]
+    assert run_study.main([*command, "--recognizer", str(whisper)]) == 0
+    assert sorted(corpus_of(tmp_path / "mine").values()) == sorted([phrases[0], phrases[2]])
+    left_out = [row["text"] for row in rows_of(tmp_path / "mine") if row["left_out"] and row["text"]]
+    assert left_out == [phrases[1]]
