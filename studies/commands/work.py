@@ -170,9 +170,8 @@ def _widened(place: Place, study: optuna.Study, spec: Spec, n_trials: int | None
             "Start a study under another name with another list."
         )
     wider = spec.with_ends(ends).with_changes(n_trials or spec.budget.trials + MORE, None, finish)
-    open_study(
-        spec, rdb(study), place.allowed
-    )  # whatever keeps it from going on is said before it is changed
+    # What keeps the study from going on is said before anything of it changes.
+    open_study(spec, rdb(study), place.allowed)
     study.set_user_attr("spec", wider.model_dump_json())
     for name, side, end in ends:
         click.echo(f"Widened: [space.{name}] {side} = {end!r}")
