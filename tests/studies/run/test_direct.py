@@ -131,7 +131,7 @@ def test_a_dataclass_is_kept_with_its_values_and_made_again_with_them(tmp_path):
     again = objective_of(spec, study, tmp_path, print, print, spec.code)
     assert again == Kept(5, {"a": [1]})
     assert not [text for text in said.said if "resume" in text]
-    with pytest.raises(StudyError, match=r"changed since it began: objective\.args\.width"):
+    with pytest.raises(StudyError, match=r"the study differ: objective\.args\.width"):
         run(tmp_path, Kept(6, {"a": [1]}), n_trials=2)
     assert len(run(tmp_path, Kept(5, {"a": [1]}), n_trials=2).trials) == 2
 
