@@ -10,6 +10,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,13 +22,14 @@ from rapidfuzz.distance import LCSseq
 
 from model.data.corpora.festvox_ru import PAUSE, read_labels, read_prompts
 from model.data.cutting import AFTER, BEFORE
-from objectives.ear import Ear, normalised
+from objectives.ear import Ear
 from studies.report.summary import rendered
 from studies.run import recordings
 
 Wave = NDArray[np.float32]
 CLEAN, MISREAD = "sound", "misread"
 KINDS = {3: "skipped", 6: "misread", 9: "twice"}  # by a text's number among ten
+letters = partial(recordings.letters_of, language="ru")
 GAP = (0.2, 0.6)  # seconds between texts, beside the recordings' own edges
 
 
@@ -172,10 +174,6 @@ def is_right(found: Joined, row: recordings.Row) -> bool:
     said, text = letters(" ".join(dict.fromkeys(says for says, _ in inside))), letters(row.text)
     usual = sum(count for _, count in inside)
     return all(says for says, _ in inside) and text in said and usual < 1.6 * len(text) + 5
-
-
-def letters(text: str) -> str:
-    return normalised(text, "ru").replace(" ", "")
 
 
 def begins(text: str, clip: str) -> bool:

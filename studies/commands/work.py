@@ -134,48 +134,50 @@ def resume(
 ) -> None:
     """Go on with study NAME, also after pause or stop, from the database and checkpoints alone."""
     stored, spec = place.study(name)
-    if device:
-        training.usable_device(device)
-    spec = (
-        _widened(place, stored, spec, n_trials, finish)
-        if widen
-        else spec.with_changes(n_trials, None, finish)
-    )
+    if widen:
+        # What keeps the study from going on is said before anything of it changes.
+        training.device_for(stored, device)
+        open_study(spec, rdb(stored), place.allowed)
+        spec = _widened(stored, spec, n_trials, finish)
+    else:
+        spec = spec.with_changes(n_trials, None, finish)
     study = open_study(spec, rdb(stored), place.allowed)
     set_desired_state(study, "run")
     with place.pages(place) if with_pages else nullcontext():
         _work(place, spec, study, device, workers, _further(winner.resume(spec), spec))
 
 
-def _widened(place: Place, study: optuna.Study, spec: Spec, n_trials: int | None, finish: int | None) -> Spec:
+def _widened(study: optuna.Study, spec: Spec, n_trials: int | None, finish: int | None) -> Spec:
     """The study's file with wider ranges, which is the stored one from now on. Raises StudyError."""
-    best, go_on = history.best_trial(study), f"run_study.py {winner.resume(spec)}"
+    best = history.best_trial(study)
     ends = [] if best is None else list(winner.wider_ends(study, spec, best))
-    if not ends:
-        raise StudyError(
-            f'No range of study "{spec.name}" was widened.\n'
-            "It has no best trial with a value within a tenth of the end of a range that may be longer.\n"
-            f"Go on as it is: {go_on} --n-trials {spec.budget.trials + MORE}"
-        )
-    if history.is_worked_on(Leases(rdb(study).ours, study.user_attrs["uid"]).counts()):
-        raise StudyError(
-            f'No range of study "{spec.name}" was widened.\n'
-            "Workers train its trials now, and would not know the wider ranges.\n"
-            f"Wait, or end them: run_study.py stop {spec.name}"
-        )
-    if history.is_exhausted(study):
-        raise StudyError(
-            f'No range of study "{spec.name}" was widened.\n'
-            "Its sampler tries a list of values, and has come to its end.\n"
-            "Start a study under another name with another list."
-        )
+    if (why := _not_widened(study, spec, bool(ends))) is not None:
+        raise StudyError(f'No range of study "{spec.name}" was widened.\n{why}')
     wider = spec.with_ends(ends).with_changes(n_trials or spec.budget.trials + MORE, None, finish)
-    # What keeps the study from going on is said before anything of it changes.
-    open_study(spec, rdb(study), place.allowed)
     study.set_user_attr("spec", wider.model_dump_json())
     for name, side, end in ends:
         click.echo(f"Widened: [space.{name}] {side} = {end!r}")
     return wider
+
+
+def _not_widened(study: optuna.Study, spec: Spec, has_edges: bool) -> str | None:
+    """Why the ranges stay as they are, and what to do, a line each."""
+    if not has_edges:
+        return (
+            "It has no best trial with a value within a tenth of the end of a range that may be longer.\n"
+            f"Go on as it is: run_study.py {winner.resume(spec)} --n-trials {spec.budget.trials + MORE}"
+        )
+    if history.is_worked_on(Leases(rdb(study).ours, study.user_attrs["uid"]).counts()):
+        return (
+            "Workers train its trials now, and would not know the wider ranges.\n"
+            f"Wait, or end them: run_study.py stop {spec.name}"
+        )
+    if history.is_exhausted(study):
+        return (
+            "Its sampler tries a list of values, and has come to its end.\n"
+            "Start a study under another name with another list."
+        )
+    return None
 
 
 @click.command()

@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import librosa
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from model.data.preflight import CorpusSettings, Report, Row
 from model.speech.audio import read_wave
-from objectives.ear import HEARD_RATE, Ear
-from objectives.misreading import LONGEST_SECONDS, Likelihood, words_of
+from objectives.ear import Ear
+from objectives.misreading import LONGEST_SECONDS, words_of
 from objectives.similarity import speaker_encoder
 from studies.run.data import Progress
-from studies.run.recordings import unlike
+from studies.run.recordings import likelihood_of, unlike
 
 MOST_UNLIKE = 0.1  # of the clips that were heard: with more the fault is the corpus', and no clip's
 LEAST_UNLIKE = 3  # clips
@@ -151,8 +150,7 @@ def _fit(ear: Ear, wave: NDArray[np.float32], rate: int, words: Sequence[str]) -
     """How likely the words are for a wave (N,) played at `rate`; none are for one too long to be heard."""
     if len(wave) > LONGEST_SECONDS * rate:
         return -np.inf
-    sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
-    return Likelihood(ear, sound, ".")(words)
+    return likelihood_of(ear, wave, rate)(words)
 
 
 def spread(rows: Sequence[Row], count: int) -> list[Row]:

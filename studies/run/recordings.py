@@ -258,12 +258,16 @@ def unlike(
     if max(more, fewer) >= LEAST_UNWRITTEN:
         return f"{more} letters in a row are heard and not written, {fewer} are written and not heard"
     if errors > SURE:
-        sound = librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE)
-        likelihood = Likelihood(ear, sound, ".")
+        likelihood = likelihood_of(ear, wave, rate)
         by = likelihood(words_of(heard, ear.language)) - likelihood(words_of(text, ear.language))
         if by > MOST_LIKELIER:
             return f"other words are likelier by e to {by:.0f}"
     return ""
+
+
+def likelihood_of(ear: Ear, wave: NDArray[np.float32], rate: int) -> Likelihood:
+    """How likely an ear finds texts for a wave (N,) of `rate` Hz."""
+    return Likelihood(ear, librosa.resample(wave, orig_sr=rate, target_sr=HEARD_RATE), ".")
 
 
 def _seconds(clip: Piece) -> tuple[float, float]:
@@ -342,9 +346,13 @@ def _noisereduce() -> Any:
     try:
         import noisereduce
     except ModuleNotFoundError as error:
-        told = "Noise cannot be taken out: noisereduce is not installed."
-        raise EarError(f"{told}\nWhat to do: {installing('ear')}") from error
+        raise _missing("Noise cannot be taken out: noisereduce") from error
     return noisereduce
+
+
+def _missing(what: str) -> EarError:
+    """The error for a package of the extra that is not there. Args: what: cannot be done, and its name."""
+    return EarError(f"{what} is not installed.\nWhat to do: {installing('ear')}")
 
 
 def evened(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -352,8 +360,7 @@ def evened(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         import pyloudnorm
     except ModuleNotFoundError as error:
-        told = "Clips cannot be made equally loud: pyloudnorm is not installed."
-        raise EarError(f"{told}\nWhat to do: {installing('ear')}") from error
+        raise _missing("Clips cannot be made equally loud: pyloudnorm") from error
     peak = float(np.abs(wave).max(initial=0.0))
     meter = pyloudnorm.Meter(RATE)
     if len(wave) < meter.block_size * RATE or not peak:
