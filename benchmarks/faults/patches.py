@@ -367,6 +367,119 @@ def spoken_in_training_mode(setup: Setup, _: float) -> Setup:
     return setup.with_install(install)
 
 
+# Of other kinds than the rules were made and mended on
+
+
+def sped_up_clips(setup: Setup, times: float) -> Setup:
+    """Every third clip plays so many times too fast, its spectrum twelve bands higher."""
+
+    def change(item: Utterance) -> Utterance:
+        mel = item.mel[(np.arange(int(len(item.mel) / times)) * times).astype(int)]
+        low = np.full((len(mel), 12), SILENCE, np.float32)
+        return replace(item, mel=np.concatenate((low, mel[:, :-12]), axis=1))
+
+    return _with_items(setup, 0.34, change)
+
+
+def noisy_clips(setup: Setup, level: float) -> Setup:
+    """Every third clip has white noise of this log-magnitude in every band."""
+    random = np.random.default_rng(0)
+
+    def add(item: Utterance) -> Utterance:
+        noise = random.normal(level, 0.3, item.mel.shape).astype(np.float32)
+        return replace(item, mel=np.maximum(item.mel, noise))
+
+    return _with_items(setup, 0.34, add)
+
+
+def half_texts(setup: Setup, share: float) -> Setup:
+    """Of so many texts the second half is missing."""
+    return _with_items(setup, share, lambda i: replace(i, symbols=i.symbols[: len(i.symbols) // 2]))
+
+
+def dropped_letters(setup: Setup, every: float) -> Setup:
+    """As a cleaner of another language leaves texts: of the symbols, every so many-th is in none."""
+
+    return _with_items(setup, 1.0, lambda i: replace(i, symbols=i.symbols[i.symbols % int(every) != 0]))
+
+
+def repeated_clip(setup: Setup, share: float) -> Setup:
+    """So many rows are one and the same clip."""
+    first = setup.corpus.training[0]
+    return _with_items(setup, share, lambda item: replace(first, id=item.id))
+
+
+def long_pauses(setup: Setup, frames: float) -> Setup:
+    """In the middle of every other clip nothing is said for so many frames."""
+
+    def change(item: Utterance) -> Utterance:
+        middle, pause = len(item.mel) // 2, np.full((int(frames), item.mel.shape[1]), SILENCE, np.float32)
+        return replace(item, mel=np.concatenate((item.mel[:middle], pause, item.mel[middle:])))
+
+    return _with_items(setup, 0.5, change)
+
+
+def seen_frames(setup: Setup, steps: float) -> Setup:
+    """Teacher forcing is off by so many steps: the decoder is shown the frames that it must say."""
+
+    def early(_: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return torch.roll(given[0], -int(steps), dims=0), *given[1:]
+
+    def install(training: Training) -> None:
+        training.model.decoder.register_forward_pre_hook(early)
+
+    return setup.with_install(install)
+
+
+def skipped_steps(setup: Setup, every: float) -> Setup:
+    """Only every so many-th step is taken, as where a gradient scaler stays too large."""
+
+    def install(training: Training) -> None:
+        step = training._step_optimizer
+        training._step_optimizer = lambda rate: (  # type: ignore[method-assign]
+            step(rate) if training.step % int(every) == 0 else None
+        )
+
+    return setup.with_install(install)
+
+
+def unzeroed_gradients(setup: Setup, _: float) -> Setup:
+    """Gradients add up from step to step."""
+
+    def install(training: Training) -> None:
+        training._optimizer.zero_grad = lambda set_to_none=True: None  # type: ignore[method-assign]
+
+    return setup.with_install(install)
+
+
+def flipped_weights(setup: Setup, value: float) -> Setup:
+    """Again and again a weight of the decoder becomes this large, as by a bit of memory that fails."""
+
+    def hit(training: Training) -> None:
+        weight = training.model.decoder.decoder_rnn.weight_hh
+        with torch.no_grad():
+            weight.view(-1)[training.step * 7919 % weight.numel()] = value
+
+    return setup.with_strikes(*(Strike(hit, after=60 * i) for i in range(COLLAPSES)))
+
+
+def rate_spikes(setup: Setup, times: float) -> Setup:
+    """A schedule that starts over: for six of every sixty steps the rate is so many times larger."""
+
+    def install(training: Training) -> None:
+        step = training._step_optimizer
+        training._step_optimizer = lambda rate: step(  # type: ignore[method-assign]
+            rate * times if training.step % 60 >= 54 else rate
+        )
+
+    return setup.with_install(install)
+
+
+def half_loaded(setup: Setup, _: float) -> Setup:
+    """A resume that loads all weights but the decoder's."""
+    return setup.with_strikes(Strike(lambda training: training.reinitialise("decoder")))
+
+
 PATCHES: dict[str, Patch] = {
     patch.__name__: patch
     for patch in (
@@ -374,6 +487,8 @@ PATCHES: dict[str, Patch] = {
         detached, small_encoder, unupdated, wrong_betas, unguided, stuck_on_last, randomised_attention,
         recurring_collapse, gate_off, guidance_ends, little_memory, warm_start, edge_silence,
         texts_off_by_one, quiet_clips, hum, cut_clips, two_voices, weights_times, dead_prenet, by_length,
-        forgetting_optimizer, still_statistics, mel_scale, spoken_in_training_mode,
+        forgetting_optimizer, still_statistics, mel_scale, spoken_in_training_mode, sped_up_clips,
+        noisy_clips, half_texts, dropped_letters, repeated_clip, long_pauses, seen_frames, skipped_steps,
+        unzeroed_gradients, flipped_weights, rate_spikes, half_loaded,
     )
 }  # fmt: skip
