@@ -435,6 +435,42 @@ def test_a_study_begins_with_the_best_voice_of_another_and_keeps_it(again):
     assert 'the best voice of study "small"' in lost and "Run first: run_study.py start small" in lost
 
 
+def test_a_study_goes_on_where_the_voice_it_begins_with_is_only_in_the_store(again, tmp_path, finished):
+    begun = changed(QUICK, name='"begun"').replace(
+        'size = "tiny"', 'size = "tiny"\nwarm_start = "study:small:1"'
+    )
+    (again.folder / "begun.toml").write_text(begun)
+    again.run("start", "begun.toml")
+    whole = json.loads(again.run("trials", "begun", "-f", "json").stdout)
+
+    (tmp_path / "killed").mkdir()
+    killed = copied(Home(tmp_path / "killed", finished.folder / "runs" / "corpora"), finished)
+    (killed.folder / "begun.toml").write_text(begun)
+    store = tmp_path / "store"
+    running = killed.begin("--artifacts", f"file://{store}", "start", "begun.toml")
+    wait_for(killed, running, lambda: list(store.glob("*-0-*")))
+    running.kill()
+    running.communicate()
+
+    (tmp_path / "other").mkdir()
+    other = Home(tmp_path / "other", finished.folder / "runs" / "corpora")
+    for part in (killed.folder / "runs").glob("study.db*"):
+        part.rename(other.folder / "runs" / part.name)
+    lost = other.run("resume", "begun", code=2).stderr
+    assert 'the voice of trial 1 of study "small"' in lost and "--artifacts" in lost
+    [start] = store.glob("*-start.tar")
+    kept = start.read_bytes()
+    start.write_bytes(kept[:2000])
+    assert "--artifacts" in other.run("--artifacts", f"file://{store}", "resume", "begun", code=2).stderr
+    start.write_bytes(kept)
+    other.run("--artifacts", f"file://{store}", "resume", "begun")
+    resumed = json.loads(other.run("trials", "begun", "-f", "json").stdout)
+    assert [trial["value"] for trial in resumed] == [trial["value"] for trial in whole]
+    assert (
+        resumed[0]["user_attrs"]["measures"][-1]["mel_l1"] == whole[0]["user_attrs"]["measures"][-1]["mel_l1"]
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -16,7 +16,8 @@ SAMPLE_RATE = 22050
 
 # speak_lib.h of espeak-ng
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-_SYNCHRONOUS, _DO_NOT_EXIT, _OK, _RATE, _BY_CHARACTER, _UTF8, _IPA = 2, 0x8000, 0, 1, 1, 1, 2
+_SYNCHRONOUS, _DO_NOT_EXIT, _OK, _BY_CHARACTER, _UTF8, _IPA = 2, 0x8000, 0, 1, 1, 2
+_RATE, _PITCH = 1, 3
 
 _LANGUAGE_SWITCH = re.compile(r"\([a-z-]+\)")  # around a word of another language
 _UNUSUAL = {'u"': "ʉ", "ɪ^": "ʲ"}  # names of espeak-ng's own that it gives for want of IPA ones, in Russian
@@ -56,6 +57,11 @@ class EspeakVoice:
         self._library.espeak_Info.restype = ctypes.c_char_p
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self.version: str = self._library.espeak_Info(None).decode()
+
+    def speaks(self, words_per_minute: int, pitch: int) -> None:
+        """From now on so fast, and so high: pitch is 0 to 100, and 50 what the voice has."""
+        self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
+        self._library.espeak_SetParameter(_PITCH, pitch, 0)
 
     def say(self, text: str) -> NDArray[np.int16]:
         """Samples (N,) of the text at SAMPLE_RATE."""

@@ -326,7 +326,7 @@ def _run_trials(
     try:
         with Callbacks([*_told(place, study, spec, terminal), terminal]) as callbacks, ExitStack() as beside:
             objective = training.objective_of(
-                spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed
+                spec, study, place.workdir, terminal.progress, terminal.warned, place.allowed, store
             )
             beside.callback(objective.close)
             plan = training.plan_of(spec, place.allowed)

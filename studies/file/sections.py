@@ -82,6 +82,20 @@ class Folder(Recordings):
 DIMENSIONS = {name for name, parameter in PARAMETERS.items() if not parameter.setting}
 
 
+OF_STUDY = "study:"  # before the name of the study whose voice it is
+
+
+def trial_named(start: str) -> tuple[str, int | None] | None:
+    """Study and trial of "study:NAME" or "study:NAME:TRIAL"; None of a path.
+
+    Raises ValueError where TRIAL is no number.
+    """
+    if not start.startswith(OF_STUDY):
+        return None
+    name, _, trial = start.removeprefix(OF_STUDY).partition(":")
+    return name, int(trial) if trial else None
+
+
 class Model(Table, extra="allow"):
     """A size, and dimensions that differ from it."""
 
@@ -94,6 +108,11 @@ class Model(Table, extra="allow"):
         faults = list(fixed_faults(self.overrides, DIMENSIONS, PARAMETERS))
         if self.size not in SIZES:
             faults.append((("size",), f'is "{self.size}", but must be one of {", ".join(SIZES)}'))
+        try:
+            trial_named(self.warm_start or "")
+        except ValueError:
+            text = f'is "{self.warm_start}", but behind the name of the study must come the number of a trial'
+            faults.append((("warm_start",), text))
         refuse(faults)
         return self
 

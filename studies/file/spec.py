@@ -36,6 +36,7 @@ from studies.file.parameters import (
 )
 from studies.file.sections import (
     DIMENSIONS,
+    OF_STUDY,
     Asha,
     Budget,
     Ear,
@@ -71,7 +72,6 @@ NEWER: dict[str, dict[str, Any]] = {  # keys that version 0.1 did not have, with
 }
 PRUNE = "prune"  # the method of a search that ends trials, and pauses none
 MOST_HALVINGS = 7  # of the learning rate in the first half of a plan: below a hundredth nothing is learned
-OF_STUDY = "study:"  # before the name of the study whose voice it is
 PATHS = (("corpus", "path"), ("corpus", "lexicon"), ("model", "warm_start"), ("speech", "vocoder"))  # keys
 
 
@@ -427,8 +427,8 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     if warm_start is not None:
         if spec.model is None:
             raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')
-        of_study = warm_start.startswith(OF_STUDY)
-        path = warm_start if of_study else os.path.abspath(os.path.expanduser(warm_start))
+        is_path = not warm_start.startswith(OF_STUDY)
+        path = os.path.abspath(os.path.expanduser(warm_start)) if is_path else warm_start
         data["model"]["warm_start"] = path
     for param in params:
         key, _, text = param.partition("=")

@@ -5,7 +5,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,18 +72,57 @@ class Artifacts:
             "Give one like s3://bucket/prefix or file:///shared/artifacts."
         )
 
+    @contextmanager
+    def reached(self, to_do: str) -> Iterator[None]:
+        """Raises ArtifactsLost where what is done meanwhile finds the store away."""
+        try:
+            yield
+        except self.failures as error:
+            raise ArtifactsLost(
+                f"Cannot {to_do}.\n{_told(error)}\n"
+                "Nothing is lost; resume the study when the store can be reached."
+            ) from error
+
     def send(self, path: Path, name: str) -> bool:
         """Keep a checkpoint under `name`; not when it is removed meanwhile, as newer ones are written."""
+        try:
+            self.keep(name, checkpoint.files(path))
+        except (FileNotFoundError, DamagedCheckpoint):
+            return False
+        return True
+
+    def keep(self, name: str, files: Iterable[Path]) -> None:
+        """Put files into the store, as one thing under `name`."""
         with tempfile.TemporaryFile() as packed:
-            try:
-                with tarfile.open(fileobj=packed, mode="w") as tar:
-                    for file in checkpoint.files(path):
-                        tar.add(file, file.name)
-            except (FileNotFoundError, DamagedCheckpoint):
-                return False
+            with tarfile.open(fileobj=packed, mode="w") as tar:
+                for file in files:
+                    tar.add(file, file.name)
             packed.seek(0)
             self.store.write(self.prefix + name, cast(BinaryIO, packed))
-            return True
+
+    def has(self, name: str) -> bool:
+        try:
+            with self.store.open_reader(self.prefix + name):
+                return True
+        except ArtifactNotFound:
+            return False
+
+    def unpack(self, name: str, folder: Path) -> None:
+        """Put the files that are kept under `name` into a folder.
+
+        Raises:
+            DamagedCheckpoint: it is no whole archive, or there is none.
+        """
+        try:
+            with (
+                self.store.open_reader(self.prefix + name) as reader,
+                tarfile.open(fileobj=reader, mode="r|") as tar,
+            ):
+                tar.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise DamagedCheckpoint(f"{name} is no whole archive") from error
+        except ArtifactNotFound as error:
+            raise DamagedCheckpoint(f"{name} is not in the store any more") from error
 
     def fetch(self, stored: Stored, folder: Path) -> None:
         """Put a stored checkpoint in its place in `folder`.
@@ -96,20 +135,12 @@ class Artifacts:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            with (
-                self.store.open_reader(self.prefix + stored.name) as reader,
-                tarfile.open(fileobj=reader, mode="r|") as tar,
-            ):
-                tar.extractall(temporary, filter="data")
+            self.unpack(stored.name, temporary)
             checkpoint.verify(temporary)
             if checkpoint.digest(temporary) != stored.sha256:
                 raise DamagedCheckpoint(f"{path.name} has another manifest than was stored (sha256)")
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
-        except (tarfile.TarError, EOFError) as error:
-            raise DamagedCheckpoint(f"{path.name} is no whole archive") from error
-        except ArtifactNotFound as error:
-            raise DamagedCheckpoint(f"{path.name} is not in the store any more") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -227,13 +258,8 @@ class TrialArtifacts:
         with suppress(DamagedCheckpoint):
             checkpoint.verify(path)
             return
-        try:
+        with self.artifacts.reached(f"fetch the checkpoints of trial {self.trial} from the artifact store"):
             self.artifacts.fetch(stored, self.folder)
-        except self.artifacts.failures as error:
-            raise ArtifactsLost(
-                f"Cannot fetch the checkpoints of trial {self.trial} from the artifact store.\n"
-                f"{_told(error)}\nNothing is lost; resume the study when the store can be reached."
-            ) from error
 
 
 class Sending:

@@ -1,6 +1,7 @@
 """The objective of a study of voices: its corpus, its judge and the weights to begin with, checked."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,15 @@ import numpy as np
 import optuna
 import torch
 
+from model.checkpoint import DamagedCheckpoint
 from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
+from model.data.staging import being_made
 from model.extras import installing
 from model.network.warm_start import Weights, check_mels, read
 from model.speech.text import FrontEnd
 from model.speech.vocoder import vocoder_of
+from model.speech.voice import DESCRIPTION, WEIGHTS
 from objectives import ear, mos
 from objectives.ear import EarError, recognizer_of
 from objectives.listening import Hearing, Listener, Means
@@ -25,9 +29,11 @@ from smart_tuner.repair.rules.attention import TextIgnored
 from smart_tuner.store import attributes
 from smart_tuner.store.optuna_private import storage_of
 from smart_tuner.store.outage import first_line
-from studies.file.spec import OF_STUDY, Spec
+from studies.file.sections import trial_named
+from studies.file.spec import Spec
 from studies.report.voices import export
 from studies.run import data, libraries
+from studies.run.artifacts import Artifacts
 from studies.run.study import StudyError, load_study
 
 MOST_TIMES = 20.0  # by which the spread of mels may differ from what the network takes them to have
@@ -41,16 +47,17 @@ def voices(
     workdir: Path,
     progress: data.Progress,
     warned: Callable[[str], None],
+    artifacts: Artifacts | None = None,
 ) -> Tacotron2:
     """The study's objective, once its recordings are checked and loaded.
 
     Raises:
         DataError, CorpusError, TextError: see there.
         StudyError: the speech data or the checkpoint to start from is another than before.
-        WarmStartError: that checkpoint cannot be used.
+        WarmStartError, ArtifactsLost: that checkpoint cannot be used, or fetched.
     """
     libraries.choose(workdir)
-    weights = begun_with(study, spec, workdir)  # or why not, before hours of speech are read
+    weights = begun_with(study, spec, workdir, artifacts)  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report, corpus.front_end)
     if words := corpus.front_end.in_words(spec.voice.speak):
@@ -123,45 +130,85 @@ def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
     )
 
 
-def begun_with(study: optuna.Study, spec: Spec, workdir: Path) -> Weights | None:
+def begun_with(
+    study: optuna.Study, spec: Spec, workdir: Path, artifacts: Artifacts | None = None
+) -> Weights | None:
     """What every trial of the study begins with, if not with nothing.
+
+    Args:
+        artifacts: where it is kept, too, for workers that have it nowhere else.
 
     Raises:
         StudyError: it is another voice than that which the study began with, or there is none.
         WarmStartError: it cannot be read, or is of another kind than the study's network.
+        ArtifactsLost: the store cannot be reached.
     """
-    if (path := _start(study, spec, workdir)) is None:
+    if spec.voice.model.warm_start is None:
         return None
-    found = read(path)
+    known, stored = study.user_attrs.get("warm_start"), f"{study.user_attrs['uid']}-{START}.tar"
+    kept = workdir / "studies" / spec.name / START
+    if known is not None and artifacts is not None:
+        _fetch(artifacts, stored, spec, kept)
+    found = read(_start(study, spec, workdir, kept, artifacts))
     check_mels(spec.voice.dimensions(1), found)
-    known = study.user_attrs.get("warm_start", found.sha256)
-    if known != found.sha256:
+    if known not in (None, found.sha256):
         raise StudyError(
             f'Cannot continue study "{study.study_name}".\n'
             f"{found.path} is another voice than that which it began with.\n"
-            "Put the first one back, or start a study under another name."
+            f"Put the first one back, or copy {kept} from the machine where it began, "
+            "or start a study under another name."
         )
-    study.set_user_attr("warm_start", known)
+    if artifacts is not None:
+        _keep(artifacts, stored, found.path)
+    study.set_user_attr("warm_start", found.sha256)
     return found
 
 
-def _start(study: optuna.Study, spec: Spec, workdir: Path) -> Path | None:
+def _fetch(artifacts: Artifacts, stored: str, spec: Spec, kept: Path) -> None:
+    """Have the voice here, if it is neither here nor lost: what can be made again is compared."""
+    given = str(spec.voice.model.warm_start)
+    if kept.is_dir() or (trial_named(given) is None and Path(given).exists()):
+        return
+    with (
+        artifacts.reached(f'fetch the voice with which study "{spec.name}" begins from the artifact store'),
+        suppress(DamagedCheckpoint),
+        being_made(kept) as made,
+    ):
+        artifacts.unpack(stored, made)
+        made.rename(kept)
+
+
+def _keep(artifacts: Artifacts, stored: str, path: Path) -> None:
+    """Have the voice in the store: all that is read of it."""
+    with artifacts.reached(f"put {path} into the artifact store"):
+        if not artifacts.has(stored):
+            artifacts.keep(stored, [path / WEIGHTS, path / DESCRIPTION] if path.is_dir() else [path])
+
+
+def _start(study: optuna.Study, spec: Spec, workdir: Path, kept: Path, artifacts: Artifacts | None) -> Path:
     """Where the voice to begin with is. Of another study's the study keeps a copy: its best may change."""
-    given = spec.voice.model.warm_start
-    if given is None or not given.startswith(OF_STUDY):
-        return None if given is None else Path(given).absolute()
-    kept, name = workdir / "studies" / spec.name / START, given.removeprefix(OF_STUDY)
+    given = str(spec.voice.model.warm_start)
+    of = trial_named(given)
+    if of is None and (Path(given).exists() or not kept.is_dir()):
+        return Path(given).absolute()
     try:
-        if not kept.is_dir():
-            export(load_study(name, storage_of(study)), None, workdir / "studies" / name, kept)
+        if of is not None and not kept.is_dir():
+            name, number = of
+            export(load_study(name, storage_of(study)), number, workdir / "studies" / name, kept, artifacts)
     except (StudyError, OSError) as error:
         if not kept.is_dir():  # another worker has just made it
             raise StudyError(
                 f'Cannot run study "{spec.name}".\n'
-                f'It begins with the best voice of study "{name}" (model.warm_start). {first_line(error)}\n'
-                f"Run first: run_study.py start {name}   or leave warm_start out"
+                f"It begins with {_called(name, number)} (model.warm_start). {first_line(error)}\n"
+                f"Run first: run_study.py start {name}   or give the --home or --artifacts that has it, "
+                "or leave warm_start out"
             ) from error
-    return kept
+    return kept if (kept / WEIGHTS).is_file() else next(kept.iterdir())
+
+
+def _called(name: str, number: int | None) -> str:
+    voice = "the best voice" if number is None else f"the voice of trial {number}"
+    return f'{voice} of study "{name}"'
 
 
 def check_sample_text(spec: Spec, report: Report, front_end: FrontEnd) -> None:

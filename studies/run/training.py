@@ -26,6 +26,7 @@ from studies.file.space import check_drawn, check_given, derived, suggest
 from studies.file.spec import Spec, objective_class
 from studies.report.history import first_of_line
 from studies.run import data, tacotron2
+from studies.run.artifacts import Artifacts
 from studies.run.study import StudyError, load_study, rdb, stored_spec
 
 FURTHER_MEASURES = 8  # of a trial that goes on from another one, at most
@@ -75,11 +76,13 @@ def objective_of(
     progress: data.Progress,
     warned: Callable[[str], None],
     allowed: Collection[str] = (),
+    artifacts: Artifacts | None = None,
 ) -> Objective:
     """What a study's trials are runs of.
 
     Args:
         allowed: code of the user's that may be imported, as "module:Name".
+        artifacts: where workers that share no folder find the voice to begin with.
 
     Raises:
         CodeError: the study uses an objective that may not be, or cannot be.
@@ -87,7 +90,7 @@ def objective_of(
     """
     if spec.objective.use is None:
         rules = spec.rules.chosen(allowed)
-        return tacotron2.voices(spec, study, rules, workdir, progress, warned)
+        return tacotron2.voices(spec, study, rules, workdir, progress, warned, artifacts)
     made = objective_class(spec.objective.use, allowed)
     try:
         return made(**spec.objective.args)

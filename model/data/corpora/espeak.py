@@ -1,6 +1,8 @@
 """Make a small corpus without downloads: simple sentences spoken by espeak-ng."""
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from model.data.corpora import CorpusError, Recipe, build_once
@@ -8,6 +10,9 @@ from model.data.corpora.sentences import FEW, sentences
 from model.speech.audio import write_samples
 from model.speech.espeak import SAMPLE_RATE, VOICES, WORDS_PER_MINUTE, EspeakError, EspeakVoice
 
+MANY = "many"  # in place of a voice's name: a voice, a pace and a pitch drawn for every clip
+VARIANTS = tuple(f"{kind}{n}" for kind, of in (("m", 8), ("f", 5)) for n in range(1, of + 1))  # espeak-ng's
+PACES, PITCHES = range(100, 156), range(30, 71)
 RECIPE_VERSION = 1  # raise when the sentences or the way they are spoken change
 
 
@@ -22,8 +27,8 @@ def prepare(
 ) -> Path:
     """Fill `folder` with `clips` spoken sentences in LJSpeech layout, unless it already holds just these.
 
-    `voice` is espeak-ng's name of one (default: VOICES), `words` the kind of sentences (sentences.py).
-    Raises CorpusError, also without the extra `espeak`.
+    `voice` is espeak-ng's name of one (default: VOICES), or MANY; `words` the kind of sentences
+    (sentences.py). Raises CorpusError, also without the extra `espeak`.
     """
     if clips < 1:
         raise CorpusError(f"a corpus needs at least 1 clip, not {clips}")
@@ -42,20 +47,34 @@ def prepare(
 
     def build(part: Path) -> Recipe:
         try:
-            return _speak(part, texts, language, voice or VOICES[language], progress)
+            speakers = (
+                _many(language, seed) if voice == MANY else repeat(EspeakVoice(voice or VOICES[language]))
+            )
+            return _speak(part, texts, language, speakers, progress)
         except EspeakError as error:
             raise CorpusError(str(error)) from error
 
     return build_once(folder, recipe, build)
 
 
+def _many(language: str, seed: int) -> Iterator[EspeakVoice]:
+    draw, speakers = random.Random(seed), [EspeakVoice(f"{VOICES[language]}+{name}") for name in VARIANTS]
+    while True:
+        speaker = draw.choice(speakers)
+        speaker.speaks(draw.choice(PACES), draw.choice(PITCHES))
+        yield speaker
+
+
 def _speak(
-    folder: Path, texts: Sequence[str], language: str, voice: str, progress: Callable[[int, int], None]
+    folder: Path,
+    texts: Sequence[str],
+    language: str,
+    speakers: Iterable[EspeakVoice],
+    progress: Callable[[int, int], None],
 ) -> Recipe:
-    speaker = EspeakVoice(voice)
     (folder / "wavs").mkdir()
     with (folder / "metadata.csv").open("w", encoding="utf-8") as metadata:
-        for done, text in enumerate(texts, start=1):
+        for done, (text, speaker) in enumerate(zip(texts, speakers, strict=False), start=1):
             name = f"{language}_{done:05d}"
             write_samples(folder / "wavs" / f"{name}.wav", speaker.say(text), SAMPLE_RATE)
             metadata.write(f"{name}|{text}\n")
