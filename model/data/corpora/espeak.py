@@ -10,9 +10,10 @@ from model.data.corpora.sentences import FEW, sentences
 from model.speech.audio import write_samples
 from model.speech.espeak import SAMPLE_RATE, VOICES, WORDS_PER_MINUTE, EspeakError, EspeakVoice
 
-MANY = "many"  # in place of a voice's name: a voice, a pace and a pitch drawn for every clip
-VARIANTS = tuple(f"{kind}{n}" for kind, of in (("m", 8), ("f", 5)) for n in range(1, of + 1))  # espeak-ng's
-PACES, PITCHES = range(100, 156), range(30, 71)
+VARIED = "varied"  # in place of a voice's name: speaker, pace and pitch are drawn for every clip
+SPEAKERS = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f4 Andrea Annie belinda linda shelby steph"
+# of espeak-ng's speakers; others (f2, f3, f5, Alicia, Reed) do not say the same twice
+PACES, PITCHES = range(100, 156), range(30, 71)  # words a minute; 50 is a speaker's own
 RECIPE_VERSION = 1  # raise when the sentences or the way they are spoken change
 
 
@@ -27,7 +28,7 @@ def prepare(
 ) -> Path:
     """Fill `folder` with `clips` spoken sentences in LJSpeech layout, unless it already holds just these.
 
-    `voice` is espeak-ng's name of one (default: VOICES), or MANY; `words` the kind of sentences
+    `voice` is espeak-ng's name of one (default: VOICES), or VARIED; `words` the kind of sentences
     (sentences.py). Raises CorpusError, also without the extra `espeak`.
     """
     if clips < 1:
@@ -42,13 +43,15 @@ def prepare(
         "clips": clips,
         "seed": seed,
     }
+    if voice == VARIED:
+        recipe = {**recipe, "words_per_minute": _told(PACES), "pitch": _told(PITCHES)}
     if words != FEW:  # which corpora of before do not name
         recipe = {**recipe, "words": words}
 
     def build(part: Path) -> Recipe:
         try:
             speakers = (
-                _many(language, seed) if voice == MANY else repeat(EspeakVoice(voice or VOICES[language]))
+                _varied(language, seed) if voice == VARIED else repeat(EspeakVoice(voice or VOICES[language]))
             )
             return _speak(part, texts, language, speakers, progress)
         except EspeakError as error:
@@ -57,8 +60,15 @@ def prepare(
     return build_once(folder, recipe, build)
 
 
-def _many(language: str, seed: int) -> Iterator[EspeakVoice]:
-    draw, speakers = random.Random(seed), [EspeakVoice(f"{VOICES[language]}+{name}") for name in VARIANTS]
+def _told(span: range) -> str:
+    return f"{span[0]} to {span[-1]}"
+
+
+def _varied(language: str, seed: int) -> Iterator[EspeakVoice]:
+    draw, speakers = (
+        random.Random(seed),
+        [EspeakVoice(f"{VOICES[language]}+{name}") for name in SPEAKERS.split()],
+    )
     while True:
         speaker = draw.choice(speakers)
         speaker.speaks(draw.choice(PACES), draw.choice(PITCHES))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.corpora import CorpusError
-from model.data.corpora.espeak import prepare
+from model.data.corpora.espeak import PACES, VARIED, prepare
 from model.data.corpora.sentences import FEW, LENGTHS, MANY, WORDS, sentences
 from model.speech.espeak import SAMPLE_RATE, EspeakError, EspeakVoice
 from model.speech.text import FRONT_ENDS
@@ -114,6 +114,23 @@ def test_the_same_recipe_gives_the_same_audio(tmp_path):
     assert audio(one) == audio(other)
     longer = audio(prepare(tmp_path / "3", "en", 4))
     assert audio(one).items() < longer.items()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_varied_speakers_say_the_same_sentences_each_in_its_own_way(tmp_path, language):
+    one, other = (prepare(tmp_path / n, language, 12, voice=VARIED) for n in ("1", "2"))
+    assert audio(one) == audio(other)
+    assert audio(one).items() < audio(prepare(tmp_path / "3", language, 13, voice=VARIED)).items()
+    plain = prepare(tmp_path / "plain", language, 12)
+    assert (plain / "metadata.csv").read_bytes() == (one / "metadata.csv").read_bytes()
+    seconds = [
+        [soundfile.info(path).duration for path in sorted((folder / "wavs").iterdir())]
+        for folder in (one, plain)
+    ]
+    longer = [a / b for a, b in zip(*seconds, strict=True)]
+    assert all(165 / PACES[-1] - 0.2 < ratio < 165 / PACES[0] + 0.2 for ratio in longer)
+    assert max(longer) > 1.15 * min(longer)
+    assert json.loads((one / "recipe.json").read_text())["words_per_minute"] == "100 to 155"
 
 
 def test_different_sentences_and_voices_sound_different():
