@@ -393,7 +393,7 @@ def noisy_clips(setup: Setup, level: float) -> Setup:
 
 
 def half_texts(setup: Setup, share: float) -> Setup:
-    """Of so many texts the second half is missing."""
+    """So many texts lack their second half."""
     return _with_items(setup, share, lambda i: replace(i, symbols=i.symbols[: len(i.symbols) // 2]))
 
 
