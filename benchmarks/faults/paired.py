@@ -10,6 +10,7 @@ from scipy.stats import beta
 from benchmarks.faults.case import Case
 from benchmarks.faults.course import ACTS
 from benchmarks.faults.figures import BASE, Result, value_at
+from benchmarks.faults.jobs import NEW_KINDS
 from benchmarks.faults.pairs import TOLD
 from benchmarks.faults.search import MODES, best_at
 from benchmarks.faults.stage import STAGES, Stage
@@ -170,21 +171,36 @@ class Pairs:
         )
 
     def shares(self) -> list[Row]:
-        """How many faults that hurt were seen, rightly named, brought back; harm to any spoilt run."""
-        rows = self.faults()
-        hurting = [row for row in rows if row["hurts"]]
-        seen = [row for row in hurting if row["seen at"] != ""]
-        repairable = [row for row in hurting if row["back"] is not None]
-        measures = {
-            "that hurt, seen in time": (seen, hurting),
-            "rightly named, of those seen": ([row for row in seen if row["right"]], seen),
-            "repairable and back in the healthy range": ([r for r in repairable if r["back"]], repairable),
-            "left worse than without rules": (
-                [row for row in rows if row["harm"]],
-                [row for row in rows if row["harm"] is not None],
-            ),
-        }
-        return [{"spoilt runs": name, "": interval(len(a), len(b))} for name, (a, b) in measures.items()]
+        """How many faults that hurt were seen, rightly named, brought back; harm to any spoilt run. Kinds on
+        which no rule was made stand beside the others, where there are any."""
+        known: list[Row] = []
+        new: list[Row] = []
+        for row in self.faults():
+            (new if int(row["fault"][1:3]) >= NEW_KINDS else known).append(row)
+        shown = {"kinds that rules were mended on" if new else "": known} | (
+            {"new kinds": new} if new else {}
+        )
+        found = {name: _shares(rows) for name, rows in shown.items()}
+        return [
+            {"spoilt runs": what, **{name: shares[what] for name, shares in found.items()}}
+            for what in _shares([])
+        ]
+
+
+def _shares(rows: Sequence[Row]) -> dict[str, str]:
+    hurting = [row for row in rows if row["hurts"]]
+    seen = [row for row in hurting if row["seen at"] != ""]
+    repairable = [row for row in hurting if row["back"] is not None]
+    measures = {
+        "that hurt, seen in time": (seen, hurting),
+        "rightly named, of those seen": ([row for row in seen if row["right"]], seen),
+        "repairable and back in the healthy range": ([r for r in repairable if r["back"]], repairable),
+        "left worse than without rules": (
+            [row for row in rows if row["harm"]],
+            [row for row in rows if row["harm"] is not None],
+        ),
+    }
+    return {name: interval(len(a), len(b)) for name, (a, b) in measures.items()}
 
 
 def doctored(studies: Sequence[Sequence[Any]], stage: Stage) -> list[Row]:

@@ -16,7 +16,9 @@ from model.data.notes import (
     Sounds,
     edges,
     hum,
+    longest_pause,
     nearly_alike,
+    noise_floor,
     rare_symbols,
 )
 from model.data.preflight import CorpusSettings, check
@@ -79,6 +81,26 @@ def test_speech_neither_hums_nor_begins_nor_ends_within_a_word(speech):
     assert list(sounds.notes()) == []
 
 
+@given(st.integers(0, 20), st.floats(0.8, 3.0))
+def test_a_long_pause_within_speech_is_told_with_its_length(speech, number, seconds):
+    sounds, wave = Sounds(), speech[number]
+    middle, pause = len(wave) // 2, np.zeros(round(seconds * RATE), np.float32)
+    wave = np.concatenate((wave[:middle], pause, wave[middle:]))
+    sounds.add("one", wave, wave, RATE)
+    [note] = sounds.notes()
+    assert "1 of 1 clips fall silent within" in note.told
+    assert seconds - 0.1 < float(re.fullmatch(r"one: ([\d.]+) s", note.lines[0])[1]) < seconds + 0.7
+
+
+@given(st.integers(0, 20), st.floats(0, 12))
+def test_a_noise_that_is_never_quiet_is_told(speech, number, below):
+    sounds, wave = Sounds(), speech[number][RATE // 2 : -RATE // 2]
+    loudness = np.sqrt(np.square(wave).mean()) * 10 ** (-below / 20)
+    noisy = wave + np.random.default_rng(number).normal(0, loudness, len(wave)).astype(np.float32)
+    sounds.add("one", noisy, noisy, RATE)
+    assert any("noise" in note.told for note in sounds.notes())
+
+
 def test_words_that_are_cut_off_are_told_with_the_end_at_which(speech):
     sounds, cut = Sounds(), {}
     for number, wave in enumerate(speech[:10]):
@@ -94,6 +116,8 @@ def test_words_that_are_cut_off_are_told_with_the_end_at_which(speech):
 def test_any_wave_can_be_looked_at(samples, loudness):
     wave = np.full(samples, loudness, np.float32)
     assert all(np.isfinite(level) for level in edges(wave, RATE).values())
+    assert np.isfinite(longest_pause(wave, RATE))
+    assert np.isfinite(noise_floor(wave, RATE) or 0.0)
     assert hum(wave, RATE) is None or np.isfinite(hum(wave, RATE)[1])
 
 
