@@ -435,6 +435,26 @@ def test_a_study_begins_with_the_best_voice_of_another_and_keeps_it(again):
     assert 'the best voice of study "small"' in lost and "Run first: run_study.py start small" in lost
 
 
+def test_a_new_study_begins_with_the_best_start_that_is_there(again):
+    corpus = next((again.folder / "runs" / "corpora").iterdir())
+    command = ["--from", str(corpus), "--hours", "0.1", "--device", "cpu"]
+    unlike = again.run("new", "unlike", *command, "--begin-with", "nobody", code=2).stderr
+    assert 'no study "nobody"' in unlike and not (again.folder / "unlike.toml").exists()
+    alone = again.run("new", "alone", *command).stdout
+    assert "It begins with nothing" in alone and "run_study.py start base-en" in alone
+    assert "warm_start" not in (again.folder / "alone.toml").read_text()
+    again.run("new", "wanted", *command, "--begin-with", "small")
+    [wanted] = [tomllib.loads((again.folder / "wanted.toml").read_text())]
+    assert wanted["model"] == {"size": "small", "warm_start": "study:small"}
+    with (
+        closing(open_storage(f"sqlite:///{again.folder}/runs/study.db")) as storage,
+        storage.ours.begin() as rows,
+    ):
+        rows.exec_driver_sql("UPDATE studies SET study_name = 'base-en' WHERE study_name = 'small'")
+    assert 'the voice of study "base-en"' in again.run("new", "found", *command).stdout
+    assert 'warm_start = "study:base-en"' in (again.folder / "found.toml").read_text()
+
+
 def test_a_study_goes_on_where_the_voice_it_begins_with_is_only_in_the_store(again, tmp_path, finished):
     begun = changed(QUICK, name='"begun"').replace(
         'size = "tiny"', 'size = "tiny"\nwarm_start = "study:small:1"'

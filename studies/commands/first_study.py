@@ -1,6 +1,7 @@
 """The verb that writes a study file for somebody's own recordings."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from model.speech.text import LETTERS, PHONEME_INPUT
 from smart_tuner.lazy import LazyModule
 from studies.commands.place import DEVICE, Place
 from studies.file.spec import NAME
+from studies.report import history
 from studies.report.outputs import UserPath
+from studies.run.study import StudyError
 
 if TYPE_CHECKING:
     from studies.callbacks import terminal as display
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 else:  # they load torch
     data, first_study = LazyModule("studies.run.data"), LazyModule("studies.run.first_study")
     training, display = LazyModule("studies.run.training"), LazyModule("studies.callbacks.terminal")
+
+NOTHING = "nothing"
 
 
 @click.command()
@@ -38,6 +43,11 @@ else:  # they load torch
     show_default=True,
     help="That this machine may work on it.",
 )
+@click.option(
+    "--begin-with",
+    metavar="STUDY",
+    help='The voice of another study to begin with, or "nothing". Without it: the best start that is there.',
+)
 @click.option("-o", "--output", type=UserPath(dir_okay=False), help="The study file; default: NAME.toml.")
 @DEVICE
 @click.pass_obj
@@ -47,6 +57,7 @@ def new(
     folder: Path,
     language: str,
     hours: float,
+    begin_with: str | None,
     output: Path | None,
     device: str | None,
 ) -> None:
@@ -65,11 +76,19 @@ def new(
     settings = first_study.settings_of(folder, language, PHONEME_INPUT if has_phonemes else LETTERS)
     usable = training.usable_device(device or "auto")
     place.workdir.mkdir(parents=True, exist_ok=True)
+    start = _start(place, begin_with, first_study.starts(settings))
     listing = place.workdir / f"{name}-problems.txt"
     try:
         with display.Terminal(place.console) as terminal:
             text, told = first_study.draft(
-                name, folder, settings, hours, place.workdir, usable, terminal.progress
+                name,
+                folder,
+                settings,
+                hours,
+                place.workdir,
+                usable,
+                terminal.progress,
+                start,
             )
     except DataError as error:
         raise data.listed(error, listing) from error
@@ -79,3 +98,19 @@ def new(
     if not has_phonemes:
         click.echo("It reads letters: with the package espeakng-loader it would read phonemes.")
     click.echo(f"Written: {file}. Start it: run_study.py start {file}")
+
+
+def _start(place: Place, wanted: str | None, known: Sequence[str]) -> str | None:
+    """The study with whose voice to begin: the wanted one, else the first of the known ones that has one."""
+    if wanted is not None:
+        if wanted != NOTHING:
+            place.study(wanted, looking=True)  # or why not
+        return None if wanted == NOTHING else wanted
+    return next((name for name in known if _has_voice(place, name)), None)
+
+
+def _has_voice(place: Place, study: str) -> bool:
+    try:
+        return history.best_trial(place.study(study, looking=True)[0]) is not None
+    except StudyError:
+        return False

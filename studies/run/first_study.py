@@ -17,11 +17,14 @@ from model.data.corpus import Corpus, load_corpus
 from model.data.metadata import WAVES
 from model.data.preflight import CorpusSettings, Report
 from model.settings import Settings
+from model.speech.text import PHONEME_INPUT
 from model.training import Training
+from studies.file.sections import OF_STUDY
 from studies.file.spec import load
 from studies.run.data import Progress, usual_settings
 
 BASES = {"small": "quickstart", "full": "ljspeech"}  # the shipped study of a size
+BEGINS = "small"  # the size of the voices in `starts`
 LEAST_MINUTES_FOR_FULL = 60.0  # of speech; with less, a full-size voice has too little to learn from
 TIMED_STEPS, UNTIMED_STEPS = 8, 3
 BESIDE_STEPS = 1.25  # times as long, with what is allowed for measures, listening and checkpoints
@@ -32,6 +35,12 @@ MEASURES = 4  # of a trial
 ROUND = 50  # steps
 LEAST_STEPS = 4000  # in all: with fewer nobody understands a small voice (docs/study-file.md)
 HOUR = 3600.0
+
+
+def starts(settings: CorpusSettings) -> tuple[str, ...]:
+    """Shipped studies whose small voices serve as a start, the best first (docs/study-file.md); they read
+    phonemes."""
+    return (f"base-{settings.language}", "quickstart") if settings.input == PHONEME_INPUT else ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,12 @@ def draft(
     workdir: Path,
     device: str,
     progress: Progress,
+    start: str | None = None,
 ) -> tuple[str, list[str]]:
     """The text of a study file, and what to expect of it, in lines.
+
+    Args:
+        start: the study with whose voice a small one is to begin.
 
     Raises:
         DataError: the recordings are refused.
@@ -92,8 +105,9 @@ def draft(
     size = "full" if device != "cpu" and minutes >= LEAST_MINUTES_FOR_FULL else "small"
     seconds = step_seconds(corpus, size, device, progress)
     plan = Plan.of(hours, seconds)
-    text = written(name, folder, settings, size, plan, sentence(corpus.report))
-    return text, list(told(minutes, len(corpus.training), size, device, seconds, plan, hours))
+    text = written(name, folder, settings, size, plan, sentence(corpus.report), start)
+    lines = told(minutes, len(corpus.training), size, device, seconds, plan, hours)
+    return text, [*lines, *(begun(settings, start, plan) if size == BEGINS else ())]
 
 
 def step_seconds(corpus: Corpus, size: str, device: str, progress: Progress) -> float:
@@ -117,7 +131,15 @@ def sentence(report: Report) -> str:
     return held[len(held) // 2]
 
 
-def written(name: str, folder: Path, settings: CorpusSettings, size: str, plan: Plan, speak: str) -> str:
+def written(
+    name: str,
+    folder: Path,
+    settings: CorpusSettings,
+    size: str,
+    plan: Plan,
+    speak: str,
+    start: str | None = None,
+) -> str:
     """The file: its own tables, and the others as the shipped study has them."""
     shipped = (Path(__file__).parents[1] / f"{BASES[size]}.toml").read_text("utf-8")
     tables = dict(_tables(shipped))
@@ -133,6 +155,8 @@ def written(name: str, folder: Path, settings: CorpusSettings, size: str, plan: 
         "objective": _lines(steps=plan.trial, measure_every=plan.measure_every, speak=speak),
         "finish": f"steps = {plan.finish} # in all: what the search found is trained on\n",
     }
+    if start is not None and size == BEGINS:
+        own["model"] = _lines(size=size, warm_start=f"{OF_STUDY}{start}")
     pruner = re.sub(r"(?m)^min_resource = .*$", f"min_resource = {plan.measure_every}", tables["pruner"])
     tables |= own | {"pruner": pruner.rstrip() + "\n"}
     head = _lines(name=name, question="Which settings let this voice speak soonest?", seed=1)
@@ -141,7 +165,13 @@ def written(name: str, folder: Path, settings: CorpusSettings, size: str, plan: 
 
 
 def told(
-    minutes: float, clips: int, size: str, device: str, seconds: float, plan: Plan, hours: float
+    minutes: float,
+    clips: int,
+    size: str,
+    device: str,
+    seconds: float,
+    plan: Plan,
+    hours: float,
 ) -> Iterator[str]:
     """What to expect, measured here where it can be."""
     yield f"{clips} clips to train on, {minutes:.0f} minutes."
@@ -152,8 +182,19 @@ def told(
     )
     if plan.hours(seconds) > 1.1 * hours:
         yield f"That is more than the {hours:g} hours you gave: fewer steps make no voice."
-    if plan.finish < LEAST_STEPS and size == "small":
+
+
+def begun(settings: CorpusSettings, start: str | None, plan: Plan) -> Iterator[str]:
+    """With what a small voice begins, or could."""
+    if start is not None:
+        yield f'It begins with the voice of study "{start}".'
+    elif plan.finish < LEAST_STEPS:
         yield f"Give more hours if you can: a small voice is hardly understood before step {LEAST_STEPS}."
+    if start is None and (known := starts(settings)):
+        yield (
+            "It begins with nothing. A voice that begins with another one is understood far sooner: "
+            f"run_study.py start {known[0]}   then run this again."
+        )
 
 
 def _tables(text: str) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from studies.file.space import Unrunnable, distributions, suggest
 from studies.file.spec import Spec, load
 from studies.run.training import _suggested
 
-SHIPPED = ["ljspeech", "quickstart", "russian"]
+SHIPPED = ["base-en", "base-ru", "ljspeech", "quickstart", "russian"]
 DATA = {
     "name": "small",
     "question": "Is it drawn?",

@@ -36,7 +36,7 @@ from studies.run.tacotron2 import begun_with
 
 ROOT = Path(__file__).parents[3]
 SEARCHABLE = {name for name, parameter in PARAMETERS.items() if parameter.searched}
-SHIPPED = ["ljspeech", "quickstart", "russian"]
+SHIPPED = ["base-en", "base-ru", "ljspeech", "quickstart", "russian"]
 # Of every kind of table one, and every key that has no default.
 SMALL = {
     "name": "small",
@@ -121,7 +121,10 @@ def test_reading_a_study_does_not_wait_for_torch():
 
 
 def test_an_unknown_name_is_refused_with_the_known_and_the_nearest_name():
-    with pytest.raises(SpecError, match=r"(?s)quikstart.*nearest: quickstart.*ljspeech, quickstart, russian"):
+    with pytest.raises(
+        SpecError,
+        match=r"(?s)quikstart.*nearest: quickstart.*base-en, base-ru, ljspeech, quickstart, russian",
+    ):
         load("quikstart")
 
 

@@ -1,0 +1,147 @@
+"""What `data check` says, before anything trains, of recordings and texts that are spoilt.
+
+Clips of recorded Russian (Festvox) are written as files, each kind of fault of the recordings or texts among
+the cases is done to them, and they are checked as they are by `run_study.py data check --listen 30`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from benchmarks.faults.proof import markdown_table
+from benchmarks.warm_start import HOME
+from model.data.metadata import METADATA, WAVES
+from model.data.preflight import Report, by_reason, check
+from model.speech.espeak import EspeakVoice
+from objectives.ear import Ear
+from studies.run import data, heard_corpus
+
+RATE = 16_000  # Hz, of Festvox
+CLIPS, LISTENED = 400, 30
+
+Wave = NDArray[np.floating[Any]]
+Clips = Sequence[tuple[Wave, str]]
+
+
+def each(every: int, change: Callable[[Wave, str], tuple[Wave, str]], clips: Clips) -> Clips:
+    return [change(*clip) if i % every == 0 else clip for i, clip in enumerate(clips)]
+
+
+def texts_of_others(part: float, clips: Clips) -> Clips:
+    """In the last part of the list each clip has the text of the one before."""
+    first = max(1, round((1 - part) * len(clips)))
+    return [(w, clips[i - 1][1] if i >= first else text) for i, (w, text) in enumerate(clips)]
+
+
+def repeated(clips: Clips) -> Clips:
+    return [clips[0] if i % 2 == 0 else clip for i, clip in enumerate(clips)]
+
+
+def second_voice(clips: Clips) -> Clips:
+    speaker = EspeakVoice("ru")
+    return each(
+        2,
+        lambda _, text: (soxr.resample(speaker.say(text.replace("+", "")) / 32768, 22050, RATE), text),
+        clips,
+    )
+
+
+def without_letters(clips: Clips) -> Clips:
+    letters = sorted({c for _, text in clips for c in text.lower() if c.isalpha()})
+    gone = {ord(c): None for letter in letters[::2] for c in (letter, letter.upper())}
+    return [(w, text.replace("+", "").translate(gone)) for w, text in clips]
+
+
+def noisy(wave: Wave, text: str) -> tuple[Wave, str]:
+    loudness = np.sqrt(np.square(wave).mean()) * 10 ** (-10 / 20)
+    return wave + np.random.default_rng(len(wave)).normal(0, loudness, len(wave)), text
+
+
+def humming(wave: Wave, text: str) -> tuple[Wave, str]:
+    time = np.arange(len(wave)) / RATE
+    lines = sum(np.sin(2 * np.pi * 50 * k * time) / k for k in (1, 2, 3))
+    return wave + np.sqrt(np.square(wave).mean()) * 10 ** (-20 / 20) * lines, text
+
+
+def pausing(wave: Wave, text: str) -> tuple[Wave, str]:
+    middle = len(wave) // 2
+    return np.concatenate((wave[:middle], np.zeros(RATE, np.float32), wave[middle:])), text
+
+
+KINDS: Mapping[str, Callable[[Clips], Clips]] = {
+    "sound": lambda clips: clips,
+    "F09 Every clip has another clip's text": partial(texts_of_others, 1.0),
+    "F30 In half of the list each clip has the text of the one before": partial(texts_of_others, 0.5),
+    "F31 A third is 35 dB too quiet": partial(each, 3, lambda w, t: (w * np.float32(10 ** (-35 / 20)), t)),
+    "F32 Every other clip hums, 20 dB below the speech": partial(each, 2, humming),
+    "F33 A third ends after half of the text": partial(each, 3, lambda w, t: (w[: len(w) // 2], t)),
+    "F43 Every other clip is of another person": second_voice,
+    "F47 A third is sped up by half": partial(each, 3, lambda w, t: (soxr.resample(w, 1.5 * RATE, RATE), t)),
+    "F48 A third is noisy, 10 dB below the speech": partial(each, 3, noisy),
+    "F49 Half of the texts lack their second half": partial(
+        each, 2, lambda w, t: (w, t[: len(t) // 2].strip().rstrip("+"))
+    ),
+    "F50 Half of the letters are missing": without_letters,
+    "F51 Every other row is one and the same clip": repeated,
+    "F62 Every other clip falls silent for a second": partial(each, 2, pausing),
+}
+
+
+def written(clips: Clips, names: Sequence[str], folder: Path) -> None:
+    (folder / WAVES).mkdir()
+    for name, (wave, _) in zip(names, clips, strict=True):
+        soundfile.write(folder / WAVES / f"{name}.wav", np.clip(wave, -1, 1), RATE, subtype="PCM_16")
+    lines = [f"{name}|{text}\n" for name, (_, text) in zip(names, clips, strict=True)]
+    (folder / METADATA).write_text("".join(lines), "utf-8")
+
+
+def told(report: Report, usual: Sequence[str]) -> str:
+    """What is said beside what is said of the sound clips."""
+    found = [by_reason(report.problems)] if report.problems else []
+    return "; ".join(found + [note.told for note in report.notes if note.told not in usual])
+
+
+@click.command(help=__doc__)
+@click.option("--recognizer", default="base", show_default=True)
+def main(recognizer: str) -> None:
+    folder, ear = data.prepare_festvox_ru(HOME, lambda *_: None), Ear(recognizer, "ru")
+    rows = [line.split("|", 1) for line in (folder / METADATA).read_text("utf-8").splitlines()][:CLIPS]
+    names = [name for name, _ in rows]
+    clips = [
+        (soundfile.read(folder / WAVES / f"{name}.wav", dtype="float32")[0], text) for name, text in rows
+    ]
+    settings, shown, usual = data.usual_settings("ru", RATE), list[dict[str, str]](), list[str]()
+    for kind, spoil in KINDS.items():
+        with TemporaryDirectory() as place:
+            written(spoil(clips), names, Path(place))
+            report = check(Path(place), settings)
+            said = told(report, usual)
+            usual = usual or [note.told for note in report.notes]
+            heard = ""
+            if report.refusal is None:
+                hearing = heard_corpus.hear(report, settings, ear, LISTENED, lambda *_: None)
+                heard = (hearing.refusal or "").partition("\n")[
+                    0
+                ] or f"{len(hearing.unlike)} of {hearing.clips}"
+        shown.append(
+            {
+                "clips": kind,
+                "refused": "yes" if report.refusal else "",
+                "told": said,
+                "heard otherwise": heard,
+            }
+        )
+        click.echo(str(shown[-1]), err=True)
+    click.echo(markdown_table(shown))
+
+
+if __name__ == "__main__":
+    main()
