@@ -61,7 +61,7 @@ class Espeak(Recordings):
     clips: int = Field(720, ge=4)
     voice: str = ""
     seed: int = Field(0, ge=0)
-    words: Literal["few", "many"] = "few"  # model/data/corpora/sentences.py
+    words: Literal["few", "many", "any"] = "few"  # model/data/corpora/sentences.py
 
 
 class FestvoxRu(Recordings):

@@ -1,16 +1,26 @@
 """Sentences of our own making, for corpora that are spoken by machine.
 
 "few" words serve a voice that is to speak soonest: it learns those sentences and no others. "many" serve one
-that is to say any text.
+that is to say any text. "any" are no words: their syllables are those of the many, in every order, so that
+sounds stand beside one another that hardly meet in some hundred words.
 """
 
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 from model.data.corpora import CorpusError
 
-FEW, MANY = "few", "many"
-LENGTHS = {FEW: range(18, 33), MANY: range(18, 43)}  # characters of a sentence, about 1.1 to 2.3 or 3 seconds
+FEW, MANY, ANY = "few", "many", "any"
+LENGTHS = {
+    FEW: range(18, 33),
+    MANY: range(18, 43),
+    ANY: range(18, 43),
+}  # characters of a sentence, about 1.1 to 2.3 or 3 seconds
+
+VOWELS = {"en": "aeiouy", "ru": "аеёиоуыэюя"}
+INNER, WORDS_OF_ANY = (0, 0, 1, 1, 2), range(2, 6)  # syllables between a word's first and last; words
+MARKS, COMMAS = "...?!", 0.3  # behind a sentence; the share with a comma behind the first word
 
 TEMPLATES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     FEW: {
@@ -233,20 +243,49 @@ def sentences(language: str, count: int, seed: int, words: str = FEW) -> list[st
 
     Raises CorpusError for an unknown language, or more sentences than there are.
     """
-    if language not in TEMPLATES[words]:
-        raise CorpusError(f"no sentences in language {language!r}; known: {', '.join(TEMPLATES[words])}")
-    templates = TEMPLATES[words][language]
-    draw = _Decks(WORDS[words][language], random.Random(f"{language} {seed}"))
+    if language not in VOWELS:
+        raise CorpusError(f"no sentences in language {language!r}; known: {', '.join(VOWELS)}")
+    dealer = random.Random(f"{language} {seed}")
+    draw = _of_syllables(language, dealer) if words == ANY else _of_words(language, words, dealer)
     found: dict[str, None] = {}  # a set that keeps its order
     fruitless = 0
     while len(found) < count:
-        text = templates[len(found) % len(templates)].format_map(draw)
+        text = draw(len(found))
         if len(text) in LENGTHS[words] and (text := text[0].upper() + text[1:]) not in found:
             found[text] = None
             fruitless = 0
         elif (fruitless := fruitless + 1) > 1000:
             raise CorpusError(f"only about {len(found)} distinct {language} sentences exist, not {count}")
     return list(found)
+
+
+def _of_words(language: str, words: str, dealer: random.Random) -> Callable[[int], str]:
+    """Fills one template after another."""
+    templates, decks = TEMPLATES[words][language], _Decks(WORDS[words][language], dealer)
+    return lambda number: templates[number % len(templates)].format_map(decks)
+
+
+def _of_syllables(language: str, dealer: random.Random) -> Callable[[int], str]:
+    """A few made-up words and a mark. A syllable ends with its vowels, and the last one with the word."""
+    kinds = WORDS[MANY][language].values()
+    known = re.findall(r"\w+", " ".join(kinds).lower())
+    inner = f"[^{VOWELS[language]}]*[{VOWELS[language]}]+"
+    pieces = [re.findall(f"{inner}|[^{VOWELS[language]}]+$", word) for word in known]
+    syllables: list[list[str]] = [found for found in pieces if len(found) > 1 and re.match(inner, found[0])]
+    first, last = ([found[k] for found in syllables] for k in (0, -1))
+    middle = [syllable for found in syllables for syllable in found[1:-1]] or first
+
+    def word() -> str:
+        more = "".join(dealer.choice(middle) for _ in range(dealer.choice(INNER)))
+        return dealer.choice(first) + more + dealer.choice(last)
+
+    def sentence(_: int) -> str:
+        made = [word() for _ in range(dealer.choice(WORDS_OF_ANY))]
+        if dealer.random() < COMMAS:
+            made[0] += ","
+        return " ".join(made) + dealer.choice(MARKS)
+
+    return sentence
 
 
 class _Decks:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from model.data.corpora import CorpusError
 from model.data.corpora.espeak import PACES, VARIED, prepare
-from model.data.corpora.sentences import FEW, LENGTHS, MANY, WORDS, sentences
+from model.data.corpora.sentences import ANY, FEW, LENGTHS, MANY, WORDS, sentences
 from model.speech.espeak import SAMPLE_RATE, EspeakError, EspeakVoice
 from model.speech.text import FRONT_ENDS
 
-languages, kinds = st.sampled_from(["en", "ru"]), st.sampled_from([FEW, MANY])
+languages, kinds = st.sampled_from(["en", "ru"]), st.sampled_from([FEW, MANY, ANY])
 
 
 def audio(folder):
@@ -31,9 +31,9 @@ def test_sentences_are_distinct_short_and_encode(language, count, seed, kind):
     assert all(len(text) in LENGTHS[kind] and FRONT_ENDS[language].encode(text) for text in found)
 
 
-@given(languages, st.integers(0, 50), st.integers(0, 50), st.integers(0, 2**32))
-def test_more_sentences_continue_the_same_list(language, few, more, seed):
-    assert sentences(language, few + more, seed)[:few] == sentences(language, few, seed)
+@given(languages, st.integers(0, 50), st.integers(0, 50), st.integers(0, 2**32), kinds)
+def test_more_sentences_continue_the_same_list(language, few, more, seed, kind):
+    assert sentences(language, few + more, seed, kind)[:few] == sentences(language, few, seed, kind)
 
 
 def test_another_seed_gives_other_sentences():
@@ -56,6 +56,17 @@ def test_many_words_are_many_and_use_every_letter(language):
     letters = {symbol for symbol in FRONT_ENDS[language].symbols if symbol.isalpha()}
     assert letters == {character for character in text if character.isalpha()}
     assert len(set(re.findall(r"\w+", text))) > 500
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_syllables_meet_in_far_more_ways_than_words_do(language):
+    pairs = {}
+    for kind in (MANY, ANY):
+        text = " ".join(sentences(language, 2000, 0, kind)).lower()
+        letters = {symbol for symbol in FRONT_ENDS[language].symbols if symbol.isalpha()}
+        assert letters == {character for character in text if character.isalpha()}
+        pairs[kind] = len(set(re.findall(r"(?=(\w{4}))", text)))
+    assert pairs[ANY] > 3 * pairs[MANY]
 
 
 def test_words_of_a_kind_are_equally_frequent():
