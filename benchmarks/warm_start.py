@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.faults.stage import HOME
 from benchmarks.search.figures import Seeds, bootstrapped
 from benchmarks.understood import Kind
 from model.data.corpus import Corpus, Utterance
@@ -34,7 +35,6 @@ from studies.file.spec import Spec, load
 from studies.report.summary import rendered
 from studies.run import data
 
-HOME = Path("runs")  # where Festvox lies, or is cut
 NOTHING = "nothing"
 HEARD_AT = (200, 400, 700, 1000, 1500)  # steps
 SENTENCES = 32  # that are heard

@@ -441,7 +441,7 @@ def test_a_new_study_begins_with_the_best_start_that_is_there(again):
     unlike = again.run("new", "unlike", *command, "--begin-with", "nobody", code=2).stderr
     assert 'no study "nobody"' in unlike and not (again.folder / "unlike.toml").exists()
     alone = again.run("new", "alone", *command).stdout
-    assert "It begins with nothing" in alone and "run_study.py start base-en" in alone
+    assert "run_study.py start base-en" in alone and 'warm_start = "study:base-en"' in alone
     assert "warm_start" not in (again.folder / "alone.toml").read_text()
     again.run("new", "wanted", *command, "--begin-with", "small")
     [wanted] = [tomllib.loads((again.folder / "wanted.toml").read_text())]
@@ -468,7 +468,7 @@ def test_a_study_goes_on_where_the_voice_it_begins_with_is_only_in_the_store(aga
     (killed.folder / "begun.toml").write_text(begun)
     store = tmp_path / "store"
     running = killed.begin("--artifacts", f"file://{store}", "start", "begun.toml")
-    wait_for(killed, running, lambda: list(store.glob("*-0-*")))
+    wait_for(killed, running, lambda: list(store.glob("*-0-*.tar")))
     running.kill()
     running.communicate()
 
@@ -478,10 +478,13 @@ def test_a_study_goes_on_where_the_voice_it_begins_with_is_only_in_the_store(aga
         part.rename(other.folder / "runs" / part.name)
     lost = other.run("resume", "begun", code=2).stderr
     assert 'the voice of trial 1 of study "small"' in lost and "--artifacts" in lost
-    [start] = store.glob("*-start.tar")
+    other_store = other.run("--artifacts", f"file://{tmp_path}/empty", "resume", "begun", code=2).stderr
+    assert "is not in the store any more" in other_store and "Give another --artifacts" in other_store
+    [start] = store.glob("*-start-*.tar")
     kept = start.read_bytes()
     start.write_bytes(kept[:2000])
-    assert "--artifacts" in other.run("--artifacts", f"file://{store}", "resume", "begun", code=2).stderr
+    damaged = other.run("--artifacts", f"file://{store}", "resume", "begun", code=2).stderr
+    assert "is no whole archive" in damaged and "start from a machine that has it" in damaged
     start.write_bytes(kept)
     other.run("--artifacts", f"file://{store}", "resume", "begun")
     resumed = json.loads(other.run("trials", "begun", "-f", "json").stdout)

@@ -59,12 +59,13 @@ class Sounds:
         self, clip: str, wave: NDArray[np.float32], speech: NDArray[np.float32], sample_rate: int
     ) -> None:
         """Args: clip: how it is named; wave (N,): all of it; speech (M,): without silent edges."""
-        if (flat := flatness(speech)) > NOISE_FLATNESS:
-            self._noise.append(f"{clip}: flatness {flat:.2f}")
-        elif (floor := noise_floor(speech, sample_rate)) is not None and floor > LOUDEST_FLOOR:
-            self._floors.append(f"{clip}: {-floor:.0f} dB below its loud parts")
         if (found := hum(wave, sample_rate)) is not None and found[1] > MOST_HUM:
             self._hum[clip] = found
+        floor = noise_floor(speech, sample_rate)
+        if (flat := flatness(speech)) > NOISE_FLATNESS:
+            self._noise.append(f"{clip}: flatness {flat:.2f}")
+        elif floor is not None and floor > LOUDEST_FLOOR and clip not in self._hum:
+            self._floors.append(f"{clip}: {-floor:.0f} dB below its loud parts")
         ends = [name for name, level in edges(wave, sample_rate).items() if level > LOUDEST_EDGE]
         if ends:
             self._cut.append(f"{clip}: {' and '.join(ends)}")
@@ -89,7 +90,7 @@ class Sounds:
             (hums, f"have mains hum. Filter it out: ffmpeg -i old.wav -af {lines} new.wav"),
             (
                 self._floors,
-                "are never quiet, as with a loud noise. Record them anew, or see data make --denoise.",
+                "are never quiet, as with a loud noise. See data make --denoise, or record them anew.",
             ),
             (self._pauses, f"fall silent within for over {LONGEST_PAUSE} s. Cut them there, or shorten it."),
             (self._cut, "begin or end within a word. Cut them anew with their pauses, or take them out."),

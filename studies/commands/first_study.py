@@ -10,6 +10,7 @@ import click
 from model.data.preflight import DataError
 from model.speech.text import LETTERS, PHONEME_INPUT
 from smart_tuner.lazy import LazyModule
+from smart_tuner.store.storage import StoreError
 from studies.commands.place import DEVICE, Place
 from studies.file.spec import NAME
 from studies.report import history
@@ -76,7 +77,8 @@ def new(
     settings = first_study.settings_of(folder, language, PHONEME_INPUT if has_phonemes else LETTERS)
     usable = training.usable_device(device or "auto")
     place.workdir.mkdir(parents=True, exist_ok=True)
-    start = _start(place, begin_with, first_study.starts(settings))
+    starts = first_study.starts(settings)
+    start = _start(place, begin_with, starts)
     listing = place.workdir / f"{name}-problems.txt"
     try:
         with display.Terminal(place.console) as terminal:
@@ -95,6 +97,11 @@ def new(
     file.write_text(text, "utf-8")
     for line in told:
         click.echo(line)
+    if start is None and begin_with is None and starts:
+        click.echo("A small voice is understood far sooner that begins with another one.")
+        click.echo(
+            f'Run: run_study.py start {starts[0]}   and put warm_start = "study:{starts[0]}" into [model].'
+        )
     if not has_phonemes:
         click.echo("It reads letters: with the package espeakng-loader it would read phonemes.")
     click.echo(f"Written: {file}. Start it: run_study.py start {file}")
@@ -102,15 +109,18 @@ def new(
 
 def _start(place: Place, wanted: str | None, known: Sequence[str]) -> str | None:
     """The study with whose voice to begin: the wanted one, else the first of the known ones that has one."""
-    if wanted is not None:
-        if wanted != NOTHING:
-            place.study(wanted, looking=True)  # or why not
-        return None if wanted == NOTHING else wanted
-    return next((name for name in known if _has_voice(place, name)), None)
+    if wanted == NOTHING:
+        return None
+    if wanted is None:
+        return next((name for name in known if _has_voice(place, name)), None)
+    if history.best_trial(place.study(wanted, looking=True)[0]) is None:
+        raise click.UsageError(f'Study "{wanted}" has no voice yet: run_study.py resume {wanted}')
+    return wanted
 
 
 def _has_voice(place: Place, study: str) -> bool:
+    """A database that cannot be opened, or was never made, has none."""
     try:
         return history.best_trial(place.study(study, looking=True)[0]) is not None
-    except StudyError:
+    except (StudyError, StoreError):
         return False

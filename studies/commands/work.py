@@ -95,6 +95,8 @@ def start(
         with place.pages(place) if with_pages else nullcontext():
             _work(place, spec, opened, device, workers, _search_on(study, spec, seed, no_fixes))
     else:
+        if (store := place.store()) is not None:
+            training.share_start(spec, opened, place.workdir, store)
         click.echo(
             launching.run(
                 spec.name, place.workdir, place.url, place.environment(), device or attributes.device(opened)
@@ -223,7 +225,7 @@ def stop(place: Place, name: str) -> None:
 @click.option(
     "--warm-start",
     metavar="PATH",
-    help="Begin with another voice: an exported one, study:NAME, or a public checkpoint.",
+    help="Begin with another voice: an exported one, study:NAME, study:NAME:TRIAL, or a public checkpoint.",
 )
 @NO_FIXES
 @DEVICE

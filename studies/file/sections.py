@@ -1,5 +1,6 @@
 """The tables of a study file, save for the search space."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, Self
@@ -83,17 +84,20 @@ DIMENSIONS = {name for name, parameter in PARAMETERS.items() if not parameter.se
 
 
 OF_STUDY = "study:"  # before the name of the study whose voice it is
+TRIAL_NAMED = re.compile(rf"{OF_STUDY}([^:]+)(?::([0-9]+))?")
 
 
 def trial_named(start: str) -> tuple[str, int | None] | None:
     """Study and trial of "study:NAME" or "study:NAME:TRIAL"; None of a path.
 
-    Raises ValueError where TRIAL is no number.
+    Raises ValueError for what begins so and is neither.
     """
     if not start.startswith(OF_STUDY):
         return None
-    name, _, trial = start.removeprefix(OF_STUDY).partition(":")
-    return name, int(trial) if trial else None
+    if (found := TRIAL_NAMED.fullmatch(start)) is None:
+        raise ValueError(start)
+    name, trial = found.groups()
+    return name, None if trial is None else int(trial)
 
 
 class Model(Table, extra="allow"):
@@ -111,7 +115,7 @@ class Model(Table, extra="allow"):
         try:
             trial_named(self.warm_start or "")
         except ValueError:
-            text = f'is "{self.warm_start}", but behind the name of the study must come the number of a trial'
+            text = f'is "{self.warm_start}", which is neither "study:NAME" nor "study:NAME:TRIAL"'
             faults.append((("warm_start",), text))
         refuse(faults)
         return self

@@ -100,13 +100,6 @@ class Artifacts:
             packed.seek(0)
             self.store.write(self.prefix + name, cast(BinaryIO, packed))
 
-    def has(self, name: str) -> bool:
-        try:
-            with self.store.open_reader(self.prefix + name):
-                return True
-        except ArtifactNotFound:
-            return False
-
     def unpack(self, name: str, folder: Path) -> None:
         """Put the files that are kept under `name` into a folder.
 
@@ -148,6 +141,10 @@ class Artifacts:
 def _told(error: Exception) -> str:
     """The error on one line, without logins: an endpoint's address may hold a password."""
     return line(concealed(str(error)))
+
+
+def failed(error: Exception) -> str:
+    return f"the store failed ({_told(error)})"
 
 
 def _folder(place: str) -> Path:
@@ -303,8 +300,7 @@ class Sending:
         except failures as error:
             if not self._failing:
                 self._failing = True
-                why = f"the store failed ({_told(error)})"
-                of.warn(f"trial {of.trial}: checkpoints are only here, {why}; going on")
+                of.warn(f"trial {of.trial}: checkpoints are only here, {failed(error)}; going on")
         else:
             if not whole:
                 self._wanted.set()

@@ -107,7 +107,7 @@ def draft(
     plan = Plan.of(hours, seconds)
     text = written(name, folder, settings, size, plan, sentence(corpus.report), start)
     lines = told(minutes, len(corpus.training), size, device, seconds, plan, hours)
-    return text, [*lines, *(begun(settings, start, plan) if size == BEGINS else ())]
+    return text, [*lines, *begun(size, start, plan)]
 
 
 def step_seconds(corpus: Corpus, size: str, device: str, progress: Progress) -> float:
@@ -184,17 +184,14 @@ def told(
         yield f"That is more than the {hours:g} hours you gave: fewer steps make no voice."
 
 
-def begun(settings: CorpusSettings, start: str | None, plan: Plan) -> Iterator[str]:
-    """With what a small voice begins, or could."""
-    if start is not None:
+def begun(size: str, start: str | None, plan: Plan) -> Iterator[str]:
+    """With what a voice begins."""
+    if start is not None and size == BEGINS:
         yield f'It begins with the voice of study "{start}".'
-    elif plan.finish < LEAST_STEPS:
+    elif start is not None:
+        yield f'It begins with nothing: the voice of study "{start}" is of another size.'
+    elif plan.finish < LEAST_STEPS and size == BEGINS:
         yield f"Give more hours if you can: a small voice is hardly understood before step {LEAST_STEPS}."
-    if start is None and (known := starts(settings)):
-        yield (
-            "It begins with nothing. A voice that begins with another one is understood far sooner: "
-            f"run_study.py start {known[0]}   then run this again."
-        )
 
 
 def _tables(text: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import optuna
@@ -15,7 +16,7 @@ from model.data.corpus import Corpus
 from model.data.preflight import Report, by_reason
 from model.data.staging import being_made
 from model.extras import installing
-from model.network.warm_start import Weights, check_mels, read
+from model.network.warm_start import WarmStartError, Weights, check_mels, read
 from model.speech.text import FrontEnd
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS
@@ -33,11 +34,12 @@ from studies.file.sections import trial_named
 from studies.file.spec import Spec
 from studies.report.voices import export
 from studies.run import data, libraries
-from studies.run.artifacts import Artifacts
+from studies.run.artifacts import Artifacts, failed
 from studies.run.study import StudyError, load_study
 
 MOST_TIMES = 20.0  # by which the spread of mels may differ from what the network takes them to have
 START = "start"  # folder, beside the trials', of the voice that they begin with
+STORED = "warm_start_stored"  # attribute of a study: its digest, and the name under which the store has it
 
 
 def voices(
@@ -57,7 +59,9 @@ def voices(
         WarmStartError, ArtifactsLost: that checkpoint cannot be used, or fetched.
     """
     libraries.choose(workdir)
-    weights = begun_with(study, spec, workdir, artifacts)  # or why not, before hours of speech are read
+    weights = begun_with(
+        study, spec, workdir, artifacts, warned
+    )  # or why not, before hours of speech are read
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report, corpus.front_end)
     if words := corpus.front_end.in_words(spec.voice.speak):
@@ -131,84 +135,105 @@ def _hearing(spec: Spec, means: Means | None) -> Hearing | None:
 
 
 def begun_with(
-    study: optuna.Study, spec: Spec, workdir: Path, artifacts: Artifacts | None = None
+    study: optuna.Study,
+    spec: Spec,
+    workdir: Path,
+    artifacts: Artifacts | None = None,
+    warned: Callable[[str], None] = lambda _: None,
 ) -> Weights | None:
     """What every trial of the study begins with, if not with nothing.
 
     Args:
-        artifacts: where it is kept, too, for workers that have it nowhere else.
+        artifacts: where it is put, too, for workers that have it nowhere else.
 
     Raises:
         StudyError: it is another voice than that which the study began with, or there is none.
         WarmStartError: it cannot be read, or is of another kind than the study's network.
-        ArtifactsLost: the store cannot be reached.
+        ArtifactsLost: it is only in the store, which cannot be reached.
     """
-    if spec.voice.model.warm_start is None:
+    if (given := spec.voice.model.warm_start) is None:
         return None
-    known, stored = study.user_attrs.get("warm_start"), f"{study.user_attrs['uid']}-{START}.tar"
-    kept = workdir / "studies" / spec.name / START
-    if known is not None and artifacts is not None:
-        _fetch(artifacts, stored, spec, kept)
-    found = read(_start(study, spec, workdir, kept, artifacts))
+    known: str | None = study.user_attrs.get("warm_start")
+    folder = workdir / "studies" / spec.name
+    here = Path(given).absolute() if trial_named(given) is None else folder / START
+    found = read(here) if here.exists() else None
+    if known is not None and artifacts is not None and (found is None or found.sha256 != known):
+        found = _fetched(study, folder / f"{START}-{known[:12]}", known, artifacts) or found
+    found = found or read(_made(study, spec, workdir, here, artifacts))
     check_mels(spec.voice.dimensions(1), found)
     if known not in (None, found.sha256):
         raise StudyError(
             f'Cannot continue study "{study.study_name}".\n'
             f"{found.path} is another voice than that which it began with.\n"
-            f"Put the first one back, or copy {kept} from the machine where it began, "
-            "or start a study under another name."
+            "Put the first one back, give the --artifacts that has it, or start a study under another name."
         )
-    if artifacts is not None:
-        _keep(artifacts, stored, found.path)
     study.set_user_attr("warm_start", found.sha256)
+    if artifacts is not None:
+        _keep(study, found, artifacts, warned)
     return found
 
 
-def _fetch(artifacts: Artifacts, stored: str, spec: Spec, kept: Path) -> None:
-    """Have the voice here, if it is neither here nor lost: what can be made again is compared."""
-    given = str(spec.voice.model.warm_start)
-    if kept.is_dir() or (trial_named(given) is None and Path(given).exists()):
+def _fetched(study: optuna.Study, kept: Path, known: str, artifacts: Artifacts) -> Weights | None:
+    """The voice from the store, put into a folder of its own; None where the store has not this one."""
+    sha256, name = study.user_attrs.get(STORED, (None, None))
+    if sha256 != known:
+        return None
+    if not kept.is_dir():
+        try:
+            with being_made(kept) as made:
+                with artifacts.reached("fetch the voice that the study begins with from the artifact store"):
+                    artifacts.unpack(name, made)
+                if read(_inside(made)).sha256 != known:
+                    raise DamagedCheckpoint(f"{name} holds another voice than was stored (sha256)")
+                with suppress(OSError):  # another worker has just put it there
+                    made.rename(kept)
+        except (DamagedCheckpoint, WarmStartError) as error:
+            raise StudyError(
+                f'Cannot continue study "{study.study_name}".\n'
+                f"The voice that it begins with cannot be had from the artifact store: {first_line(error)}\n"
+                f"Give another --artifacts, or copy {kept.parent / START} from a machine that has it."
+            ) from error
+    return read(_inside(kept))
+
+
+def _inside(folder: Path) -> Path:
+    """A voice, or the only file of a public checkpoint."""
+    files = sorted(folder.iterdir())
+    return files[0] if len(files) == 1 else folder
+
+
+def _keep(study: optuna.Study, start: Weights, artifacts: Artifacts, warned: Callable[[str], None]) -> None:
+    """Have it in the store, under a name that the study knows once all of it is there."""
+    if study.user_attrs.get(STORED, (None,))[0] == start.sha256:
         return
-    with (
-        artifacts.reached(f'fetch the voice with which study "{spec.name}" begins from the artifact store'),
-        suppress(DamagedCheckpoint),
-        being_made(kept) as made,
-    ):
-        artifacts.unpack(stored, made)
-        made.rename(kept)
-
-
-def _keep(artifacts: Artifacts, stored: str, path: Path) -> None:
-    """Have the voice in the store: all that is read of it."""
-    with artifacts.reached(f"put {path} into the artifact store"):
-        if not artifacts.has(stored):
-            artifacts.keep(stored, [path / WEIGHTS, path / DESCRIPTION] if path.is_dir() else [path])
-
-
-def _start(study: optuna.Study, spec: Spec, workdir: Path, kept: Path, artifacts: Artifacts | None) -> Path:
-    """Where the voice to begin with is. Of another study's the study keeps a copy: its best may change."""
-    given = str(spec.voice.model.warm_start)
-    of = trial_named(given)
-    if of is None and (Path(given).exists() or not kept.is_dir()):
-        return Path(given).absolute()
+    name, path = f"{study.user_attrs['uid']}-{START}-{uuid4().hex}.tar", start.path
     try:
-        if of is not None and not kept.is_dir():
-            name, number = of
-            export(load_study(name, storage_of(study)), number, workdir / "studies" / name, kept, artifacts)
-    except (StudyError, OSError) as error:
-        if not kept.is_dir():  # another worker has just made it
+        artifacts.keep(name, [path / WEIGHTS, path / DESCRIPTION] if path.is_dir() else [path])
+    except artifacts.failures as error:
+        warned(f"the voice that the study begins with is only here, {failed(error)}; going on")
+    else:
+        study.set_user_attr(STORED, (start.sha256, name))
+
+
+def _made(study: optuna.Study, spec: Spec, workdir: Path, here: Path, artifacts: Artifacts | None) -> Path:
+    """Where the voice to begin with is. Of another study's the study keeps a copy: its best may change."""
+    if (of := trial_named(str(spec.voice.model.warm_start))) is None:
+        return here
+    name, number = of
+    what = "best voice" if number is None else f"voice of trial {number}"
+    to_do = f"Run first: run_study.py start {name}   or leave warm_start out"
+    try:
+        source = load_study(name, storage_of(study))
+        to_do = "Give the --home or --artifacts that has it, or begin with another one."
+        export(source, number, workdir / "studies" / name, here, artifacts)
+    except (StudyError, OSError, DamagedCheckpoint) as error:
+        if not here.is_dir():  # another worker has just made it
             raise StudyError(
                 f'Cannot run study "{spec.name}".\n'
-                f"It begins with {_called(name, number)} (model.warm_start). {first_line(error)}\n"
-                f"Run first: run_study.py start {name}   or give the --home or --artifacts that has it, "
-                "or leave warm_start out"
+                f'It begins with the {what} of study "{name}" (model.warm_start). {first_line(error)}\n'
+                + to_do
             ) from error
-    return kept if (kept / WEIGHTS).is_file() else next(kept.iterdir())
-
-
-def _called(name: str, number: int | None) -> str:
-    voice = "the best voice" if number is None else f"the voice of trial {number}"
-    return f'{voice} of study "{name}"'
+    return here
 
 
 def check_sample_text(spec: Spec, report: Report, front_end: FrontEnd) -> None:

@@ -101,6 +101,12 @@ def objective_of(
         ) from error
 
 
+def share_start(spec: Spec, study: optuna.Study, workdir: Path, artifacts: Artifacts) -> None:
+    """Have in the store what the trials begin with, as it may be on this machine alone."""
+    if spec.objective.use is None:
+        tacotron2.begun_with(study, spec, workdir, artifacts)
+
+
 def trials(
     spec: Spec, study: optuna.Study, objective: Objective, plan: Plan, device: str, callback: Callback
 ) -> Job:

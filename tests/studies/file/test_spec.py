@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar, get_args
 
 import pytest
@@ -28,8 +31,9 @@ from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file import parameters, sections
 from studies.file.parameters import value_fault
-from studies.file.sections import Espeak
+from studies.file.sections import Espeak, trial_named
 from studies.file.spec import FOLDER, Spec, SpecError, derived_name, load, single_training
+from studies.run.artifacts import Artifacts
 from studies.run.data import corpus_folder
 from studies.run.study import StudyError, open_study
 from studies.run.tacotron2 import begun_with
@@ -211,6 +215,57 @@ def test_a_study_does_not_go_on_from_another_checkpoint_of_the_same_name(tmp_pat
         normalised = Spec.parse(changed("model.mel_scale", 2.0, RECORDED), "here.toml").found_in(tmp_path)
         with pytest.raises(WarmStartError, match="expect mels as"):
             begun_with(study, normalised, tmp_path)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A study that began with a file on machine A, and has put it into the store; and how others begin."""
+    file, store = tmp_path / "nvidia.pt", Artifacts.at(f"file://{tmp_path / 'store'}")
+    torch.save({"state_dict": {"embedding.weight": torch.zeros(148, 4)}}, file)
+    spec = Spec.parse(RECORDED, "here.toml").found_in(tmp_path)
+    with closing(open_storage(f"sqlite:///{tmp_path / 'study.db'}")) as storage:
+        study = open_study(spec, storage)
+        begin = partial(begun_with, study, spec)
+        yield SimpleNamespace(study=study, file=file, store=store, begin=begin)
+
+
+def test_a_start_is_fetched_by_workers_that_have_it_not_all_at_once(begun, tmp_path):
+    first = begun.begin(tmp_path / "A", begun.store)
+    begun.file.unlink()
+    with ThreadPoolExecutor(4) as workers:
+        found = list(workers.map(lambda _: begun.begin(tmp_path / "B", begun.store), range(4)))
+    assert {weights.sha256 for weights in found} == {first.sha256}
+    with pytest.raises(WarmStartError, match="no such file"):
+        begun.begin(tmp_path / "C")
+
+
+def test_another_file_in_its_place_here_is_not_begun_with_where_the_store_has_the_right_one(begun, tmp_path):
+    first = begun.begin(tmp_path / "A", begun.store)
+    torch.save({"state_dict": {"embedding.weight": torch.ones(148, 4)}}, begun.file)
+    assert begun.begin(tmp_path / "B", begun.store).sha256 == first.sha256
+    with pytest.raises(StudyError, match="another voice"):
+        begun.begin(tmp_path / "B")
+
+
+def test_a_store_that_is_away_ends_no_worker_that_has_the_start(begun, tmp_path):
+    told, folder = [], tmp_path / "store"
+    folder.rmdir()
+    folder.write_text("no folder")
+    first = begun.begin(tmp_path / "A", begun.store, told.append)
+    assert len(told) == 1 and "only here" in told[0] and "the store failed" in told[0]
+    folder.unlink()
+    folder.mkdir()
+    assert begun.begin(tmp_path / "A", begun.store, told.append).sha256 == first.sha256
+    assert len(told) == 1 and len(list(folder.iterdir())) == 1
+
+
+def test_a_start_that_was_cut_off_in_the_store_is_told_of(begun, tmp_path):
+    begun.begin(tmp_path / "A", begun.store)
+    [stored] = (tmp_path / "store").iterdir()
+    stored.write_bytes(stored.read_bytes()[:300])
+    begun.file.unlink()
+    with pytest.raises(StudyError, match="cannot be had from the artifact store"):
+        begun.begin(tmp_path / "B", begun.store)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -700,6 +755,19 @@ def test_a_warm_up_of_the_command_line_is_held_against_the_plan_and_one_that_is_
     old = {**spec.model_dump(mode="json"), "settings": {"warmup_steps": 20_000}, "space": {}}
     stored = Spec.parse_json(json.dumps(old))
     assert stored.with_changes(20, None).fixed["warmup_steps"] == 20_000
+
+
+@pytest.mark.parametrize(
+    "start", ["study:", "study::3", "study:a:", "study:a:-1", "study:a: 3", "study:a:1:2"]
+)
+def test_a_start_that_names_neither_study_nor_trial_is_refused(start):
+    with pytest.raises(SpecError, match=rf'warm_start: is "{start}", which is neither "study:NAME" nor'):
+        Spec.parse(changed("model.warm_start", start, RECORDED), "here.toml")
+
+
+def test_a_start_is_of_a_study_or_of_one_of_its_trials():
+    found = [trial_named(start) for start in ("study:my.voice-1", "study:a:12", "/speech/study:a", "a.pt")]
+    assert found == [("my.voice-1", None), ("a", 12), None, None]
 
 
 def test_a_warm_start_is_part_of_the_study():
