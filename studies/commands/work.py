@@ -266,7 +266,8 @@ def _search_on(study: str, spec: Spec, seed: int | None, no_fixes: bool) -> list
 def _further(command: str, spec: Spec) -> list[tuple[str, str]]:
     longer = f"{command} --finish {winner.LONGER * spec.objective.steps}"
     trained = [(longer, "train the best trial on")] if spec.finish.steps is None else []
-    return [(f"{command} --n-trials {spec.budget.trials + MORE}", "search on"), *trained]
+    searched = [(f"{command} --n-trials {spec.budget.trials + MORE}", "search on")] if spec.space else []
+    return [*searched, *trained]
 
 
 def _work(
