@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
@@ -85,23 +85,25 @@ class Artifacts:
 
     def send(self, path: Path, name: str) -> bool:
         """Keep a checkpoint under `name`; not when it is removed meanwhile, as newer ones are written."""
-        try:
-            self.keep(name, checkpoint.files(path))
-        except (FileNotFoundError, DamagedCheckpoint):
-            return False
-        return True
+        with tempfile.TemporaryFile() as packed:
+            try:
+                _pack(checkpoint.files(path), packed)
+            except (FileNotFoundError, DamagedCheckpoint):
+                return False
+            self.store.write(self.prefix + name, cast(BinaryIO, packed))
+            return True
 
     def keep(self, name: str, files: Iterable[Path]) -> None:
         """Put files into the store, as one thing under `name`."""
         with tempfile.TemporaryFile() as packed:
-            with tarfile.open(fileobj=packed, mode="w") as tar:
-                for file in files:
-                    tar.add(file, file.name)
-            packed.seek(0)
+            _pack(files, packed)
             self.store.write(self.prefix + name, cast(BinaryIO, packed))
 
-    def unpack(self, name: str, folder: Path) -> None:
+    def unpack(self, name: str, folder: Path, called: str) -> None:
         """Put the files that are kept under `name` into a folder.
+
+        Args:
+            called: how a person knows them.
 
         Raises:
             DamagedCheckpoint: it is no whole archive, or there is none.
@@ -113,9 +115,9 @@ class Artifacts:
             ):
                 tar.extractall(folder, filter="data")
         except (tarfile.TarError, EOFError) as error:
-            raise DamagedCheckpoint(f"{name} is no whole archive") from error
+            raise DamagedCheckpoint(f"{called} is no whole archive") from error
         except ArtifactNotFound as error:
-            raise DamagedCheckpoint(f"{name} is not in the store any more") from error
+            raise DamagedCheckpoint(f"{called} is not in the store any more") from error
 
     def fetch(self, stored: Stored, folder: Path) -> None:
         """Put a stored checkpoint in its place in `folder`.
@@ -128,7 +130,7 @@ class Artifacts:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            self.unpack(stored.name, temporary)
+            self.unpack(stored.name, temporary, path.name)
             checkpoint.verify(temporary)
             if checkpoint.digest(temporary) != stored.sha256:
                 raise DamagedCheckpoint(f"{path.name} has another manifest than was stored (sha256)")
@@ -136,6 +138,14 @@ class Artifacts:
             temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _pack(files: Iterable[Path], into: IO[bytes]) -> None:
+    """A tar archive of them, to be read from its beginning."""
+    with tarfile.open(fileobj=into, mode="w") as tar:
+        for file in files:
+            tar.add(file, file.name)
+    into.seek(0)
 
 
 def _told(error: Exception) -> str:

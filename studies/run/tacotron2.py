@@ -182,9 +182,9 @@ def _fetched(study: optuna.Study, kept: Path, known: str, artifacts: Artifacts) 
         try:
             with being_made(kept) as made:
                 with artifacts.reached("fetch the voice that the study begins with from the artifact store"):
-                    artifacts.unpack(name, made)
+                    artifacts.unpack(name, made, START)
                 if read(_inside(made)).sha256 != known:
-                    raise DamagedCheckpoint(f"{name} holds another voice than was stored (sha256)")
+                    raise DamagedCheckpoint(f"{START} holds another voice than was stored (sha256)")
                 with suppress(OSError):  # another worker has just put it there
                     made.rename(kept)
         except (DamagedCheckpoint, WarmStartError) as error:
