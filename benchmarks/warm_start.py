@@ -1,10 +1,10 @@
-"""How soon a voice is understood that begins with another one, beside voices that begin with nothing.
+"""How soon a voice is understood that begins with another one, beside those that begin with nothing.
 
 Trains on so many minutes of recorded Russian (Festvox), once from nothing and once from each --start, all by
 the same settings and seeds, and lets Whisper hear what they say on the way: CER is letters of a hundred that
 are heard otherwise, on sentences that no voice was trained on. Results are added to RESULTS, a file of JSON
 lines, and what it has is not trained again; without --minutes only its table is printed. Intervals are of
-95 %, bootstrapped over sentences, the same ones for all voices.
+95 %, bootstrapped over sentences, the same ones for all voices of so many minutes.
 """
 
 import json
@@ -125,30 +125,41 @@ class Curves:
         return next((s for i, s in enumerate(self.steps) if self.cer(i, every) <= cer), None)
 
 
-def table(runs: Sequence[Run]) -> str:
+def table(runs: Sequence[Run], beside: str = NOTHING) -> str:
+    """Args: beside: the start that the others are compared with."""
     kinds: dict[tuple[float, str], dict[str, list[Run]]] = {}
     for one in runs:
         kinds.setdefault((one["minutes"], one["input"]), {}).setdefault(one["start"], []).append(one)
     rows = []
     for (minutes, input), starts in sorted(kinds.items()):
-        cold = Curves(starts[NOTHING]) if NOTHING in starts else None
+        other = Curves(starts[beside]) if beside in starts else None
         for name in sorted(starts, key=lambda name: name != NOTHING):
-            rows.append([f"{minutes:g}", input, name, *_row(Curves(starts[name]), cold)])
+            rows.append([f"{minutes:g}", input, name, *_row(Curves(starts[name]), other)])
     at = [f"CER at {step}" for step in HEARD_AT]
-    head = ["minutes", "input", "start", "seeds", *at, "beside nothing", "steps to its last CER", "MOS", "dB"]
+    head = [
+        "minutes",
+        "input",
+        "start",
+        "seeds",
+        *at,
+        f"beside {beside}",
+        "steps to its last CER",
+        "MOS",
+        "dB",
+    ]
     return rendered(head, rows)
 
 
-def _row(curves: Curves, cold: Curves | None) -> Iterator[str]:
+def _row(curves: Curves, other: Curves | None) -> Iterator[str]:
     every, last = np.arange(curves.sentences), len(curves.steps) - 1
     yield str(len(curves.runs))
     yield from (f"{curves.cer(i, every):.1f}" for i in range(len(curves.steps)))
-    if cold is None:
+    if other is None:
         yield from ("", "")
     else:
-        more: Callable[[Seeds], float] = partial(_difference, curves, cold, last)
+        more: Callable[[Seeds], float] = partial(_difference, curves, other, last)
         yield str(bootstrapped(more, curves.sentences))
-        yield str(curves.reaches(cold.cer(last, every)) or "never")
+        yield str(curves.reaches(other.cer(last, every)) or "never")
     yield f"{curves.mean('mos', last):.2f}" if curves.runs[0]["curve"][last]["mos"] else ""
     yield f"{curves.mean('dB', last):.2f}"
 
@@ -163,6 +174,7 @@ def _difference(one: Curves, other: Curves, index: int, sentences: Seeds) -> flo
 @click.option("--start", "starts", multiple=True, help="NAME=FOLDER of a voice; more than once.")
 @click.option("--input", type=click.Choice(["phonemes", "letters"]), default="phonemes", show_default=True)
 @click.option("--seeds", default=1, show_default=True)
+@click.option("--beside", default=NOTHING, show_default=True, help="The start that others are compared with.")
 @click.option("--recognizer", default="base", show_default=True)
 def main(
     results: Path,
@@ -170,6 +182,7 @@ def main(
     starts: tuple[str, ...],
     input: str,
     seeds: int,
+    beside: str,
     recognizer: str,
 ) -> None:
     known = [json.loads(line) for line in results.read_text("utf-8").splitlines()] if results.exists() else []
@@ -186,7 +199,7 @@ def main(
                 known.append(what | {"curve": run(spec, corpus, length, folder, seed, ear)})
                 with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(known[-1]) + "\n")
-    click.echo(table(known))
+    click.echo(table(known, beside))
 
 
 if __name__ == "__main__":

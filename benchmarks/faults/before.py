@@ -1,7 +1,7 @@
 """What `data check` says, before anything trains, of recordings and texts that are spoilt.
 
 Clips of recorded Russian (Festvox) are written as files, each kind of fault of the recordings or texts among
-the cases is done to them, and they are checked as they are by `run_study.py data check --listen 30`.
+the cases is done to them, and they are checked as by `run_study.py data check --listen 30`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from benchmarks.faults.proof import markdown_table
 from benchmarks.faults.stage import HOME
 from model.data.metadata import METADATA, WAVES
 from model.data.preflight import Report, by_reason, check
-from model.speech.espeak import EspeakVoice
+from model.speech.espeak import SAMPLE_RATE, EspeakVoice
 from objectives.ear import Ear
 from studies.run import data, heard_corpus
 
@@ -50,7 +50,7 @@ def second_voice(clips: Clips) -> Clips:
     speaker = EspeakVoice("ru")
     return each(
         2,
-        lambda _, text: (soxr.resample(speaker.say(text.replace("+", "")) / 32768, 22050, RATE), text),
+        lambda _, text: (soxr.resample(speaker.say(text.replace("+", "")) / 32768, SAMPLE_RATE, RATE), text),
         clips,
     )
 
@@ -129,16 +129,10 @@ def main(recognizer: str) -> None:
             heard = ""
             if report.refusal is None:
                 hearing = heard_corpus.hear(report, settings, ear, LISTENED, lambda *_: None)
-                heard = (hearing.refusal or "").partition("\n")[
-                    0
-                ] or f"{len(hearing.unlike)} of {hearing.clips}"
+                heard = hearing.refusal or f"{len(hearing.unlike)} of {hearing.clips}"
+        refused = "yes" if report.refusal else ""
         shown.append(
-            {
-                "clips": kind,
-                "refused": "yes" if report.refusal else "",
-                "told": said,
-                "heard otherwise": heard,
-            }
+            {"clips": kind, "refused": refused, "told": said, "heard otherwise": heard.partition("\n")[0]}
         )
         click.echo(str(shown[-1]), err=True)
     click.echo(markdown_table(shown))

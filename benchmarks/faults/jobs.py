@@ -42,6 +42,10 @@ class Job:
     seed: int
 
 
+def is_new(case: str) -> bool:
+    return int(case[1:]) >= NEW_KINDS
+
+
 def seeds_of(case: Case, half: str, stage: Stage) -> range:
     """On speech, kinds of faults with odd numbers are for development, and even ones are held out, as are
     those that came after the rules."""
@@ -51,8 +55,7 @@ def seeds_of(case: Case, half: str, stage: Stage) -> range:
         return (SEEDS if case.is_fault else HEALTHY_SEEDS)[half]
     if not case.is_fault:
         return SOUND_SEEDS[half] if case.name == BASE else range(0)
-    number = int(case.name[1:])
-    held_out = number % 2 == 0 or number >= NEW_KINDS
+    held_out = int(case.name[1:]) % 2 == 0 or is_new(case.name)
     return SPEECH_SEEDS[half] if held_out == (half == "held_out") else range(0)
 
 

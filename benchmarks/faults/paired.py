@@ -10,7 +10,7 @@ from scipy.stats import beta
 from benchmarks.faults.case import Case
 from benchmarks.faults.course import ACTS
 from benchmarks.faults.figures import BASE, Result, value_at
-from benchmarks.faults.jobs import NEW_KINDS
+from benchmarks.faults.jobs import is_new
 from benchmarks.faults.pairs import TOLD
 from benchmarks.faults.search import MODES, best_at
 from benchmarks.faults.stage import STAGES, Stage
@@ -173,14 +173,12 @@ class Pairs:
     def shares(self) -> list[Row]:
         """How many faults that hurt were seen, rightly named, brought back; harm to any spoilt run. Kinds on
         which no rule was made stand beside the others, where there are any."""
-        known: list[Row] = []
-        new: list[Row] = []
-        for row in self.faults():
-            (new if int(row["fault"][1:3]) >= NEW_KINDS else known).append(row)
-        shown = {"kinds that rules were mended on" if new else "": known} | (
-            {"new kinds": new} if new else {}
-        )
-        found = {name: _shares(rows) for name, rows in shown.items()}
+        rows = self.faults()
+        new = [row for row in rows if is_new(row["fault"].partition(" ")[0])]
+        found = {"": _shares(rows)}
+        if new:
+            known = [row for row in rows if row not in new]
+            found = {"kinds that rules were mended on": _shares(known), "new kinds": _shares(new)}
         return [
             {"spoilt runs": what, **{name: shares[what] for name, shares in found.items()}}
             for what in _shares([])

@@ -61,7 +61,8 @@ class Sounds:
         """Args: clip: how it is named; wave (N,): all of it; speech (M,): without silent edges."""
         if (found := hum(wave, sample_rate)) is not None and found[1] > MOST_HUM:
             self._hum[clip] = found
-        floor = noise_floor(speech, sample_rate)
+        loudness = levels(speech, sample_rate)
+        floor = noise_floor(loudness)
         if (flat := flatness(speech)) > NOISE_FLATNESS:
             self._noise.append(f"{clip}: flatness {flat:.2f}")
         elif floor is not None and floor > LOUDEST_FLOOR and clip not in self._hum:
@@ -69,7 +70,7 @@ class Sounds:
         ends = [name for name, level in edges(wave, sample_rate).items() if level > LOUDEST_EDGE]
         if ends:
             self._cut.append(f"{clip}: {' and '.join(ends)}")
-        if (pause := longest_pause(speech, sample_rate)) > LONGEST_PAUSE:
+        if (pause := longest_pause(loudness)) > LONGEST_PAUSE:
             self._pauses.append(f"{clip}: {pause:.1f} s")
         self._loudness[clip] = 10 * float(np.log10(np.mean(np.square(speech)) + 1e-12))
 
@@ -132,33 +133,31 @@ def hum(wave: NDArray[np.float32], sample_rate: int) -> tuple[int, float] | None
 
 def edges(wave: NDArray[np.float32], sample_rate: int) -> dict[str, float]:
     """How loud a wave begins and ends beside its loud parts, in dB; empty for what is too short to tell."""
-    levels, edge = _levels(wave, sample_rate), round(EDGE * sample_rate)
-    if len(levels) < 10:
+    parts, edge = levels(wave, sample_rate), round(EDGE * sample_rate)
+    if len(parts) < 10:
         return {}
     ends = {"beginning": wave[:edge], "end": wave[-edge:]}
-    loud = float(np.quantile(levels, LOUD))
+    loud = float(np.quantile(parts, LOUD))
     return {name: 10 * float(np.log10(np.square(w).mean() + 1e-12)) - loud for name, w in ends.items()}
 
 
-def longest_pause(speech: NDArray[np.float32], sample_rate: int) -> float:
-    """For how many seconds, at most, speech falls silent."""
-    levels = _levels(speech, sample_rate)
+def longest_pause(levels: NDArray[np.float64]) -> float:
+    """For how many seconds, at most, speech of these levels falls silent."""
     if not len(levels):
         return 0.0
     loud = np.flatnonzero(levels > np.quantile(levels, LOUD) + SILENT)
     return PART * float(max(np.diff(loud) - 1, default=0))
 
 
-def noise_floor(speech: NDArray[np.float32], sample_rate: int) -> float | None:
+def noise_floor(levels: NDArray[np.float64]) -> float | None:
     """How loud the quietest parts of speech are beside its loud ones, in dB; None for what is too short."""
-    levels = _levels(speech, sample_rate)
     if PART * len(levels) < LEAST_FOR_FLOOR:
         return None
     return float(np.quantile(levels, FLOOR_SHARE) - np.quantile(levels, LOUD))
 
 
-def _levels(wave: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
-    """dB of each part of a wave."""
+def levels(wave: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """dB (N,) of each part of a wave, PART seconds long."""
     size = round(PART * sample_rate)
     parts = wave[: len(wave) // size * size].reshape(-1, size)
     found: NDArray[np.float64] = 10 * np.log10(np.square(parts).mean(axis=1, dtype=np.float64) + 1e-12)

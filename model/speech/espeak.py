@@ -58,8 +58,8 @@ class EspeakVoice:
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self.version: str = self._library.espeak_Info(None).decode()
 
-    def speaks(self, words_per_minute: int, pitch: int) -> None:
-        """From now on so fast, and so high: pitch is 0 to 100, and 50 what the voice has."""
+    def set_prosody(self, words_per_minute: int, pitch: int) -> None:
+        """Pace and pitch of all that is said from now on; pitch is 0 to 100, and 50 the voice's own."""
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
 

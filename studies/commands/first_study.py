@@ -83,14 +83,7 @@ def new(
     try:
         with display.Terminal(place.console) as terminal:
             text, told = first_study.draft(
-                name,
-                folder,
-                settings,
-                hours,
-                place.workdir,
-                usable,
-                terminal.progress,
-                start,
+                name, folder, settings, hours, place.workdir, usable, terminal.progress, start
             )
     except DataError as error:
         raise data.listed(error, listing) from error

@@ -427,8 +427,8 @@ def single_training(spec: Spec, params: Sequence[str], warm_start: str | None) -
     if warm_start is not None:
         if spec.model is None:
             raise SpecError(f'--warm-start is for Tacotron 2, which study "{spec.name}" does not train.')
-        is_path = not warm_start.startswith(OF_STUDY)
-        path = os.path.abspath(os.path.expanduser(warm_start)) if is_path else warm_start
+        of_study = warm_start.startswith(OF_STUDY)
+        path = warm_start if of_study else os.path.abspath(os.path.expanduser(warm_start))
         data["model"]["warm_start"] = path
     for param in params:
         key, _, text = param.partition("=")

@@ -74,7 +74,7 @@ class Artifacts:
 
     @contextmanager
     def reached(self, to_do: str) -> Iterator[None]:
-        """Raises ArtifactsLost where what is done meanwhile finds the store away."""
+        """Raises ArtifactsLost, with what was to be done, where the store fails meanwhile."""
         try:
             yield
         except self.failures as error:
@@ -154,6 +154,7 @@ def _told(error: Exception) -> str:
 
 
 def failed(error: Exception) -> str:
+    """What a person is told of a store that cannot be reached or refuses."""
     return f"the store failed ({_told(error)})"
 
 

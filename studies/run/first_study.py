@@ -24,7 +24,7 @@ from studies.file.spec import load
 from studies.run.data import Progress, usual_settings
 
 BASES = {"small": "quickstart", "full": "ljspeech"}  # the shipped study of a size
-BEGINS = "small"  # the size of the voices in `starts`
+START_SIZE = "small"  # of the voices in `starts`
 LEAST_MINUTES_FOR_FULL = 60.0  # of speech; with less, a full-size voice has too little to learn from
 TIMED_STEPS, UNTIMED_STEPS = 8, 3
 BESIDE_STEPS = 1.25  # times as long, with what is allowed for measures, listening and checkpoints
@@ -107,7 +107,7 @@ def draft(
     plan = Plan.of(hours, seconds)
     text = written(name, folder, settings, size, plan, sentence(corpus.report), start)
     lines = told(minutes, len(corpus.training), size, device, seconds, plan, hours)
-    return text, [*lines, *begun(size, start, plan)]
+    return text, [*lines, *told_start(size, start, plan)]
 
 
 def step_seconds(corpus: Corpus, size: str, device: str, progress: Progress) -> float:
@@ -155,7 +155,7 @@ def written(
         "objective": _lines(steps=plan.trial, measure_every=plan.measure_every, speak=speak),
         "finish": f"steps = {plan.finish} # in all: what the search found is trained on\n",
     }
-    if start is not None and size == BEGINS:
+    if start is not None and size == START_SIZE:
         own["model"] = _lines(size=size, warm_start=f"{OF_STUDY}{start}")
     pruner = re.sub(r"(?m)^min_resource = .*$", f"min_resource = {plan.measure_every}", tables["pruner"])
     tables |= own | {"pruner": pruner.rstrip() + "\n"}
@@ -165,13 +165,7 @@ def written(
 
 
 def told(
-    minutes: float,
-    clips: int,
-    size: str,
-    device: str,
-    seconds: float,
-    plan: Plan,
-    hours: float,
+    minutes: float, clips: int, size: str, device: str, seconds: float, plan: Plan, hours: float
 ) -> Iterator[str]:
     """What to expect, measured here where it can be."""
     yield f"{clips} clips to train on, {minutes:.0f} minutes."
@@ -184,13 +178,13 @@ def told(
         yield f"That is more than the {hours:g} hours you gave: fewer steps make no voice."
 
 
-def begun(size: str, start: str | None, plan: Plan) -> Iterator[str]:
-    """With what a voice begins."""
-    if start is not None and size == BEGINS:
+def told_start(size: str, start: str | None, plan: Plan) -> Iterator[str]:
+    """With what a voice begins, and what to expect where that is nothing."""
+    if start is not None and size == START_SIZE:
         yield f'It begins with the voice of study "{start}".'
     elif start is not None:
         yield f'It begins with nothing: the voice of study "{start}" is of another size.'
-    elif plan.finish < LEAST_STEPS and size == BEGINS:
+    elif plan.finish < LEAST_STEPS and size == START_SIZE:
         yield f"Give more hours if you can: a small voice is hardly understood before step {LEAST_STEPS}."
 
 

@@ -59,9 +59,8 @@ def voices(
         WarmStartError, ArtifactsLost: that checkpoint cannot be used, or fetched.
     """
     libraries.choose(workdir)
-    weights = begun_with(
-        study, spec, workdir, artifacts, warned
-    )  # or why not, before hours of speech are read
+    # Or why not, before hours of speech are read.
+    weights = begun_with(study, spec, workdir, artifacts, warned)
     corpus = data.load(spec, workdir, progress, warned)
     check_sample_text(spec, corpus.report, corpus.front_end)
     if words := corpus.front_end.in_words(spec.voice.speak):
@@ -154,12 +153,15 @@ def begun_with(
     if (given := spec.voice.model.warm_start) is None:
         return None
     known: str | None = study.user_attrs.get("warm_start")
-    folder = workdir / "studies" / spec.name
-    here = Path(given).absolute() if trial_named(given) is None else folder / START
+    folder, of = workdir / "studies" / spec.name, trial_named(given)
+    here = Path(given).absolute() if of is None else folder / START
     found = read(here) if here.exists() else None
     if known is not None and artifacts is not None and (found is None or found.sha256 != known):
         found = _fetched(study, folder / f"{START}-{known[:12]}", known, artifacts) or found
-    found = found or read(_made(study, spec, workdir, here, artifacts))
+    if found is None:
+        if of is not None:
+            _copy(study, spec, of, workdir, here, artifacts)
+        found = read(here)
     check_mels(spec.voice.dimensions(1), found)
     if known not in (None, found.sha256):
         raise StudyError(
@@ -215,10 +217,19 @@ def _keep(study: optuna.Study, start: Weights, artifacts: Artifacts, warned: Cal
         study.set_user_attr(STORED, (start.sha256, name))
 
 
-def _made(study: optuna.Study, spec: Spec, workdir: Path, here: Path, artifacts: Artifacts | None) -> Path:
-    """Where the voice to begin with is. Of another study's the study keeps a copy: its best may change."""
-    if (of := trial_named(str(spec.voice.model.warm_start))) is None:
-        return here
+def _copy(
+    study: optuna.Study,
+    spec: Spec,
+    of: tuple[str, int | None],
+    workdir: Path,
+    here: Path,
+    artifacts: Artifacts | None,
+) -> None:
+    """Keep a copy of another study's voice: its best may change.
+
+    Args:
+        of: that study, and its trial if not its best one.
+    """
     name, number = of
     what = "best voice" if number is None else f"voice of trial {number}"
     to_do = f"Run first: run_study.py start {name}   or leave warm_start out"
@@ -233,7 +244,6 @@ def _made(study: optuna.Study, spec: Spec, workdir: Path, here: Path, artifacts:
                 f'It begins with the {what} of study "{name}" (model.warm_start). {first_line(error)}\n'
                 + to_do
             ) from error
-    return here
 
 
 def check_sample_text(spec: Spec, report: Report, front_end: FrontEnd) -> None:

@@ -11,8 +11,8 @@ from model.speech.audio import write_samples
 from model.speech.espeak import SAMPLE_RATE, VOICES, WORDS_PER_MINUTE, EspeakError, EspeakVoice
 
 VARIED = "varied"  # in place of a voice's name: speaker, pace and pitch are drawn for every clip
+# espeak-ng's; f2, f3, f5, Alicia, Reed, caleb and victor do not say the same twice
 SPEAKERS = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f4 Andrea Annie belinda linda shelby steph"
-# of espeak-ng's speakers; others (f2, f3, f5, Alicia, Reed) do not say the same twice
 PACES, PITCHES = range(100, 156), range(30, 71)  # words a minute; 50 is a speaker's own
 RECIPE_VERSION = 1  # raise when the sentences or the way they are spoken change
 
@@ -50,10 +50,7 @@ def prepare(
 
     def build(part: Path) -> Recipe:
         try:
-            speakers = (
-                _varied(language, seed) if voice == VARIED else repeat(EspeakVoice(voice or VOICES[language]))
-            )
-            return _speak(part, texts, language, speakers, progress)
+            return _speak(part, texts, language, _speakers(language, voice, seed), progress)
         except EspeakError as error:
             raise CorpusError(str(error)) from error
 
@@ -64,14 +61,15 @@ def _told(span: range) -> str:
     return f"{span[0]} to {span[-1]}"
 
 
-def _varied(language: str, seed: int) -> Iterator[EspeakVoice]:
-    draw, speakers = (
-        random.Random(seed),
-        [EspeakVoice(f"{VOICES[language]}+{name}") for name in SPEAKERS.split()],
-    )
+def _speakers(language: str, voice: str, seed: int) -> Iterator[EspeakVoice]:
+    """Who says each clip, without an end."""
+    if voice != VARIED:
+        yield from repeat(EspeakVoice(voice or VOICES[language]))
+    speakers = [EspeakVoice(f"{VOICES[language]}+{name}") for name in SPEAKERS.split()]
+    draw = random.Random(seed)
     while True:
         speaker = draw.choice(speakers)
-        speaker.speaks(draw.choice(PACES), draw.choice(PITCHES))
+        speaker.set_prosody(draw.choice(PACES), draw.choice(PITCHES))
         yield speaker
 
 

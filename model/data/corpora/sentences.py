@@ -12,12 +12,8 @@ from collections.abc import Callable, Mapping
 from model.data.corpora import CorpusError
 
 FEW, MANY, ANY = "few", "many", "any"
-LENGTHS = {
-    FEW: range(18, 33),
-    MANY: range(18, 43),
-    ANY: range(18, 43),
-}  # characters of a sentence, about 1.1 to 2.3 or 3 seconds
-
+# Characters of a sentence, about 1.1 to 2.3 or 3 seconds.
+LENGTHS = {FEW: range(18, 33), MANY: range(18, 43), ANY: range(18, 43)}
 VOWELS = {"en": "aeiouy", "ru": "аеёиоуыэюя"}
 INNER, WORDS_OF_ANY = (0, 0, 1, 1, 2), range(2, 6)  # syllables between a word's first and last; words
 MARKS, COMMAS = "...?!", 0.3  # behind a sentence; the share with a comma behind the first word

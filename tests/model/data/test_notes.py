@@ -16,6 +16,7 @@ from model.data.notes import (
     Sounds,
     edges,
     hum,
+    levels,
     longest_pause,
     nearly_alike,
     noise_floor,
@@ -116,8 +117,8 @@ def test_words_that_are_cut_off_are_told_with_the_end_at_which(speech):
 def test_any_wave_can_be_looked_at(samples, loudness):
     wave = np.full(samples, loudness, np.float32)
     assert all(np.isfinite(level) for level in edges(wave, RATE).values())
-    assert np.isfinite(longest_pause(wave, RATE))
-    assert np.isfinite(noise_floor(wave, RATE) or 0.0)
+    assert np.isfinite(longest_pause(levels(wave, RATE)))
+    assert np.isfinite(noise_floor(levels(wave, RATE)) or 0.0)
     assert hum(wave, RATE) is None or np.isfinite(hum(wave, RATE)[1])
 
 
