@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.faults.language import Shape
+from benchmarks.faults.recordings import OF_RECORDINGS
 from benchmarks.faults.setup import Setup, Strike
 from benchmarks.faults.stage import TINY, dimensions
-from model.data.corpus import Corpus, Utterance, collate
+from model.data.corpus import Utterance, collate
 from model.network.tacotron2 import Prediction
 from model.settings import LIMITS
-from model.speech.audio import SILENCE
 from model.training import Training
 
 Patch = Callable[[Setup, float], Setup]
@@ -51,42 +51,6 @@ def loud_batch(setup: Setup, times: float) -> Setup:
         training._items = loud  # type: ignore[method-assign]
 
     return setup.with_settings(grad_clip_thresh=1e4).with_strikes(Strike(hit))
-
-
-def infinite_clips(setup: Setup, count: float) -> Setup:
-    return _with_mels(setup, int(count), np.inf)
-
-
-def log_of_zero_clips(setup: Setup, count: float) -> Setup:
-    return _with_mels(setup, int(count), -np.inf)
-
-
-def _with_mels(setup: Setup, count: int, value: float) -> Setup:
-    """A cell of each of the first clips holds `value`."""
-    items = list(setup.corpus.training)
-    for i in range(count):
-        mel = items[i].mel.copy()
-        mel[len(mel) // 2, 3] = value
-        items[i] = replace(items[i], mel=mel)
-    return _trained_on(setup, items)
-
-
-def _trained_on(setup: Setup, items: Sequence[Utterance]) -> Setup:
-    corpus: Corpus = replace(setup.corpus, training=tuple(items))
-    return replace(setup, corpus=corpus)
-
-
-def shuffled_texts(setup: Setup, share: float) -> Setup:
-    """So large a share of the clips get one another's texts."""
-    items = list(setup.corpus.training)
-    count = max(2, round(share * len(items)))
-    for i, item in enumerate(items[:count]):
-        items[i] = replace(item, symbols=setup.corpus.training[(i + 1) % count].symbols)
-    return _trained_on(setup, items)
-
-
-def clips(setup: Setup, count: float) -> Setup:
-    return _trained_on(setup, setup.corpus.training[: int(count)])
 
 
 def detached(setup: Setup, of_embedding: float) -> Setup:
@@ -239,54 +203,7 @@ def warm_start(setup: Setup, steps: float) -> Setup:
     return setup.with_install(lambda t: t.model.load_state_dict(_trained(int(steps))) and None)
 
 
-# What people report of recordings and recipes, beside the above
-
-
-def _with_items(setup: Setup, share: float, change: Callable[[Utterance], Utterance]) -> Setup:
-    """So large a share of the clips is changed, spread over all."""
-    items, every = list(setup.corpus.training), max(1, round(1 / share))
-    return _trained_on(setup, [change(item) if i % every == 0 else item for i, item in enumerate(items)])
-
-
-def edge_silence(setup: Setup, frames: float) -> Setup:
-    """Every clip begins and ends with so many frames of silence."""
-    edge = np.full((int(frames), setup.corpus.training[0].mel.shape[1]), SILENCE, np.float32)
-    return _with_items(setup, 1.0, lambda i: replace(i, mel=np.concatenate((edge, i.mel, edge))))
-
-
-def texts_off_by_one(setup: Setup, share: float) -> Setup:
-    """In the last part of the list every clip has the text of the one before."""
-    items = list(setup.corpus.training)
-    first = round((1 - share) * len(items))
-    moved = [replace(items[i], symbols=items[i - 1].symbols) for i in range(max(1, first), len(items))]
-    return _trained_on(setup, [*items[: len(items) - len(moved)], *moved])
-
-
-def quiet_clips(setup: Setup, share: float) -> Setup:
-    """In so many clips the sound is 35 dB (4 in the natural logarithm) weaker."""
-    return _with_items(setup, share, lambda i: replace(i, mel=np.maximum(i.mel - np.float32(4), SILENCE)))
-
-
-def hum(setup: Setup, level: float) -> Setup:
-    """Every other clip has a steady hum of this log-magnitude in the lowest eighth of the bands."""
-
-    def add(item: Utterance) -> Utterance:
-        mel = item.mel.copy()
-        low = mel[:, : mel.shape[1] // 8]
-        np.maximum(low, np.float32(level), out=low)
-        return replace(item, mel=mel)
-
-    return _with_items(setup, 0.5, add)
-
-
-def cut_clips(setup: Setup, share: float) -> Setup:
-    """So many clips end after half of their text is said."""
-    return _with_items(setup, share, lambda item: replace(item, mel=item.mel[: len(item.mel) // 2]))
-
-
-def two_voices(setup: Setup, bands: float) -> Setup:
-    """Every other clip is of a speaker whose spectrum lies so many bands higher."""
-    return _with_items(setup, 0.5, lambda i: replace(i, mel=np.roll(i.mel, int(bands), axis=1)))
+# What people report of recipes, beside the above
 
 
 def weights_times(setup: Setup, times: float) -> Setup:
@@ -370,55 +287,6 @@ def spoken_in_training_mode(setup: Setup, _: float) -> Setup:
 # Of other kinds than the rules were made and mended on
 
 
-def sped_up_clips(setup: Setup, times: float) -> Setup:
-    """Every third clip plays so many times too fast, its spectrum twelve bands higher."""
-
-    def change(item: Utterance) -> Utterance:
-        mel = item.mel[(np.arange(int(len(item.mel) / times)) * times).astype(int)]
-        low = np.full((len(mel), 12), SILENCE, np.float32)
-        return replace(item, mel=np.concatenate((low, mel[:, :-12]), axis=1))
-
-    return _with_items(setup, 0.34, change)
-
-
-def noisy_clips(setup: Setup, level: float) -> Setup:
-    """Every third clip has white noise of this log-magnitude in every band."""
-    random = np.random.default_rng(0)
-
-    def add(item: Utterance) -> Utterance:
-        noise = random.normal(level, 0.3, item.mel.shape).astype(np.float32)
-        return replace(item, mel=np.maximum(item.mel, noise))
-
-    return _with_items(setup, 0.34, add)
-
-
-def half_texts(setup: Setup, share: float) -> Setup:
-    """So many texts lack their second half."""
-    return _with_items(setup, share, lambda i: replace(i, symbols=i.symbols[: len(i.symbols) // 2]))
-
-
-def dropped_letters(setup: Setup, every: float) -> Setup:
-    """As a cleaner of another language leaves texts: of the symbols, every so many-th is in none."""
-
-    return _with_items(setup, 1.0, lambda i: replace(i, symbols=i.symbols[i.symbols % int(every) != 0]))
-
-
-def repeated_clip(setup: Setup, share: float) -> Setup:
-    """So many rows are one and the same clip."""
-    first = setup.corpus.training[0]
-    return _with_items(setup, share, lambda item: replace(first, id=item.id))
-
-
-def long_pauses(setup: Setup, frames: float) -> Setup:
-    """In the middle of every other clip nothing is said for so many frames."""
-
-    def change(item: Utterance) -> Utterance:
-        middle, pause = len(item.mel) // 2, np.full((int(frames), item.mel.shape[1]), SILENCE, np.float32)
-        return replace(item, mel=np.concatenate((item.mel[:middle], pause, item.mel[middle:])))
-
-    return _with_items(setup, 0.5, change)
-
-
 def seen_frames(setup: Setup, steps: float) -> Setup:
     """Teacher forcing is off by so many steps: the decoder is shown the frames that it must say."""
 
@@ -480,15 +348,94 @@ def half_loaded(setup: Setup, _: float) -> Setup:
     return setup.with_strikes(Strike(lambda training: training.reinitialise("decoder")))
 
 
+# Of other kinds than those
+
+
+def large_part(setup: Setup, decoder: float) -> Setup:
+    """The first weights of a part are far too large: 0, the embedding's; 1, those of the decoder's LSTM."""
+
+    def install(training: Training) -> None:
+        model = training.model
+        part: torch.nn.Module = model.decoder.decoder_rnn if decoder else model.embedding
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.mul_(10.0 if decoder else 30.0)
+
+    return setup.with_install(install)
+
+
+def sharpened_attention(setup: Setup, times: float) -> Setup:
+    """Energies become so many times larger: attention jumps to single symbols, and passes no gradient."""
+
+    def hit(training: Training) -> None:
+        with torch.no_grad():
+            training.model.decoder.attention_layer.v.linear_layer.weight.mul_(times)
+
+    return setup.with_strikes(Strike(hit))
+
+
+def moved_symbols(setup: Setup, by: float) -> Setup:
+    """As a resume with a table of symbols that begins elsewhere: each has the embedding of another."""
+
+    def hit(training: Training) -> None:
+        with torch.no_grad():
+            weight = training.model.embedding.weight
+            weight.copy_(weight.roll(int(by), 0))
+
+    return setup.with_strikes(Strike(hit))
+
+
+def lost_moments(setup: Setup, times: float) -> Setup:
+    """Adam's second moments are lost, and its count of steps is not: all steps are far too large at once."""
+
+    def hit(training: Training) -> None:
+        for state in training._optimizer.state.values():
+            state["exp_avg_sq"].mul_(times)
+
+    return setup.with_strikes(Strike(hit))
+
+
+def coarse_weights(setup: Setup, _: float) -> Setup:
+    """Weights are kept in bfloat16: small steps are lost in the rounding."""
+
+    def install(training: Training) -> None:
+        step = training._step_optimizer
+
+        def rounded(rate: float) -> None:
+            step(rate)
+            with torch.no_grad():
+                for parameter in training.model.parameters():
+                    parameter.copy_(parameter.bfloat16())
+
+        training._step_optimizer = rounded  # type: ignore[method-assign]
+
+    return setup.with_install(install)
+
+
+def rate_range_test(setup: Setup, times: float) -> Setup:
+    """A search for the largest rate is left on: for 20 steps the rate rises to so many times its value."""
+
+    def hit(training: Training) -> None:
+        step, first = training._step_optimizer, training.step
+
+        def risen(rate: float) -> None:
+            done = training.step - first
+            step(rate * times ** (done / 20) if 0 <= done < 20 else rate)
+
+        training._step_optimizer = risen  # type: ignore[method-assign]
+
+    return setup.with_strikes(Strike(hit))
+
+
 PATCHES: dict[str, Patch] = {
     patch.__name__: patch
     for patch in (
-        rate_times, rate_times_later, loud_batch, infinite_clips, log_of_zero_clips, shuffled_texts, clips,
-        detached, small_encoder, unupdated, wrong_betas, unguided, stuck_on_last, randomised_attention,
-        recurring_collapse, gate_off, guidance_ends, little_memory, warm_start, edge_silence,
-        texts_off_by_one, quiet_clips, hum, cut_clips, two_voices, weights_times, dead_prenet, by_length,
-        forgetting_optimizer, still_statistics, mel_scale, spoken_in_training_mode, sped_up_clips,
-        noisy_clips, half_texts, dropped_letters, repeated_clip, long_pauses, seen_frames, skipped_steps,
-        unzeroed_gradients, flipped_weights, rate_spikes, half_loaded,
+        *OF_RECORDINGS,
+        rate_times, rate_times_later, loud_batch, detached, small_encoder, unupdated, wrong_betas, unguided,
+        stuck_on_last, randomised_attention, recurring_collapse, gate_off, guidance_ends, little_memory,
+        warm_start, weights_times, dead_prenet, by_length, forgetting_optimizer, still_statistics, mel_scale,
+        spoken_in_training_mode, seen_frames, skipped_steps, unzeroed_gradients, flipped_weights,
+        rate_spikes, half_loaded, large_part, sharpened_attention, moved_symbols, lost_moments,
+        coarse_weights, rate_range_test,
     )
 }  # fmt: skip
