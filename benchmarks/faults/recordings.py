@@ -148,7 +148,7 @@ def reversed_texts(setup: Setup, share: float) -> Setup:
 
 
 def clipped_lengths(setup: Setup, frames: float) -> Setup:
-    """Of every clip only the first so many frames are kept, and all of its text."""
+    """Clips end after so many frames; their texts are whole."""
     return _with_items(setup, 1.0, lambda item: replace(item, mel=item.mel[: int(frames)]))
 
 

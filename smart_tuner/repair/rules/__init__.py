@@ -22,6 +22,7 @@ from smart_tuner.repair.rules.progress import Overfit, Plateau, UnlikeClips
 from smart_tuner.repair.rules.steps import (
     Divergence,
     HeavyDecay,
+    HeavyDropout,
     OvergrownSteps,
     OversizedSteps,
     UnstableLoss,
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     NarrowBatch(),
     ExplodingGradient(),
     HeavyDecay(),
+    HeavyDropout(),
     Divergence(),
     OversizedSteps(),
     OvergrownSteps(),

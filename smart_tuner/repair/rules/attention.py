@@ -8,7 +8,15 @@ import numpy as np
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import is_kept_in_training, median, more, share_of_loss, slower
+from smart_tuner.repair.rules.reading import (
+    USUAL_MELS,
+    is_kept_in_training,
+    median,
+    more,
+    share_of_loss,
+    slower,
+    usual_mels,
+)
 
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
 
@@ -293,7 +301,7 @@ class OverbearingGuide(Rule):
     needs = ("guided", "guided_attention_weight", "aligned")
     max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
     sigma: float = 0.2  # what the guide is widened to: the default
-    words: ClassVar[Templates] = {
+    words: ClassVar[Templates] = USUAL_MELS | {
         "title": ("the guide outweighs the speech", "направляющая важнее самой речи"),
         "mostly_guide": (
             "attention is aligned, and {share:.0%} of the loss is its guide's",
@@ -315,7 +323,8 @@ class OverbearingGuide(Rule):
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         weight, sigma = "guided_attention_weight", "guided_attention_sigma"
         wide = {sigma: max(settings.guided_attention_sigma, self.sigma)}
+        once, mels = {weight: min(settings.guided_attention_weight, 1.0)}, usual_mels(settings)
         return [
-            Action("widen_guide", wide | {weight: min(settings.guided_attention_weight, 1.0)}),
+            Action("usual_mels", mels) if mels else Action("widen_guide", wide | once),
             Action("drop_guide", {weight: 0.0}),
         ]

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import more, share_of_loss
+from smart_tuner.repair.rules.reading import USUAL_MELS, more, share_of_loss, usual_mels
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class OverbearingGate(Rule):
     needs = ("gate", "gate_weight")
     max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
     positive_weight: float = 5.0  # what the ends weigh then: the default
-    words: ClassVar[Templates] = {
+    words: ClassVar[Templates] = USUAL_MELS | {
         "title": ("the gate outweighs the speech", "остановка важнее самой речи"),
         "mostly_gate": (
             "{share:.0%} of the loss is the gate's",
@@ -37,8 +37,10 @@ class OverbearingGate(Rule):
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         ends = {"gate_positive_weight": min(settings.gate_positive_weight, self.positive_weight)}
+        gate = ends | {"gate_weight": min(settings.gate_weight, 1.0)}
+        mels = usual_mels(settings)
         return [
-            Action("usual_ends", ends | {"gate_weight": min(settings.gate_weight, 1.0)}),
+            Action("usual_mels", mels) if mels else Action("usual_ends", gate),
             Action("lighter_gate", {"gate_weight": settings.gate_weight / 4}),
         ]
 

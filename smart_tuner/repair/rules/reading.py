@@ -44,6 +44,16 @@ def more(settings: Hyperparameters, name: str, factor: float, least: float) -> d
     return {name: max(least, getattr(settings, name) * factor)}
 
 
+USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
+
+
+def usual_mels(settings: Hyperparameters) -> dict[str, float]:
+    """The mels' usual weights, where they weigh so little that any other part of the loss outweighs them."""
+    if settings.mel_l1_weight + settings.mel_l2_weight < 1:
+        return {"mel_l1_weight": 1.0, "mel_l2_weight": 1.0}
+    return {}
+
+
 def is_kept_in_training(health: Health) -> bool:
     """Whether attention is as it was at best on the clips that are trained on: what is lost on others was not
     lost by the weights, but is not learned for such clips."""

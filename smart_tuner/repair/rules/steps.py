@@ -18,6 +18,17 @@ class _Diverging(Rule):
         return loss is not None and (loss <= 1.1 * best or bool(health.falls("unweighted_loss", 2 * WINDOW)))
 
 
+# What NVIDIA's public code drops out, and, of true frames, nothing.
+USUAL_DROPOUT = {
+    "p_frame_dropout": 0.0,
+    "p_encoder_dropout": 0.5,
+    "p_prenet_dropout": 0.5,
+    "p_attention_dropout": 0.1,
+    "p_decoder_dropout": 0.1,
+    "p_postnet_dropout": 0.5,
+}
+
+
 @dataclass(frozen=True)
 class OversizedSteps(_Diverging):
     """From the start, a step changes the weights far too much: nothing learned so is worth keeping.
@@ -114,6 +125,39 @@ class HeavyDecay(Rule):
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         usual = {"weight_decay": self.usual}  # little is left of the weights, so they begin anew
         return [Action("anew_usual_decay", usual, back_to="start", values={"usual": self.usual})]
+
+
+@dataclass(frozen=True)
+class HeavyDropout(Rule):
+    """Nearly all that passes somewhere in the network is dropped out: what is left teaches hardly anything.
+    A sound recipe drops out half at most (Shen et al. 2017, section 2.2)."""
+
+    level, priority, tier, votes = 3, 9, "probe", (1, 1)
+    since: ClassVar[int] = 8
+    target: ClassVar[str | None] = None
+    gives_up: ClassVar[str | None] = None
+    max_remedies: ClassVar[int] = 1
+    needs = tuple(USUAL_DROPOUT)
+    max_dropout: float = 0.8
+    words: ClassVar[Templates] = {
+        "title": ("nearly everything is dropped out", "дропаут почти всего"),
+        "heavy": ("{setting} drops out {dropout:.0%}", "дропаут {setting} — {dropout:.0%}"),
+        "usual_dropouts": ("drop out as much as usual", "обычный дропаут"),
+    }
+
+    def _heavy(self, settings: Hyperparameters) -> dict[str, float]:
+        shares = {name: float(getattr(settings, name)) for name in USUAL_DROPOUT}
+        return {name: share for name, share in shares.items() if share > self.max_dropout}
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        found = self._heavy(settings)
+        if not found:
+            return None
+        return Alarm("heavy", {"setting": ", ".join(found), "dropout": max(found.values())})
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        usual = {name: USUAL_DROPOUT[name] for name in self._heavy(settings)}
+        return [Action("usual_dropouts", usual)] if usual else []
 
 
 @dataclass(frozen=True)

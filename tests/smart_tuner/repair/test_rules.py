@@ -21,6 +21,7 @@ from smart_tuner.repair.rules import (
     GateNever,
     GateSoon,
     HeavyDecay,
+    HeavyDropout,
     Integrity,
     NarrowBatch,
     NonFinite,
@@ -497,11 +498,25 @@ def test_a_gradient_vanishes_that_clipping_leaves_hardly_anything_of(norm, seen)
 
 
 @pytest.mark.parametrize(
-    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
+    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (16, 8, True), (16, 4, False)]
 )
 def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
     few = having(batch_size=batch, micro_batches=parts)
     assert (NarrowBatch().sees(chart(unweighted_loss=1.0), few) is not None) == seen
+
+
+@pytest.mark.parametrize(("share", "seen"), [(0.95, True), (0.8, False)])
+def test_what_drops_out_nearly_everything_gets_its_usual_dropout(share, seen):
+    heavy = having(p_frame_dropout=share, p_prenet_dropout=0.5)
+    assert (HeavyDropout().sees(chart(unweighted_loss=1.0), heavy) is not None) == seen
+    assert [a.changes for a in HeavyDropout().remedies(heavy)] == [{"p_frame_dropout": 0.0}] * seen
+
+
+@pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)
+def test_mels_that_hardly_count_are_weighed_as_usual_before_another_part_counts_less(rule):
+    first, _ = rule.remedies(having(mel_l1_weight=0.0, mel_l2_weight=0.01))
+    assert first.changes == {"mel_l1_weight": 1.0, "mel_l2_weight": 1.0}
+    assert not rule.remedies(having(mel_l1_weight=1.0, mel_l2_weight=0.0))[0].changes.keys() & first.changes
 
 
 def test_a_start_that_is_worse_than_none_gets_new_weights_in_every_part():
