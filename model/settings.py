@@ -4,6 +4,7 @@ Names are those of the public NVIDIA Tacotron 2 hyperparameters. Dimensions fix 
 the weights and never change; Settings are read anew at every step, and only replaced as a whole.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -148,3 +149,38 @@ LIMITS: dict[str, tuple[float, float]] = {
     "p_postnet_dropout": (0.0, 0.95),
 }
 assert LIMITS.keys() == {field.name for field in fields(Settings)}
+
+# Where recipes lie that are known to train well: of public Tacotron 2 code, and what shipped studies search.
+USUAL: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-5, 3e-2),
+    "warmup_steps": (1, 10_000),
+    "adam_beta2": (0.9, 0.9999),
+    "adam_eps": (1e-10, 1e-5),
+    "weight_decay": (0.0, 1e-3),
+    "grad_clip_thresh": (0.05, 100.0),
+    "batch_size": (4, 512),
+    "n_frames_per_step": (1, 8),
+    "mel_l1_weight": (0.0, 10.0),
+    "mel_l2_weight": (0.0, 10.0),
+    "gate_weight": (0.1, 10.0),
+    "gate_positive_weight": (0.5, 30.0),
+    "guided_attention_weight": (0.0, 20.0),
+    "guided_attention_sigma": (0.1, 1.0),
+    "p_frame_dropout": (0.0, 0.5),
+    "p_encoder_dropout": (0.0, 0.8),
+    "p_prenet_dropout": (0.2, 0.8),
+    "p_attention_dropout": (0.0, 0.5),
+    "p_decoder_dropout": (0.0, 0.5),
+    "p_postnet_dropout": (0.0, 0.8),
+}
+
+
+def unusual(settings: Mapping[str, float]) -> Iterator[str]:
+    """What to tell of settings, by their names, that no recipe has which is known to train well."""
+    for name, value in settings.items():
+        low, high = USUAL.get(name, (value, value))
+        if not low <= value <= high:
+            yield (
+                f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. If it is "
+                f"not meant so, take it out of [settings], for {getattr(Settings, name):g}."
+            )

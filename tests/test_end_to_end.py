@@ -606,8 +606,10 @@ def test_a_few_bad_rows_are_skipped_counted_and_listed_and_training_goes_on(work
     with (folder / "metadata.csv").open("a") as metadata:
         metadata.write("gone|the cat has no sound.\n")
     study = QUICK.replace('source = "espeak"', 'source = "folder"\npath = "mine"').replace("clips = 60", "")
+    study = study.replace("[settings]\n", "[settings]\nadam_beta2 = 0.5\n")
     (workdir.folder / "mine.toml").write_text(study.replace('"small"', '"mine"', 1))
     done = workdir.run("start", "mine.toml")
+    assert "adam_beta2 = 0.5 is unusual: recipes that train well have 0.9 to 0.9999." in done.stderr
     assert "skipped, of 61 clips: 1 missing audio (gone)" in done.stderr
     assert "gone" in (workdir.folder / "runs" / "mine-problems.txt").read_text()
     status = json.loads(workdir.run("status", "mine", "-f", "json").stdout)

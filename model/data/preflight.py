@@ -247,7 +247,7 @@ class _Survey:
         self._numbers: list[str] = []
         self._dropped: Counter[str] = Counter()
         self._with_dropped: list[str] = []
-        self._sounds = Sounds()
+        self._sounds = Sounds(self._settings.resample_from or self._settings.sample_rate)
 
     def examine(self, line: int, content: bytes, first: bool) -> None:
         name = printable(content.split(b"|")[0].decode("utf-8", "replace"))

@@ -17,6 +17,7 @@ from model.data.preflight import Report, by_reason
 from model.data.staging import being_made
 from model.extras import installing
 from model.network.warm_start import WarmStartError, Weights, check_mels, read
+from model.settings import unusual
 from model.speech.text import FrontEnd
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS
@@ -59,6 +60,8 @@ def voices(
         WarmStartError, ArtifactsLost: that checkpoint cannot be used, or fetched.
     """
     libraries.choose(workdir)
+    for told in unusual(spec.fixed):
+        warned(told)
     # Or why not, before hours of speech are read.
     weights = begun_with(study, spec, workdir, artifacts, warned)
     corpus = data.load(spec, workdir, progress, warned)

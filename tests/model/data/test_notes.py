@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import iirnotch, lfilter
@@ -14,6 +15,7 @@ from model.data.notes import (
     LOUDEST_EDGE,
     MOST_HUM,
     Sounds,
+    bandwidth,
     edges,
     hum,
     levels,
@@ -57,14 +59,14 @@ def test_mains_hum_is_found_with_its_frequency(mains, below, seed, rate):
 
 @pytest.mark.parametrize("mains", [50, 60])
 def test_the_filter_that_is_told_takes_the_hum_away(mains, speech):
-    sounds, wave = Sounds(), speech[0] + humming(mains, 20, len(speech[0]) / RATE)[: len(speech[0])]
+    sounds, wave = Sounds(RATE), speech[0] + humming(mains, 20, len(speech[0]) / RATE)[: len(speech[0])]
     sounds.add("one", wave, wave, RATE)
     [note] = sounds.notes()
     bands = re.findall(r"bandreject=f=(\d+):width_type=h:width=(\d+)", note.told)
     assert [int(frequency) for frequency, _ in bands] == [mains, 2 * mains, 3 * mains]
     for frequency, width in bands:
         wave = lfilter(*iirnotch(int(frequency), int(frequency) / int(width), RATE), wave)
-    sounds = Sounds()
+    sounds = Sounds(RATE)
     sounds.add("one", wave, wave, RATE)
     assert list(sounds.notes()) == []
 
@@ -76,7 +78,7 @@ def test_noise_does_not_hum(seed, loudness):
 
 
 def test_speech_neither_hums_nor_begins_nor_ends_within_a_word(speech):
-    sounds = Sounds()
+    sounds = Sounds(RATE)
     for number, wave in enumerate(speech):
         sounds.add(f"clip {number}", wave, wave, RATE)
     assert list(sounds.notes()) == []
@@ -84,7 +86,7 @@ def test_speech_neither_hums_nor_begins_nor_ends_within_a_word(speech):
 
 @given(st.integers(0, 20), st.floats(0.8, 3.0))
 def test_a_long_pause_within_speech_is_told_with_its_length(speech, number, seconds):
-    sounds, wave = Sounds(), speech[number]
+    sounds, wave = Sounds(RATE), speech[number]
     middle, pause = len(wave) // 2, np.zeros(round(seconds * RATE), np.float32)
     wave = np.concatenate((wave[:middle], pause, wave[middle:]))
     sounds.add("one", wave, wave, RATE)
@@ -95,15 +97,25 @@ def test_a_long_pause_within_speech_is_told_with_its_length(speech, number, seco
 
 @given(st.integers(0, 20), st.floats(0, 12))
 def test_a_noise_that_is_never_quiet_is_told(speech, number, below):
-    sounds, wave = Sounds(), speech[number][RATE // 2 : -RATE // 2]
+    sounds, wave = Sounds(RATE), speech[number][RATE // 2 : -RATE // 2]
     loudness = np.sqrt(np.square(wave).mean()) * 10 ** (-below / 20)
     noisy = wave + np.random.default_rng(number).normal(0, loudness, len(wave)).astype(np.float32)
     sounds.add("one", noisy, noisy, RATE)
     assert any("noise" in note.told for note in sounds.notes())
 
 
+@given(st.integers(0, 20), st.floats(0.2, 0.7))
+def test_what_was_recorded_at_a_lower_rate_is_told(speech, number, part):
+    lower = soxr.resample(soxr.resample(speech[number], RATE, part * RATE), part * RATE, RATE)
+    assert bandwidth(lower, RATE) == pytest.approx(part * RATE / 2, rel=0.1)
+    for recorded_at, told in ((RATE, True), (round(part * RATE), False)):
+        sounds = Sounds(recorded_at)
+        sounds.add("one", lower, lower, RATE)
+        assert any("frequencies" in note.told for note in sounds.notes()) == told
+
+
 def test_words_that_are_cut_off_are_told_with_the_end_at_which(speech):
-    sounds, cut = Sounds(), {}
+    sounds, cut = Sounds(RATE), {}
     for number, wave in enumerate(speech[:10]):
         loudest = int(np.argmax(np.abs(wave)))
         part = wave[loudest - 20 :] if number % 2 else wave[: loudest + 20]
@@ -119,6 +131,7 @@ def test_any_wave_can_be_looked_at(samples, loudness):
     assert all(np.isfinite(level) for level in edges(wave, RATE).values())
     assert np.isfinite(longest_pause(levels(wave, RATE)))
     assert np.isfinite(noise_floor(levels(wave, RATE)) or 0.0)
+    assert bandwidth(wave, RATE) is None or np.isfinite(bandwidth(wave, RATE))
     assert hum(wave, RATE) is None or np.isfinite(hum(wave, RATE)[1])
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState
 
+from model.settings import LIMITS, USUAL, unusual
 from objectives.signals import PARAMETERS
 from smart_tuner.store.storage import open_storage
 from studies.file.search import pruner, sampler
@@ -178,6 +179,17 @@ def test_whatever_a_shipped_study_draws_can_be_trained(name, data):
     trained = study.parameters(values, PARAMETERS)
     assert all(PARAMETERS[name].fault(value) is None for name, value in trained.items())
     assert trained["n_frames_per_step"] <= trained["max_frames_per_step"]
+    assert list(unusual(trained)) == []
+
+
+@given(st.data())
+def test_what_no_sound_recipe_has_is_told_with_the_usual_range(data):
+    name, (low, high) = data.draw(st.sampled_from(list(USUAL.items())))
+    assert LIMITS[name][0] <= low <= PARAMETERS[name].default <= high <= LIMITS[name][1]
+    value = data.draw(st.floats(*LIMITS[name]))
+    told = list(unusual({name: value}))
+    assert len(told) == (not low <= value <= high)
+    assert all(f"{name} = {value:g} is unusual" in line and f"{low:g} to {high:g}" in line for line in told)
 
 
 # The sampler
