@@ -17,7 +17,14 @@ from smart_tuner.repair.rules.attention import (
 from smart_tuner.repair.rules.data import FaultyClips, NarrowBatch
 from smart_tuner.repair.rules.gate import GateNever, GateSoon, OverbearingGate
 from smart_tuner.repair.rules.gradients import DeadModule, ExplodingGradient, VanishingGradients
-from smart_tuner.repair.rules.numerics import Integrity, NonFinite, OutOfMemory, StuntedPart, UnfitStart
+from smart_tuner.repair.rules.numerics import (
+    Integrity,
+    NonFinite,
+    OutOfMemory,
+    OversizedPart,
+    StuntedPart,
+    UnfitStart,
+)
 from smart_tuner.repair.rules.progress import Overfit, Plateau, UnlikeClips
 from smart_tuner.repair.rules.steps import (
     Divergence,
@@ -31,6 +38,7 @@ from smart_tuner.repair.rules.steps import (
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
     Integrity(),
+    OversizedPart(),
     StuntedPart(),
     UnfitStart(),
     SpokenApart(),

@@ -56,18 +56,72 @@ class Integrity(Rule):
 
 
 @dataclass(frozen=True)
-class StuntedPart(Rule):
+class _PartAtStart(Rule):
+    """At the very start, a step changes a part far more or less than the others: new weights are alike."""
+
+    level, priority, tier, votes = 1, 8, "probe", (2, 2)
+    needs = ("update/", "reinitialise")
+    max_remedies: ClassVar[int] = 2
+    first_steps: int = 20  # then what Adam made of the part looks like any other
+
+    def updates(self, health: Health) -> dict[str, float]:
+        """log10 of what a step changes each part by, beside the part's size; empty later on."""
+        if health.age > self.first_steps:
+            return {}
+        start = "update/"
+        found = {name.removeprefix(start): health.last(name) for name in health.names(start)}
+        return {part: value for part, value in found.items() if value is not None}
+
+    def alarm(self, code: str, parts: Mapping[str, float], most: float, usual: float) -> Alarm:
+        evidence: dict[str, Value] = {"parts": ", ".join(parts), "most": 10**most, "usual": 10**usual}
+        evidence |= {f"update/{part}": value for part, value in parts.items()}
+        return Alarm(code, evidence, parts=tuple(parts))
+
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        return [Action("renew_parts", renew=True)] * self.max_remedies
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return True  # parts that stayed so would have been an alarm of their own
+
+
+RENEWED_PARTS = {"renew_parts": ("give these parts new weights", "дать этим частям новые веса")}
+
+
+@dataclass(frozen=True)
+class OversizedPart(_PartAtStart):
+    """At the very start, a step changes a part so much less than the others that its weights must be far too
+    large: they hardly learn."""
+
+    since: ClassVar[int] = 8
+    gives_up: ClassVar[str | None] = None
+    max_deficit: float = 1.3  # log10, below the median part; healthy: up to 0.6
+    words: ClassVar[Templates] = RENEWED_PARTS | {
+        "title": ("a part begins far too large", "часть сети начинает со слишком больших весов"),
+        "too_large": (
+            "a step changes {parts} by as little as {most:.2%} of their size, and the other parts by "
+            "{usual:.1%}: these weights begin far too large",
+            "шаг меняет {parts} лишь на {most:.2%} их размера, остальные части — на {usual:.1%}: "
+            "начальные веса слишком велики",
+        ),
+    }
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        if not (updates := self.updates(health)):
+            return None
+        usual = float(np.median(list(updates.values())))
+        found = {part: value for part, value in updates.items() if value < usual - self.max_deficit}
+        return self.alarm("too_large", found, min(found.values()), usual) if found else None
+
+
+@dataclass(frozen=True)
+class StuntedPart(_PartAtStart):
     """At the very start, a step changes a part so much more than the others, and by more than a tenth of its
     size, that its weights must be far too small: it begins from nothing, and all of it alike."""
 
-    level, priority, tier, votes = 1, 8, "probe", (2, 2)
     gives_up: ClassVar[str | None] = "FAIL"
-    needs = ("update/", "reinitialise")
-    max_remedies: ClassVar[int] = 2
     max_excess: float = 1.0  # log10, beyond the median part; healthy: up to 0.6
     min_update: ClassVar[float] = -1.0  # log10; healthy: -4 to -1 (TheDeepChecker)
-    first_steps: int = 20  # then what Adam made of the part looks like any other
-    words: ClassVar[Templates] = {
+    words: ClassVar[Templates] = RENEWED_PARTS | {
         "title": ("a part begins far too small", "часть сети начинает со слишком малых весов"),
         "too_small": (
             "a step changes {parts} by up to {most:.0%} of their size, and the other parts by {usual:.1%}: "
@@ -75,31 +129,15 @@ class StuntedPart(Rule):
             "шаг меняет {parts} на величину до {most:.0%} их размера, остальные части — на {usual:.1%}: "
             "начальные веса слишком малы",
         ),
-        "renew_parts": ("give these parts new weights", "дать этим частям новые веса"),
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        start, newest = "update/", {}
-        for name in health.names(start):
-            if (value := health.last(name)) is not None:
-                newest[name.removeprefix(start)] = value
-        if not newest or health.age > self.first_steps:
+        if not (updates := self.updates(health)):
             return None
-        usual = float(np.median(list(newest.values())))
+        usual = float(np.median(list(updates.values())))
         bound = max(usual + self.max_excess, self.min_update)
-        stunted = {part: value for part, value in newest.items() if value > bound}
-        if not stunted:
-            return None
-        most = 10 ** max(stunted.values())
-        evidence: dict[str, Value] = {"parts": ", ".join(stunted), "most": most, "usual": 10**usual}
-        evidence |= {f"{start}{part}": value for part, value in stunted.items()}
-        return Alarm("too_small", evidence, parts=tuple(stunted))
-
-    def remedies(self, settings: Hyperparameters) -> list[Action]:
-        return [Action("renew_parts", renew=True)] * self.max_remedies
-
-    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return True  # parts that stayed stunted would have been an alarm of their own
+        stunted = {part: value for part, value in updates.items() if value > bound}
+        return self.alarm("too_small", stunted, max(stunted.values()), usual) if stunted else None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from smart_tuner.repair.rules import (
     OverbearingGuide,
     Overfit,
     OvergrownSteps,
+    OversizedPart,
     OversizedSteps,
     Plateau,
     PoorAlignment,
@@ -480,6 +481,15 @@ def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
     alarm = StuntedPart().sees(chart(steps=steps, update__encoder=[update], **others), S)
     assert (alarm is not None) == seen
     assert alarm is None or alarm.parts == ("encoder",)
+
+
+@pytest.mark.parametrize(
+    ("update", "steps", "seen"), [(-3.4, 20, True), (-3.4, 15, True), (-3.2, 15, False), (-3.4, 21, False)]
+)
+def test_a_part_that_hardly_changes_beside_the_others_is_oversized(update, steps, seen):
+    others = {"update__a": [-2.0], "update__b": [-1.9], "update__c": [-2.4], "update__d": [-2.0]}
+    alarm = OversizedPart().sees(chart(steps=steps, update__embedding=[update], **others), S)
+    assert (alarm.parts if alarm else ()) == ("embedding",) * seen
 
 
 @pytest.mark.parametrize(("update", "seen"), [(-0.9, True), (-1.1, False)])
