@@ -72,11 +72,6 @@ class _PartAtStart(Rule):
         found = {name.removeprefix(start): health.last(name) for name in health.names(start)}
         return {part: value for part, value in found.items() if value is not None}
 
-    def alarm(self, code: str, parts: Mapping[str, float], most: float, usual: float) -> Alarm:
-        evidence: dict[str, Value] = {"parts": ", ".join(parts), "most": 10**most, "usual": 10**usual}
-        evidence |= {f"update/{part}": value for part, value in parts.items()}
-        return Alarm(code, evidence, parts=tuple(parts))
-
     def remedies(self, settings: Hyperparameters) -> list[Action]:
         return [Action("renew_parts", renew=True)] * self.max_remedies
 
@@ -97,10 +92,10 @@ class OversizedPart(_PartAtStart):
     max_deficit: float = 1.3  # log10, below the median part; healthy: up to 0.6
     words: ClassVar[Templates] = RENEWED_PARTS | {
         "title": ("a part begins far too large", "часть сети начинает со слишком больших весов"),
-        "too_large": (
-            "a step changes {parts} by as little as {most:.2%} of their size, and the other parts by "
+        "begins_too_large": (
+            "a step changes {parts} by as little as {least:.2%} of their size, and the other parts by "
             "{usual:.1%}: these weights begin far too large",
-            "шаг меняет {parts} лишь на {most:.2%} их размера, остальные части — на {usual:.1%}: "
+            "шаг меняет {parts} лишь на {least:.2%} их размера, остальные части — на {usual:.1%}: "
             "начальные веса слишком велики",
         ),
     }
@@ -110,7 +105,11 @@ class OversizedPart(_PartAtStart):
             return None
         usual = float(np.median(list(updates.values())))
         found = {part: value for part, value in updates.items() if value < usual - self.max_deficit}
-        return self.alarm("too_large", found, min(found.values()), usual) if found else None
+        if not found:
+            return None
+        evidence: dict[str, Value] = {"parts": ", ".join(found), "least": 10 ** min(found.values())}
+        evidence |= {"usual": 10**usual} | {f"update/{part}": value for part, value in found.items()}
+        return Alarm("begins_too_large", evidence, parts=tuple(found))
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,11 @@ class StuntedPart(_PartAtStart):
         usual = float(np.median(list(updates.values())))
         bound = max(usual + self.max_excess, self.min_update)
         stunted = {part: value for part, value in updates.items() if value > bound}
-        return self.alarm("too_small", stunted, max(stunted.values()), usual) if stunted else None
+        if not stunted:
+            return None
+        evidence: dict[str, Value] = {"parts": ", ".join(stunted), "most": 10 ** max(stunted.values())}
+        evidence |= {"usual": 10**usual} | {f"update/{part}": value for part, value in stunted.items()}
+        return Alarm("too_small", evidence, parts=tuple(stunted))
 
 
 @dataclass(frozen=True)
