@@ -5,7 +5,7 @@ the weights and never change; Settings are read anew at every step, and only rep
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 VOCODER = "SMART_TUNER_VOCODER"  # in the environment: comes before that of a study
@@ -163,7 +163,7 @@ USUAL: dict[str, tuple[float, float]] = {
     "mel_l1_weight": (0.0, 10.0),
     "mel_l2_weight": (0.0, 10.0),
     "gate_weight": (0.1, 10.0),
-    "gate_positive_weight": (0.5, 30.0),
+    "gate_positive_weight": (0.1, 30.0),
     "guided_attention_weight": (0.0, 20.0),
     "guided_attention_sigma": (0.1, 1.0),
     "p_frame_dropout": (0.0, 0.5),
@@ -175,12 +175,30 @@ USUAL: dict[str, tuple[float, float]] = {
 }
 
 
+MELS = ("mel_l1_weight", "mel_l2_weight")
+LEAST_MELS, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
+
+
 def unusual(settings: Mapping[str, float]) -> Iterator[str]:
-    """What to tell of settings, by their names, that no recipe has which is known to train well."""
+    """What to tell of settings that no recipe has which is known to train well.
+
+    Args:
+        settings: those that somebody chose, by name; the others have their defaults.
+    """
     for name, value in settings.items():
         low, high = USUAL.get(name, (value, value))
         if not low <= value <= high:
             yield (
-                f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. If it is "
-                f"not meant so, take it out of [settings], for {getattr(Settings, name):g}."
+                f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. Unless "
+                f"you mean it, take it out of [settings]; the default is {getattr(Settings, name):g}."
             )
+    found = asdict(Settings()) | dict(settings)
+    if sum(found[name] for name in MELS) < LEAST_MELS:
+        weights = " and ".join(f"{name} = {found[name]:g}" for name in MELS)
+        yield f"{weights} are unusual: mels count next to nothing. Unless you mean it, give one of them 1."
+    parts = min(found["micro_batches"], found["batch_size"])
+    if parts > 1 and (clips := found["batch_size"] / parts) < LEAST_CLIPS:
+        yield (
+            f"micro_batches = {parts:g} is unusual: each part of a batch is {clips:g} clips, and normalised "
+            "by itself. Take fewer parts if memory allows."
+        )

@@ -140,7 +140,7 @@ def main(recognizer: str) -> None:
                 hearing = heard_corpus.hear(report, settings, ear, LISTENED, lambda *_: None)
                 refused = hearing.refusal is not None
                 heard = (hearing.refusal or f"{len(hearing.unlike)} of {hearing.clips}").partition("\n")[0]
-        kinds_told = {re.sub(r"\d+", "", note.told) for note in report.notes}
+        kinds_told = {re.sub(r"\d+", "", n.told) for n in report.notes if "hardly learned" not in n.told}
         usual = kinds_told if kind == SOUND else usual
         shown.append(
             {

@@ -211,7 +211,7 @@ def _shares(rows: Sequence[Row]) -> dict[str, str]:
     measures = {
         "that hurt, seen in time": (seen, hurting),
         "rightly named, of those seen": ([row for row in seen if row["right"]], seen),
-        "rightly named, of all that hurt, by a rule or before a step is trained": (
+        "rightly named by a rule, or told of before a step is trained, of all that hurt": (
             [row for row in hurting if row["right"] or row["before"]],
             hurting,
         ),

@@ -9,6 +9,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from model.speech.audio import MelSettings
+
 NOISE_FLATNESS = 0.3  # geometric by arithmetic mean of the power spectrum: speech is below 0.15, noise near 1
 NOISE_WINDOW = 512  # samples
 MOST_QUIETER = 20.0  # dB below the median clip
@@ -33,8 +35,8 @@ LONGEST_PAUSE = 0.7  # s
 SILENT = -30.0  # dB
 LOUDEST_FLOOR, FLOOR_SHARE, LEAST_FOR_FLOOR = -20.0, 0.05, 1.0  # dB, of the windows, s
 # The highest frequency within 70 dB of the strongest: 1,200 clips of 8 voices, recorded or by espeak-ng,
-# reach 85 to 100 % of what their rate can hold, and clips brought up from half that rate at most half.
-AUDIBLE_BAND, LOUD_WINDOWS, LEAST_BAND = -70.0, 0.95, 0.75  # dB, of the windows, of what the rate can hold
+# reach 85 to 100 % of what their rate can hold; a voice learns what is below 8 kHz.
+AUDIBLE_BAND, LOUD_WINDOWS, LEAST_BAND = -70.0, 0.95, 0.75  # dB, of the windows, of what could be
 LEAST_CLIPS_OF_A_SYMBOL = 5  # with fewer it is hardly learned
 NEARLY_ALIKE = 0.8  # of the words of two texts: one of ten words is another
 
@@ -81,7 +83,8 @@ class Sounds:
             self._cut.append(f"{clip}: {' and '.join(ends)}")
         if (pause := longest_pause(loudness)) > LONGEST_PAUSE:
             self._pauses.append(f"{clip}: {pause:.1f} s")
-        highest, held = bandwidth(speech, sample_rate), min(self._highest, sample_rate / 2)
+        highest = bandwidth(speech, sample_rate)
+        held = min(self._highest, sample_rate / 2, MelSettings.mel_fmax)
         if highest is not None and highest < LEAST_BAND * held:
             self._narrow.append(f"{clip}: nothing above {highest:.0f} of {held:.0f} Hz")
         self._loudness[clip] = 10 * float(np.log10(np.mean(np.square(speech)) + 1e-12))
@@ -108,8 +111,8 @@ class Sounds:
             (self._pauses, f"fall silent within for over {LONGEST_PAUSE} s. Cut them there, or shorten it."),
             (
                 self._narrow,
-                "hold less than three quarters of the frequencies of their rate, as those of a telephone or "
-                "of a lower rate do. Find better ones, or take them out.",
+                "hold less than three quarters of the frequencies that a voice learns, as those of a "
+                "telephone do. Find better ones, or take them out.",
             ),
             (self._cut, "begin or end within a word. Cut them anew with their pauses, or take them out."),
             (quiet, f"are over {MOST_QUIETER:.0f} dB quieter than the others. Amplify them."),
@@ -134,6 +137,8 @@ def bandwidth(wave: NDArray[np.float32], sample_rate: int) -> float | None:
     windows = np.lib.stride_tricks.sliding_window_view(wave, NOISE_WINDOW)[:: NOISE_WINDOW // 2]
     power = np.square(np.abs(np.fft.rfft(windows * np.hanning(NOISE_WINDOW), axis=1)))[:, 2:-1]
     loud = np.quantile(power, LOUD_WINDOWS, axis=0)
+    if not loud.any():
+        return None
     last = np.flatnonzero(loud > loud.max() * 10 ** (AUDIBLE_BAND / 10))[-1]
     return float((last + 3) * sample_rate / NOISE_WINDOW)
 

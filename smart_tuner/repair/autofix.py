@@ -359,7 +359,12 @@ class AutoFix:
     # Where nothing is done
 
     def _only_told(self, rule: Rule, alarm: Alarm) -> bool:
-        """Record the alarm of a rule that may not act. Where the run cannot go on so, that ends the trial."""
+        """Record the alarm of a rule that may not act. Where the run cannot go on so, that ends the trial.
+
+        What stays as it is, with nothing left to try, must not keep other rules waiting."""
+        if rule.gives_up is None and self._restraint.peers is not None and self._spent(rule):
+            self._wait(rule, alarm, "reported_nothing_left", self._tried(rule))
+            return True
         if (why := self._restrained(rule)) is None:
             return False
         if rule.tier == "event":
@@ -505,9 +510,7 @@ class AutoFix:
         index, action, target = self._next_action(rule)
         counted = [entry for entry in self.repairs() if entry.verify_at is not None]
         if action is None:
-            tried = sum(entry.rule == rule.name for entry in self.repairs())
-            values = {"tried": tried, "redone": self._redone, "most": self._most_redone}
-            self._give_up(rule, alarm, "nothing_left", values)
+            self._give_up(rule, alarm, "nothing_left", self._tried(rule))
         elif len(counted) >= MAX_REPAIRS:
             self._give_up(rule, alarm, "many_repairs", {"repairs": MAX_REPAIRS})
         elif action.exclude:
@@ -592,6 +595,10 @@ class AutoFix:
     def excluded(self) -> set[str]:
         """The clips that repairs left out."""
         return {clip for entry in self.repairs() for clip in entry.clips}
+
+    def _tried(self, rule: Rule) -> dict[str, Value]:
+        tried = sum(entry.rule == rule.name for entry in self.repairs())
+        return {"tried": tried, "redone": self._redone, "most": self._most_redone}
 
     def _give_up(self, rule: Rule, alarm: Alarm, why: str, values: Mapping[str, Value]) -> None:
         lives = self._restraint.peers is not None and not self._is_worth_nothing(rule)

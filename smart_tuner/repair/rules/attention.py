@@ -292,7 +292,8 @@ class StuckAttention(Rule):
 
 @dataclass(frozen=True)
 class OverbearingGuide(Rule):
-    """Aligned, and still most of the loss is the guide's: it holds the speech back, and bends attention."""
+    """Aligned, and still most of the loss is the guide's: it holds the speech back, and bends attention.
+    Where the mels weigh next to nothing, they are first weighed as usual."""
 
     level, priority, target = 5, 6, "held_out"
     gain, relative = -0.02, True

@@ -75,27 +75,14 @@ class NarrowBatch(Rule):
     words: ClassVar[Templates] = {
         "title": ("batches of too few clips", "в пакете слишком мало записей"),
         "few_clips": ("a batch is {batch_size} clips", "записей в пакете: {batch_size}"),
-        "few_in_a_part": (
-            "a batch is computed in {parts} parts of {clips:g} clips, and each is normalised by itself: if "
-            "memory allows, lower micro_batches",
-            "пакет считается по частям ({parts}), в каждой записей: {clips:g}, и каждая нормируется сама: "
-            "если хватает памяти, уменьшите micro_batches",
-        ),
         "more_clips": ("take {size} clips a batch", "брать в пакет записей: {size}"),
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        parts = settings.micro_batches
-        if parts > 1:
-            clips = settings.batch_size / parts
-            found = {"parts": parts, "clips": clips}
-            return Alarm("few_in_a_part", found) if clips < self.min_clips else None
-        if settings.batch_size >= self.min_clips:
+        if settings.batch_size >= self.min_clips or settings.micro_batches > 1:  # there, memory decides
             return None
         return Alarm("few_clips", {"batch_size": settings.batch_size})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        if settings.micro_batches > 1:
-            return []  # memory may demand it
         sizes = 2 * self.clips, self.clips  # with more clips a step, a voice gets along in fewer of them
         return [Action("more_clips", {"batch_size": size}, values={"size": size}) for size in sizes]

@@ -10,7 +10,8 @@ from smart_tuner.repair.rules.reading import USUAL_MELS, more, share_of_loss, us
 
 @dataclass(frozen=True)
 class OverbearingGate(Rule):
-    """Much of the loss is still the gate's: ends weigh so much that the speech hardly counts."""
+    """Much of the loss is still the gate's: ends weigh so much that the speech hardly counts. Where the mels
+    weigh next to nothing, they are first weighed as usual."""
 
     level, priority, tier, votes = 6, 7, "probe", (1, 1)
     gain, relative = -0.02, True

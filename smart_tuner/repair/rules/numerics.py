@@ -76,7 +76,7 @@ class _PartAtStart(Rule):
         return [Action("renew_parts", renew=True)] * self.max_remedies
 
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
-        return True  # parts that stayed so would have been an alarm of their own
+        return True  # no later look can tell
 
 
 RENEWED_PARTS = {"renew_parts": ("give these parts new weights", "дать этим частям новые веса")}
@@ -89,7 +89,9 @@ class OversizedPart(_PartAtStart):
 
     since: ClassVar[int] = 8
     gives_up: ClassVar[str | None] = None
+    max_remedies: ClassVar[int] = 1
     max_deficit: float = 1.3  # log10, below the median part; healthy: up to 0.6
+    least_update: ClassVar[float] = -6.0  # log10; what moves less is not trained, which Integrity sees
     words: ClassVar[Templates] = RENEWED_PARTS | {
         "title": ("a part begins far too large", "часть сети начинает со слишком больших весов"),
         "begins_too_large": (
@@ -104,7 +106,8 @@ class OversizedPart(_PartAtStart):
         if not (updates := self.updates(health)):
             return None
         usual = float(np.median(list(updates.values())))
-        found = {part: value for part, value in updates.items() if value < usual - self.max_deficit}
+        bound = usual - self.max_deficit
+        found = {part: value for part, value in updates.items() if self.least_update < value < bound}
         if not found:
             return None
         evidence: dict[str, Value] = {"parts": ", ".join(found), "least": 10 ** min(found.values())}

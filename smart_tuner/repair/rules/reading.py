@@ -44,12 +44,13 @@ def more(settings: Hyperparameters, name: str, factor: float, least: float) -> d
     return {name: max(least, getattr(settings, name) * factor)}
 
 
+LEAST_MELS = 0.1  # L1 and L2; usual is 1 of each
 USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
 
 
 def usual_mels(settings: Hyperparameters) -> dict[str, float]:
-    """The mels' usual weights, where they weigh so little that any other part of the loss outweighs them."""
-    if settings.mel_l1_weight + settings.mel_l2_weight < 1:
+    """The mels' usual weights, where they weigh next to nothing; else nothing to change."""
+    if settings.mel_l1_weight + settings.mel_l2_weight < LEAST_MELS:
         return {"mel_l1_weight": 1.0, "mel_l2_weight": 1.0}
     return {}
 

@@ -130,7 +130,7 @@ class HeavyDecay(Rule):
 @dataclass(frozen=True)
 class HeavyDropout(Rule):
     """Nearly all that passes somewhere in the network is dropped out: what is left teaches hardly anything.
-    A sound recipe drops out half at most (Shen et al. 2017, section 2.2)."""
+    Usual is half at most (Shen et al. 2017, section 2.2)."""
 
     level, priority, tier, votes = 3, 9, "probe", (1, 1)
     since: ClassVar[int] = 8
@@ -141,7 +141,7 @@ class HeavyDropout(Rule):
     max_dropout: float = 0.8
     words: ClassVar[Templates] = {
         "title": ("nearly everything is dropped out", "дропаут почти всего"),
-        "heavy": ("{setting} drops out {dropout:.0%}", "дропаут {setting} — {dropout:.0%}"),
+        "heavy": ("up to {dropout:.0%} is dropped out: {setting}", "дропаут до {dropout:.0%}: {setting}"),
         "usual_dropouts": ("drop out as much as usual", "обычный дропаут"),
     }
 
@@ -156,8 +156,8 @@ class HeavyDropout(Rule):
         return Alarm("heavy", {"setting": ", ".join(found), "dropout": max(found.values())})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        usual = {name: USUAL_DROPOUT[name] for name in self._heavy(settings)}
-        return [Action("usual_dropouts", usual)] if usual else []
+        changed = self._heavy(settings) or USUAL_DROPOUT
+        return [Action("usual_dropouts", {name: USUAL_DROPOUT[name] for name in changed})]
 
 
 @dataclass(frozen=True)

@@ -294,6 +294,23 @@ class Quick(Slow):
     level, votes = 5, (1, 1)
 
 
+class Told(Slow):
+    """What is always there, and only reported."""
+
+    level, votes, gives_up = 2, (1, 1), None
+
+    def remedies(self, settings):
+        return []
+
+
+def test_what_is_only_reported_keeps_no_other_rule_waiting_and_undoes_no_repair():
+    ward = Ward((Told(), Quick()), restraint=Restraint(), planned=2000).days(190)
+    told, *_ = ward.patient.kinds("alarm")
+    assert (told.rule, told.action) == ("told", "reported_nothing_left")
+    assert [row.rule for row in ward.patient.kinds("repair")] == ["quick"]
+    assert [row.verdict for row in ward.patient.kinds("verdict")] == ["eased"]
+
+
 def test_an_effect_waits_for_a_cause_that_is_only_half_sure():
     ward = Ward((Quick(), Slow())).days(100)
     assert [row.rule for row in ward.patient.kinds("repair")] == ["slow"]

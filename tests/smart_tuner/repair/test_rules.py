@@ -484,7 +484,8 @@ def test_a_part_that_grows_from_nothing_is_stunted(update, steps, seen):
 
 
 @pytest.mark.parametrize(
-    ("update", "steps", "seen"), [(-3.4, 20, True), (-3.4, 15, True), (-3.2, 15, False), (-3.4, 21, False)]
+    ("update", "steps", "seen"),
+    [(-3.4, 20, True), (-3.4, 15, True), (-3.2, 15, False), (-3.4, 21, False), (-30.0, 15, False)],
 )
 def test_a_part_that_hardly_changes_beside_the_others_is_oversized(update, steps, seen):
     others = {"update__a": [-2.0], "update__b": [-1.9], "update__c": [-2.4], "update__d": [-2.0]}
@@ -508,7 +509,7 @@ def test_a_gradient_vanishes_that_clipping_leaves_hardly_anything_of(norm, seen)
 
 
 @pytest.mark.parametrize(
-    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (16, 8, True), (16, 4, False)]
+    ("batch", "parts", "seen"), [(1, 1, True), (2, 1, True), (3, 1, False), (2, 2, False)]
 )
 def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
     few = having(batch_size=batch, micro_batches=parts)
@@ -519,7 +520,8 @@ def test_a_batch_needs_clips_to_be_normalised_over(batch, parts, seen):
 def test_what_drops_out_nearly_everything_gets_its_usual_dropout(share, seen):
     heavy = having(p_frame_dropout=share, p_prenet_dropout=0.5)
     assert (HeavyDropout().sees(chart(unweighted_loss=1.0), heavy) is not None) == seen
-    assert [a.changes for a in HeavyDropout().remedies(heavy)] == [{"p_frame_dropout": 0.0}] * seen
+    [remedy] = HeavyDropout().remedies(heavy)
+    assert remedy.changes["p_frame_dropout"] == 0.0 and ("p_prenet_dropout" in remedy.changes) != seen
 
 
 @pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)

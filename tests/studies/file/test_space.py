@@ -187,9 +187,29 @@ def test_what_no_sound_recipe_has_is_told_with_the_usual_range(data):
     name, (low, high) = data.draw(st.sampled_from(list(USUAL.items())))
     assert LIMITS[name][0] <= low <= PARAMETERS[name].default <= high <= LIMITS[name][1]
     value = data.draw(st.floats(*LIMITS[name]))
-    told = list(unusual({name: value}))
+    told = [line for line in unusual({name: value}) if f"{name} = {value:g} is unusual" in line]
     assert len(told) == (not low <= value <= high)
-    assert all(f"{name} = {value:g} is unusual" in line and f"{low:g} to {high:g}" in line for line in told)
+    assert all(f"{low:g} to {high:g}" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"mel_l1_weight": 0.0, "mel_l2_weight": 0.01}, "mels count next to nothing"),
+        ({"batch_size": 16, "micro_batches": 8}, "each part of a batch is 2 clips"),
+        ({"batch_size": 4, "micro_batches": 64}, "each part of a batch is 1 clips"),
+        ({"batch_size": 64, "micro_batches": 8}, ""),
+        ({"mel_l1_weight": 0.0}, ""),  # NVIDIA's public code
+        (
+            {"weight_decay": 1e-6, "adam_eps": 1e-6, "grad_clip_thresh": 1.0, "batch_size": 64},
+            "",
+        ),  # Shen et al.
+        ({"guided_attention_sigma": 0.4, "guided_attention_weight": 10.0, "gate_positive_weight": 5.0}, ""),
+    ],
+)
+def test_what_only_together_is_unusual_is_told_and_a_public_recipe_is_not(settings, told):
+    lines = list(unusual(settings))
+    assert len(lines) == bool(told) and all(told in line for line in lines)
 
 
 # The sampler
