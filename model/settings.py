@@ -175,8 +175,8 @@ USUAL: dict[str, tuple[float, float]] = {
 }
 
 
-MELS = ("mel_l1_weight", "mel_l2_weight")
-LEAST_MELS, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
+MEL_WEIGHTS = ("mel_l1_weight", "mel_l2_weight")
+LEAST_MEL_WEIGHT, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
 
 
 def unusual(settings: Mapping[str, float]) -> Iterator[str]:
@@ -193,12 +193,12 @@ def unusual(settings: Mapping[str, float]) -> Iterator[str]:
                 f"you mean it, take it out of [settings]; the default is {getattr(Settings, name):g}."
             )
     found = asdict(Settings()) | dict(settings)
-    if sum(found[name] for name in MELS) < LEAST_MELS:
-        weights = " and ".join(f"{name} = {found[name]:g}" for name in MELS)
+    if sum(found[name] for name in MEL_WEIGHTS) < LEAST_MEL_WEIGHT:
+        weights = " and ".join(f"{name} = {found[name]:g}" for name in MEL_WEIGHTS)
         yield f"{weights} are unusual: mels count next to nothing. Unless you mean it, give one of them 1."
-    parts = min(found["micro_batches"], found["batch_size"])
-    if parts > 1 and (clips := found["batch_size"] / parts) < LEAST_CLIPS:
+    batch, parts = found["batch_size"], found["micro_batches"]
+    if parts > 1 and batch < LEAST_CLIPS * parts:
         yield (
-            f"micro_batches = {parts:g} is unusual: each part of a batch is {clips:g} clips, and normalised "
-            "by itself. Take fewer parts if memory allows."
+            f"micro_batches = {parts:g} is unusual: a part of a batch of {batch:g} has fewer than "
+            f"{LEAST_CLIPS} clips, and each part is normalised by itself. Take fewer parts if memory allows."
         )

@@ -196,8 +196,8 @@ def test_what_no_sound_recipe_has_is_told_with_the_usual_range(data):
     ("settings", "told"),
     [
         ({"mel_l1_weight": 0.0, "mel_l2_weight": 0.01}, "mels count next to nothing"),
-        ({"batch_size": 16, "micro_batches": 8}, "each part of a batch is 2 clips"),
-        ({"batch_size": 4, "micro_batches": 64}, "each part of a batch is 1 clips"),
+        ({"batch_size": 16, "micro_batches": 8}, "a part of a batch of 16 has fewer than 3 clips"),
+        ({"batch_size": 4, "micro_batches": 64}, "a part of a batch of 4 has fewer than 3 clips"),
         ({"batch_size": 64, "micro_batches": 8}, ""),
         ({"mel_l1_weight": 0.0}, ""),  # NVIDIA's public code
         (
