@@ -24,7 +24,7 @@ def one_thread():
 
 def test_there_are_all_faults_and_recipes():
     assert [*CASES] == [f"F{i:02d}" for i in range(1, 29)] + [f"H{i:02d}" for i in range(1, 14)]
-    on_speech = [f"F{i:02d}" for i in range(1, 63)] + [f"H{i:02d}" for i in range(1, 14)]
+    on_speech = [f"F{i:02d}" for i in range(1, 79)] + [f"H{i:02d}" for i in range(1, 14)]
     assert sorted(SPOKEN) == on_speech
 
 

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.faults.case import all_cases
 from benchmarks.faults.course import ADVISING, Course, MemoryLedger, rows
-from benchmarks.faults.paired import Ends, Pairs, interval, mean
+from benchmarks.faults.paired import Ends, Pairs, interval, is_told_before, mean
 from benchmarks.faults.pairs import Pair
-from benchmarks.faults.stage import TINY, prepare
+from benchmarks.faults.stage import SPEECH, TINY, prepare
 from benchmarks.faults.traces import acts, told
 from smart_tuner.repair.rule import Restraint
 from smart_tuner.repair.rules import RULES
@@ -79,7 +79,13 @@ def test_what_rules_would_do_is_told_without_training_it(tmp_path):
     [told_only] = [pair(tmp_path, "F20").arms(trained=False)["B6"]]
     assert (told_only["state"], told_only["curve"]) == ("TOLD", [])
     assert told_only["rows"][-1]["rule"] == "narrow_batch"
-    row = {"case": "F20", "half": "held_out", "seed": 10, "arms": {"B0": run(20.0), "B6": told_only}}
+    row = {
+        "case": "F20",
+        "half": "held_out",
+        "severity": 0,
+        "seed": 10,
+        "arms": {"B0": run(20.0), "B6": told_only},
+    }
     [shown] = Pairs(TINY, CASES, [*BASES, row]).faults()
     assert (shown["by"], shown["right"], shown["back"], shown["harm"]) == ("narrow_batch", True, None, None)
 
@@ -103,7 +109,13 @@ def run(value, loss=1.0, rows=(), state="COMPLETE", consumed=240):
 REPAIR = {"kind": "repair", "rule": "gate_soon", "step": 80, "action": "x"}
 ALARM = {"kind": "alarm", "rule": "faulty_clips", "step": 70, "action": "advised"}
 BASES = [
-    {"case": "H01", "half": "held_out", "seed": s, "arms": {"B0": run(10.0 + s), "B6": {"same_as": "B0"}}}
+    {
+        "case": "H01",
+        "half": "held_out",
+        "severity": 0,
+        "seed": s,
+        "arms": {"B0": run(10.0 + s), "B6": {"same_as": "B0"}},
+    }
     for s in (0, 1)
 ]
 
@@ -112,6 +124,7 @@ def drawn(on, off=10.0, worst=27.0):
     return {
         "case": "H13",
         "half": "held_out",
+        "severity": 0,
         "seed": 1,
         "arms": {"B0": run(off), "B6": on, "S6": {"same_as": "B0", "rows": [ALARM]}},
     }
@@ -142,7 +155,7 @@ def test_a_healthy_run_that_was_touched_counts_and_one_that_comes_to_nothing_is_
     ],
 )
 def test_a_fault_hurts_is_seen_and_named_and_its_run_comes_back(off, on, hurts, back, harm):
-    fault = {"case": "F17", "half": "held_out", "seed": 10, "arms": {"B0": off, "B6": on}}
+    fault = {"case": "F17", "half": "held_out", "severity": 0, "seed": 10, "arms": {"B0": off, "B6": on}}
     [row] = Pairs(TINY, CASES, [*BASES, fault, drawn(run(27.0), off=27.0)]).faults()
     assert (row["hurts"], row["back"], row["harm"]) == (hurts, back, harm)
     assert (row["seen at"], row["by"], row["right"]) == (80, "gate_soon", True)
@@ -154,11 +167,19 @@ def test_what_was_only_told_of_is_seen_too_but_not_too_late():
         fault = {
             "case": "F10",
             "half": "held_out",
+            "severity": 0,
             "seed": 10,
             "arms": {"B0": run(20.0), "B6": run(20.0, rows=told_rows)},
         }
         [row] = Pairs(TINY, CASES, [*BASES, fault]).faults()
         assert row["seen at"] == seen
+
+
+@pytest.mark.parametrize(
+    ("case", "before"), [("F47", True), ("F74", True), ("F77", True), ("F54", True), ("F68", False)]
+)
+def test_what_data_check_and_unusual_settings_tell_is_known_before_a_step(case, before):
+    assert is_told_before(all_cases(SPEECH)[case], "held_out", 0) == before
 
 
 def test_a_share_has_its_interval_and_a_mean_too():
