@@ -117,8 +117,9 @@ def written(clips: Clips, names: Sequence[str], folder: Path) -> None:
     (folder / METADATA).write_text("".join(lines), "utf-8")
 
 
-def told(report: Report) -> list[str]:
-    return [by_reason(report.problems)] * bool(report.problems) + [note.told for note in report.notes]
+def told(report: Report) -> str:
+    found = [by_reason(report.problems)] if report.problems else []
+    return "; ".join(found + [note.told for note in report.notes])
 
 
 @click.command(help=__doc__)
@@ -146,7 +147,7 @@ def main(recognizer: str) -> None:
             {
                 "clips": kind,
                 "refused": refused,
-                "told": "; ".join(told(report)),
+                "told": told(report),
                 "heard otherwise": heard,
                 "named": refused or not kinds_told <= usual,
             }

@@ -132,7 +132,7 @@ def flatness(wave: NDArray[np.float32]) -> float:
 
 def bandwidth(wave: NDArray[np.float32], sample_rate: int) -> float | None:
     """The highest frequency in Hz that loud parts hold; None for what is too short to tell, or silent."""
-    if len(wave) < NOISE_WINDOW or not wave.any():
+    if len(wave) < NOISE_WINDOW:
         return None
     windows = np.lib.stride_tricks.sliding_window_view(wave, NOISE_WINDOW)[:: NOISE_WINDOW // 2]
     power = np.square(np.abs(np.fft.rfft(windows * np.hanning(NOISE_WINDOW), axis=1)))[:, 2:-1]

@@ -57,7 +57,7 @@ class Integrity(Rule):
 
 @dataclass(frozen=True)
 class _PartAtStart(Rule):
-    """At the very start, a step changes a part far more or less than the others: new weights are alike."""
+    """At the very start, a step changes a part far more or less than the others, as in no fresh network."""
 
     level, priority, tier, votes = 1, 8, "probe", (2, 2)
     needs = ("update/", "reinitialise")

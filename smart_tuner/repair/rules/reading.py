@@ -44,7 +44,7 @@ def more(settings: Hyperparameters, name: str, factor: float, least: float) -> d
     return {name: max(least, getattr(settings, name) * factor)}
 
 
-LEAST_MELS = 0.1  # L1 and L2; usual is 1 of each
+LEAST_MELS = 0.1  # L1 and L2, as model/settings.py has it; usual is 1 of each
 USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
 
 

@@ -18,7 +18,7 @@ class _Diverging(Rule):
         return loss is not None and (loss <= 1.1 * best or bool(health.falls("unweighted_loss", 2 * WINDOW)))
 
 
-# What NVIDIA's public code drops out, and, of true frames, nothing.
+# What NVIDIA's public code drops out, and, of true frames, nothing: the defaults of model/settings.py.
 USUAL_DROPOUT = {
     "p_frame_dropout": 0.0,
     "p_encoder_dropout": 0.5,

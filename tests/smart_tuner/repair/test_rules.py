@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from model.settings import LIMITS, Settings
+from model.settings import LEAST_CLIPS, LEAST_MEL_WEIGHT, LIMITS, MEL_WEIGHTS, Settings
 from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.health import PASSES, Health, Pace
 from smart_tuner.repair.rule import Hyperparameters
@@ -44,6 +44,8 @@ from smart_tuner.repair.rules import (
     UnstableLoss,
     VanishingGradients,
 )
+from smart_tuner.repair.rules.reading import LEAST_MELS, usual_mels
+from smart_tuner.repair.rules.steps import USUAL_DROPOUT
 from smart_tuner.repair.words import LANGUAGES, Words
 
 S = Hyperparameters(asdict(Settings()))
@@ -522,6 +524,15 @@ def test_what_drops_out_nearly_everything_gets_its_usual_dropout(share, seen):
     assert (HeavyDropout().sees(chart(unweighted_loss=1.0), heavy) is not None) == seen
     [remedy] = HeavyDropout().remedies(heavy)
     assert remedy.changes["p_frame_dropout"] == 0.0 and ("p_prenet_dropout" in remedy.changes) != seen
+
+
+def test_what_rules_take_for_usual_is_what_settings_have():
+    defaults = asdict(Settings())
+    assert {name: defaults[name] for name in USUAL_DROPOUT} == USUAL_DROPOUT
+    assert usual_mels(having(mel_l1_weight=0.0, mel_l2_weight=0.0)) == {
+        name: defaults[name] for name in MEL_WEIGHTS
+    }
+    assert (LEAST_MELS, NarrowBatch().min_clips) == (LEAST_MEL_WEIGHT, LEAST_CLIPS)
 
 
 @pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)
