@@ -12,6 +12,7 @@ from benchmarks.faults.language import Shape
 from benchmarks.faults.recordings import OF_RECORDINGS
 from benchmarks.faults.setup import Setup, Strike
 from benchmarks.faults.stage import TINY, dimensions
+from benchmarks.faults.strikes import STRIKES
 from model.data.corpus import Utterance, collate
 from model.network.tacotron2 import Prediction
 from model.settings import LIMITS
@@ -427,15 +428,77 @@ def rate_range_test(setup: Setup, times: float) -> Setup:
     return setup.with_strikes(Strike(hit))
 
 
+# Of yet other kinds, from the start
+
+
+def frames_a_step(setup: Setup, frames: float) -> Setup:
+    """So many frames a step, and a network that is built for them."""
+    shapes = setup.dimensions or dimensions(setup.corpus)
+    setup = replace(setup, dimensions=replace(shapes, max_frames_per_step=int(frames)))
+    return setup.with_settings(n_frames_per_step=int(frames))
+
+
+def narrow_encoder(setup: Setup, channels: float) -> Setup:
+    """The encoder has so many channels."""
+    shapes = setup.dimensions or dimensions(setup.corpus)
+    return replace(setup, dimensions=replace(shapes, encoder_embedding_dim=int(channels)))
+
+
+def alike_weights(setup: Setup, value: float) -> Setup:
+    """Every weight begins as one number, and every bias as zero: units of a layer are alike."""
+
+    def install(training: Training) -> None:
+        with torch.no_grad():
+            for name, parameter in training.model.named_parameters():
+                if parameter.ndim > 1:
+                    parameter.fill_(value)
+                elif "bias" in name:
+                    parameter.zero_()
+
+    return setup.with_install(install)
+
+
+def reversed_guide(setup: Setup, _: float) -> Setup:
+    """The guided loss has the wrong sign: attention is pushed away from the diagonal."""
+
+    def change(found: Prediction) -> Prediction:
+        return replace(found, alignments=2 * found.alignments.detach() - found.alignments)
+
+    return setup.with_install(lambda training: _when_training(training, change))
+
+
+def short_mask(setup: Setup, frames: float) -> Setup:
+    """Mels count in the loss up to this frame, as where the mask's length is that of another axis."""
+
+    def hook(module: torch.nn.Module, given: tuple[Tensor, ...], found: Prediction) -> Prediction:
+        true, first = given[2], int(frames)
+
+        def masked(mels: Tensor) -> Tensor:
+            mels = mels.clone()
+            mels[:, first : true.shape[1]] = true[:, first:]
+            return mels
+
+        if not module.training:
+            return found
+        return replace(found, mels_before=masked(found.mels_before), mels=masked(found.mels))
+
+    def install(training: Training) -> None:
+        training.model.register_forward_hook(hook)
+
+    return setup.with_install(install)
+
+
 PATCHES: dict[str, Patch] = {
     patch.__name__: patch
     for patch in (
         *OF_RECORDINGS,
+        *STRIKES,
         rate_times, rate_times_later, loud_batch, detached, small_encoder, unupdated, wrong_betas, unguided,
         stuck_on_last, randomised_attention, recurring_collapse, gate_off, guidance_ends, little_memory,
         warm_start, weights_times, dead_prenet, by_length, forgetting_optimizer, still_statistics, mel_scale,
         spoken_in_training_mode, seen_frames, skipped_steps, unzeroed_gradients, flipped_weights,
         rate_spikes, half_loaded, large_part, sharpened_attention, moved_symbols, lost_moments,
-        coarse_weights, rate_range_test,
+        coarse_weights, rate_range_test, frames_a_step, narrow_encoder, alike_weights, reversed_guide,
+        short_mask,
     )
 }  # fmt: skip
