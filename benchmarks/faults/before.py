@@ -86,6 +86,28 @@ def of_a_telephone(wave: Wave, text: str) -> tuple[Wave, str]:
     return soxr.resample(narrow, RATE // 2, RATE)[: len(wave)], text
 
 
+def echoing(wave: Wave, text: str) -> tuple[Wave, str]:
+    """As in a hall where a sound falls by 60 dB in 1.5 seconds, and the echo is as loud as the speech."""
+    time = np.arange(int(1.5 * RATE)) / RATE
+    echo = np.random.default_rng(0).normal(0, 1, len(time)) * 10 ** (-2 * time)
+    length = len(wave) + len(echo)
+    heard = np.fft.irfft(np.fft.rfft(wave, length) * np.fft.rfft(echo, length), length)[: len(wave)]
+    return wave + heard * np.sqrt(np.square(wave).mean() / np.square(heard).mean()), text
+
+
+def cut_late(clips: Clips) -> Clips:
+    """Half a second late: each lacks its beginning, and has that of the next."""
+    late, following = RATE // 2, [*clips[1:], clips[0]]
+    return [
+        (np.concatenate((wave[late:], other[:late])), text)
+        for (wave, text), (other, _) in zip(clips, following, strict=True)
+    ]
+
+
+def by_another_code_page(wave: Wave, text: str) -> tuple[Wave, str]:
+    return wave, text.replace("+", "").encode("koi8-r", "ignore").decode("cp1251")
+
+
 KINDS: Mapping[str, Callable[[Clips], Clips]] = {
     SOUND: lambda clips: clips,
     "F09 Every clip has another clip's text": partial(texts_of_others, 1.0),
@@ -106,6 +128,12 @@ KINDS: Mapping[str, Callable[[Clips], Clips]] = {
     "F73 Clips end after two thirds of a second": partial(each, 1, lambda w, t: (w[: 2 * RATE // 3], t)),
     "F74 Every other clip is of a telephone": partial(each, 2, of_a_telephone),
     "F76 Every third text is a single letter": partial(each, 3, lambda w, t: (w, t.replace("+", "")[0])),
+    "F91 Every other clip echoes": partial(each, 2, echoing),
+    "F92 Every clip is cut half a second late": cut_late,
+    "F93 Every other text is of another code page": partial(each, 2, by_another_code_page),
+    "F94 Every text begins with a title that nobody says": partial(
+        each, 1, lambda w, t: (w, f"Рассказ первый. Глава первая. {t}")
+    ),
 }
 
 

@@ -174,9 +174,45 @@ def empty_texts(setup: Setup, share: float) -> Setup:
     return _with_items(setup, share, lambda item: replace(item, symbols=item.symbols[:1]))
 
 
+def reverberant_clips(setup: Setup, fall: float) -> Setup:
+    """Every other clip echoes: a sound falls by this much in the natural logarithm a frame."""
+
+    def change(item: Utterance) -> Utterance:
+        mel = item.mel.copy()
+        for i in range(1, len(mel)):
+            np.maximum(mel[i], mel[i - 1] - np.float32(fall), out=mel[i])
+        return replace(item, mel=mel)
+
+    return _with_items(setup, 0.5, change)
+
+
+def late_cuts(setup: Setup, frames: float) -> Setup:
+    """Every clip is cut so many frames late: it lacks its beginning, and has that of the next."""
+    items, late = setup.corpus.training, int(frames)
+    following = zip(items, (*items[1:], items[0]), strict=True)
+    return _trained_on(
+        setup, [replace(a, mel=np.concatenate((a.mel[late:], b.mel[:late]))) for a, b in following]
+    )
+
+
+def other_code_page(setup: Setup, share: float) -> Setup:
+    """So many texts were read by another code page of the same alphabet: each letter is another one."""
+    used = {symbol for item in setup.corpus.training for symbol in item.symbols.tolist()}
+    letters = sorted(used & setup.corpus.front_end.spoken())
+    table = np.arange(len(setup.corpus.front_end.symbols))
+    table[letters] = np.roll(letters, len(letters) // 2)
+    return _with_items(setup, share, lambda item: replace(item, symbols=table[item.symbols]))
+
+
+def unsaid_title(setup: Setup, symbols: float) -> Setup:
+    """Every text begins with the same so many symbols, which nobody says."""
+    title = setup.corpus.training[0].symbols[: int(symbols)]
+    return _with_items(setup, 1.0, lambda i: replace(i, symbols=np.concatenate((title, i.symbols))))
+
+
 OF_RECORDINGS = (
         infinite_clips, log_of_zero_clips, shuffled_texts, clips, edge_silence, texts_off_by_one,
         quiet_clips, hum, cut_clips, two_voices, sped_up_clips, noisy_clips, half_texts, dropped_letters,
         repeated_clip, long_pauses, reversed_texts, clipped_lengths, muffled_clips, other_logarithm,
-        empty_texts,
+        empty_texts, reverberant_clips, late_cuts, other_code_page, unsaid_title,
 )  # fmt: skip

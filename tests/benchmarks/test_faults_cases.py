@@ -25,7 +25,7 @@ def one_thread():
 
 def test_there_are_all_faults_and_recipes():
     assert [*CASES] == [f"F{i:02d}" for i in range(1, 29)] + [f"H{i:02d}" for i in range(1, 14)]
-    on_speech = [f"F{i:02d}" for i in range(1, 79)] + [f"H{i:02d}" for i in range(1, 14)]
+    on_speech = [f"F{i:02d}" for i in range(1, 95)] + [f"H{i:02d}" for i in range(1, 14)]
     assert sorted(SPOKEN) == on_speech
 
 
@@ -194,3 +194,86 @@ def test_a_warm_start_is_aligned_before_its_first_step():
 def test_guidance_ends_in_training_only():
     training, _ = struck("guidance_ends", 1)
     assert np.isfinite(training.advance().guided)
+
+
+def test_a_network_is_built_for_its_frames_and_channels():
+    for patch, strength in (("frames_a_step", 16), ("narrow_encoder", 2)):
+        assert np.isfinite(spoilt(BASE, patch, strength).training(1).advance().loss)
+    assert spoilt(BASE, "frames_a_step", 16).settings.n_frames_per_step == 16
+    assert spoilt(BASE, "narrow_encoder", 2).training(1).model.encoder.lstm.hidden_size == 1
+
+
+def test_gates_of_another_order_come_back_when_they_are_turned_again():
+    training, before = struck("foreign_gates", 1)
+    assert changed(before, groups(training)) == {"encoder_lstm", "attention", "decoder"}
+    spoilt(BASE, "foreign_gates", 1).strikes[0].hit(training)
+    assert not changed(before, groups(training))
+
+
+def test_statistics_that_overflowed_spoil_what_is_spoken_alone():
+    training, before = struck("overflown_statistics", 1e30)
+    assert not changed(before, groups(training))
+    sound = BASE.training(1)
+    assert training.validate(BASE.corpus.held_out).mel_l1 != sound.validate(BASE.corpus.held_out).mel_l1
+    assert training.advance().loss == sound.advance().loss
+
+
+def test_processes_are_averaged_in_every_part():
+    training, before = struck("averaged_processes", 0.5)
+    assert changed(before, groups(training)) == set(before)
+
+
+def test_waves_that_are_not_divided_are_louder_from_then_on():
+    training, _ = struck("undivided_waves", 32768)
+    for heard, sound in zip(training._items(), BASE.training(1)._items(), strict=True):
+        np.testing.assert_allclose(heard.mel, sound.mel + 15 * np.log(2), atol=1e-5)
+
+
+def test_weights_that_begin_alike_are_one_number():
+    training = spoilt(BASE, "alike_weights", 0.01).training(1)
+    weights = torch.cat([p.detach().flatten() for p in training.model.parameters() if p.ndim > 1])
+    assert set(weights.tolist()) == {float(np.float32(0.01))}
+
+
+def test_a_reversed_guide_pushes_the_other_way():
+    only_guided = BASE.with_settings(mel_l1_weight=0.0, mel_l2_weight=0.0, gate_weight=0.0)
+    sound, turned = (s.training(1) for s in (only_guided, spoilt(only_guided, "reversed_guide", 1)))
+    found = [training._gradients(training._items())[0].guided for training in (sound, turned)]
+    torch.testing.assert_close(*found)
+    for pulled, pushed in zip(*(t.model.groups()["attention"] for t in (sound, turned)), strict=True):
+        torch.testing.assert_close(pulled.grad, -pushed.grad)
+
+
+def test_a_short_mask_hides_later_frames_from_the_loss():
+    losses = [spoilt(BASE, "short_mask", frames).training(1).advance() for frames in (0, 10, 1000)]
+    assert [measures.mel_l1 > 0 for measures in losses] == [False, True, True]
+    assert losses[1].mel_l1 < losses[2].mel_l1 == BASE.training(1).advance().mel_l1
+
+
+def test_an_echo_makes_nothing_quieter():
+    echoing = spoilt(BASE, "reverberant_clips", 0.05).corpus.training
+    for item, sound in zip(echoing[::2], BASE.corpus.training[::2], strict=True):
+        assert (item.mel >= sound.mel).all()
+        assert np.diff(item.mel, axis=0).min() > -0.0501
+
+
+def test_what_is_cut_late_ends_with_the_next_clip():
+    late, sound = spoilt(BASE, "late_cuts", 5).corpus.training, BASE.corpus.training
+    assert [len(item.mel) for item in late] == [len(item.mel) for item in sound]
+    assert np.array_equal(late[0].mel[:-5], sound[0].mel[5:])
+    assert np.array_equal(late[0].mel[-5:], sound[1].mel[:5])
+
+
+def test_another_code_page_exchanges_letters_and_nothing_else():
+    other, sound = spoilt(BASE, "other_code_page", 0.5).corpus.training, BASE.corpus.training
+    assert all(np.array_equal(a.symbols, b.symbols) for a, b in zip(other[1::2], sound[1::2], strict=True))
+    spoken = BASE.corpus.front_end.spoken()
+    for a, b in zip(other[::2], sound[::2], strict=True):
+        assert all((x != y) == (y in spoken) for x, y in zip(a.symbols, b.symbols, strict=True))
+        assert a.symbols[-1] == b.symbols[-1]
+
+
+def test_a_title_comes_before_every_text():
+    titled = spoilt(BASE, "unsaid_title", 3).corpus.training
+    for item, sound in zip(titled, BASE.corpus.training, strict=True):
+        assert item.symbols.tolist() == [*titled[0].symbols[:3], *sound.symbols]
