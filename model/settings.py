@@ -4,8 +4,7 @@ Names are those of the public NVIDIA Tacotron 2 hyperparameters. Dimensions fix 
 the weights and never change; Settings are read anew at every step, and only replaced as a whole.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 VOCODER = "SMART_TUNER_VOCODER"  # in the environment: comes before that of a study
@@ -149,56 +148,3 @@ LIMITS: dict[str, tuple[float, float]] = {
     "p_postnet_dropout": (0.0, 0.95),
 }
 assert LIMITS.keys() == {field.name for field in fields(Settings)}
-
-# Where recipes lie that are known to train well: of public Tacotron 2 code, and what shipped studies search.
-USUAL: dict[str, tuple[float, float]] = {
-    "learning_rate": (1e-5, 3e-2),
-    "warmup_steps": (1, 10_000),
-    "adam_beta2": (0.9, 0.9999),
-    "adam_eps": (1e-10, 1e-5),
-    "weight_decay": (0.0, 1e-3),
-    "grad_clip_thresh": (0.05, 100.0),
-    "batch_size": (4, 512),
-    "n_frames_per_step": (1, 8),
-    "mel_l1_weight": (0.0, 10.0),
-    "mel_l2_weight": (0.0, 10.0),
-    "gate_weight": (0.1, 10.0),
-    "gate_positive_weight": (0.1, 30.0),
-    "guided_attention_weight": (0.0, 20.0),
-    "guided_attention_sigma": (0.1, 1.0),
-    "p_frame_dropout": (0.0, 0.5),
-    "p_encoder_dropout": (0.0, 0.8),
-    "p_prenet_dropout": (0.2, 0.8),
-    "p_attention_dropout": (0.0, 0.5),
-    "p_decoder_dropout": (0.0, 0.5),
-    "p_postnet_dropout": (0.0, 0.8),
-}
-
-
-MEL_WEIGHTS = ("mel_l1_weight", "mel_l2_weight")
-LEAST_MEL_WEIGHT, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
-
-
-def unusual(settings: Mapping[str, float]) -> Iterator[str]:
-    """What to tell of settings that no recipe has which is known to train well.
-
-    Args:
-        settings: those that somebody chose, by name; the others have their defaults.
-    """
-    for name, value in settings.items():
-        low, high = USUAL.get(name, (value, value))
-        if not low <= value <= high:
-            yield (
-                f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. Unless "
-                f"you mean it, take it out of [settings]; the default is {getattr(Settings, name):g}."
-            )
-    found = asdict(Settings()) | dict(settings)
-    if sum(found[name] for name in MEL_WEIGHTS) < LEAST_MEL_WEIGHT:
-        weights = " and ".join(f"{name} = {found[name]:g}" for name in MEL_WEIGHTS)
-        yield f"{weights} are unusual: mels count next to nothing. Unless you mean it, give one of them 1."
-    batch, parts = found["batch_size"], found["micro_batches"]
-    if parts > 1 and batch < LEAST_CLIPS * parts:
-        yield (
-            f"micro_batches = {parts:g} is unusual: a part of a batch of {batch:g} has fewer than "
-            f"{LEAST_CLIPS} clips, and each part is normalised by itself. Take fewer parts if memory allows."
-        )

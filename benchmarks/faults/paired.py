@@ -17,7 +17,7 @@ from benchmarks.faults.jobs import is_new
 from benchmarks.faults.pairs import TOLD
 from benchmarks.faults.search import MODES, best_at
 from benchmarks.faults.stage import STAGES, Stage
-from model.settings import unusual
+from smart_tuner.repair.rules.usual import unusual
 from studies.report.summary import formatted
 
 BEFORE = Path(__file__).with_name("results-before.json")  # what data check says (before.py)

@@ -45,7 +45,7 @@ MAX_EXCLUDED = 0.05  # of the clips: beyond, the data is at fault
 NOTHING: Mapping[str, Value] = {}
 EVERY_RUN = ("loss", "unweighted_loss", "value")  # what is measured even where nothing is declared
 POISONED = ("loss", "unweighted_loss", "grad_norm")  # where these are not finite, the weights are not either
-POLICY_VERSION = 8  # of this file and of what the rules' code does with their thresholds
+POLICY_VERSION = 9  # of this file and of what the rules' code does with their thresholds
 FIRST_VERSION = 4  # that of studies whose rules act on every setting, and judge themselves
 
 

@@ -17,7 +17,6 @@ from model.data.preflight import Report, by_reason
 from model.data.staging import being_made
 from model.extras import installing
 from model.network.warm_start import WarmStartError, Weights, check_mels, read
-from model.settings import unusual
 from model.speech.text import FrontEnd
 from model.speech.vocoder import vocoder_of
 from model.speech.voice import DESCRIPTION, WEIGHTS
@@ -28,6 +27,7 @@ from objectives.quality import Judge, Yardstick, yardstick
 from objectives.tacotron2 import Tacotron2
 from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.rules.attention import TextIgnored
+from smart_tuner.repair.rules.usual import unusual
 from smart_tuner.store import attributes
 from smart_tuner.store.optuna_private import storage_of
 from smart_tuner.store.outage import first_line

@@ -9,6 +9,7 @@ from smart_tuner.repair.rule import Rule
 from smart_tuner.repair.rules.apart import ClearPrenet, DeadPrenet, SpentRate, SpokenApart
 from smart_tuner.repair.rules.attention import (
     Collapse,
+    LostAlignment,
     OverbearingGuide,
     PoorAlignment,
     StuckAttention,
@@ -34,6 +35,7 @@ from smart_tuner.repair.rules.steps import (
     OversizedSteps,
     UnstableLoss,
 )
+from smart_tuner.repair.rules.usual import UnusualSettings
 
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
@@ -57,6 +59,7 @@ RULES: tuple[Rule, ...] = (
     DeadModule(),
     TextIgnored(),
     Collapse(),
+    LostAlignment(),
     PoorAlignment(),
     StuckAttention(),
     ClearPrenet(),
@@ -65,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     GateNever(),
     GateSoon(),
     UnstableLoss(),
+    UnusualSettings(),
     Plateau(),
     Overfit(),
     UnlikeClips(),

@@ -9,14 +9,14 @@ import numpy as np
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import (
-    USUAL_MELS,
     is_kept_in_training,
     median,
     more,
+    rose,
     share_of_loss,
     slower,
-    usual_mels,
 )
+from smart_tuner.repair.rules.usual import USUAL_MELS, usual_mels
 
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
 
@@ -119,8 +119,28 @@ def alignment_remedies(settings: Hyperparameters) -> list[Action]:
     ]
 
 
+LOST = RENEWING | {  # what is said of a `_Lost` rule's remedies
+    "back_to_aligned": (
+        "go back to aligned weights, with another order of clips",
+        "вернуться к выровненным весам, порядок записей другой",
+    ),
+    "back_and_guide": ("go back and guide the attention", "вернуться и направлять внимание"),
+}
+
+
+class _Lost(Rule):
+    def remedies(self, settings: Hyperparameters) -> list[Action]:
+        guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
+        return [
+            Action("back_to_aligned", back_to="milestone"),
+            Action("back_and_halve_rate", slower(settings, 0.5), back_to="milestone"),
+            Action("back_and_guide", guidance, back_to="milestone"),
+            Action("renew_attention", fresh="attention"),
+        ]
+
+
 @dataclass(frozen=True)
-class Collapse(Rule):
+class Collapse(_Lost):
     """Attention that was aligned is lost, also on the clips that are trained on. Waiting never brought it
     back (keithito/tacotron issue 219)."""
 
@@ -131,7 +151,7 @@ class Collapse(Rule):
     max_drop: float = 0.25
     max_dwell: float = 0.5
     steps: int = 10  # of training, whose attention is known without a validation
-    words: ClassVar[Templates] = RENEWING | {
+    words: ClassVar[Templates] = LOST | {
         "title": ("attention was lost", "внимание потеряно"),
         "leapt": (
             "attention off the diagonal leapt from {best_guided:.2f} to {guided:.2f} for {steps} steps",
@@ -145,11 +165,6 @@ class Collapse(Rule):
             "attention rests on one symbol for {dwell:.0%} of the time",
             "внимание стоит на одном знаке {dwell:.0%} времени",
         ),
-        "back_to_aligned": (
-            "go back to aligned weights, with another order of clips",
-            "вернуться к выровненным весам, порядок записей другой",
-        ),
-        "back_and_guide": ("go back and guide the attention", "вернуться и направлять внимание"),
     }
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
@@ -169,17 +184,42 @@ class Collapse(Rule):
             return Alarm("rests", {"dwell": dwell})
         return None
 
-    def remedies(self, settings: Hyperparameters) -> list[Action]:
-        guidance = more(settings, "guided_attention_weight", 1.0, least=0.5)
-        return [
-            Action("back_to_aligned", back_to="milestone"),
-            Action("back_and_halve_rate", slower(settings, 0.5), back_to="milestone"),
-            Action("back_and_guide", guidance, back_to="milestone"),
-            Action("renew_attention", fresh="attention"),
-        ]
-
     def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
         return after.get("diagonal_score", 0.0) >= ALIGNED_SCORE
+
+
+@dataclass(frozen=True)
+class LostAlignment(_Lost):
+    """Attention that was aligned has gone a little off, and the voice with it: too little for a collapse."""
+
+    level, priority, votes = 5, 5, (1, 1)
+    since: ClassVar[int] = 9
+    hesitates: ClassVar[bool] = True  # a voice may stay good so
+    gives_up: ClassVar[str | None] = None
+    needs = ("aligned", "guided")
+    validations: int = 3
+    max_rise: float = 2.0  # times the least attention off the diagonal; a sound run's stays below 1.3
+    words: ClassVar[Templates] = LOST | {
+        "title": ("attention is no longer aligned", "внимание больше не выровнено"),
+        "no_longer": (
+            "attention was aligned, and has not been for {validations} validations; off the diagonal it rose "
+            "from {best_guided:.3f} to {guided:.3f}",
+            "внимание было выровнено, но не выровнено уже столько проверок: {validations}; вне диагонали "
+            "выросло с {best_guided:.3f} до {guided:.3f}",
+        ),
+    }
+
+    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
+        aligned, count = health.values("aligned"), self.validations
+        if health.milestone_at is None or aligned[:-count].sum() < count or aligned[-count:].any():
+            return None
+        away, usual = median(health, "guided"), health.best.get("guided")
+        if away is None or usual is None or not rose(away, usual, self.max_rise):
+            return None
+        return Alarm("no_longer", {"validations": count, "guided": away, "best_guided": usual})
+
+    def helped(self, before: Mapping[str, float], after: Mapping[str, float], health: Health) -> bool:
+        return bool(health.last("aligned"))
 
 
 @dataclass(frozen=True)

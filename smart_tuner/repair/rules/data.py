@@ -7,6 +7,7 @@ import numpy as np
 
 from smart_tuner.repair.health import PASSES, Health, spread
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates, Value
+from smart_tuner.repair.rules.usual import LEAST_CLIPS
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class NarrowBatch(Rule):
     gives_up: ClassVar[str | None] = None
     votes: ClassVar[tuple[int, int]] = (1, 1)
     needs = ("batch_size",)
-    min_clips: int = 3  # fewer are not kept together either: model/data/corpus.py, batches
+    min_clips: int = LEAST_CLIPS  # fewer are not kept together either: model/data/corpus.py, batches
     clips: int = 8
     words: ClassVar[Templates] = {
         "title": ("batches of too few clips", "в пакете слишком мало записей"),

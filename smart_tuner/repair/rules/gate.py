@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
-from smart_tuner.repair.rules.reading import USUAL_MELS, more, share_of_loss, usual_mels
+from smart_tuner.repair.rules.reading import more, share_of_loss
+from smart_tuner.repair.rules.usual import USUAL_MELS, usual_mels
 
 
 @dataclass(frozen=True)

@@ -44,17 +44,6 @@ def more(settings: Hyperparameters, name: str, factor: float, least: float) -> d
     return {name: max(least, getattr(settings, name) * factor)}
 
 
-LEAST_MELS = 0.1  # L1 and L2, as model/settings.py has it; usual is 1 of each
-USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
-
-
-def usual_mels(settings: Hyperparameters) -> dict[str, float]:
-    """The mels' usual weights, where they weigh next to nothing; else nothing to change."""
-    if settings.mel_l1_weight + settings.mel_l2_weight < LEAST_MELS:
-        return {"mel_l1_weight": 1.0, "mel_l2_weight": 1.0}
-    return {}
-
-
 def is_kept_in_training(health: Health) -> bool:
     """Whether attention is as it was at best on the clips that are trained on: what is lost on others was not
     lost by the weights, but is not learned for such clips."""

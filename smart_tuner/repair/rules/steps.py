@@ -9,6 +9,7 @@ import numpy as np
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import WINDOW, by_chance, median, rose, slower
+from smart_tuner.repair.rules.usual import DROPOUTS, USUAL
 
 
 class _Diverging(Rule):
@@ -16,17 +17,6 @@ class _Diverging(Rule):
         """Whether the loss is as good as ever, or falls again."""
         loss, best = after.get("unweighted_loss"), health.best.get("unweighted_loss", 0.0)
         return loss is not None and (loss <= 1.1 * best or bool(health.falls("unweighted_loss", 2 * WINDOW)))
-
-
-# What NVIDIA's public code drops out, and, of true frames, nothing: the defaults of model/settings.py.
-USUAL_DROPOUT = {
-    "p_frame_dropout": 0.0,
-    "p_encoder_dropout": 0.5,
-    "p_prenet_dropout": 0.5,
-    "p_attention_dropout": 0.1,
-    "p_decoder_dropout": 0.1,
-    "p_postnet_dropout": 0.5,
-}
 
 
 @dataclass(frozen=True)
@@ -109,9 +99,9 @@ class HeavyDecay(Rule):
     gain, relative = -0.02, True
     gives_up: ClassVar[str | None] = None
     max_remedies: ClassVar[int] = 1
-    needs = ("weight_decay",)
+    needs = ("weight_decay", "aligned")  # of another network than a voice, such a decay may be usual
     max_decay: float = 3e-3
-    usual: float = 1e-6  # Shen et al. 2017, section 2.2
+    usual: float = USUAL["weight_decay"].usual
     words: ClassVar[Templates] = {
         "title": ("far too much weight decay", "слишком сильное затухание весов"),
         "heavy": ("the weight decay is {decay:g}", "затухание весов — {decay:g}"),
@@ -137,7 +127,7 @@ class HeavyDropout(Rule):
     target: ClassVar[str | None] = None
     gives_up: ClassVar[str | None] = None
     max_remedies: ClassVar[int] = 1
-    needs = tuple(USUAL_DROPOUT)
+    needs = DROPOUTS
     max_dropout: float = 0.8
     words: ClassVar[Templates] = {
         "title": ("nearly everything is dropped out", "дропаут почти всего"),
@@ -146,7 +136,7 @@ class HeavyDropout(Rule):
     }
 
     def _heavy(self, settings: Hyperparameters) -> dict[str, float]:
-        shares = {name: float(getattr(settings, name)) for name in USUAL_DROPOUT}
+        shares = {name: float(getattr(settings, name)) for name in DROPOUTS}
         return {name: share for name, share in shares.items() if share > self.max_dropout}
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
@@ -156,8 +146,8 @@ class HeavyDropout(Rule):
         return Alarm("heavy", {"setting": ", ".join(found), "dropout": max(found.values())})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        changed = self._heavy(settings) or USUAL_DROPOUT
-        return [Action("usual_dropouts", {name: USUAL_DROPOUT[name] for name in changed})]
+        changed = self._heavy(settings) or DROPOUTS
+        return [Action("usual_dropouts", {name: USUAL[name].usual for name in changed})]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model.settings import LEAST_CLIPS, LEAST_MEL_WEIGHT, LIMITS, MEL_WEIGHTS, Settings
+from model.settings import LIMITS, Settings
 from objectives.signals import MILESTONE, SIGNALS
 from smart_tuner.repair.health import PASSES, Health, Pace
 from smart_tuner.repair.rule import Hyperparameters
@@ -23,6 +25,7 @@ from smart_tuner.repair.rules import (
     HeavyDecay,
     HeavyDropout,
     Integrity,
+    LostAlignment,
     NarrowBatch,
     NonFinite,
     OutOfMemory,
@@ -42,10 +45,10 @@ from smart_tuner.repair.rules import (
     UnfitStart,
     UnlikeClips,
     UnstableLoss,
+    UnusualSettings,
     VanishingGradients,
 )
-from smart_tuner.repair.rules.reading import LEAST_MELS, usual_mels
-from smart_tuner.repair.rules.steps import USUAL_DROPOUT
+from smart_tuner.repair.rules.usual import DECIDED, LEFT_ALONE, USUAL
 from smart_tuner.repair.words import LANGUAGES, Words
 
 S = Hyperparameters(asdict(Settings()))
@@ -89,6 +92,21 @@ SIDES = [
         Collapse(),
         {"diagonal_score": [0.6, 0.6], "guided": flat(0.09), "milestone_at": 100, "best": LEARNED},
         {"guided": flat(0.06)},
+    ),
+    (
+        LostAlignment(),
+        {"aligned": [1, 1, 1, 0, 0, 0], "guided": flat(0.041), "milestone_at": 100, "best": LEARNED},
+        {"guided": flat(0.039)},
+    ),
+    (
+        LostAlignment(),
+        {"aligned": [1, 1, 1, 0, 0, 0], "guided": flat(0.041), "milestone_at": 100, "best": LEARNED},
+        {"aligned": [1, 1, 1, 0, 1, 0]},
+    ),
+    (
+        LostAlignment(),
+        {"aligned": [1, 1, 1, 0, 0, 0], "guided": flat(0.041), "milestone_at": 100, "best": LEARNED},
+        {"aligned": [1, 1, 0, 0, 0]},
     ),
     (
         UnlikeClips(),
@@ -527,12 +545,18 @@ def test_what_drops_out_nearly_everything_gets_its_usual_dropout(share, seen):
 
 
 def test_what_rules_take_for_usual_is_what_settings_have():
-    defaults = asdict(Settings())
-    assert {name: defaults[name] for name in USUAL_DROPOUT} == USUAL_DROPOUT
-    assert usual_mels(having(mel_l1_weight=0.0, mel_l2_weight=0.0)) == {
-        name: defaults[name] for name in MEL_WEIGHTS
-    }
-    assert (LEAST_MELS, NarrowBatch().min_clips) == (LEAST_MEL_WEIGHT, LEAST_CLIPS)
+    assert {name: usual for name, (_, _, usual) in USUAL.items()}.items() <= asdict(Settings()).items()
+
+
+@given(st.sampled_from(sorted(USUAL)), st.data())
+def test_an_unusual_setting_gets_its_usual_value_unless_something_else_decides_it(name, data):
+    low, high, usual = USUAL[name]
+    settings = having(**{name: data.draw(st.floats(*LIMITS[name]))})
+    told = UnusualSettings().sees(chart(unweighted_loss=1.0, steps=100), settings)
+    is_unusual = not low <= settings[name] <= high and name not in LEFT_ALONE
+    assert (told is not None) == is_unusual
+    [remedy] = UnusualSettings().remedies(settings)
+    assert remedy.changes == ({name: usual} if is_unusual else {n: USUAL[n].usual for n in DECIDED})
 
 
 @pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState
 
-from model.settings import LIMITS, USUAL, unusual
+from model.settings import LIMITS
 from objectives.signals import PARAMETERS
+from smart_tuner.repair.rules.usual import USUAL, unusual
 from smart_tuner.store.storage import open_storage
 from studies.file.search import pruner, sampler
 from studies.file.space import Unrunnable, distributions, suggest
@@ -184,7 +185,7 @@ def test_whatever_a_shipped_study_draws_can_be_trained(name, data):
 
 @given(st.data())
 def test_what_no_sound_recipe_has_is_told_with_the_usual_range(data):
-    name, (low, high) = data.draw(st.sampled_from(list(USUAL.items())))
+    name, (low, high, _) = data.draw(st.sampled_from(list(USUAL.items())))
     assert LIMITS[name][0] <= low <= PARAMETERS[name].default <= high <= LIMITS[name][1]
     value = data.draw(st.floats(*LIMITS[name]))
     told = [line for line in unusual({name: value}) if f"{name} = {value:g} is unusual" in line]
