@@ -1,17 +1,21 @@
 """Mend a metadata.csv: letters of another alphabet that look right, invisible characters, and rows that
-training would leave out. The file as it was stays beside the new one."""
+training would leave out or a person does not want. The file as it was stays beside the new one."""
 
+import re
 import shutil
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from model.data.metadata import METADATA, WAVES, read_lines
-from model.data.preflight import CorpusSettings, DataError, Problem, Progress, check, no_progress
+from model.data.metadata import METADATA, WAVES, printable, read_lines
+from model.data.preflight import CorpusSettings, DataError, Problem, Progress, Report, check, no_progress
 from model.speech.text import REMOVE, WRITE_OUT, FrontEnd
 
 MOST_LEFT_OUT = 0.5  # of the rows
+# As a Problem is told, and notes tell of clips; what is only spoken otherwise than written is told otherwise.
+NAMED = re.compile(r"^ *line (?P<line>\d+): (?P<id>.+?): (?P<why>.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,21 @@ class Mended:
     kept_as: Path | None
 
 
-def mend(folder: Path, settings: CorpusSettings, leave_out: bool, progress: Progress = no_progress) -> Mended:
+def mend(
+    folder: Path,
+    settings: CorpusSettings,
+    leave_out: bool,
+    progress: Progress = no_progress,
+    listing: str | None = None,
+) -> Mended:
     """Mend a corpus' metadata.csv in its place.
 
     Args:
         leave_out: rows with which anything is wrong after that are taken out.
+        listing: what a check of this very file wrote (Report.write): all rows that it names are taken out.
 
     Raises:
-        DataError: the folder is no corpus, or most of its rows would go.
+        DataError: the folder is no corpus, most of its rows would go, or the listing is of another file.
         OSError: a file cannot be written; metadata.csv is then as it was.
     """
     if not (folder / METADATA).is_file():
@@ -55,7 +66,8 @@ def mend(folder: Path, settings: CorpusSettings, leave_out: bool, progress: Prog
         if mends:
             lines[number] = f"{start}{separator}{mended}".encode()
             changes.append(Change(number, mends))
-    left_out = _bad(folder, lines, settings, progress) if leave_out else ()
+    listed = _listed(listing or "", lines, folder)
+    left_out = (*listed, *(_bad(folder, lines, settings, progress) if leave_out else ()))
     for problem in left_out:
         lines.pop(problem.line, None)
     if not changes and not left_out:
@@ -80,6 +92,30 @@ def mended_text(front_end: FrontEnd, text: str) -> tuple[str, dict[str, str]]:
                 if mend != WRITE_OUT and len(wrong) == 1 and wrong in text:
                     text, mends[wrong] = text.replace(wrong, put), put
     return text, mends
+
+
+def _listed(listing: str, lines: Mapping[int, bytes], folder: Path) -> tuple[Problem, ...]:
+    """The rows that a listing names."""
+    found = [Problem(m["id"], "listed", m["why"], int(m["line"])) for m in NAMED.finditer(listing)]
+    for row in found:
+        if printable(lines.get(row.line, b"").split(b"|")[0].decode("utf-8", "replace")) != row.id:
+            raise _refused(
+                folder,
+                f"Line {row.line} of {METADATA} is not {row.id}, as the listing says: it is of another file.",
+                "Check the folder again, and take that listing.",
+            )
+    if len({row.line for row in found}) > MOST_LEFT_OUT * len(lines):
+        raise _refused(
+            folder,
+            f"The listing names {len({row.line for row in found})} of {len(lines)} rows: most of them.",
+            "Delete the lines of those that shall stay.",
+        )
+    return tuple(found)
+
+
+def _refused(folder: Path, *lines: str) -> DataError:
+    refusal = "\n".join((f"Nothing was taken out of {folder}.", *lines))
+    return DataError(refusal, Report((), (), 0, {}, refusal))
 
 
 def _bad(

@@ -130,6 +130,7 @@ class Row:
     text: str  # as written
     wave: Path
     sha256: str  # of the file
+    line: int
 
 
 @dataclass(frozen=True)
@@ -315,13 +316,12 @@ class _Survey:
         except TextError as error:
             reason = "unknown phonemes" if error.characters else "empty text"
             raise BadRow(reason, str(error)) from error
+        place = f"line {line}, {name}"  # and not as what may have to go (model/data/mending.py, NAMED)
         if dropped := Counter(self._front_end.dropped(text)):
             self._dropped.update(dropped)
-            self._with_dropped.append(f"line {line}: {name}: {_counted(dropped)}")
+            self._with_dropped.append(f"{place}: {_counted(dropped)}")
         if words := self._front_end.in_words(text):
-            self._numbers.append(
-                f"line {line}: {name}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}"
-            )
+            self._numbers.append(f"{place}: {printable(text, LONGEST_TEXT)!r} is spoken {words!r}")
         return symbols
 
     def _length(self, symbols: Sequence[int]) -> int:
@@ -352,7 +352,7 @@ class _Survey:
         if first != name:
             raise BadRow("duplicate recording", f"the same file as that of {first}")
         self._sounds.add(f"line {line}: {name}", wave, speech, s.sample_rate)
-        return Row(name, text, path, digest), len(speech)
+        return Row(name, text, path, digest, line), len(speech)
 
     def _refuse_other_file(self, name: str, file: str) -> None:
         suffix = Path(file).suffix
@@ -451,10 +451,9 @@ class _Survey:
             yield Note(f"{told}: {_counted(self._dropped)}.", tuple(self._with_dropped))
         yield from self._sounds.notes()
         training = {clip.id: clip for clip in self._clips if clip.id not in held_out}
-        written = {clip.id: clip.row.text for clip in self._clips}
         yield from nearly_alike(
-            {name: text for name, text in written.items() if name in held_out},
-            {name: written[name] for name in training},
+            {f"line {c.line}: {c.id}": c.row.text for c in self._clips if c.id in held_out},
+            {name: clip.row.text for name, clip in training.items()},
         )
         letters = self._spoken if self._settings.input == LETTERS else frozenset[int]()
         yield from rare_symbols(

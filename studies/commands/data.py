@@ -1,6 +1,7 @@
 """Verbs for recordings: check, mend or make a corpus of them, or fetch one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,7 @@ def data_check(
             heard = heard_corpus.hear(found, settings, hears, listen, terminal.progress)
         for line in heard.told():
             click.echo(line)
+        data.write_listing(replace(found, notes=(*found.notes, *heard.notes())), listing)
         if heard.refusal:
             raise DataError(heard.refusal, found)
 
@@ -113,12 +115,19 @@ def data_check(
 @data_group.command("fix")
 @click.argument("folder", type=UserPath(exists=True, file_okay=False))
 @click.option("--leave-out", is_flag=True, help="Take out the rows, too, with which anything else is wrong.")
+@click.option(
+    "--take-out",
+    type=UserPath(exists=True, dir_okay=False),
+    metavar="LISTING",
+    help="Take out all rows that LISTING names, as data check wrote it: delete the lines of those to keep.",
+)
 @checked_as
 @click.pass_obj
 def data_fix(
     place: Place,
     folder: Path,
     leave_out: bool,
+    take_out: Path | None,
     study: str | None,
     language: str | None,
     resample_from: int | None,
@@ -128,7 +137,11 @@ def data_fix(
     settings, _ = _as_wished(study, language, resample_from)
     with display.Terminal(place.console) as terminal:
         done = mend(
-            folder, settings, leave_out, lambda n, total: terminal.progress("checking clips", n, total)
+            folder,
+            settings,
+            leave_out,
+            lambda n, total: terminal.progress("checking clips", n, total),
+            None if take_out is None else take_out.read_text("utf-8", "replace"),
         )
     for change in done.changes:
         mends = ", ".join(

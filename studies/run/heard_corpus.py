@@ -7,6 +7,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from model.data.notes import Note
 from model.data.preflight import CorpusSettings, Report, Row
 from model.speech.audio import read_wave
 from objectives.ear import Ear
@@ -36,8 +37,7 @@ LEAST_FIT = -3.0  # log-likelihood of a word: below, nothing fits, and what cann
 class Unlike:
     """A clip that does not say its text."""
 
-    id: str
-    text: str
+    row: Row
     heard: str
     why: str
 
@@ -48,14 +48,14 @@ class HeardCorpus:
 
     Args:
         clips: how many.
-        voices: ids of the clips of the rarer voice; empty: there is one voice. None: nothing compares voices.
+        voices: the clips of the rarer voice; empty: there is one voice. None: nothing compares voices.
         rate, wanted_rate: Hz, of the files, and of what is trained on.
         fitting_rates: Hz, those at which the texts fit far better, if there are such; None: not judged.
     """
 
     clips: int
     unlike: tuple[Unlike, ...]
-    voices: tuple[str, ...] | None
+    voices: tuple[Row, ...] | None
     rate: int
     wanted_rate: int
     fitting_rates: tuple[int, ...] | None
@@ -82,16 +82,31 @@ class HeardCorpus:
             return (
                 "There is more than one voice in these recordings.\n"
                 f"{len(self.voices)} of {self.clips} clips sound like another person, such as "
-                f"{', '.join(self.voices[:3])}.\n"
+                f"{', '.join(row.id for row in self.voices[:3])}.\n"
                 "A voice is learned from one person: take the others' rows out."
             )
         return None
 
+    def notes(self) -> Iterator[Note]:
+        """The clips that a person should listen to, as other notes on a corpus name them."""
+        yield Note(
+            f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written.",
+            tuple(
+                f"line {one.row.line}: {one.row.id}: written {one.row.text!r}, heard {one.heard!r}: {one.why}"
+                for one in self.unlike
+            ),
+        )
+        if self.voices:
+            yield Note(
+                f"{len(self.voices)} of {self.clips} clips sound like another person.",
+                tuple(f"line {row.line}: {row.id}: {row.text!r}" for row in self.voices),
+            )
+
     def told(self) -> Iterator[str]:
         """Lines for a person."""
-        for one in self.unlike:
-            yield f"{one.id}: written {one.text!r}, heard {one.heard!r}: {one.why}"
-        yield f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written."
+        for note in self.notes():
+            yield note.told
+            yield from (f"  {line}" for line in note.lines)
         if self.fitting_rates is None:
             yield (
                 f"Whether their rate is right was not judged: fewer than {LEAST_FOR_RATE} clips of "
@@ -110,14 +125,14 @@ def hear(report: Report, settings: CorpusSettings, ear: Ear, count: int, progres
         wave = read_wave(row.wave, settings.sample_rate, settings.resample_from)
         said = ear([wave], settings.sample_rate, [row.text])
         if why := unlike(ear, wave, settings.sample_rate, row.text, said):
-            found.append(Unlike(row.id, row.text, said.texts[0], why))
+            found.append(Unlike(row, said.texts[0], why))
         if encoder is not None:
             vectors.append(encoder(wave, settings.sample_rate))
     voices = None if encoder is None or len(vectors) < LEAST_CLIPS else rarer_voice(np.array(vectors))
-    ids = None if voices is None else tuple(chosen[k].id for k in voices)
+    others = None if voices is None else tuple(chosen[k] for k in voices)
     rate = settings.resample_from or settings.sample_rate
     rates = fitting_rates(report.rows, rate, ear, progress)
-    return HeardCorpus(len(chosen), tuple(found), ids, rate, settings.sample_rate, rates)
+    return HeardCorpus(len(chosen), tuple(found), others, rate, settings.sample_rate, rates)
 
 
 def fitting_rates(rows: Sequence[Row], rate: int, ear: Ear, progress: Progress) -> tuple[int, ...] | None:

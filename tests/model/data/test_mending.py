@@ -65,6 +65,42 @@ def test_rows_that_training_would_leave_out_are_taken_out_when_that_is_asked_for
     assert not check(folder, CorpusSettings("ru")).problems
 
 
+@pytest.fixture
+def listing(folder):
+    """The listing of a check that tells of three clips, one of which is no longer there."""
+    for name in ("c02", "c05"):
+        speech = np.random.default_rng(1).normal(0, 0.1, 22050 * 2).astype(np.float32)
+        speech[11025:33075] = 0  # a second of silence
+        write_wave(folder / "wavs" / f"{name}.wav", speech, 22050)
+    (folder / "wavs" / "c07.wav").unlink()
+    report = check(folder, CorpusSettings("ru"))
+    report.write(folder.parent / "check.txt")
+    return folder.parent / "check.txt"
+
+
+def test_rows_that_a_listing_names_are_taken_out_but_for_those_whose_lines_were_deleted(
+    folder, listing, capsys
+):
+    kept = [line for line in listing.read_text("utf-8").splitlines() if "c05" not in line]
+    assert any("line 3: c02: 1.0 s" in line for line in kept)
+    chosen = [line for line in kept if "c02" in line or "c07" in line]
+    listing.write_text("".join(f"{line}\n" for line in ["2 clips fall silent.", *chosen]), "utf-8")
+    fix(folder, "--take-out", str(listing))
+    assert texts_of(folder) == {n: t for n, t in TEXTS.items() if n not in ("c02", "c07")}
+    told = capsys.readouterr().out
+    assert "line 3: c02: listed: 1.0 s: taken out" in told and "2 taken out" in told
+    fix(folder, "--take-out", str(listing), code=5)  # of the file as it was
+    assert "Line 3 of metadata.csv is not c02, as the listing says" in capsys.readouterr().err
+
+
+def test_a_listing_of_most_rows_takes_none_out(folder, tmp_path, capsys):
+    lines = [f"line {n}: {name}: sounds like noise" for n, name in enumerate(TEXTS, start=1)]
+    (tmp_path / "all.txt").write_text("\n".join(lines), "utf-8")
+    fix(folder, "--take-out", str(tmp_path / "all.txt"), code=5)
+    assert "names 24 of 24 rows: most of them" in capsys.readouterr().err
+    assert texts_of(folder) == TEXTS
+
+
 def test_where_most_rows_would_go_nothing_is_done(folder, capsys):
     (folder / "metadata.csv").write_bytes((folder / "metadata.csv").read_text("utf-8").encode("cp1251"))
     before = (folder / "metadata.csv").read_bytes()

@@ -648,7 +648,7 @@ def test_texts_with_numbers_are_listed_as_they_are_spoken(folder):
     told = []
     for normalise in (True, False):
         [note] = [note for note in folder.check(normalise=normalise).notes if "numbers" in note.told]
-        assert note.lines[-1].startswith("line 21: year: ")
+        assert note.lines[-1].startswith("line 21, year: ")
         told.append((note.told, note.lines[-1]))
     assert told[0][0].startswith("21 texts are spoken in other words than are written: numbers, dates")
     assert told[0][1].endswith("in nineteen sixty-one'")
@@ -661,7 +661,7 @@ def test_invisible_characters_are_told_and_the_corpus_is_good(folder):
     report = folder.check()
     [note] = [note for note in report.notes if "invisible" in note.told]
     assert note.told.startswith("1 text has invisible characters, which are dropped: ")
-    assert "(U+00AD) 1 x" in note.told and note.lines[0].startswith("line 21: soft: ")
+    assert "(U+00AD) 1 x" in note.told and note.lines[0].startswith("line 21, soft: ")
     assert report.refusal is None
     assert "unknown characters" in folder.check(normalise=False).refusal
 

@@ -55,10 +55,13 @@ def test_texts_that_have_slipped_are_refused_before_anything_trains(check, corpu
     assert "Texts do not fit their recordings" in told.err or "shifted text" in told.err
 
 
-def test_a_single_wrong_text_is_told_and_refuses_nothing(check, corpus, capsys):
+def test_a_single_wrong_text_is_told_and_listed_and_refuses_nothing(check, corpus, tmp_path, capsys):
     texts = list(texts_of(corpus).values())
     check([*texts[:-1], "seven doctors were sleeping"], "--listen", str(CLIPS))
-    assert "written 'seven doctors were sleeping', heard " in capsys.readouterr().out
+    told = f"line {CLIPS}: "
+    found = next(line for line in capsys.readouterr().out.splitlines() if told in line)
+    assert "written 'seven doctors were sleeping', heard " in found
+    assert found in (tmp_path / "runs" / "mine-check.txt").read_text("utf-8").splitlines()
 
 
 def test_recordings_whose_files_tell_another_rate_are_refused_with_the_right_one(
@@ -91,13 +94,13 @@ def test_recordings_of_two_rates_are_heard(tmp_path, corpus, whisper, capsys):
 
 def test_of_long_clips_alone_the_rate_is_not_judged(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(11 * 16000), 16000)
-    rows = [Row(str(n), "some words", tmp_path / "a.wav", "") for n in range(9)]
+    rows = [Row(str(n), "some words", tmp_path / "a.wav", "", n) for n in range(9)]
     assert fitting_rates(rows, 16000, None, lambda *_: None) is None
 
 
 @given(st.integers(1, 60), st.integers(1, 200))
 def test_what_is_heard_is_spread_over_all_clips(count, clips):
-    rows = [Row(str(n), "", None, "") for n in range(clips)]
+    rows = [Row(str(n), "", None, "", n) for n in range(clips)]
     places = [int(row.id) for row in spread(rows, count)]
     assert len(set(places)) == len(places) == min(count, clips)
     assert places == sorted(places) and (len(places) == 1 or places[-1] == clips - 1)
