@@ -402,6 +402,8 @@ class AutoFix:
             return "did_harm", {}
         if self._restraint.peers is None:
             return None
+        if rule.only_lost and not self._is_worth_nothing(rule):
+            return "worth_something", self._would_do(rule)
         if rule.level > FREE_LEVEL and (beside := self._beside_peers(rule)) is not None:
             is_ill, values = beside
             return None if is_ill else ("like_peers", values)

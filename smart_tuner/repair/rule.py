@@ -94,6 +94,7 @@ class Rule:
     since: ClassVar[int] = 4  # the version of the policy with which it came
     # Sound runs look alike: it acts only on a run that does not do well, also where nothing is searched.
     hesitates: ClassVar[bool] = False
+    only_lost: ClassVar[bool] = False  # it acts only on a run that is worth nothing
     advises: ClassVar[bool] = False  # it only says what it would do, until a study lets it act
     words: ClassVar[Templates] = {}  # of its codes; "title": what its fault is called
 

@@ -19,7 +19,15 @@ LANGUAGES = ("en", "ru")
 Catalogue = Mapping[str, Sequence[str]]  # a template in each language
 # What an alarm says that nobody attends to; the others wait for a repair of another rule.
 REPORTED = frozenset(
-    {"reported_nothing_left", "reported_many_repairs", "skip_batch", "advised", "doing_well", "control"}
+    {
+        "reported_nothing_left",
+        "reported_many_repairs",
+        "skip_batch",
+        "advised",
+        "doing_well",
+        "worth_something",
+        "control",
+    }
 )
 SPEC = re.compile(r"[+]?(\.\d)?[efg%]?")
 
@@ -45,6 +53,10 @@ COMMON: dict[str, tuple[str, str]] = {
     "doing_well": (
         "only advised, as the run does well at {value:.3g}: {remedy}",
         "только совет, ведь обучение идёт хорошо, {value:.3g}: {remedy}",
+    ),
+    "worth_something": (
+        "only advised, as the run is worth something: {remedy}",
+        "только совет, ведь обучение уже чего-то стоит: {remedy}",
     ),
     "control": (
         "left alone on purpose, to see what becomes of it without: {remedy}",

@@ -194,7 +194,7 @@ class LostAlignment(_Lost):
 
     level, priority, votes = 5, 5, (1, 1)
     since: ClassVar[int] = 9
-    hesitates: ClassVar[bool] = True  # a voice may stay good so
+    only_lost: ClassVar[bool] = True  # a voice may stay good so
     gives_up: ClassVar[str | None] = None
     needs = ("aligned", "guided")
     validations: int = 3

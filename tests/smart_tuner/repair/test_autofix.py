@@ -790,8 +790,16 @@ def test_where_nothing_is_searched_only_a_rule_that_hesitates_asks_how_the_run_d
         alone = beside({}, value=9.7, rules=(rule,), searched=()).days(100)
         assert first_row(alone, rule.name)[0] == kind
         assert first_row(beside({}, value=9.7, rules=(rule,)).days(100), rule.name) == ("alarm", "doing_well")
-    hesitant = [rule.name for rule in RULES if rule.hesitates]
-    assert hesitant == ["oversized_steps", "overgrown_steps", "lost_alignment"]
+    assert [rule.name for rule in RULES if rule.hesitates] == ["oversized_steps", "overgrown_steps"]
+
+
+@pytest.mark.parametrize(
+    ("value", "row"), [(9.7, ("alarm", "worth_something")), (9.9, ("repair", "usual_settings"))]
+)
+def test_unusual_settings_are_left_alone_where_the_voice_says_something(value, row):
+    odd = Ward(restraint=Restraint(peers={}), start=START | {"adam_beta2": 0.5}, planned=2000, worst=10.0)
+    odd.patient.value = value
+    assert first_row(odd.days(700), "unusual_settings") == row
 
 
 def test_a_run_that_was_repaired_once_is_not_taken_for_a_sound_one():
