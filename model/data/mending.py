@@ -15,7 +15,7 @@ from model.speech.text import REMOVE, WRITE_OUT, FrontEnd
 
 MOST_LEFT_OUT = 0.5  # of the rows
 # As a Problem is told, and notes tell of clips; what is only spoken otherwise than written is told otherwise.
-NAMED = re.compile(r"^ *line (?P<line>\d+): (?P<id>.+?): (?P<why>.*)$", re.MULTILINE)
+NAMED = re.compile(r"^ *line (\d+): (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def mend(
 
     Args:
         leave_out: rows with which anything is wrong after that are taken out.
-        listing: what a check of this very file wrote (Report.write): all rows that it names are taken out.
+        listing: what a check of this very file wrote (Report.write): the clips that it names are taken out.
 
     Raises:
         DataError: the folder is no corpus, most of its rows would go, or the listing is of another file.
@@ -56,7 +56,8 @@ def mend(
         check(folder, settings)  # which says what is missing
     content = (folder / METADATA).read_bytes()
     front_end, changes, lines = settings.front_end(folder), list[Change](), dict[int, bytes]()
-    for number, line in read_lines(content)[0]:
+    before = dict(read_lines(content)[0])
+    for number, line in before.items():
         lines[number] = line
         try:
             start, separator, text = line.decode("utf-8").rpartition("|")
@@ -66,10 +67,20 @@ def mend(
         if mends:
             lines[number] = f"{start}{separator}{mended}".encode()
             changes.append(Change(number, mends))
-    listed = _listed(listing or "", lines, folder)
-    left_out = (*listed, *(_bad(folder, lines, settings, progress) if leave_out else ()))
+    left_out = list(() if listing is None else _listed(listing, before, folder))
     for problem in left_out:
         lines.pop(problem.line, None)
+    if len(left_out) > MOST_LEFT_OUT * len(before):
+        raise _refused(
+            folder,
+            f"The listing names {len(left_out)} of {len(before)} rows: most of them.",
+            "Delete the lines of those that shall stay.",
+        )
+    if leave_out:
+        bad = _bad(folder, lines, settings, progress)
+        left_out += bad
+        for problem in bad:
+            lines.pop(problem.line, None)
     if not changes and not left_out:
         return Mended((), (), None)
     kept_as = next(p for n in range(1, 10**6) if not (p := folder / f"metadata-before-{n}.csv").exists())
@@ -77,7 +88,7 @@ def mend(
     part = folder / f"{METADATA}.part"
     part.write_bytes(_file(lines))
     part.replace(folder / METADATA)
-    return Mended(tuple(changes), left_out, kept_as)
+    return Mended(tuple(changes), tuple(left_out), kept_as)
 
 
 def mended_text(front_end: FrontEnd, text: str) -> tuple[str, dict[str, str]]:
@@ -95,22 +106,21 @@ def mended_text(front_end: FrontEnd, text: str) -> tuple[str, dict[str, str]]:
 
 
 def _listed(listing: str, lines: Mapping[int, bytes], folder: Path) -> tuple[Problem, ...]:
-    """The rows that a listing names."""
-    found = [Problem(m["id"], "listed", m["why"], int(m["line"])) for m in NAMED.finditer(listing)]
-    for row in found:
-        if printable(lines.get(row.line, b"").split(b"|")[0].decode("utf-8", "replace")) != row.id:
+    """The rows of a file that a listing names, each once."""
+    found: dict[int, Problem] = {}
+    for number, told in NAMED.findall(listing):
+        name = lines.get(int(number), b"\n").split(b"|")[0].decode("utf-8", "replace")
+        start = next((f"{n}: " for n in (name, printable(name)) if told.startswith(f"{n}: ")), None)
+        if start is None:
             raise _refused(
                 folder,
-                f"Line {row.line} of {METADATA} is not {row.id}, as the listing says: it is of another file.",
+                f"Line {number} of {METADATA} is not as the listing says ({told[:60]}): it is of another.",
                 "Check the folder again, and take that listing.",
             )
-    if len({row.line for row in found}) > MOST_LEFT_OUT * len(lines):
-        raise _refused(
-            folder,
-            f"The listing names {len({row.line for row in found})} of {len(lines)} rows: most of them.",
-            "Delete the lines of those that shall stay.",
-        )
-    return tuple(found)
+        found.setdefault(int(number), Problem(name, "listed", told.removeprefix(start), int(number)))
+    if not found:
+        raise _refused(folder, "The listing names no row.", "It must be one that data check wrote.")
+    return tuple(found.values())
 
 
 def _refused(folder: Path, *lines: str) -> DataError:

@@ -174,7 +174,10 @@ class AutoFix:
     @property
     def _hyperparameters(self) -> Hyperparameters:
         """What rules read: a learning rate that warms up counts with its full value."""
-        return settings_at(10**9, self._start, self.entries)
+        changed = {name for entry in self.entries for name in entry.changes}
+        return Hyperparameters(
+            settings_at(10**9, self._start, self.entries), self._restraint.searched | changed
+        )
 
     @property
     def in_grace(self) -> bool:
@@ -403,7 +406,7 @@ class AutoFix:
         if self._restraint.peers is None:
             return None
         if rule.only_lost and not self._is_worth_nothing(rule):
-            return "worth_something", self._would_do(rule)
+            return "advised" if self._worth is None else "worth_something", self._would_do(rule)
         if rule.level > FREE_LEVEL and (beside := self._beside_peers(rule)) is not None:
             is_ill, values = beside
             return None if is_ill else ("like_peers", values)
@@ -428,6 +431,10 @@ class AutoFix:
         validations: what it sees may have come since another one asked."""
         step = self.health.step
         known = self._worth is not None and self._worth[0] == step
+        if (
+            rule.only_lost and rule.name in self.health.alarmed
+        ):  # it may stand to the end: what is measured serves
+            return self._worth
         every = self.health.pace.validate_every
         if known or step - self._asked.get(rule.name, -every) < every:
             return self._worth

@@ -107,7 +107,9 @@ def data_check(
             heard = heard_corpus.hear(found, settings, hears, listen, terminal.progress)
         for line in heard.told():
             click.echo(line)
-        data.write_listing(replace(found, notes=(*found.notes, *heard.notes())), listing)
+        if notes := tuple(heard.notes()):
+            data.write_listing(replace(found, notes=(*found.notes, *notes)), listing)
+            click.echo(f"All of them: {listing}")
         if heard.refusal:
             raise DataError(heard.refusal, found)
 
@@ -119,7 +121,7 @@ def data_check(
     "--take-out",
     type=UserPath(exists=True, dir_okay=False),
     metavar="LISTING",
-    help="Take out all rows that LISTING names, as data check wrote it: delete the lines of those to keep.",
+    help="Take out the clips that LISTING names, as data check wrote it; delete the lines of those to keep.",
 )
 @checked_as
 @click.pass_obj
@@ -141,7 +143,7 @@ def data_fix(
             settings,
             leave_out,
             lambda n, total: terminal.progress("checking clips", n, total),
-            None if take_out is None else take_out.read_text("utf-8", "replace"),
+            None if take_out is None else take_out.read_text("utf-8-sig", "replace"),
         )
     for change in done.changes:
         mends = ", ".join(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model.data.corpora import CorpusError, espeak, festvox_ru, sentences
 from model.data.corpus import Corpus, load_corpus
+from model.data.notes import Note
 from model.data.preflight import CorpusSettings, DataError, Problem, Report, by_reason
 from model.settings import SIZES
 from studies.file.spec import Spec
@@ -99,13 +100,18 @@ def described(report: Report, listing: Path) -> Iterator[str]:
         if mend := report.mends.get(reason):
             yield f"  {mend}"
     for note in report.notes:
-        yield note.told
-        yield from (f"  {line}" for line in note.lines[:SHOWN])
-        if len(note.lines) > SHOWN:
-            yield f"  ... {len(note.lines)} in all"
+        yield from described_note(note)
     if report.problems or report.notes:
         yield f"All of them: {listing}"
     yield f"{len(report.rows)} of {report.total} clips are good, {len(report.problems)} problems."
+
+
+def described_note(note: Note) -> Iterator[str]:
+    """What it tells, and the first few of its lines."""
+    yield note.told
+    yield from (f"  {line}" for line in note.lines[:SHOWN])
+    if len(note.lines) > SHOWN:
+        yield f"  ... {len(note.lines)} in all"
 
 
 def write_listing(report: Report, path: Path) -> None:

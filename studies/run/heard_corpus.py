@@ -13,7 +13,7 @@ from model.speech.audio import read_wave
 from objectives.ear import Ear
 from objectives.misreading import LONGEST_SECONDS, words_of
 from objectives.similarity import speaker_encoder
-from studies.run.data import Progress
+from studies.run.data import Progress, described_note
 from studies.run.recordings import likelihood_of, unlike
 
 MOST_UNLIKE = 0.1  # of the clips that were heard: with more the fault is the corpus', and no clip's
@@ -83,30 +83,32 @@ class HeardCorpus:
                 "There is more than one voice in these recordings.\n"
                 f"{len(self.voices)} of {self.clips} clips sound like another person, such as "
                 f"{', '.join(row.id for row in self.voices[:3])}.\n"
-                "A voice is learned from one person: take the others' rows out."
+                "A voice is learned from one person: hear all clips, and take out the others (data fix)."
             )
         return None
 
     def notes(self) -> Iterator[Note]:
         """The clips that a person should listen to, as other notes on a corpus name them."""
-        yield Note(
-            f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written.",
-            tuple(
-                f"line {one.row.line}: {one.row.id}: written {one.row.text!r}, heard {one.heard!r}: {one.why}"
-                for one in self.unlike
-            ),
-        )
+        of = f"of {self.clips} clips that were heard"
+        if self.unlike:
+            yield Note(
+                f"{len(self.unlike)} {of} say something else than is written.",
+                tuple(
+                    f"{_named(one.row)}: written {one.row.text!r}, heard {one.heard!r}: {one.why}"
+                    for one in self.unlike
+                ),
+            )
         if self.voices:
             yield Note(
-                f"{len(self.voices)} of {self.clips} clips sound like another person.",
-                tuple(f"line {row.line}: {row.id}: {row.text!r}" for row in self.voices),
+                f"{len(self.voices)} {of} sound like another person.",
+                tuple(f"{_named(row)}: {row.text!r}" for row in self.voices),
             )
 
     def told(self) -> Iterator[str]:
         """Lines for a person."""
         for note in self.notes():
-            yield note.told
-            yield from (f"  {line}" for line in note.lines)
+            yield from described_note(note)
+        yield f"{self.clips} clips were heard, {len(self.unlike)} of them say something else than is written."
         if self.fitting_rates is None:
             yield (
                 f"Whether their rate is right was not judged: fewer than {LEAST_FOR_RATE} clips of "
@@ -114,6 +116,10 @@ class HeardCorpus:
             )
         if self.voices is None and self.clips >= LEAST_CLIPS:
             yield "Voices were not compared: for that Resemblyzer's weights must be there (docs/measure.md)."
+
+
+def _named(row: Row) -> str:
+    return f"line {row.line}: {row.id}"
 
 
 def hear(report: Report, settings: CorpusSettings, ear: Ear, count: int, progress: Progress) -> HeardCorpus:

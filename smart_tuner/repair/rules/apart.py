@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
+from smart_tuner.repair.rules.usual import USUAL
 
 NEVER = 10_000_000  # steps
 
@@ -146,4 +147,4 @@ class ClearPrenet(Rule):
         return Alarm("clear", {"dropout": settings.p_prenet_dropout})
 
     def remedies(self, settings: Hyperparameters) -> list[Action]:
-        return [Action("usual_dropout", {"p_prenet_dropout": 0.5})]
+        return [Action("usual_dropout", {"p_prenet_dropout": USUAL["p_prenet_dropout"].usual})]

@@ -16,7 +16,7 @@ from smart_tuner.repair.rules.reading import (
     share_of_loss,
     slower,
 )
-from smart_tuner.repair.rules.usual import USUAL_MELS, usual_mels
+from smart_tuner.repair.rules.usual import USUAL, USUAL_MELS, usual_mels
 
 ALIGNED_SCORE = 0.6  # the least diagonal score of an aligned item, as model/network/alignment.py has it
 
@@ -341,7 +341,7 @@ class OverbearingGuide(Rule):
     gives_up: ClassVar[str | None] = None
     needs = ("guided", "guided_attention_weight", "aligned")
     max_share: float = 0.5  # of the loss; aligned runs of the default guide: some hundredths
-    sigma: float = 0.2  # what the guide is widened to: the default
+    sigma: float = USUAL["guided_attention_sigma"].usual  # what the guide is widened to
     words: ClassVar[Templates] = USUAL_MELS | {
         "title": ("the guide outweighs the speech", "направляющая важнее самой речи"),
         "mostly_guide": (

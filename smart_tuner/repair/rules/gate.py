@@ -6,7 +6,7 @@ from typing import ClassVar
 from smart_tuner.repair.health import Health
 from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
 from smart_tuner.repair.rules.reading import more, share_of_loss
-from smart_tuner.repair.rules.usual import USUAL_MELS, usual_mels
+from smart_tuner.repair.rules.usual import USUAL, USUAL_MELS, usual_mels
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class OverbearingGate(Rule):
     gives_up: ClassVar[str | None] = None
     needs = ("gate", "gate_weight")
     max_share: float = 0.2  # of the loss, once rules may act; with ends that weigh 5 then 0.1, with 20 0.15
-    positive_weight: float = 5.0  # what the ends weigh then: the default
+    positive_weight: float = USUAL["gate_positive_weight"].usual  # what the ends weigh then
     words: ClassVar[Templates] = USUAL_MELS | {
         "title": ("the gate outweighs the speech", "остановка важнее самой речи"),
         "mostly_gate": (

@@ -44,6 +44,7 @@ LEAST_MEL_WEIGHT, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
 # Memory, and what weights of a warm start serve, may demand the first two; the rules about steps see what a
 # rate and its warm-up do.
 LEFT_ALONE = ("batch_size", "n_frames_per_step", "learning_rate", "warmup_steps")
+MEANT = 'If you do, also where the voice says nothing, set unusual_settings = "advise" in [rules.modes].'
 DECIDED = tuple(name for name in USUAL if name not in LEFT_ALONE)
 USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
 
@@ -67,6 +68,7 @@ def unusual(settings: Mapping[str, float]) -> Iterator[str]:
             yield (
                 f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. Unless "
                 f"you mean it, take it out of [settings]; the default is {usual:g}."
+                + (f" {MEANT}" if name in DECIDED else "")
             )
     found = {name: usual for name, (_, _, usual) in USUAL.items()} | {"micro_batches": 1} | dict(settings)
     if usual_mels(Hyperparameters(found)):
@@ -82,9 +84,9 @@ def unusual(settings: Mapping[str, float]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class UnusualSettings(Rule):
-    """Settings lie where no recipe has them that is known to train well, and the voice says nothing when
-    attention should be aligned. A voice may become better so: mels that weigh a hundred times as much as
-    usual make one of recorded Russian 1.4 dB better."""
+    """Settings that neither a search nor a repair chose lie where no recipe has them that is known to train
+    well, and the voice says nothing. Some make it better: one of recorded Russian was 1.4 dB better with mels
+    that weigh a hundred times as much as usual."""
 
     level, priority, votes = 8, 5, (1, 1)
     since: ClassVar[int] = 9
@@ -104,7 +106,7 @@ class UnusualSettings(Rule):
     }
 
     def _found(self, settings: Hyperparameters) -> dict[str, float]:
-        known = {name: float(getattr(settings, name)) for name in DECIDED}
+        known = {n: float(getattr(settings, n)) for n in DECIDED if n not in settings.settled}
         return {n: value for n, value in known.items() if value < USUAL[n].low or value > USUAL[n].high}
 
     def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:

@@ -802,6 +802,29 @@ def test_unusual_settings_are_left_alone_where_the_voice_says_something(value, r
     assert first_row(odd.days(700), "unusual_settings") == row
 
 
+def test_an_alarm_that_stands_to_the_end_has_the_voice_heard_once(monkeypatch):
+    odd = Ward(restraint=Restraint(peers={}), start=START | {"adam_beta2": 0.5}, planned=2000, worst=10.0)
+    odd.patient.value, heard = 5.0, []
+    monkeypatch.setattr(odd.patient, "worth", lambda: heard.append(1) or 5.0)
+    odd.days(1500)
+    assert first_row(odd, "unusual_settings") == ("alarm", "worth_something") and len(heard) == 1
+
+
+def test_what_a_repair_made_unusual_is_not_made_usual_again():
+    """A guide of 6 becomes 12 and, harder still, 24, beyond all recipes that are known."""
+    rows = Ward(
+        restraint=Restraint(peers={}),
+        start=START | {"guided_attention_weight": 6.0},
+        planned=2000,
+        worst=10.0,
+    )
+    rows.patient.value = 9.9
+    rows.days(1200, UNALIGNED)
+    repairs = rows.patient.kinds("repair")
+    assert any(row.changes.get("guided_attention_weight", (0, 0))[1] > 20 for row in repairs)
+    assert "unusual_settings" not in [row.rule for row in rows.patient.rows]
+
+
 def test_a_run_that_was_repaired_once_is_not_taken_for_a_sound_one():
     ward = beside({}, value=9.7, rules=(Divergence(), Hesitant()), searched=()).days(400)
     assert first_row(ward, "hesitant") == ("alarm", "doing_well")

@@ -557,6 +557,9 @@ def test_an_unusual_setting_gets_its_usual_value_unless_something_else_decides_i
     assert (told is not None) == is_unusual
     [remedy] = UnusualSettings().remedies(settings)
     assert remedy.changes == ({name: usual} if is_unusual else {n: USUAL[n].usual for n in DECIDED})
+    assert UnusualSettings().sees(chart(unweighted_loss=1.0, steps=99), settings) is None
+    settled = Hyperparameters(settings, settled=[name])  # by a search, or a repair
+    assert UnusualSettings().sees(chart(unweighted_loss=1.0, steps=100), settled) is None
 
 
 @pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)

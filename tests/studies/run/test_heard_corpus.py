@@ -1,6 +1,7 @@
 """`data check --listen` hears whether clips say their texts, and whether one person says them."""
 
 import shutil
+from dataclasses import replace
 
 import librosa
 import numpy as np
@@ -13,7 +14,7 @@ import run_study
 from model.data.corpora import espeak
 from model.data.preflight import Row
 from objectives.similarity import WIDTH
-from studies.run.heard_corpus import ONE_VOICE, fitting_rates, rarer_voice, spread
+from studies.run.heard_corpus import ONE_VOICE, HeardCorpus, fitting_rates, rarer_voice, spread
 
 CLIPS = 24
 
@@ -90,6 +91,15 @@ def test_recordings_of_two_rates_are_heard(tmp_path, corpus, whisper, capsys):
     command = ["--home", str(tmp_path / "runs"), "data", "check", str(tmp_path / "mine"), "--listen", "2"]
     assert run_study.main([*command, "--resample-from", "16000", "--recognizer", str(whisper)]) == 0
     assert "2 clips were heard" in capsys.readouterr().out
+
+
+def test_another_voice_is_listed_as_rows_that_can_be_taken_out():
+    rows = [Row(f"c{n}", "some words", None, "", n) for n in range(1, 6)]
+    heard = HeardCorpus(30, (), tuple(rows), 22050, 22050, ())
+    [note] = heard.notes()
+    assert note.lines[0] == "line 1: c1: 'some words'" and len(note.lines) == 5
+    assert "  ... 5 in all" in heard.told()
+    assert not list(replace(heard, voices=()).notes())
 
 
 def test_of_long_clips_alone_the_rate_is_not_judged(tmp_path):
