@@ -114,7 +114,7 @@ def _listed(listing: str, lines: Mapping[int, bytes], folder: Path) -> tuple[Pro
         if start is None:
             raise _refused(
                 folder,
-                f"Line {number} of {METADATA} is not as the listing says ({told[:50]}): it is of another file.",
+                f"Line {number} of {METADATA} is not as the listing says: {told[:50]}. It is of another file.",
                 "Check the folder again, and take that listing.",
             )
         found.setdefault(int(number), Problem(name, "listed", told.removeprefix(start), int(number)))
