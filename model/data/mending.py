@@ -114,8 +114,8 @@ def _listed(listing: str, lines: Mapping[int, bytes], folder: Path) -> tuple[Pro
         if start is None:
             raise _refused(
                 folder,
-                f"Line {number} of {METADATA} is not as the listing says: {told[:50]}. It is of another file.",
-                "Check the folder again, and take that listing.",
+                f"Line {number} of {METADATA} is not as the listing has it: {told[:50]}.",
+                "The listing is of another file: check the folder again, and take that one.",
             )
         found.setdefault(int(number), Problem(name, "listed", told.removeprefix(start), int(number)))
     if not found:

@@ -90,7 +90,7 @@ def test_rows_that_a_listing_names_are_taken_out_but_for_those_whose_lines_were_
     told = capsys.readouterr().out
     assert "line 3: c02: listed: " in told and "2 taken out" in told
     fix(folder, "--take-out", str(listing), code=5)  # of the file as it was
-    assert "Line 8 of metadata.csv is not as the listing says: c07: " in capsys.readouterr().err
+    assert "Line 8 of metadata.csv is not as the listing has it: c07: " in capsys.readouterr().err
 
 
 def test_a_listing_of_most_rows_takes_none_out(folder, tmp_path, capsys):
