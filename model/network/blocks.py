@@ -228,6 +228,8 @@ class Attention(Cells):
         self.precision = {"PRECISION": "tf32x3" if shape.precise else "tf32"}
         longest = 1 << (length - 1).bit_length()
         self.length, self.warps = {"LENGTH": longest}, {"num_warps": min(16, max(4, longest // 32))}
+        # With 4, gradients of the full-size attention do not fit into the registers (benchmarks/kernels.py).
+        self.of_gradients = {"num_warps": 8 if width > 64 else 4}
 
     def begin_text(self, query: Tensor, keys: Tensor, memory: Tensor, kernel: Tensor, v: Tensor) -> None:
         length = keys.shape[1]
@@ -288,6 +290,7 @@ class Attention(Cells):
                 **self.size,
                 **self.length,
                 **self.precision,
+                **self.of_gradients,
             )
             torch.mm(self.d_asked[t].flatten(1), self.queries, out=self.from_query)
             self.step_back(t, self.from_query)
@@ -295,6 +298,7 @@ class Attention(Cells):
             *(self.weights, self.d_z, self.d_keys, self.d_kernel, self.shape.symbols),
             **self.size,
             **self.precision,
+            **self.of_gradients,
             STEPS=BLOCK,
         )
 

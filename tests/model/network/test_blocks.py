@@ -2,6 +2,9 @@
 
 import gc
 import importlib.util
+import os
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -109,3 +112,21 @@ def test_what_cannot_be_compiled_is_said(monkeypatch):
     monkeypatch.setattr(blocks, "_kernels", compiled)
     assert blocks.why_not(device) == "Triton cannot run its kernels: Failed to find C compiler."
     blocks.why_not.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles on Linux")
+def test_no_kernel_spills_its_registers_on_a_hopper_card(tmp_path):
+    """Compiled for it without one: in a process of its own, since kernels are interpreted in this one."""
+    surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.kernels", "--capability", "90"],
+        env=surroundings | {"TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    header, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    assert {row["kernel"] for row in found} >= {"lstm_cell", "energies", "attend", "keys_gradient"}
+    assert [row for row in found if row["spilled"] != "0"] == []
+    assert all(0 < int(row["registers"]) < 256 for row in found)
