@@ -174,10 +174,7 @@ class AutoFix:
     @property
     def _hyperparameters(self) -> Hyperparameters:
         """What rules read: a learning rate that warms up counts with its full value."""
-        changed = {name for entry in self.entries for name in entry.changes}
-        return Hyperparameters(
-            settings_at(10**9, self._start, self.entries), self._restraint.searched | changed
-        )
+        return settings_at(10**9, self._start, self.entries)
 
     @property
     def in_grace(self) -> bool:

@@ -18,16 +18,12 @@ REWARM_FROM = 0.2
 
 
 class Hyperparameters(Mapping[str, Any]):
-    """A training's settings, also as attributes. One that the training does not have reads as NaN there.
+    """A training's settings, also as attributes. One that the training does not have reads as NaN there."""
 
-    Args:
-        settled: names of those whose values somebody decided: the search, or a repair.
-    """
+    __slots__ = ("_values",)
 
-    __slots__ = ("_values", "settled")
-
-    def __init__(self, values: Mapping[str, float], settled: Collection[str] = ()) -> None:
-        self._values, self.settled = dict(values), frozenset(settled)
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = dict(values)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

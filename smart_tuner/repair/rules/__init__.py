@@ -35,7 +35,6 @@ from smart_tuner.repair.rules.steps import (
     OversizedSteps,
     UnstableLoss,
 )
-from smart_tuner.repair.rules.usual import UnusualSettings
 
 RULES: tuple[Rule, ...] = (
     FaultyClips(),
@@ -68,7 +67,6 @@ RULES: tuple[Rule, ...] = (
     GateNever(),
     GateSoon(),
     UnstableLoss(),
-    UnusualSettings(),
     Plateau(),
     Overfit(),
     UnlikeClips(),

@@ -1,12 +1,9 @@
-"""Settings that no recipe has which is known to train well: told before a step is trained, and, where nothing
-else mends a run, given their usual values."""
+"""Where settings lie in recipes that are known to train well; what is not there is told before a step."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from smart_tuner.repair.health import Health
-from smart_tuner.repair.rule import Action, Alarm, Hyperparameters, Rule, Templates
+from smart_tuner.repair.rule import Hyperparameters
 
 
 class Usual(NamedTuple):
@@ -41,11 +38,6 @@ USUAL: dict[str, Usual] = {
 DROPOUTS = tuple(name for name in USUAL if name.startswith("p_"))
 MEL_WEIGHTS = ("mel_l1_weight", "mel_l2_weight")
 LEAST_MEL_WEIGHT, LEAST_CLIPS = 0.1, 3  # of both together; of a part of a batch
-# Memory, and what weights of a warm start serve, may demand the first two; the rules about steps see what a
-# rate and its warm-up do.
-LEFT_ALONE = ("batch_size", "n_frames_per_step", "learning_rate", "warmup_steps")
-MEANT = 'If you do, also where the voice says nothing, set unusual_settings = "advise" in [rules.modes].'
-DECIDED = tuple(name for name in USUAL if name not in LEFT_ALONE)
 USUAL_MELS = {"usual_mels": ("weigh the mels as usual", "вернуть обычный вес мел-спектров")}
 
 
@@ -68,7 +60,6 @@ def unusual(settings: Mapping[str, float]) -> Iterator[str]:
             yield (
                 f"{name} = {value:g} is unusual: recipes that train well have {low:g} to {high:g}. Unless "
                 f"you mean it, take it out of [settings]; the default is {usual:g}."
-                + (f" {MEANT}" if name in DECIDED else "")
             )
     found = {name: usual for name, (_, _, usual) in USUAL.items()} | {"micro_batches": 1} | dict(settings)
     if usual_mels(Hyperparameters(found)):
@@ -80,43 +71,3 @@ def unusual(settings: Mapping[str, float]) -> Iterator[str]:
             f"micro_batches = {parts:g} is unusual: a part of a batch of {batch:g} has fewer than "
             f"{LEAST_CLIPS} clips, and each part is normalised by itself. Take fewer parts if memory allows."
         )
-
-
-@dataclass(frozen=True)
-class UnusualSettings(Rule):
-    """Settings that neither a search nor a repair chose lie where no recipe has them that is known to train
-    well, and the voice says nothing. Some make it better: one of recorded Russian was 1.4 dB better with mels
-    that weigh a hundred times as much as usual."""
-
-    level, priority, votes = 8, 5, (1, 1)
-    since: ClassVar[int] = 9
-    only_lost: ClassVar[bool] = True
-    target: ClassVar[str | None] = None
-    gives_up: ClassVar[str | None] = None
-    max_remedies: ClassVar[int] = 1
-    needs = ("aligned", *DECIDED)
-    deadline: int = 10_000  # steps, at most a quarter of the plan: when attention should be aligned, too
-    words: ClassVar[Templates] = {
-        "title": ("unusual settings", "необычные настройки"),
-        "unusual": (
-            "no recipe that is known to train well has {setting}",
-            "таких настроек нет ни в одном проверенном рецепте: {setting}",
-        ),
-        "usual_settings": ("give them their usual values", "вернуть обычные значения"),
-    }
-
-    def _found(self, settings: Hyperparameters) -> dict[str, float]:
-        known = {n: float(getattr(settings, n)) for n in DECIDED if n not in settings.settled}
-        return {n: value for n, value in known.items() if value < USUAL[n].low or value > USUAL[n].high}
-
-    def sees(self, health: Health, settings: Hyperparameters) -> Alarm | None:
-        found = self._found(settings)
-        if not found or health.age < min(self.deadline, health.pace.planned // 4):
-            return None
-        return Alarm(
-            "unusual", {"setting": ", ".join(f"{name} = {value:g}" for name, value in found.items())}
-        )
-
-    def remedies(self, settings: Hyperparameters) -> list[Action]:
-        found = self._found(settings) or DECIDED
-        return [Action("usual_settings", {name: USUAL[name].usual for name in found})]

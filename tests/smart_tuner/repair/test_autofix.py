@@ -173,13 +173,13 @@ def test_harm_is_undone_with_the_weights_from_before():
 
 
 def test_a_late_gate_climbs_its_ladder_and_is_then_only_reported():
-    ward = Ward(start=START | {"gate_positive_weight": 0.1}, planned=4000).days(1500, LATE_GATE)
+    ward = Ward(start=START | {"gate_positive_weight": 0.01}, planned=4000).days(1500, LATE_GATE)
     assert [r.changes["gate_positive_weight"] for r in ward.patient.kinds("repair")] == [
-        (0.1, 5.0),
-        (0.1, 15.0),
-        (0.1, 20.0),
+        (0.01, 5.0),
+        (0.01, 15.0),
+        (0.01, 20.0),
     ]
-    assert ward.fix.settings().gate_positive_weight == 0.1
+    assert ward.fix.settings().gate_positive_weight == 0.01
     last = ward.patient.rows[-1]
     assert (last.kind, last.rule) == ("alarm", "gate_never")
     assert (last.action, last.action_values["tried"]) == ("reported_nothing_left", 3)
@@ -569,7 +569,7 @@ def test_rules_wait_for_a_warm_up_but_for_no_more_than_a_quarter_of_the_plan(war
 
 
 def test_settings_can_be_computed_from_the_rows_alone():
-    ward = Ward(start=START | {"gate_positive_weight": 0.1}, planned=4000)
+    ward = Ward(start=START | {"gate_positive_weight": 0.01}, planned=4000)
     seen = {}
     for _ in range(900):
         ward.days(1, LATE_GATE)
@@ -793,36 +793,22 @@ def test_where_nothing_is_searched_only_a_rule_that_hesitates_asks_how_the_run_d
     assert [rule.name for rule in RULES if rule.hesitates] == ["oversized_steps", "overgrown_steps"]
 
 
-@pytest.mark.parametrize(
-    ("value", "row"), [(9.7, ("alarm", "worth_something")), (9.9, ("repair", "usual_settings"))]
-)
-def test_unusual_settings_are_left_alone_where_the_voice_says_something(value, row):
-    odd = Ward(restraint=Restraint(peers={}), start=START | {"adam_beta2": 0.5}, planned=2000, worst=10.0)
-    odd.patient.value = value
-    assert first_row(odd.days(700), "unusual_settings") == row
+class OnlyLost(Slow):
+    only_lost = True
+
+
+@pytest.mark.parametrize(("value", "row"), [(9.7, ("alarm", "worth_something")), (9.9, ("repair", "treat"))])
+def test_a_rule_for_lost_runs_leaves_alone_what_is_worth_something(value, row):
+    alone = beside({}, value=value, rules=(OnlyLost(),), searched=()).days(100)
+    assert first_row(alone, "only_lost") == row
+    assert [rule.name for rule in RULES if rule.only_lost] == ["lost_alignment"]
 
 
 def test_an_alarm_that_stands_to_the_end_has_the_voice_heard_once(monkeypatch):
-    odd = Ward(restraint=Restraint(peers={}), start=START | {"adam_beta2": 0.5}, planned=2000, worst=10.0)
-    odd.patient.value, heard = 5.0, []
-    monkeypatch.setattr(odd.patient, "worth", lambda: heard.append(1) or 5.0)
-    odd.days(1500)
-    assert first_row(odd, "unusual_settings") == ("alarm", "worth_something") and len(heard) == 1
-
-
-def test_what_a_repair_made_unusual_is_not_made_usual_again():
-    """A guide of 6 becomes 12 and, harder still, 24, beyond all recipes that are known."""
-    rows = Ward(
-        restraint=Restraint(peers={}),
-        start=START | {"guided_attention_weight": 6.0},
-        planned=2000,
-        worst=10.0,
-    )
-    rows.patient.value = 9.9
-    rows.days(1200, UNALIGNED)
-    repairs = rows.patient.kinds("repair")
-    assert any(row.changes.get("guided_attention_weight", (0, 0))[1] > 20 for row in repairs)
-    assert "unusual_settings" not in [row.rule for row in rows.patient.rows]
+    ward, heard = beside({}, value=5.0, rules=(OnlyLost(),), searched=()), []
+    monkeypatch.setattr(ward.patient, "worth", lambda: heard.append(1) or 5.0)
+    ward.days(1500)
+    assert first_row(ward, "only_lost") == ("alarm", "worth_something") and len(heard) == 1
 
 
 def test_a_run_that_was_repaired_once_is_not_taken_for_a_sound_one():

@@ -4,8 +4,6 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.settings import LIMITS, Settings
 from objectives.signals import MILESTONE, SIGNALS
@@ -45,10 +43,9 @@ from smart_tuner.repair.rules import (
     UnfitStart,
     UnlikeClips,
     UnstableLoss,
-    UnusualSettings,
     VanishingGradients,
 )
-from smart_tuner.repair.rules.usual import DECIDED, LEFT_ALONE, USUAL
+from smart_tuner.repair.rules.usual import USUAL
 from smart_tuner.repair.words import LANGUAGES, Words
 
 S = Hyperparameters(asdict(Settings()))
@@ -546,20 +543,6 @@ def test_what_drops_out_nearly_everything_gets_its_usual_dropout(share, seen):
 
 def test_what_rules_take_for_usual_is_what_settings_have():
     assert {name: usual for name, (_, _, usual) in USUAL.items()}.items() <= asdict(Settings()).items()
-
-
-@given(st.sampled_from(sorted(USUAL)), st.data())
-def test_an_unusual_setting_gets_its_usual_value_unless_something_else_decides_it(name, data):
-    low, high, usual = USUAL[name]
-    settings = having(**{name: data.draw(st.floats(*LIMITS[name]))})
-    told = UnusualSettings().sees(chart(unweighted_loss=1.0, steps=100), settings)
-    is_unusual = not low <= settings[name] <= high and name not in LEFT_ALONE
-    assert (told is not None) == is_unusual
-    [remedy] = UnusualSettings().remedies(settings)
-    assert remedy.changes == ({name: usual} if is_unusual else {n: USUAL[n].usual for n in DECIDED})
-    assert UnusualSettings().sees(chart(unweighted_loss=1.0, steps=99), settings) is None
-    settled = Hyperparameters(settings, settled=[name])  # by a search, or a repair
-    assert UnusualSettings().sees(chart(unweighted_loss=1.0, steps=100), settled) is None
 
 
 @pytest.mark.parametrize("rule", [OverbearingGate(), OverbearingGuide()], ids=lambda rule: rule.name)
