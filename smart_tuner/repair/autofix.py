@@ -428,9 +428,8 @@ class AutoFix:
         validations: what it sees may have come since another one asked."""
         step = self.health.step
         known = self._worth is not None and self._worth[0] == step
-        if (
-            rule.only_lost and rule.name in self.health.alarmed
-        ):  # it may stand to the end: what is measured serves
+        stands = rule.name in self.health.alarmed
+        if rule.only_lost and stands:  # perhaps to the end: what is measured anyhow serves
             return self._worth
         every = self.health.pace.validate_every
         if known or step - self._asked.get(rule.name, -every) < every:
