@@ -780,8 +780,8 @@ def test_a_warm_start_is_part_of_the_study():
 def test_a_single_training_is_called_as_version_0_1_called_it():
     """Else the same command would begin it anew after the upgrade; one that reads otherwise is another."""
     as_before = Espeak(source="espeak", clips=720, normalise=False, stress=False)
-    settings = {"n_frames_per_step": 4}  # that the quickstart had
-    before = load("quickstart").model_copy(update={"corpus": as_before, "settings": settings})
+    fixed = {"n_frames_per_step": 4}  # as the quickstart had it
+    before = load("quickstart").model_copy(update={"corpus": as_before, "fixed": fixed})
     assert single_training(before, ["learning_rate=0.002"], None).name == "quickstart-train-9e6b16"
     now = before.model_copy(update={"corpus": Espeak(source="espeak", clips=720)})
     assert single_training(now, ["learning_rate=0.002"], None).name != "quickstart-train-9e6b16"
