@@ -58,20 +58,23 @@ def launches(size: Dimensions, precise: bool) -> Iterator[Launch]:
     yield from seen.found.values()
 
 
+def warps(launch: Launch) -> int:
+    return int(launch[2].get("num_warps", 4))  # Triton's own default
+
+
 def compiled(launch: Launch, target: GPUTarget) -> dict[str, int]:
     """What one kernel takes, as NVIDIA's cuobjdump tells it: registers of a thread, and bytes."""
     name, given, chosen = launch
     kernel = getattr(kernels, name)
-    options = {key: chosen.pop(key) for key in ("num_warps",) if key in chosen}
     types, aligned = dict.fromkeys(kernel.arg_names, "constexpr"), {}
     for place, (argument, value) in enumerate(zip(kernel.arg_names, given, strict=False)):
         is_tensor = isinstance(value, torch.Tensor)
         types[argument] = TYPES[value.dtype] if is_tensor else "i32"
         if (value.data_ptr() if is_tensor else value) % ALIGNED == 0:
             aligned[(place,)] = [["tt.divisibility", ALIGNED]]
-    constants = {(kernel.arg_names.index(key),): value for key, value in chosen.items()}
+    constants = {(place,): chosen[key] for place, key in enumerate(kernel.arg_names) if key in chosen}
     source = ASTSource(kernel, types, constants, aligned)
-    found = triton.compile(source, target=target, options=options or None)
+    found = triton.compile(source, target=target, options={"num_warps": warps(launch)})
     tool = next(Path(triton.__file__).parent.rglob("bin/cuobjdump"))
     with NamedTemporaryFile(suffix=".cubin") as file:
         file.write(found.asm["cubin"])
@@ -91,7 +94,7 @@ def main(capability: int) -> None:
             "network": size,
             "float32 products": "in full" if precise else "as TF32",
             "kernel": launch[0],
-            "warps": launch[2].get("num_warps", 4),
+            "warps": warps(launch),
             **compiled(launch, GPUTarget("cuda", capability, 32)),
         }
         for size in ("full", "small")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from benchmarks.faults.arms import ended, quick
-from benchmarks.faults.case import HALVES, all_cases
+from benchmarks.faults.case import HALVES, all_cases, spoilt
 from benchmarks.faults.course import Course, MemoryLedger
 from benchmarks.faults.figures import BASE
 from benchmarks.faults.paired import LOSS, VALUE, mean
@@ -27,8 +27,8 @@ Run = Mapping[str, Any]
 def trained(half: str, settings: Mapping[str, float], seed: int) -> list[list[float]]:
     """Step, dB and held-out loss at each measure."""
     setup = all_cases(SPEECH)[BASE].setup(SPEECH, half, 0, seed)
-    kinds = {name: type(getattr(setup.settings, name)) for name in settings}
-    setup = setup.with_settings(**{name: kinds[name](value) for name, value in settings.items()})
+    for name, value in settings.items():
+        setup = spoilt(setup, name, value)
     with TemporaryDirectory(dir=quick()) as place:
         course = Course(SPEECH, setup, 0, setup.training(seed), Path(place), MemoryLedger()).watch(())
         curve = ended(course, SPEECH.planned)["curve"]

@@ -54,11 +54,10 @@ def mend(
     """
     if not (folder / METADATA).is_file():
         check(folder, settings)  # which says what is missing
-    content = (folder / METADATA).read_bytes()
-    front_end, changes, lines = settings.front_end(folder), list[Change](), dict[int, bytes]()
-    before = dict(read_lines(content)[0])
+    front_end, changes = settings.front_end(folder), list[Change]()
+    before = dict(read_lines((folder / METADATA).read_bytes())[0])
+    lines = dict(before)
     for number, line in before.items():
-        lines[number] = line
         try:
             start, separator, text = line.decode("utf-8").rpartition("|")
         except UnicodeDecodeError:
@@ -67,20 +66,13 @@ def mend(
         if mends:
             lines[number] = f"{start}{separator}{mended}".encode()
             changes.append(Change(number, mends))
-    left_out = list(() if listing is None else _listed(listing, before, folder))
-    for problem in left_out:
+    listed = () if listing is None else _listed(listing, before, folder)
+    for problem in listed:
+        del lines[problem.line]
+    bad = _bad(folder, lines, settings, progress) if leave_out else ()
+    for problem in bad:
         lines.pop(problem.line, None)
-    if len(left_out) > MOST_LEFT_OUT * len(before):
-        raise _refused(
-            folder,
-            f"The listing names {len(left_out)} of {len(before)} rows: most of them.",
-            "Delete the lines of those that shall stay.",
-        )
-    if leave_out:
-        bad = _bad(folder, lines, settings, progress)
-        left_out += bad
-        for problem in bad:
-            lines.pop(problem.line, None)
+    left_out = (*listed, *bad)
     if not changes and not left_out:
         return Mended((), (), None)
     kept_as = next(p for n in range(1, 10**6) if not (p := folder / f"metadata-before-{n}.csv").exists())
@@ -88,7 +80,7 @@ def mend(
     part = folder / f"{METADATA}.part"
     part.write_bytes(_file(lines))
     part.replace(folder / METADATA)
-    return Mended(tuple(changes), tuple(left_out), kept_as)
+    return Mended(tuple(changes), left_out, kept_as)
 
 
 def mended_text(front_end: FrontEnd, text: str) -> tuple[str, dict[str, str]]:
@@ -120,6 +112,12 @@ def _listed(listing: str, lines: Mapping[int, bytes], folder: Path) -> tuple[Pro
         found.setdefault(int(number), Problem(name, "listed", told.removeprefix(start), int(number)))
     if not found:
         raise _refused(folder, "The listing names no row.", "It must be one that data check wrote.")
+    if len(found) > MOST_LEFT_OUT * len(lines):
+        raise _refused(
+            folder,
+            f"The listing names {len(found)} of {len(lines)} rows: most of them.",
+            "Delete the lines of those that shall stay.",
+        )
     return tuple(found.values())
 
 
