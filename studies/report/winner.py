@@ -16,9 +16,11 @@ from smart_tuner.repair.health import theil_sen
 from smart_tuner.store import attributes
 from studies.file.distributions import contains, distribution
 from studies.file.parameters import AnyParameter, Choice, FloatRange, IntRange, Number
+from studies.file.sections import Asha
 from studies.file.spec import Spec, SpecError
 from studies.report import history
 from studies.report.described import Described
+from studies.search.silence import say_nothing, silence
 
 EDGE = 0.1  # of a range
 FEWEST_VALUES = 4  # of a range: of fewer, half or more would be at an edge
@@ -38,6 +40,7 @@ def remarks(study: optuna.Study, spec: Spec, best: FrozenTrial) -> list[str]:
     return [
         *_at_edges(study, spec, best),
         *_without_effect(spec, trials),
+        *_judged_too_soon(study, spec, trials),
         *_still_falling(study, spec, best),
         *(_repeated(study, best) or _chosen(study, best, trials)),
     ]
@@ -169,6 +172,22 @@ def _without_effect(spec: Spec, trials: list[FrozenTrial]) -> Iterator[str]:
             steps, most = [step for step, _, _ in compared], max(count for _, count, _ in compared)
             at = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
             yield f"No effect of {name} on the value was seen in {most} trials, compared at {at}."
+
+
+def _judged_too_soon(study: optuna.Study, spec: Spec, trials: list[FrozenTrial]) -> Iterator[str]:
+    limit, values = silence(study), _by_step(trials)
+    silent = {step for step, found in values.items() if say_nothing(found.values(), limit)}
+    judged = [t for t in trials if t.state == TrialState.PRUNED and attributes.ended_by(t) is None]
+    pruned = [trial.last_step for trial in judged if trial.last_step in silent]
+    if not pruned or spec.freezes:
+        return
+    spoken = [step for step in values.keys() - silent if min(values[step].values()) <= limit]
+    line = f": [pruner] min_resource = {min(spoken)}" if spoken and isinstance(spec.pruner, Asha) else ""
+    does = f"After {min(spoken)} steps one does{line}." if spoken else "They need longer trials."
+    yield (
+        f"At step {min(pruned)}, where trials were pruned ({len(pruned)}), not even the best voices say "
+        f"anything yet: which of them become good is hardly told there. {does}"
+    )
 
 
 def _by_step(trials: Iterable[FrozenTrial]) -> dict[int, dict[int, float]]:

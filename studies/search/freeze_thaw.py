@@ -1,11 +1,13 @@
 """Freeze-thaw search (Swersky, Snoek and Adams, 2014, arXiv:1406.3896): a trial that waits may go on later.
 
 At each measure the trial is trained next, or a new one begun, that promises the largest improvement for each
-step which is left of it. The choice depends on the study's seed and on what its trials measured, and on
+step which is left of it. A trial that waits where not even the best say anything cannot be judged there, and
+goes on before all others. The choice depends on the study's seed and on what its trials measured, and on
 nothing else.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +22,7 @@ from smart_tuner.store.attributes import is_of_the_search
 from studies.file.space import derived
 from studies.file.spec import Spec
 from studies.search.curves import Array, CurveModel, Points, improvement
+from studies.search.silence import say_nothing, silence
 from studies.search.space import Space
 
 STARTUP = 4  # trials that are drawn at random
@@ -61,16 +64,19 @@ class FreezeThaw:
 
     Args:
         quantum: the part of the plan between two measures.
+        silence: a larger value is that of a voice which says nothing.
     """
 
-    def __init__(self, space: Space, quantum: float) -> None:
-        self._space, self._quantum = space, quantum
+    def __init__(self, space: Space, quantum: float, silence: float = math.inf) -> None:
+        self._space, self._quantum, self._silence = space, quantum, silence
         self._model = CurveModel(space.dimensions)
 
     def choice(
         self, curves: Sequence[Curve], chance: np.random.Generator, tunes: bool = True
     ) -> int | dict[str, Any]:
         """The index of the curve that goes on next, or the values of a new trial."""
+        if (silent := self._unjudged(curves)) is not None:
+            return silent
         if len(curves) < STARTUP or not any(curve.measured for curve in curves):
             return self._space.values(self._space.drawn(1, chance)[0])
         self._know(curves, tunes)
@@ -83,6 +89,16 @@ class FreezeThaw:
         means, deviations = self._model.predict(asked)
         at = int(np.argmax(improvement(means, deviations, self._least) / np.maximum(left, self._quantum)))
         return waiting[at] if at < len(waiting) else self._space.values(points[at])
+
+    def _unjudged(self, curves: Sequence[Curve]) -> int | None:
+        """The first that waits where no trial can be judged yet."""
+        at = defaultdict[float, list[float]](list)
+        for curve in curves:
+            for progress, value in zip(curve.progress, curve.measured, strict=True):
+                at[progress].append(value)
+        silent = {progress for progress, values in at.items() if say_nothing(values, self._silence)}
+        waiting = ((index, curve) for index, curve in enumerate(curves) if curve.waits and curve.measured)
+        return next((index for index, curve in waiting if curve.progress[-1] in silent), None)
 
     def _know(self, curves: Sequence[Curve], tunes: bool) -> None:
         """Also what the trials that run are believed to come to: so that two do not try the same."""
@@ -162,7 +178,7 @@ def next_trial(study: optuna.Study, spec: Spec, waiting: Collection[int]) -> int
     curves, space = curves_of(trials, spec, waiting), Space(spec)
     measures = sum(len(curve.measured) for curve in curves.values())
     chance = np.random.default_rng([derived(spec.seed, "next trial", len(curves), measures)])
-    chosen = FreezeThaw(space, _quantum(spec)).choice(list(curves.values()), chance)
+    chosen = FreezeThaw(space, _quantum(spec), silence(study)).choice(list(curves.values()), chance)
     return list(curves)[chosen] if isinstance(chosen, int) else None
 
 

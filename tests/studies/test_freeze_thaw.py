@@ -15,7 +15,16 @@ from studies.file.distributions import contains
 from studies.file.search import sampler
 from studies.file.space import check_drawn, suggest
 from studies.file.spec import Spec, SpecError
-from studies.search.freeze_thaw import MOST, STARTUP, Curve, FreezeThaw, curves_of, looked_at, next_trial
+from studies.search.freeze_thaw import (
+    MOST,
+    STARTUP,
+    Curve,
+    FreezeThaw,
+    curves_of,
+    looked_at,
+    next_trial,
+)
+from studies.search.silence import silence
 from studies.search.space import Space
 
 SPACE = {
@@ -91,6 +100,49 @@ def test_the_trial_goes_on_that_promises_most_and_none_that_may_not():
     chosen = FreezeThaw(CUBE, 0.25).choice(nobody, chance)
     assert isinstance(chosen, dict)
     check_drawn(chosen, SPEC)
+
+
+@given(
+    st.lists(st.lists(st.floats(5, 12) | st.just(math.nan), min_size=1, max_size=3), min_size=1, max_size=9),
+    st.floats(6, 13),
+    seeds,
+)
+@settings(max_examples=100, deadline=None)
+def test_no_trial_is_left_where_not_even_the_best_say_anything(measured, silence, seed):
+    """As the quickstart's are after 100 steps: what they measure there says nothing of their end."""
+    chance = np.random.default_rng(seed)
+    curves = [curve(chance, 1e-3, values, waits=True) for values in measured]
+
+    def is_silent(progress):
+        there = [c.measured[c.progress.index(progress)] for c in curves if progress in c.progress]
+        return len(there) >= STARTUP and sum(v <= silence for v in there) < max(1, len(there) // 3)
+
+    unjudged = [index for index, c in enumerate(curves) if is_silent(c.progress[-1])]
+    chosen = FreezeThaw(CUBE, 0.25, silence).choice(curves, np.random.default_rng(seed))
+    if unjudged:
+        assert chosen == unjudged[0]
+    else:
+        without = FreezeThaw(CUBE, 0.25).choice(curves, np.random.default_rng(seed))
+        assert chosen == without
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "goes_on"), [("dB", 11.0, True), ("dB", 10.0, False), ("CER", 11.0, False)]
+)
+def test_what_says_nothing_is_known_by_the_studys_own_yardstick(unit, value, goes_on):
+    study = optuna.create_study()
+    study.set_user_attr("objective", {"unit": unit})
+    study.set_user_attr("yardstick", {"mismatch": 12.5, "copy_synthesis": 2.0})
+    assert (value > silence(study)) is goes_on
+    for _ in range(STARTUP):
+        study.ask(dict(CUBE.sources)).report(value, MEASURE_EVERY)
+    waiting = range(STARTUP)
+    silent = FreezeThaw(CUBE, 0.25, silence(study))._unjudged(
+        list(curves_of(study.trials, SPEC, waiting).values())
+    )
+    assert (silent == 0) is goes_on
+    if goes_on:
+        assert next_trial(study, SPEC, waiting) == 0
 
 
 def test_a_trial_that_runs_is_not_tried_twice():

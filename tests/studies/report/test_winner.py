@@ -253,6 +253,38 @@ def test_it_is_said_of_the_trials_of_a_search(storage):
     assert line in told(study, spec)
 
 
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((11.9, 8.0), "After 200 steps one does: [pruner] min_resource = 200."),
+        ((11.9, 11.8), "They need longer trials."),
+        ((9.9, 8.0), None),  # they speak where they were judged
+    ],
+)
+def test_verdicts_on_voices_that_say_nothing_are_told(storage, values, said):
+    spec = load("quickstart")
+    study = open_study(spec, storage)
+    study.set_user_attr("yardstick", {"mismatch": 12.5, "copy_synthesis": 2.0})
+    add(study, values=values)
+    rows = [{"step": 100, "value": values[0] + 0.1, "seconds": 1.0}]
+    pruned = {
+        "state": TrialState.PRUNED,
+        "user_attrs": {"measures": rows},
+        "intermediate_values": {100: 12.0},
+    }
+    for _ in range(3):
+        study.add_trial(create_trial(params=PARAMS, distributions={**RATE, **GATE, **BATCH}, **pruned))
+    lines = [line for line in told(study, spec) if "say anything yet" in line]
+    assert len(lines) == (said is not None)
+    start = "At step 100, where trials were pruned (3), not even the best voices say anything yet"
+    assert said is None or (lines[0].startswith(start) and lines[0].endswith(said))
+    freezing = spec.model_copy(update={"search": spec.search.model_copy(update={"method": "freeze-thaw"})})
+    assert not [line for line in told(study, freezing) if "say anything yet" in line]
+
+
 # The curve's end, and chance
 
 
