@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search.policies import DEFAULT, RANDOM
-from benchmarks.search.table import PLAN, QUANTUM, Array
+from benchmarks.search.table import Array, Table
 
-BUDGET = 30 * PLAN  # steps of a search, as of the studies in docs/proof.md
 PARTS = (0.25, 0.5, 1.0)
 DRAWS = 1000  # of the bootstrap over seeds
 
@@ -37,14 +36,14 @@ def bootstrapped(figure: Callable[[Seeds], float], seeds: int) -> Interval:
     return Interval(figure(np.arange(seeds)), float(low), float(high))
 
 
-def after(best: Array, part: float) -> Array:
-    """The best values of each seed after a part of the budget, shape (seeds,)."""
-    return best[:, round(part * BUDGET / QUANTUM) - 1]
+def after(best: Array, measures: float) -> Array:
+    """The best values of each seed after so many paid measures, shape (seeds,)."""
+    return best[:, round(measures) - 1]
 
 
-def steps_to(best: Array, target: float) -> Array:
-    """Paid steps until the best value is at most `target`, shape (seeds,); all of them where it never was."""
-    found: Array = np.minimum((best > target).sum(1) + 1, best.shape[1]) * float(QUANTUM)
+def measures_to(best: Array, target: float) -> Array:
+    """Paid measures until the best value is at most `target`, shape (seeds,); all where it never was."""
+    found: Array = np.minimum((best > target).sum(1) + 1.0, best.shape[1])
     return found
 
 
@@ -53,12 +52,12 @@ def middle(found: Array) -> float:
     return float(np.sort(found)[(len(found) - 1) // 2])
 
 
-def values(best: Best) -> Iterator[dict[str, Any]]:
+def values(best: Best, table: Table) -> Iterator[dict[str, Any]]:
     """Each search with the mean of its best values after parts of the budget."""
     for search, found in best.items():
         row: dict[str, Any] = {"search": search, "seeds": len(found)}
         for part in PARTS:
-            ends = after(found, part)
+            ends = after(found, part * table.budget)
             row[f"best dB after {part:.0%} of the steps"] = bootstrapped(
                 lambda seeds, ends=ends: float(ends[seeds].mean()),  # type: ignore[misc]
                 len(found),
@@ -72,9 +71,10 @@ class Race:
     The median is that of the seeds that are asked about, so that its own uncertainty counts.
     """
 
-    def __init__(self, best: Best, target: str) -> None:
-        self._ends = after(best[target], 1.0)
-        self._steps = {search: cache(partial(steps_to, found)) for search, found in best.items()}
+    def __init__(self, best: Best, target: str, table: Table) -> None:
+        self._ends = after(best[target], table.budget)
+        self._measures = {search: cache(partial(measures_to, found)) for search, found in best.items()}
+        self._quantum = table.quantum
 
     @property
     def everyone(self) -> Seeds:
@@ -84,16 +84,16 @@ class Race:
         return middle(self._ends[seeds])
 
     def steps(self, search: str, seeds: Seeds) -> float:
-        return middle(self._steps[search](self.target(seeds))[seeds])
+        return self._quantum * middle(self._measures[search](self.target(seeds))[seeds])
 
     def ratio(self, search: str, to: str) -> Interval:
         return bootstrapped(lambda seeds: self.steps(search, seeds) / self.steps(to, seeds), len(self._ends))
 
 
-def steps(best: Best) -> Iterator[dict[str, Any]]:
+def steps(best: Best, table: Table) -> Iterator[dict[str, Any]]:
     """Each search with the median of its steps to what random search and Optuna's default come to."""
     for target in (RANDOM, DEFAULT):
-        race = Race(best, target)
+        race = Race(best, target, table)
         wanted = race.target(race.everyone)
         for search, found in best.items():
             yield {

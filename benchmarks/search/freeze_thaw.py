@@ -3,20 +3,22 @@
 import numpy as np
 
 from benchmarks.search.ledger import Ledger
-from benchmarks.search.table import CUBE, PLAN, QUANTUM
+from objectives.distance import NO_SPEECH
 from studies.search.freeze_thaw import STARTUP, Curve, FreezeThaw
 
 RETUNED = 8  # its model is tuned anew at every so many choices, and not at each: that takes half a second
 
 
 def freeze_thaw(ledger: Ledger, seed: int) -> None:
-    chance, search = np.random.default_rng(seed), FreezeThaw(CUBE, QUANTUM / PLAN)
+    cube, measures = ledger.table.cube, ledger.table.measures
+    search = FreezeThaw(cube, 1 / measures, NO_SPEECH * ledger.table.largest)
+    chance = np.random.default_rng(seed)
     choices = 0
     while True:
         curves = [
             Curve(
                 trial.point,
-                tuple((at + 1) * QUANTUM / PLAN for at in range(len(trial.values))),
+                tuple((at + 1) / measures for at in range(len(trial.values))),
                 tuple(trial.values),
                 waits=not trial.is_whole,
             )
@@ -24,7 +26,7 @@ def freeze_thaw(ledger: Ledger, seed: int) -> None:
         ]
         chosen = search.choice(curves, chance, tunes=choices % RETUNED == 0)
         if isinstance(chosen, dict):
-            ledger.begin(CUBE.point(chosen)).go_on()
+            ledger.begin(cube.point(chosen)).go_on()
         else:
             ledger.trials[chosen].go_on()
         choices += len(curves) >= STARTUP

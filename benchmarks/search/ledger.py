@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from benchmarks.search.table import PLAN, QUANTUM, Array
+from benchmarks.search.table import Array
 from benchmarks.search.worlds import World
 
 
@@ -22,16 +22,12 @@ class Trial:
         self._curve, self._pay = curve, pay
 
     @property
-    def step(self) -> int:
-        return len(self.values) * QUANTUM
-
-    @property
     def best(self) -> float:
         return min(self.values)
 
     @property
     def is_whole(self) -> bool:
-        return self.step == PLAN
+        return len(self.values) == len(self._curve)
 
     def go_on(self) -> float:
         """Train to the next measure, and return it. Raises Spent."""
@@ -42,16 +38,17 @@ class Trial:
 
 
 class Ledger:
-    """Trials of one search and its best value after each 60 steps that it paid for."""
+    """Trials of one search and its best value after each measure that it paid for.
 
-    def __init__(self, world: World, seed: int, steps: int) -> None:
+    Args:
+        measures: so many may be paid for.
+    """
+
+    def __init__(self, world: World, seed: int, measures: int) -> None:
         self.trials: list[Trial] = []
         self.best: list[float] = []
-        self._world, self._seed, self._steps = world, seed, steps
-
-    @property
-    def paid(self) -> int:
-        return len(self.best) * QUANTUM
+        self.table = world.table
+        self._world, self._seed, self._measures = world, seed, measures
 
     def begin(self, point: Array) -> Trial:
         """A new trial, untrained. The luck of the n-th is the same in every search with this seed."""
@@ -60,16 +57,16 @@ class Ledger:
         return trial
 
     def _pay(self, value: float) -> None:
-        if self.paid >= self._steps:
+        if len(self.best) >= self._measures:
             raise Spent
         self.best.append(min([value, *self.best[-1:]]))
 
 
-Policy = Callable[[Ledger, int], None]  # searches, by this seed, until steps are spent
+Policy = Callable[[Ledger, int], None]  # searches, by this seed, until all is spent
 
 
-def searched(policy: Policy, world: World, seed: int, steps: int) -> Ledger:
-    ledger = Ledger(world, seed, steps)
+def searched(policy: Policy, world: World, seed: int, measures: int) -> Ledger:
+    ledger = Ledger(world, seed, measures)
     with suppress(Spent):
         policy(ledger, seed)
     return ledger

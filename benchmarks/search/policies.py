@@ -9,30 +9,29 @@ from optuna.trial import TrialState
 
 from benchmarks.search.freeze_thaw import freeze_thaw
 from benchmarks.search.ledger import Ledger, Policy, Trial
-from benchmarks.search.table import CUBE, study
 from smart_tuner.repair.pruning import should_prune
 from studies.file.search import pruner, sampler
 from studies.file.space import suggest
 
 Judge = Callable[[optuna.Trial], bool]
-SPEC = study(0)  # for its space
 
 
 def by_optuna(ledger: Ledger, searching: optuna.Study, judge: Judge = optuna.Trial.should_prune) -> None:
     """One trial after the other, by Optuna itself."""
+    cube, spec = ledger.table.cube, ledger.table.study(0)
     while True:
         asked = searching.ask()
-        trial = ledger.begin(CUBE.point(suggest(asked, SPEC)))
-        if is_pruned(asked, trial, judge):
+        trial = ledger.begin(cube.point(suggest(asked, spec)))
+        if is_pruned(asked, trial, ledger.table.quantum, judge):
             searching.tell(asked, state=TrialState.PRUNED)
         else:
             searching.tell(asked, trial.best)
 
 
-def is_pruned(asked: optuna.Trial, trial: Trial, judge: Judge) -> bool:
+def is_pruned(asked: optuna.Trial, trial: Trial, quantum: int, judge: Judge) -> bool:
     """Train a trial to its end, or until it is pruned."""
     while not trial.is_whole:
-        asked.report(trial.go_on(), trial.step)
+        asked.report(trial.go_on(), len(trial.values) * quantum)
         if not trial.is_whole and judge(asked):
             return True
     return False
@@ -49,7 +48,7 @@ def by_default(ledger: Ledger, seed: int) -> None:
 
 def as_shipped(ledger: Ledger, seed: int) -> None:
     """By the quickstart's sampler and pruner, made and asked as a worker does. No rule acts."""
-    spec = study(seed)
+    spec = ledger.table.study(seed)
     by_optuna(ledger, optuna.create_study(sampler=sampler(spec), pruner=pruner(spec)), should_prune)
 
 

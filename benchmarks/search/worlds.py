@@ -14,19 +14,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from benchmarks.search.table import LARGEST, Array, Table
+from benchmarks.search.table import Array, Table
 
-LEAST = 4.0  # dB; the best run of the table ended at 5.8
 NEAREST = 15  # runs of the table whose misses may be drawn
 AROUND = 21  # runs by which a miss is judged
-SEED_DEVIATION = 0.93  # dB between seeds of a good recipe after 240 steps (H01 and H04 of benchmarks/faults)
-GOOD = 14.0  # dB, up to which that holds
 WEIGHTS = np.linspace(0.3, 1, 4)  # of the measures, where two curves are compared
 
 
-def features(points: Array) -> Array:
-    """With a column that tells training without guidance from training with any, shape (n, 6)."""
-    return np.column_stack([points, np.exp(-8 * points[:, 1])])
+def features(table: Table, points: Array) -> Array:
+    """With a column that tells training without guidance from that with any: shape (n, dimensions + 1)."""
+    guided = points[:, list(table.cube.sources).index("guided_attention_weight")]
+    return np.column_stack([table.cube.places(points), np.exp(-8 * guided)])
 
 
 class World:
@@ -36,32 +34,35 @@ class World:
 
     def __init__(self, table: Table, predicted: Array) -> None:
         """Args: predicted: distances of the table's runs, each predicted without that run."""
+        self.table = table
         self._predicted = predicted
-        self._missed = misses(table.distances, predicted)
+        self._missed = misses(table, predicted)
 
     def mean(self, points: Array) -> Array:
-        """Distances in dB that are expected at points of shape (n, 5), shape (n, 4)."""
+        """Distances in dB that are expected at points of shape (n, settings), shape (n, measures)."""
         raise NotImplementedError
 
     def curve(self, point: Array, chance: np.random.Generator) -> Array:
-        """What one training at a point measures, shape (4,)."""
-        mean = np.clip(self.mean(point[None])[0], 0, LARGEST)
+        """What one training at a point measures, shape (measures,)."""
+        mean = np.clip(self.mean(point[None])[0], 0, self.table.largest)
         nearest = np.argsort(np.abs(self._predicted - mean) @ WEIGHTS)[:NEAREST]
-        found: Array = np.clip(mean + self._missed[chance.choice(nearest)], LEAST, LARGEST)
+        found: Array = np.clip(
+            mean + self._missed[chance.choice(nearest)], self.table.least, self.table.largest
+        )
         return found
 
 
-def misses(measured: Array, predicted: Array) -> Array:
-    """What predictions missed, shape (runs, 4), without what is not the seed's luck.
+def misses(table: Table, predicted: Array) -> Array:
+    """What predictions missed, shape (runs, measures), without what is not the seed's luck.
 
     Like runs miss nothing in the mean. A surrogate of a few runs misses more than another seed would change:
     where the deviation between seeds is known, misses are shrunk to it.
     """
-    missed, ends = measured - predicted, predicted[:, -1]
+    missed, ends = table.distances - predicted, predicted[:, -1]
     like = np.array([np.argsort(np.abs(ends - end))[:AROUND] for end in ends])
     missed = missed - missed[like].mean(1)
     spread = np.sqrt((missed[like, -1] ** 2).mean(1))
-    found: Array = missed * np.where(ends < GOOD, np.minimum(1, SEED_DEVIATION / spread), 1)[:, None]
+    found: Array = missed * np.where(ends < table.good, np.minimum(1, table.deviation / spread), 1)[:, None]
     return found
 
 
@@ -75,12 +76,12 @@ class GaussianProcesses(World):
         _, _, self._components = np.linalg.svd(table.distances - self._middle, full_matrices=False)
         parts = (table.distances - self._middle) @ self._components.T
         self._scale = parts.std(0)
-        self._processes = [process(features(table.points), part) for part in (parts / self._scale).T]
+        self._processes = [process(features(table, table.points), part) for part in (parts / self._scale).T]
         left_out = np.column_stack([left_one_out(fitted) for fitted in self._processes])
-        super().__init__(table, np.minimum(self._curves(left_out), LARGEST))
+        super().__init__(table, np.minimum(self._curves(left_out), table.largest))
 
     def mean(self, points: Array) -> Array:
-        at = features(points)
+        at = features(self.table, points)
         return self._curves(np.column_stack([fitted.predict(at) for fitted in self._processes]))
 
     def _curves(self, parts: Array) -> Array:
@@ -89,7 +90,7 @@ class GaussianProcesses(World):
 
 
 def process(at: Array, part: Array) -> GaussianProcessRegressor:
-    """A Gaussian process over points (n, 6) with values (n,) of deviation 1."""
+    """A Gaussian process over features (n, dimensions + 1) with values (n,) of deviation 1."""
     kernel = ConstantKernel(1, (0.05, 50)) * Matern(np.full(at.shape[1], 0.8), (0.1, 20), nu=2.5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: no effect
@@ -113,13 +114,13 @@ class Trees(World):
 
     def __init__(self, table: Table) -> None:
         forest = ExtraTreesRegressor(40, min_samples_leaf=2, bootstrap=True, oob_score=True, random_state=0)
-        forest.fit(features(table.points), table.distances)
+        forest.fit(features(table, table.points), table.distances)
         self._trees = [tree.tree_ for tree in forest.estimators_]
         super().__init__(table, forest.oob_prediction_)
 
     def mean(self, points: Array) -> Array:
         at = np.ascontiguousarray(
-            features(points), np.float32
+            features(self.table, points), np.float32
         )  # forest.predict is 30 times as slow for one point
         found: Array = np.mean([tree.predict(at)[..., 0] for tree in self._trees], 0)
         return found
