@@ -19,7 +19,6 @@ from benchmarks.faults.language import Shape
 from benchmarks.faults.setup import Setup
 from benchmarks.faults.stage import TINY, Stage, judge
 from benchmarks.search.table import CUBE, Array
-from objectives.distance import NO_SPEECH
 from objectives.signals import SIGNALS
 from smart_tuner.repair.autofix import GivenUp
 from smart_tuner.repair.pruning import GRACE, SuccessiveHalving, medians, peers, should_prune
@@ -184,7 +183,7 @@ def search(stage: Stage, cases: dict[str, Case], name: str, seed: int) -> dict[s
 
 def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
     """One study by studies/search/freeze_thaw.py, its trials kept in memory; a row for each measure."""
-    quantum, silence = stage.measure_every / stage.planned, NO_SPEECH * judge(Shape()).yardstick.mismatch
+    quantum, mismatch = stage.measure_every / stage.planned, judge(Shape()).yardstick.mismatch
     restraint = Restraint(frozenset(CUBE.sources), ADVISING)
     courses: list[Course] = []
     points: list[Array] = []
@@ -199,7 +198,7 @@ def paused_search(stage: Stage, seed: int, folder: Path) -> Iterator[list[Any]]:
             )
             for number, (point, course) in enumerate(zip(points, courses, strict=True))
         ]
-        chosen = FreezeThaw(CUBE, quantum, silence).choice(curves, np.random.default_rng([seed, consumed]))
+        chosen = FreezeThaw(CUBE, quantum, mismatch).choice(curves, np.random.default_rng([seed, consumed]))
         number = len(courses) if isinstance(chosen, dict) else chosen
         if isinstance(chosen, dict):
             setup = Setup.of(stage, Shape()).with_settings(**chosen)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from benchmarks.search.ledger import Ledger
-from objectives.distance import NO_SPEECH
 from studies.search.freeze_thaw import STARTUP, Curve, FreezeThaw
 
 RETUNED = 8  # its model is tuned anew at every so many choices, and not at each: that takes half a second
@@ -11,7 +10,7 @@ RETUNED = 8  # its model is tuned anew at every so many choices, and not at each
 
 def freeze_thaw(ledger: Ledger, seed: int) -> None:
     cube, measures = ledger.table.cube, ledger.table.measures
-    search = FreezeThaw(cube, 1 / measures, NO_SPEECH * ledger.table.largest)
+    search = FreezeThaw(cube, 1 / measures, ledger.table.largest)
     chance = np.random.default_rng(seed)
     choices = 0
     while True:

@@ -18,7 +18,7 @@ Judge = Callable[[optuna.Trial], bool]
 
 def by_optuna(ledger: Ledger, searching: optuna.Study, judge: Judge = optuna.Trial.should_prune) -> None:
     """One trial after the other, by Optuna itself."""
-    cube, spec = ledger.table.cube, ledger.table.study(0)
+    cube, spec = ledger.table.cube, ledger.table.spec
     while True:
         asked = searching.ask()
         trial = ledger.begin(cube.point(suggest(asked, spec)))

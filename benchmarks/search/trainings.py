@@ -59,7 +59,7 @@ def best(rows: list[Row], kinds: str) -> list[Row]:
 
 @cache
 def corpus() -> tuple[Spec, Corpus]:
-    spec = QUICKSTART.study(0)
+    spec = QUICKSTART.spec
     return spec, data.load(spec, HOME, lambda *_: None, lambda _: None)
 
 

@@ -11,6 +11,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.distance import no_speech_yet
 from objectives.signals import PARAMETERS
 from smart_tuner.repair.health import theil_sen
 from smart_tuner.store import attributes
@@ -20,7 +21,7 @@ from studies.file.sections import Asha
 from studies.file.spec import Spec, SpecError
 from studies.report import history
 from studies.report.described import Described
-from studies.search.silence import say_nothing, silence
+from studies.search.silence import say_nothing
 
 EDGE = 0.1  # of a range
 FEWEST_VALUES = 4  # of a range: of fewer, half or more would be at an edge
@@ -175,13 +176,15 @@ def _without_effect(spec: Spec, trials: list[FrozenTrial]) -> Iterator[str]:
 
 
 def _judged_too_soon(study: optuna.Study, spec: Spec, trials: list[FrozenTrial]) -> Iterator[str]:
-    limit, values = silence(study), _by_step(trials)
-    silent = {step for step, found in values.items() if say_nothing(found.values(), limit)}
+    mismatch, values = attributes.yardstick(study).get("mismatch", math.inf), _by_step(trials)
+    silent = {step for step, found in values.items() if say_nothing(found.values(), mismatch)}
     judged = [t for t in trials if t.state == TrialState.PRUNED and attributes.ended_by(t) is None]
     pruned = [trial.last_step for trial in judged if trial.last_step in silent]
     if not pruned or spec.freezes:
         return
-    spoken = [step for step in values.keys() - silent if min(values[step].values()) <= limit]
+    spoken = [
+        step for step in values.keys() - silent if not no_speech_yet(min(values[step].values()), mismatch)
+    ]
     line = f": [pruner] min_resource = {min(spoken)}" if spoken and isinstance(spec.pruner, Asha) else ""
     does = f"After {min(spoken)} steps one does{line}." if spoken else "They need longer trials."
     yield (

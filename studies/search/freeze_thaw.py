@@ -18,11 +18,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from smart_tuner.store.attributes import is_of_the_search
+from smart_tuner.store.attributes import is_of_the_search, yardstick
 from studies.file.space import derived
 from studies.file.spec import Spec
 from studies.search.curves import Array, CurveModel, Points, improvement
-from studies.search.silence import say_nothing, silence
+from studies.search.silence import say_nothing
 from studies.search.space import Space
 
 STARTUP = 4  # trials that are drawn at random
@@ -64,11 +64,11 @@ class FreezeThaw:
 
     Args:
         quantum: the part of the plan between two measures.
-        silence: a larger value is that of a voice which says nothing.
+        mismatch: dB between different sentences; infinite: values are no distances.
     """
 
-    def __init__(self, space: Space, quantum: float, silence: float = math.inf) -> None:
-        self._space, self._quantum, self._silence = space, quantum, silence
+    def __init__(self, space: Space, quantum: float, mismatch: float = math.inf) -> None:
+        self._space, self._quantum, self._mismatch = space, quantum, mismatch
         self._model = CurveModel(space.dimensions)
 
     def choice(
@@ -96,7 +96,7 @@ class FreezeThaw:
         for curve in curves:
             for progress, value in zip(curve.progress, curve.measured, strict=True):
                 at[progress].append(value)
-        silent = {progress for progress, values in at.items() if say_nothing(values, self._silence)}
+        silent = {progress for progress, values in at.items() if say_nothing(values, self._mismatch)}
         waiting = ((index, curve) for index, curve in enumerate(curves) if curve.waits and curve.measured)
         return next((index for index, curve in waiting if curve.progress[-1] in silent), None)
 
@@ -178,7 +178,8 @@ def next_trial(study: optuna.Study, spec: Spec, waiting: Collection[int]) -> int
     curves, space = curves_of(trials, spec, waiting), Space(spec)
     measures = sum(len(curve.measured) for curve in curves.values())
     chance = np.random.default_rng([derived(spec.seed, "next trial", len(curves), measures)])
-    chosen = FreezeThaw(space, _quantum(spec), silence(study)).choice(list(curves.values()), chance)
+    mismatch = yardstick(study).get("mismatch", math.inf)
+    chosen = FreezeThaw(space, _quantum(spec), mismatch).choice(list(curves.values()), chance)
     return list(curves)[chosen] if isinstance(chosen, int) else None
 
 

@@ -14,13 +14,21 @@ from benchmarks.search.__main__ import TABLES, main
 from benchmarks.search.figures import PARTS, measures_to, middle, steps, values
 from benchmarks.search.ledger import Spent, searched
 from benchmarks.search.policies import POLICIES
-from benchmarks.search.table import QUICKSTART, TINY
+from benchmarks.search.table import CUBE, QUICKSTART, TINY
 from benchmarks.search.trainings import parts
 from benchmarks.search.worlds import WORLDS
 from studies.file.search import pruner
 from studies.search.curves import CurveModel, Points
 
 NAMED = sorted(TABLES)
+LEVELS, STEPPED = np.array([9, 3]), [1, 4]  # how many values the tiny stage's stepped settings have; places
+
+
+def on_levels(points):
+    """Points of shape (n, 5), stepped settings at the nearest of their values."""
+    found = np.clip(points, 0, 1)
+    found[:, STEPPED] = np.round(found[:, STEPPED] * (LEVELS - 1)) / (LEVELS - 1)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +70,20 @@ def test_a_surrogate_is_like_its_table(table, kind):
 def test_a_curve_is_one_that_a_training_may_measure(table, kind, seed):
     chance, real = np.random.default_rng(seed), TABLES[table]
     [point] = real.cube.drawn(1, chance)
+    if real is TINY:
+        assert np.array_equal(on_levels(point[None]), point[None])
     curve = world(table, kind).curve(point, chance)
     assert curve.shape == (real.measures,)
     assert (curve >= real.least).all() and (curve <= real.largest).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_what_optuna_draws_is_a_point_of_the_unit_cube(seed):
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(CUBE.sources)
+    point = CUBE.point(trial.params)
+    assert ((point >= 0) & (point <= 1)).all()
+    assert np.allclose(on_levels(point[None])[0], point)
 
 
 @pytest.mark.parametrize(("table", "kind", "name"), ALL, ids=NAMES)

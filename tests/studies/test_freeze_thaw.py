@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from benchmarks.chaos import FREEZE_THAW, MEASURE_EVERY, STEPS, toy_spec
+from objectives.distance import NO_SPEECH
+from smart_tuner.store.attributes import yardstick
 from studies.file.distributions import contains
 from studies.file.search import sampler
 from studies.file.space import check_drawn, suggest
@@ -24,7 +26,7 @@ from studies.search.freeze_thaw import (
     looked_at,
     next_trial,
 )
-from studies.search.silence import silence
+from studies.search.silence import say_nothing
 from studies.search.space import Space
 
 SPACE = {
@@ -108,17 +110,19 @@ def test_the_trial_goes_on_that_promises_most_and_none_that_may_not():
     seeds,
 )
 @settings(max_examples=100, deadline=None)
-def test_no_trial_is_left_where_not_even_the_best_say_anything(measured, silence, seed):
+def test_no_trial_is_left_where_not_even_the_best_say_anything(measured, mismatch, seed):
     """As the quickstart's are after 100 steps: what they measure there says nothing of their end."""
     chance = np.random.default_rng(seed)
     curves = [curve(chance, 1e-3, values, waits=True) for values in measured]
 
     def is_silent(progress):
         there = [c.measured[c.progress.index(progress)] for c in curves if progress in c.progress]
-        return len(there) >= STARTUP and sum(v <= silence for v in there) < max(1, len(there) // 3)
+        return len(there) >= STARTUP and sum(v <= NO_SPEECH * mismatch for v in there) < max(
+            1, len(there) // 3
+        )
 
     unjudged = [index for index, c in enumerate(curves) if is_silent(c.progress[-1])]
-    chosen = FreezeThaw(CUBE, 0.25, silence).choice(curves, np.random.default_rng(seed))
+    chosen = FreezeThaw(CUBE, 0.25, mismatch).choice(curves, np.random.default_rng(seed))
     if unjudged:
         assert chosen == unjudged[0]
     else:
@@ -133,14 +137,12 @@ def test_what_says_nothing_is_known_by_the_studys_own_yardstick(unit, value, goe
     study = optuna.create_study()
     study.set_user_attr("objective", {"unit": unit})
     study.set_user_attr("yardstick", {"mismatch": 12.5, "copy_synthesis": 2.0})
-    assert (value > silence(study)) is goes_on
     for _ in range(STARTUP):
         study.ask(dict(CUBE.sources)).report(value, MEASURE_EVERY)
-    waiting = range(STARTUP)
-    silent = FreezeThaw(CUBE, 0.25, silence(study))._unjudged(
-        list(curves_of(study.trials, SPEC, waiting).values())
-    )
-    assert (silent == 0) is goes_on
+    waiting, mismatch = range(STARTUP), yardstick(study).get("mismatch", math.inf)
+    assert say_nothing([value] * STARTUP, mismatch) is goes_on
+    curves = list(curves_of(study.trials, SPEC, waiting).values())
+    assert (FreezeThaw(CUBE, 0.25, mismatch)._unjudged(curves) == 0) is goes_on
     if goes_on:
         assert next_trial(study, SPEC, waiting) == 0
 
