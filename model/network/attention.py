@@ -5,7 +5,8 @@ so whatever does not depend on the previous step (input products, dropout masks,
 projection) is computed once for all steps before the loops.
 """
 
-from typing import NamedTuple
+import importlib
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def attend(
     """All decoder steps at once: hidden states beside contexts (T, B, H + E), weights (T, B, L)."""
     query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
     _, length, width = text.keys.shape
-    computed_by = blocks if blocks.serves(inputs, width, length) else recurrence
+    computed_by = blocks if blocks.serves(inputs, width, length) else by_step(inputs)
     found: tuple[Tensor, Tensor] = computed_by.AttentionRecurrence.apply(
         inputs, *weights, query, text.keys, text.memory, text.kernel, v, text.padding, dropout
     )
@@ -81,6 +82,14 @@ def recurrent_lstm(weights: GateWeights, inputs: Tensor, passed: int, dropout: D
 
     Inputs (T, B, I); hidden states beside the last `passed` inputs (T, B, H + passed).
     """
-    computed_by = blocks if blocks.serves(inputs) else recurrence
+    computed_by = blocks if blocks.serves(inputs) else by_step(inputs)
     states: Tensor = computed_by.RecurrentLSTM.apply(inputs, *weights, passed, dropout)
     return states
+
+
+def by_step(inputs: Tensor) -> Any:
+    """The module that computes such inputs one decoder step after another."""
+    if inputs.device.type != "cpu":
+        return recurrence
+    fused = importlib.import_module("model.network.fused")  # where it is used: Numba takes a while
+    return fused if fused.serves(inputs) else recurrence

@@ -26,6 +26,7 @@ GRADIENT_ROWS = 1024  # of a weight's gradient, made at once
 FEW_ROWS = (1, 16)  # of which it is measured by which library they are multiplied faster
 MANY_ROWS = 256  # from here on oneDNN was never the slower one
 CLEARLY = 1.2  # how much faster torch's own product must be to be preferred
+SMALL = 1 << 21  # multiplications of a product that takes less time than oneDNN needs to begin
 
 _left_to_torch: frozenset[int] = frozenset()  # of FEW_ROWS
 _operands = torch.float32  # what float32 operands are rounded to; `rounding` sets it
@@ -144,15 +145,18 @@ def speaking_weights(device: torch.device) -> torch.dtype:
 class Packed:
     """A product with one weight (N, K), laid out for `rows` rows; it does not follow later changes.
 
-    A bfloat16 weight halves what a product must read: x and the result stay as they are.
+    A bfloat16 weight halves what a product must read: x and the result stay as they are. Operands of a small
+    product are not rounded.
     """
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
-        self._weight = rounded(weight.detach())
+        small = rows * weight.numel() <= SMALL
+        self._weight = weight.detach() if small else rounded(weight.detach())
         self._bias = None if bias is None else bias.detach().to(self._weight.dtype)
         self._multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
-        left = rows < MANY_ROWS and max((n for n in FEW_ROWS if n <= rows), default=0) in _left_to_torch
-        if _by_onednn(self._weight) and not (left and self._weight.dtype == torch.float32):
+        few = rows < MANY_ROWS and max((n for n in FEW_ROWS if n <= rows), default=0) in _left_to_torch
+        left = self._weight.dtype == torch.float32 and (small or few)
+        if _by_onednn(self._weight) and not left:
             self._multiply = _onednn
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)
 

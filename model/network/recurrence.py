@@ -112,6 +112,39 @@ def activate(gates: Tensor, before: Tensor, cell: Tensor) -> Tensor:
     return torch.tanh(cell).mul_(o)
 
 
+class Cell:
+    """An LSTM's cell, one step after another, without gradients."""
+
+    def __init__(self, like: Tensor, batch: int, width: int) -> None:
+        self._cell = like.new_zeros(batch, width)
+
+    def __call__(self, gates: Tensor) -> Tensor:
+        """The hidden state (B, H), valid until the next call; summed gate inputs (B, 4H) are lost."""
+        return activate(gates, self._cell, self._cell)
+
+
+class Attention:
+    """Location-sensitive attention, one step after another, without gradients.
+
+    Arguments are those of AttentionRecurrence.
+    """
+
+    def __init__(
+        self, query: Tensor, keys: Tensor, memory: Tensor, kernel: Tensor, v: Tensor, padding: Tensor
+    ) -> None:
+        self._energy, self._v = Energy(query, keys, kernel), 2.0 * v
+        self._memory, self._padding = memory, padding
+        self._weights = self._summed = memory.new_zeros(padding.shape)
+
+    def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (B, L) and context (B, E), which is valid until the next call, of a hidden state (B, H)."""
+        windows = self._energy.taps.see(self._weights, self._summed)
+        energies = self._energy.sigmoid(windows, hidden) @ self._v
+        self._weights = torch.softmax(energies.masked_fill_(self._padding, -torch.inf), dim=1)
+        self._summed = self._summed + self._weights
+        return self._weights, torch.bmm(self._weights.unsqueeze(1), self._memory).squeeze(1)
+
+
 class GateGradients:
     """The gradients of the summed gate inputs, from the last step to the first, in the gates' place.
 

@@ -20,11 +20,11 @@ from model.network.attention import (
     AttentionLayer,
     GateWeights,
     attend,
+    by_step,
     recurrent_lstm,
 )
 from model.network.layers import ConvStack, LinearNorm, true_positions
 from model.network.products import Dropout, Packed, draw_dropout, dropped_relu, linear
-from model.network.recurrence import Energy, activate
 from model.settings import Dimensions, Settings
 from model.speech.audio import SILENCE
 from model.speech.stopping import STEPS_PER_READ, StopWatch
@@ -168,8 +168,8 @@ class FreeRunning:
 
     @torch.no_grad()
     def __init__(self, decoder: Decoder, text: AttendedText, r: int, weights: torch.dtype) -> None:
-        self._text, self._r, self._n_mels = text, r, decoder.n_mel_channels
-        (batch, length, width), zeros = text.memory.shape, text.memory.new_zeros
+        self._r, self._n_mels = r, decoder.n_mel_channels
+        (batch, _, width), zeros = text.memory.shape, text.memory.new_zeros
         layer, attention, rnn = decoder.attention_layer, decoder.attention_rnn, decoder.decoder_rnn
 
         def packed(weight: Tensor, bias: Tensor | None = None) -> Packed:
@@ -185,11 +185,13 @@ class FreeRunning:
         self._to_output = packed(
             torch.cat((mels.weight[:rows], gate.weight)), torch.cat((mels.bias[:rows], gate.bias))
         )
-        self._energy = Energy(layer.query_layer.linear_layer.weight, text.keys, text.kernel)
-        self._v = 2.0 * layer.v.linear_layer.weight.squeeze(0)
-        self._hidden, self._cell = zeros(2, batch, attention.hidden_size)
-        self._rnn_hidden, self._rnn_cell = zeros(2, batch, rnn.hidden_size)
-        self._weights, self._summed = zeros(2, batch, length)
+        computed_by = by_step(text.memory)
+        self._attention_cell, self._rnn_cell = (
+            computed_by.Cell(text.memory, batch, cell.hidden_size) for cell in (attention, rnn)
+        )
+        query, v = layer.query_layer.linear_layer.weight, layer.v.linear_layer.weight.squeeze(0)
+        self._attend = computed_by.Attention(query, text.keys, text.memory, text.kernel, v, text.padding)
+        self._hidden, self._rnn_hidden = zeros(batch, attention.hidden_size), zeros(batch, rnn.hidden_size)
         self._context, self._frame = zeros(batch, width), zeros(batch, self._n_mels)
 
     @torch.no_grad()
@@ -199,18 +201,14 @@ class FreeRunning:
         for to_prenet, mask in zip(self._to_prenet, prenet_masks, strict=True):
             x = to_prenet(x).relu_().mul_(mask)
         gates = self._to_attention(torch.cat((x, self._context, self._hidden), dim=1))
-        self._hidden = activate(gates, self._cell, self._cell)
-        windows = self._energy.taps.see(self._weights, self._summed)
-        energies = self._energy.sigmoid(windows, self._hidden) @ self._v
-        self._weights = torch.softmax(energies.masked_fill_(self._text.padding, -torch.inf), dim=1)
-        self._summed = self._summed + self._weights
-        self._context = torch.bmm(self._weights.unsqueeze(1), self._text.memory).squeeze(1)
+        self._hidden = self._attention_cell(gates)
+        weights, self._context = self._attend(self._hidden)
         gates = self._to_rnn(torch.cat((self._hidden, self._context, self._rnn_hidden), dim=1))
-        self._rnn_hidden = activate(gates, self._rnn_cell, self._rnn_cell)
+        self._rnn_hidden = self._rnn_cell(gates)
         output = self._to_output(torch.cat((self._rnn_hidden, self._context), dim=1))
         frames = output[:, :-1].reshape(-1, self._r, self._n_mels)
         self._frame = frames[:, -1]
-        return frames, output[:, -1], self._weights
+        return frames, output[:, -1], weights
 
 
 class Postnet(nn.Module):

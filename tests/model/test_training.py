@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 import model.training
 from model import checkpoint
 from model.device import Origin
+from model.network.fused import AttentionRecurrence
 from model.network.products import multiplies_bfloat16
-from model.network.recurrence import AttentionRecurrence
 from model.network.tacotron2 import Postnet
 from model.speech.voice import load_voice
 from model.training import NonFinite, OutOfMemory, Training, learning_rate_at

@@ -123,6 +123,9 @@ def test_rounded_operands_give_what_rounded_numbers_give(by_onednn, m, k, n, see
 
     with pytest.MonkeyPatch.context() as patch, products.rounding(torch.bfloat16):
         patch.setattr(products, "ONEDNN", by_onednn and products.ONEDNN)
+        patch.setattr(products, "SMALL", m * k * n)
+        small = Packed(weight, m)(x)
+        patch.setattr(products, "SMALL", 0)
         leaf = x.clone().requires_grad_()
         out = linear(leaf, weight)
         out.backward(d_out)
@@ -135,3 +138,4 @@ def test_rounded_operands_give_what_rounded_numbers_give(by_onednn, m, k, n, see
     assert all(got.dtype == torch.float for got, _, _ in found)
     assert max(far(*each) for each in found) < 2**-8  # the result is rounded, too
     assert far(linear(x, weight), x, weight.t()) < 1e-5
+    assert far(small, x, weight.t()) < 1e-5
