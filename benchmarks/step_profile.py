@@ -12,6 +12,8 @@ KINDS = {
     "weight gradients": {"aten::mkldnn_linear_backward_weights", "aten::to_mkldnn"},
     "convolutions": {"aten::mkldnn_convolution", "aten::convolution_backward"},
     "encoder's LSTM": {"aten::mkldnn_rnn_layer", "aten::mkldnn_rnn_layer_backward"},
+    "loops of a decoder step": {"AttentionRecurrence", "AttentionRecurrenceBackward"}
+    | {"RecurrentLSTM", "RecurrentLSTMBackward"},
     "attention over the text": {"aten::bmm", "aten::addmv_", "aten::addmm_", "aten::_softmax"},
     "activations": {"aten::tanh", "aten::tanh_", "aten::sigmoid_", "aten::sigmoid_backward"},
     "copies": {"aten::copy_", "aten::cat", "aten::_index_put_impl_", "aten::index", "aten::fill_"},
@@ -20,11 +22,11 @@ KINDS = {
     "dropout's random bits": {"aten::random_"},
     "optimizer": {"aten::_fused_adam_"},
 }
-PRODUCT, REST = "mkldnn::_linear_pointwise", "Python, views, allocation, all else"
+PRODUCTS, REST = {"mkldnn::_linear_pointwise", "aten::mm"}, "Python, views, allocation, all else"
 
 
 def kind(name: str, calls: int) -> str:
-    if name == PRODUCT:
+    if name in PRODUCTS:
         return "products within the loops" if calls > 50 else "products outside the loops"
     return next((kind for kind, names in KINDS.items() if name in names), REST)
 
