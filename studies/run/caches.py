@@ -18,10 +18,13 @@ def keep_in(workdir: Path, places: Sequence[Path] | None = None) -> None:
 
 
 def _usual() -> list[Path]:
-    librosa = find_spec("librosa")
-    beside = [Path(librosa.origin).parent] if librosa and librosa.origin else []
+    specs = (find_spec(name) for name in ("librosa", "model"))  # whose code Numba compiles
+    beside = [Path(spec.origin).parent for spec in specs if spec and spec.origin]
     below_home = Path(os.path.expanduser("~/.cache"))
-    return [*beside, *([below_home] if below_home.is_absolute() else [])]  # it may be nobody's
+    return [
+        *(beside[:1] if all(map(_writable, beside)) else []),
+        *([below_home] if below_home.is_absolute() else []),  # it may be nobody's
+    ]
 
 
 def _writable(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -167,6 +168,18 @@ def test_where_one_of_them_can_be_written_caches_stay_there(tmp_path, environmen
     places[good] = tmp_path / "not yet" / "there"
     caches.keep_in(tmp_path, places)
     assert not set(caches.VARIABLES) & set(environment)
+
+
+@pytest.mark.parametrize("shut", ["librosa", "model"])
+def test_an_installation_of_which_a_part_cannot_be_written_is_none(monkeypatch, tmp_path, environment, shut):
+    def found(name):
+        folder = caches.Path("/proc") if name == shut else tmp_path
+        return SimpleNamespace(origin=str(folder / name / "__init__.py"))
+
+    monkeypatch.setattr(caches, "find_spec", found)
+    monkeypatch.setenv("HOME", "/proc/none")
+    caches.keep_in(tmp_path)
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "cache" / "numba")
 
 
 def test_a_place_that_the_user_chose_stays(tmp_path, environment):
