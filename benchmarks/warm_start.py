@@ -58,11 +58,12 @@ def cut(items: Sequence[Utterance], minutes: float, frames_per_second: float) ->
 
 
 def trained(
-    spec: Spec, corpus: Corpus, items: Sequence[Utterance], start: Path | None, seed: int
+    spec: Spec, corpus: Corpus, items: Sequence[Utterance], start: Path | None, mels: float, seed: int
 ) -> Iterator[tuple[int, float, Training]]:
     """A training at each step at which it is heard, and its dB there."""
     dimensions = spec.voice.dimensions(len(corpus.front_end.symbols))
-    settings = Settings(**(spec.fixed | RECIPE))  # type: ignore[arg-type]
+    recipe = RECIPE | {"mel_l1_weight": mels, "mel_l2_weight": mels}
+    settings = Settings(**(spec.fixed | recipe))  # type: ignore[arg-type]
     training = Training(replace(corpus, training=tuple(items)), dimensions, settings, seed)
     if start is not None:
         warm_start(training.model, corpus.front_end, read(start))
@@ -75,7 +76,7 @@ def trained(
 
 
 def run(
-    spec: Spec, corpus: Corpus, minutes: float, start: Path | None, seed: int, ear: Ear
+    spec: Spec, corpus: Corpus, minutes: float, start: Path | None, mels: float, seed: int, ear: Ear
 ) -> list[dict[str, Any]]:
     """What is heard of one training, in the order of its steps."""
     rate = corpus.mel_settings.sample_rate / corpus.mel_settings.hop_length
@@ -84,7 +85,7 @@ def run(
     unheard = [*corpus.held_out, *(item for item in corpus.training if item.id not in used)]
     said = [texts[item.id].replace("+", "") for item in unheard][:SENTENCES]
     curve = []
-    for step, distance, training in trained(spec, corpus, items, start, seed):
+    for step, distance, training in trained(spec, corpus, items, start, mels, seed):
         with TemporaryDirectory() as folder:
             save_voice(training.voice(), Path(folder))
             heard = Kind([Path(folder)], said, ear)
@@ -127,18 +128,20 @@ class Curves:
 
 def table(runs: Sequence[Run], beside: str = NOTHING) -> str:
     """Args: beside: the start that the others are compared with."""
-    kinds: dict[tuple[float, str], dict[str, list[Run]]] = {}
+    kinds: dict[tuple[float, str, float], dict[str, list[Run]]] = {}
     for one in runs:
-        kinds.setdefault((one["minutes"], one["input"]), {}).setdefault(one["start"], []).append(one)
+        kind = one["minutes"], one["input"], one["mels"]
+        kinds.setdefault(kind, {}).setdefault(one["start"], []).append(one)
     rows = []
-    for (minutes, input), starts in sorted(kinds.items()):
+    for (minutes, input, mels), starts in sorted(kinds.items()):
         other = Curves(starts[beside]) if beside in starts else None
         for name in sorted(starts, key=lambda name: name != NOTHING):
-            rows.append([f"{minutes:g}", input, name, *_row(Curves(starts[name]), other)])
+            rows.append([f"{minutes:g}", input, f"{mels:g}", name, *_row(Curves(starts[name]), other)])
     at = [f"CER at {step}" for step in HEARD_AT]
     head = [
         "minutes",
         "input",
+        "mels weigh",
         "start",
         "seeds",
         *at,
@@ -173,6 +176,7 @@ def _difference(one: Curves, other: Curves, index: int, sentences: Seeds) -> flo
 @click.option("--minutes", multiple=True, type=float, help="Of recordings; may be given more than once.")
 @click.option("--start", "starts", multiple=True, help="NAME=FOLDER of a voice; more than once.")
 @click.option("--input", type=click.Choice(["phonemes", "letters"]), default="phonemes", show_default=True)
+@click.option("--mels", default=10.0, show_default=True, help="What both mel losses weigh.")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--beside", default=NOTHING, show_default=True, help="The start that others are compared with.")
 @click.option("--recognizer", default="base", show_default=True)
@@ -181,6 +185,7 @@ def main(
     minutes: tuple[float, ...],
     starts: tuple[str, ...],
     input: str,
+    mels: float,
     seeds: int,
     beside: str,
     recognizer: str,
@@ -192,11 +197,11 @@ def main(
     for seed in range(1, seeds + 1):
         for length in minutes:
             for name, folder in folders.items():
-                what = {"minutes": length, "input": input, "start": name, "seed": seed}
+                what = {"minutes": length, "input": input, "mels": mels, "start": name, "seed": seed}
                 if any(what.items() <= one.items() for one in known):
                     continue
                 click.echo(str(what), err=True)
-                known.append(what | {"curve": run(spec, corpus, length, folder, seed, ear)})
+                known.append(what | {"curve": run(spec, corpus, length, folder, mels, seed, ear)})
                 with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(known[-1]) + "\n")
     click.echo(table(known, beside))

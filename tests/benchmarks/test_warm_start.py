@@ -28,7 +28,8 @@ def heard(start, seed, errors):
         {"step": step, "dB": 5.0, "errors": wrong, "letters": [10] * len(wrong), "mos": 2.0}
         for step, wrong in zip(HEARD_AT, errors, strict=True)
     ]
-    return {"minutes": 10.0, "input": "phonemes", "start": start, "seed": seed, "curve": curve}
+    kind = {"minutes": 10.0, "input": "phonemes", "mels": 10.0}
+    return kind | {"start": start, "seed": seed, "curve": curve}
 
 
 def test_the_table_has_the_share_of_wrong_letters_and_the_step_that_was_as_good():
@@ -37,5 +38,5 @@ def test_the_table_has_the_share_of_wrong_letters_and_the_step_that_was_as_good(
     shown = table([heard(NOTHING, 1, cold), heard("other", 1, warm), heard("other", 2, warm)])
     [row] = [line for line in shown.splitlines() if "other" in line]
     cells = [cell.strip() for cell in row.strip("│ ").split("│")]
-    assert cells[3:9] == ["2", "60.0", "45.0", "40.0", "30.0", "20.0"]
-    assert cells[9].startswith("-30.00") and cells[10] == str(HEARD_AT[1])
+    assert cells[4:10] == ["2", "60.0", "45.0", "40.0", "30.0", "20.0"]
+    assert cells[10].startswith("-30.00") and cells[11] == str(HEARD_AT[1])
