@@ -8,7 +8,7 @@ from benchmarks.device_check import NEEDS_GPU, main
 
 
 def test_the_rehearsal(tmp_path):
-    result = CliRunner().invoke(main, ["--device", "cpu", "--out", str(tmp_path)])
+    result = CliRunner().invoke(main, ["--device", "cpu", "--out", str(tmp_path), "--seconds", "1000"])
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "REPORT-cpu.json").read_text())
     told = {name: found for name, found in report.items() if isinstance(found, str)}
